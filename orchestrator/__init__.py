@@ -1,0 +1,1 @@
+"""Long-running Gemini agents that act with a person's consent."""

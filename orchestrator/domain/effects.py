@@ -1,0 +1,50 @@
+"""What must be done. Effects say what, never how.
+
+Their key is kind and subject, unique within the run: asking twice for the same thing is asking
+once, and asking again after it was done moves the one row. A timer is an effect with a later `due_at`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class EffectKind(StrEnum):
+    CREATE_INTERACTION = "create_interaction"
+    FETCH_INTERACTION = "fetch_interaction"
+    CANCEL_INTERACTION = "cancel_interaction"
+    EXECUTE_TOOL = "execute_tool"
+    REQUEST_APPROVAL = "request_approval"
+    UPDATE_APPROVAL = "update_approval"
+    EXPIRE_APPROVAL = "expire_approval"  # timer
+    END_CREATE_GRACE = "end_create_grace"  # timer
+    END_RUN = "end_run"  # timer
+
+
+SURVIVES_CLOSING = frozenset({EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL})
+"""What is still done for a run that has ended: tidying up behind it, nothing that acts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing to do, not before `due_at`.
+
+    `subject` names it within the run: an interaction id, a call, an approval, or `turn.attempt`.
+    """
+
+    kind: EffectKind
+    subject: str
+    due_at: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.subject}"
+
+
+def attempt_subject(turn: int, attempt: int) -> str:
+    return f"{turn}.{attempt}"
+
+
+def parse_attempt(subject: str) -> tuple[int, int]:
+    turn, attempt = subject.split(".")
+    return int(turn), int(attempt)

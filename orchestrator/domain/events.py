@@ -1,0 +1,198 @@
+"""What happened. Every door of the service ends in one of these.
+
+An event may come late, twice or out of order; it carries what names its subject exactly
+(turn and attempt, call, approval), so that `decide` can tell.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.domain.model import Actor, Assessment, JsonObject, Outcome, Snapshot, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionSignalled:
+    """A webhook named an interaction of ours. A hint: read it, believe nothing else."""
+
+    interaction_id: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateClaimed:
+    """A worker is about to send this turn's create: the intent is written before the wire."""
+
+    turn: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionObserved:
+    """We read an interaction of this turn and attempt, by create answer, get or cancel.
+
+    `assessments` has one entry for each function call of the snapshot, in its order.
+    """
+
+    turn: int
+    attempt: int
+    snapshot: Snapshot
+    assessments: tuple[Assessment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionMissing:
+    """Gemini answered that it has no such interaction."""
+
+    interaction_id: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUncertain:
+    """The create's answer got lost; Gemini may or may not have taken it."""
+
+    turn: int
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRefused:
+    """Gemini refused the create for good; nothing runs there."""
+
+    turn: int
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGraceEnded:
+    """The lost create did not show itself in time."""
+
+    turn: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallClaimed:
+    """A worker is about to run a call and asks the gate. `assessment` is made anew from the row."""
+
+    call: str
+    claim: str
+    assessment: Assessment
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The execution under `claim` has an outcome."""
+
+    call: str
+    claim: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CallCutOff:
+    """The execution under `claim` ended without our learning how (crash, timeout)."""
+
+    call: str
+    claim: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The external job a call waits for has ended."""
+
+    call: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPosted:
+    """The request can be seen in Slack."""
+
+    approval: str
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalUndelivered:
+    """Slack refused the request for good; it stays open to the other doors."""
+
+    approval: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided:
+    """A person answered the question of that digest. Entitlement is checked in `decide`."""
+
+    approval: str
+    digest: str
+    verdict: Verdict
+    entitled_as: str  # which entry of the approvers they stand for: a user id or api:<token>
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalExpired:
+    """The question's time is up."""
+
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody stops the run."""
+
+    by: Actor
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverdue:
+    """The run's longest time is up."""
+
+    deadline: datetime
+
+
+class Choice(StrEnum):
+    """What a person says about a run in `attention`."""
+
+    HAPPENED = "happened"  # the call took effect: here is its result
+    RETRY = "retry"  # it did not: run it, or send it, again
+    GIVE_UP = "give_up"  # fail the run
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionResolved:
+    """A person settled what no machine could know. `call` is empty for a lost create."""
+
+    choice: Choice
+    by: Actor
+    call: str = ""
+    result: str | JsonObject = ""
+
+
+Event = (
+    InteractionSignalled
+    | CreateClaimed
+    | InteractionObserved
+    | InteractionMissing
+    | CreateUncertain
+    | CreateRefused
+    | CreateGraceEnded
+    | CallClaimed
+    | CallFinished
+    | CallCutOff
+    | JobEnded
+    | ApprovalPosted
+    | ApprovalUndelivered
+    | ApprovalDecided
+    | ApprovalExpired
+    | CancelRequested
+    | RunOverdue
+    | AttentionResolved
+)

@@ -1,0 +1,1 @@
+"""The loop: intake → step, worker → perform, reconcile."""

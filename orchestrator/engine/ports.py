@@ -52,6 +52,10 @@ class SlackPort(Protocol):
         """Redraw the message named in `card.approval` from what is true now."""
         ...
 
+    async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
+        """Tell one person something only they see. Best effort: a whisper that fails is logged."""
+        ...
+
 
 class ToolkitPort(Protocol):
     """The registered tools and the policy over them."""

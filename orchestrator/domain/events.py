@@ -58,6 +58,15 @@ class CreateUncertain:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateDeferred:
+    """Nothing was sent, or nothing was taken (busy, unreachable): the same attempt goes out later."""
+
+    turn: int
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRefused:
     """Gemini refused the create for good; nothing runs there."""
 
@@ -182,6 +191,7 @@ Event = (
     | InteractionObserved
     | InteractionMissing
     | CreateUncertain
+    | CreateDeferred
     | CreateRefused
     | CreateGraceEnded
     | CallClaimed

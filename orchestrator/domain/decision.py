@@ -1,0 +1,152 @@
+"""What `decide` answers, and the few moves every part of it shares."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
+from orchestrator.domain.model import (
+    ApprovalStatus,
+    CallStatus,
+    Outcome,
+    OutcomeKind,
+    Run,
+    RunStatus,
+    ToolCall,
+    Turn,
+    TurnStatus,
+)
+
+
+class Refusal(StrEnum):
+    """Why somebody's wish was not followed; the doors turn it into their own words."""
+
+    NOT_FOUND = "not_found"
+    ALREADY_DECIDED = "already_decided"
+    EXPIRED = "expired"
+    CHANGED = "changed"
+    NOT_ENTITLED = "not_entitled"
+    RUN_ENDED = "run_ended"
+    NOT_NOW = "not_now"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The run as it is now and what must be done.
+
+    `left` is the turn that was left behind when the run moved on to its next one. `drop` names
+    effects (by key) nobody wants any more. `note` goes into the record; with `refused` it says
+    why nothing changed. `alarm` asks for a person's eye.
+    """
+
+    run: Run
+    effects: tuple[Effect, ...] = ()
+    drop: tuple[str, ...] = ()
+    left: Turn | None = None
+    note: str = ""
+    refused: Refusal | None = None
+    alarm: bool = False
+
+
+def unheard(run: Run, note: str, refused: Refusal | None = None) -> Decision:
+    """Nothing follows, and why."""
+    return Decision(run, note=note, refused=refused)
+
+
+def status_of(turn: Turn) -> RunStatus:
+    """Where a live run stands is a matter of its turn and calls; it is never set beside them."""
+    calls = {c.status for c in turn.calls}
+    if CallStatus.IN_DOUBT in calls or turn.status is TurnStatus.LOST:
+        return RunStatus.ATTENTION
+    if turn.status in (TurnStatus.INTENDED, TurnStatus.SENDING, TurnStatus.UNKNOWN):
+        return RunStatus.QUEUED if turn.number == 1 else RunStatus.RESUMING
+    if CallStatus.AWAITING_APPROVAL in calls:
+        return RunStatus.WAITING
+    return RunStatus.RUNNING
+
+
+def with_turn(run: Run, turn: Turn, reason: str = "") -> Run:
+    """The run with that turn, its status following from it."""
+    return replace(run, turn=turn, status=status_of(turn), reason=reason)
+
+
+def settle(call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> ToolCall:
+    """The call with its one result."""
+    outcome = Outcome(kind, result)  # type: ignore[arg-type]  # callers hand over what Gemini takes
+    return replace(call, status=CallStatus.SETTLED, outcome=outcome, settled_at=now)
+
+
+def watch(run: Run, interaction_id: str, every: timedelta, now: datetime) -> Effect:
+    """The next reading nobody asked for, spread over the last third of the interval.
+
+    The spread is a hash and not a dice roll, so that deciding stays pure.
+    """
+    seed = hashlib.sha256(f"{run.id}{now.timestamp()}".encode()).digest()
+    share = 0.7 + 0.3 * int.from_bytes(seed[:4]) / 2**32
+    return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + every * share)
+
+
+def create_effect(turn: Turn, due_at: datetime) -> Effect:
+    return Effect(EffectKind.CREATE_INTERACTION, attempt_subject(turn.number, turn.attempt), due_at)
+
+
+def add_usage(total: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+    """Token counts summed by name."""
+    return {k: total.get(k, 0) + more.get(k, 0) for k in sorted({*total, *more})}
+
+
+def advance(
+    run: Run, now: datetime, effects: tuple[Effect, ...] = (), drop: tuple[str, ...] = ()
+) -> Decision:
+    """Go on to the next interaction once every call of the turn has its one result."""
+    if not all(c.settled for c in run.turn.calls):
+        return Decision(run, effects, drop)
+    if run.turn.number >= run.recipe.limits.max_turns:
+        reason = f"turn limit: {run.turn.number} turns and the model still asks for more"
+        return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
+    left = replace(run.turn, status=TurnStatus.ENDED)
+    turn = Turn(number=left.number + 1, previous_id=left.interaction_id)
+    return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
+
+
+def finish(
+    run: Run,
+    status: RunStatus,
+    now: datetime,
+    *,
+    reason: str = "",
+    output: str = "",
+    effects: tuple[Effect, ...] = (),
+    drop: tuple[str, ...] = (),
+    stop: bool = True,
+) -> Decision:
+    """Close the record: questions are withdrawn, calls that did not start never will.
+
+    A call that is executing keeps its claim, so that its late result can still be written down.
+    `stop` asks Gemini to stop too, where it may still be at work or waiting.
+    """
+    calls = tuple(_withdraw(c, now) for c in run.turn.calls)
+    redraw = tuple(Effect(EffectKind.UPDATE_APPROVAL, c.approval.id, now) for c in calls if c.approval)
+    interaction = run.turn.interaction_id
+    if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
+        effects = (*effects, Effect(EffectKind.CANCEL_INTERACTION, interaction, now))
+    ended = replace(
+        run,
+        status=status,
+        turn=replace(run.turn, status=TurnStatus.ENDED, calls=calls),
+        reason=reason,
+        output=output or run.output,
+        closed_at=now,
+    )
+    kept = tuple(e for e in effects if e.kind is not EffectKind.UPDATE_APPROVAL)
+    return Decision(ended, (*kept, *redraw), drop, note=reason)
+
+
+def _withdraw(call: ToolCall, now: datetime) -> ToolCall:
+    if call.approval and call.approval.open:
+        call = replace(call, approval=replace(call.approval, status=ApprovalStatus.WITHDRAWN))
+    if call.status in (CallStatus.SETTLED, CallStatus.EXECUTING):
+        return call
+    return settle(call, OutcomeKind.WITHDRAWN, "The run ended before this call was made.", now)

@@ -1,0 +1,183 @@
+"""`decide`: what an event means for a run. Two tables say what is heard when.
+
+    queued ──► running ──► waiting ──► resuming ──► running ─ … ─► completed
+                  └────────────┴──────── any of these ──────────► failed, cancelled
+                                         (attention: until a person has spoken)
+
+A late, doubled or misplaced event changes nothing and says why; nothing is raised.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from orchestrator.domain import calls, turns
+from orchestrator.domain.decision import Decision, Refusal, create_effect, finish, unheard
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.events import (
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalPosted,
+    ApprovalUndelivered,
+    AttentionResolved,
+    CallClaimed,
+    CallCutOff,
+    CallFinished,
+    CancelRequested,
+    Choice,
+    CreateClaimed,
+    CreateDeferred,
+    CreateGraceEnded,
+    CreateRefused,
+    CreateUncertain,
+    Event,
+    InteractionMissing,
+    InteractionObserved,
+    InteractionSignalled,
+    JobEnded,
+    RunOverdue,
+)
+from orchestrator.domain.model import (
+    Actor,
+    CallStatus,
+    Policy,
+    Recipe,
+    Run,
+    RunStatus,
+    Turn,
+    TurnStatus,
+)
+
+TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
+    TurnStatus.INTENDED: (CreateClaimed, InteractionObserved),
+    TurnStatus.SENDING: (InteractionObserved, CreateUncertain, CreateDeferred, CreateRefused),
+    TurnStatus.UNKNOWN: (InteractionObserved, CreateGraceEnded),
+    TurnStatus.LOST: (InteractionObserved, AttentionResolved),
+    TurnStatus.LIVE: (InteractionSignalled, InteractionObserved, InteractionMissing),
+    TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing),
+    TurnStatus.ENDED: (),
+}
+"""What the current interaction listens to."""
+
+CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
+    CallStatus.AWAITING_APPROVAL: (ApprovalDecided, ApprovalExpired),
+    CallStatus.READY: (CallClaimed,),
+    CallStatus.EXECUTING: (CallFinished, CallCutOff),
+    CallStatus.AWAITING_JOB: (JobEnded,),
+    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished),
+    CallStatus.SETTLED: (),
+}
+"""What each call listens to. The functions of `calls` check it for the one call they are about,
+and answer with a reason; a test holds them to this table."""
+
+_Handler = Callable[[Run, Any, Policy, datetime], Decision]
+
+
+def decide(run: Run, event: Event, *, policy: Policy, now: datetime) -> Decision:
+    """What `event` means for `run`, and what must be done about it.
+
+    Args:
+        run: As it was read from its rows.
+        event: Late, twice or out of order as it may be.
+        policy: Our pace and patience.
+        now: The one clock's time, UTC.
+
+    Returns:
+        The run as it is to be saved; equal to the given one when the event means nothing here,
+        with the reason in `note` and, for a person's wish, in `refused`.
+    """
+    if run.closed:
+        return after_the_end(run, event, now)
+    about_turn = type(event) in _TURN_EVENTS and not (isinstance(event, AttentionResolved) and event.call)
+    if about_turn and not isinstance(event, TURN_HEARS[run.turn.status]):
+        note = f"{type(event).__name__} is not heard while the turn is {run.turn.status}"
+        refused = Refusal.NOT_NOW if isinstance(event, CreateClaimed | AttentionResolved) else None
+        return unheard(run, note, refused)
+    return _HANDLERS[type(event)](run, event, policy, now)
+
+
+def open_run(run_id: str, recipe: Recipe, text: str, requester: Actor, *, now: datetime) -> Decision:
+    """A run is asked for: the record is opened and its first interaction intended."""
+    turn = Turn(number=1)
+    deadline = now + recipe.limits.max_duration
+    run = Run(
+        id=run_id,
+        recipe=recipe,
+        status=RunStatus.QUEUED,
+        turn=turn,
+        input=text,
+        requester=requester,
+        created_at=now,
+        deadline=deadline,
+    )
+    return Decision(run, (create_effect(turn, now), Effect(EffectKind.END_RUN, run_id, deadline)))
+
+
+def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
+    """An ended run hears nothing more, except to stop an interaction still open behind it."""
+    match event:
+        case InteractionObserved(snapshot=snap):
+            own = snap.interaction_id == run.turn.interaction_id
+            if turns.meaning(snap.status) not in turns.STILL_OPEN:
+                return Decision(run)
+            if own and run.status is RunStatus.COMPLETED:
+                return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
+            stop = Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now)
+            return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
+        case CallFinished():
+            return calls.finished_late(run, event, now)
+        case ApprovalPosted():
+            return calls.posted(run, event, Policy(), now)
+        case InteractionSignalled() | ApprovalExpired() | RunOverdue() | InteractionMissing():
+            return Decision(run)  # what was on its way when the run ended
+        case _:
+            return unheard(run, f"the run is {run.status}", Refusal.RUN_ENDED)
+
+
+def _cancel(run: Run, event: CancelRequested, policy: Policy, now: datetime) -> Decision:
+    """Wins from its commit on; an interaction whose create is in flight is stopped when it shows itself."""
+    reason = f"cancelled by {event.by.name or event.by.id}" + (f": {event.reason}" if event.reason else "")
+    return finish(run, RunStatus.CANCELLED, now, reason=reason)
+
+
+def _overdue(run: Run, event: RunOverdue, policy: Policy, now: datetime) -> Decision:
+    if now < run.deadline:
+        return Decision(run, (Effect(EffectKind.END_RUN, run.id, run.deadline),))
+    return finish(run, RunStatus.FAILED, now, reason=f"not ended within {run.recipe.limits.max_duration}")
+
+
+def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) -> Decision:
+    if event.call:
+        return calls.resolved(run, event, policy, now)
+    match event.choice:
+        case Choice.RETRY:
+            return turns.send_again(run, now)
+        case Choice.GIVE_UP:
+            return finish(run, RunStatus.FAILED, now, reason=f"given up by {event.by.id}: {run.reason}")
+        case Choice.HAPPENED:
+            return unheard(run, "a lost create has no result to give", Refusal.NOT_NOW)
+
+
+_HANDLERS: Final[Mapping[type[Event], _Handler]] = {
+    InteractionSignalled: turns.signalled,
+    CreateClaimed: turns.claim_create,
+    InteractionObserved: turns.observe,
+    InteractionMissing: turns.missing,
+    CreateUncertain: turns.create_uncertain,
+    CreateDeferred: turns.create_deferred,
+    CreateRefused: turns.create_refused,
+    CreateGraceEnded: turns.grace_ended,
+    CallClaimed: calls.claim,
+    CallFinished: calls.finished,
+    CallCutOff: calls.cut_off,
+    JobEnded: calls.job_ended,
+    ApprovalPosted: calls.posted,
+    ApprovalUndelivered: calls.undelivered,
+    ApprovalDecided: calls.decided,
+    ApprovalExpired: calls.expired,
+    CancelRequested: _cancel,
+    RunOverdue: _overdue,
+    AttentionResolved: _resolve,
+}
+
+_TURN_EVENTS: Final = frozenset(e for heard in TURN_HEARS.values() for e in heard)

@@ -1,0 +1,299 @@
+"""One interaction: sent, lost or adopted, read, and what its status means."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from orchestrator.domain.calls import admit
+from orchestrator.domain.decision import (
+    Decision,
+    Refusal,
+    add_usage,
+    advance,
+    create_effect,
+    finish,
+    unheard,
+    watch,
+    with_turn,
+)
+from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
+from orchestrator.domain.events import (
+    CreateClaimed,
+    CreateDeferred,
+    CreateGraceEnded,
+    CreateRefused,
+    CreateUncertain,
+    InteractionMissing,
+    InteractionObserved,
+    InteractionSignalled,
+)
+from orchestrator.domain.model import (
+    Assessment,
+    Policy,
+    Run,
+    RunStatus,
+    Snapshot,
+    Turn,
+    TurnStatus,
+)
+
+
+class Meaning(StrEnum):
+    """What a status of Gemini's means for us."""
+
+    LIVE = "live"
+    ACTION = "action"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CONTINUE = "continue"
+    STRANGE = "strange"
+
+
+MEANING: Final[Mapping[str, Meaning]] = {
+    "queued": Meaning.LIVE,
+    "in_progress": Meaning.LIVE,
+    "requires_action": Meaning.ACTION,
+    "completed": Meaning.DONE,
+    "failed": Meaning.FAILED,
+    "cancelled": Meaning.CANCELLED,
+    "incomplete": Meaning.PARTIAL,
+    "budget_exceeded": Meaning.PARTIAL,
+    "requires_continuation": Meaning.CONTINUE,
+}
+"""All nine statuses (Gemini API, Interactions). The list is open: any other one is strange, so watched."""
+
+STILL_OPEN: Final = frozenset({Meaning.LIVE, Meaning.ACTION, Meaning.CONTINUE, Meaning.STRANGE})
+
+
+def meaning(status: str) -> Meaning:
+    return MEANING.get(status, Meaning.STRANGE)
+
+
+def claim_create(run: Run, event: CreateClaimed, policy: Policy, now: datetime) -> Decision:
+    if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
+        return replace(stale, refused=Refusal.NOT_NOW)
+    turn = replace(run.turn, status=TurnStatus.SENDING, sent_at=now)
+    return Decision(with_turn(run, turn))
+
+
+def create_deferred(run: Run, event: CreateDeferred, policy: Policy, now: datetime) -> Decision:
+    """Back to the intent. The effect itself waits in the outbox, which owns the backoff."""
+    if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
+        return stale
+    return Decision(with_turn(run, replace(run.turn, status=TurnStatus.INTENDED), event.why))
+
+
+def create_uncertain(run: Run, event: CreateUncertain, policy: Policy, now: datetime) -> Decision:
+    """Wait for the interaction to show itself; each further lost attempt is given more time."""
+    if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
+        return stale
+    grace = policy.create_grace * min(event.attempt, 10)
+    timer = Effect(EffectKind.END_CREATE_GRACE, attempt_subject(event.turn, event.attempt), now + grace)
+    turn = replace(run.turn, status=TurnStatus.UNKNOWN)
+    return Decision(with_turn(run, turn, event.why), (timer,), note=f"answer lost: {event.why}")
+
+
+def create_refused(run: Run, event: CreateRefused, policy: Policy, now: datetime) -> Decision:
+    if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
+        return stale
+    return finish(run, RunStatus.FAILED, now, reason=f"Gemini refused the request: {event.why}")
+
+
+def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime) -> Decision:
+    """Replace the attempt (what it may have started is cancelled when it shows itself), or ask a person."""
+    if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
+        return stale
+    if not policy.retry_lost_create:
+        turn = replace(run.turn, status=TurnStatus.LOST)
+        reason = "the answer to a create got lost; say whether to send it again"
+        return Decision(with_turn(run, turn, reason), note=reason, alarm=True)
+    return send_again(run, now)
+
+
+def send_again(run: Run, now: datetime) -> Decision:
+    turn = replace(run.turn, attempt=run.turn.attempt + 1, status=TurnStatus.INTENDED, sent_at=None)
+    return Decision(with_turn(run, turn), (create_effect(turn, now),), note=f"attempt {turn.attempt}")
+
+
+def signalled(run: Run, event: InteractionSignalled, policy: Policy, now: datetime) -> Decision:
+    """A webhook is a hint to read now, what it claims is not looked at."""
+    turn = run.turn
+    if event.interaction_id != turn.interaction_id:
+        return unheard(run, f"a webhook about {event.interaction_id}, which is not the current interaction")
+    if turn.status is TurnStatus.ACTION and event.kind == "interaction.requires_action":
+        return Decision(run)  # its calls are already here
+    return Decision(run, (Effect(EffectKind.FETCH_INTERACTION, event.interaction_id, now),))
+
+
+def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) -> Decision:
+    """404: early on the interaction may only be slow to appear, later it is gone for good."""
+    turn = run.turn
+    if event.interaction_id != turn.interaction_id:
+        return Decision(run)
+    turn = replace(turn, readings=turn.readings + 1)
+    if turn.readings >= policy.missing_readings:
+        reason = "Gemini no longer has this interaction: deleted, or past its retention"
+        return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason, stop=False)
+    pause = min(policy.watch_every, policy.create_grace) / 2
+    return Decision(with_turn(run, turn, run.reason), (watch(run, event.interaction_id, pause, now),))
+
+
+def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    """A reading. The interaction of the current attempt decides; any other one is stopped, never acted on."""
+    turn, snap = run.turn, event.snapshot
+    if (event.turn, event.attempt) != (turn.number, turn.attempt) or turn.interaction_id not in (
+        None,
+        snap.interaction_id,
+    ):
+        return stray(run, event, now)
+    adopted = turn.interaction_id is None
+    sense = meaning(snap.status)
+    if turn.status is TurnStatus.ACTION and sense in STILL_OPEN:
+        # Its calls are being dealt with: "in progress" is a stale reading, and only retention can strike.
+        return Decision(run, (watch(run, snap.interaction_id, policy.watch_waiting_every, now),))
+    first_end = turn.status is not TurnStatus.ACTION and sense not in (Meaning.LIVE, Meaning.STRANGE)
+    usage = add_usage(run.usage, snap.usage) if first_end else run.usage
+    if adopted:
+        turn = replace(turn, interaction_id=snap.interaction_id, status=TurnStatus.LIVE)
+    run = replace(run, turn=replace(turn, gemini_status=snap.status), usage=usage)
+    decision = _ROWS[sense](run, event, policy, now)
+    if adopted:
+        grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
+        decision = replace(decision, drop=(*decision.drop, grace))
+    return decision
+
+
+def stray(run: Run, event: InteractionObserved, now: datetime) -> Decision:
+    """An interaction that carries our metadata and is not the one this run goes on with."""
+    snap = event.snapshot
+    note = f"{snap.interaction_id} belongs to turn {event.turn}, attempt {event.attempt}, which was replaced"
+    if meaning(snap.status) not in STILL_OPEN:
+        return unheard(run, note)
+    return Decision(run, (Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now),), note=note)
+
+
+def _live(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    turn = replace(run.turn, status=TurnStatus.LIVE, readings=0)
+    return Decision(
+        with_turn(run, turn), (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+    )
+
+
+def _strange(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    """Not a status we know: it may well be alive, so keep reading, and tell somebody after a while."""
+    turn = replace(run.turn, status=TurnStatus.LIVE, readings=run.turn.readings + 1)
+    alarm = turn.readings == policy.strange_readings
+    note = f"unknown status {event.snapshot.status[:64]!r}, read {turn.readings} times" if alarm else ""
+    effects = (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+    return Decision(with_turn(run, turn, note or run.reason), effects, note=note, alarm=alarm)
+
+
+def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    """Gemini waits: every function call becomes a call of ours, in its own state."""
+    wanted = event.assessments
+    if not wanted:
+        return _no_calls(run, event, policy, now)
+    if (why := _unanswerable(wanted, run.recipe.limits.max_calls_per_turn)) is not None:
+        return finish(run, RunStatus.FAILED, now, reason=why)
+    unique = {a.call_id: a for a in wanted}
+    admitted = [admit(run, event.snapshot.interaction_id, a, now) for a in unique.values()]
+    calls = tuple(call for call, _ in admitted)
+    bad = run.bad_calls + sum(1 for a in unique.values() if a.ruling in ("unknown", "invalid"))
+    turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=calls)
+    run = replace(with_turn(run, turn), bad_calls=bad)
+    if bad > run.recipe.limits.max_bad_calls:
+        reason = f"{bad} calls of unknown tools or with arguments that do not fit: over the limit"
+        return finish(run, RunStatus.FAILED, now, reason=reason)
+    effects = tuple(e for _, es in admitted for e in es)
+    watching = watch(run, event.snapshot.interaction_id, policy.watch_waiting_every, now)
+    return advance(run, now, (*effects, watching))
+
+
+def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    turn = replace(run.turn, status=TurnStatus.LIVE, readings=run.turn.readings + 1)
+    if turn.readings >= policy.missing_readings:
+        reason = "Gemini waits for an action and names no function call we can answer"
+        return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason)
+    effects = (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+    return Decision(with_turn(run, turn, run.reason), effects)
+
+
+def _unanswerable(wanted: tuple[Assessment, ...], most: int) -> str | None:
+    """Why a set of calls can have no matching set of results."""
+    if len(wanted) > most:
+        return f"{len(wanted)} calls in one turn: over the limit of {most}"
+    seen: dict[str, Assessment] = {}
+    for a in wanted:
+        if not a.call_id:
+            return "the model made a function call without an id, which cannot be answered"
+        if seen.setdefault(a.call_id, a) != a:
+            return f"the model made two different calls under one id, {a.call_id[:64]!r}"
+    return None
+
+
+def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
+
+
+def _failed(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    reason = "Gemini failed: " + (_errors(event.snapshot) or "no reason given")
+    return finish(run, RunStatus.FAILED, now, reason=reason, output=event.snapshot.output, stop=False)
+
+
+def _partial(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    snap = event.snapshot
+    reason = f"{snap.status}: Gemini ended early, with a partial result" + (
+        f" ({_errors(snap)})" if _errors(snap) else ""
+    )
+    return finish(run, RunStatus.FAILED, now, reason=reason, output=snap.output, stop=False)
+
+
+def _cancelled(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    return finish(
+        run,
+        RunStatus.CANCELLED,
+        now,
+        reason="cancelled at Gemini",
+        output=event.snapshot.output,
+        stop=False,
+    )
+
+
+def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    """A cut answer is taken up again with its token, as one more turn over the same input."""
+    snap = event.snapshot
+    if not snap.continuation:
+        reason = "requires_continuation without a token to continue with"
+        return finish(run, RunStatus.FAILED, now, reason=reason, output=snap.output, stop=False)
+    if run.turn.number >= run.recipe.limits.max_turns:
+        return finish(run, RunStatus.FAILED, now, reason="turn limit", output=snap.output, stop=False)
+    left = replace(run.turn, status=TurnStatus.ENDED)
+    turn = Turn(number=left.number + 1, previous_id=left.previous_id, continuation=snap.continuation)
+    return Decision(with_turn(run, turn), (create_effect(turn, now),), left=left)
+
+
+_Row = Callable[[Run, InteractionObserved, Policy, datetime], Decision]
+_ROWS: Final[Mapping[Meaning, _Row]] = {
+    Meaning.LIVE: _live,
+    Meaning.STRANGE: _strange,
+    Meaning.ACTION: _action,
+    Meaning.DONE: _done,
+    Meaning.FAILED: _failed,
+    Meaning.PARTIAL: _partial,
+    Meaning.CANCELLED: _cancelled,
+    Meaning.CONTINUE: _continue,
+}
+
+
+def _errors(snap: Snapshot) -> str:
+    return "; ".join(snap.errors)[:1000]
+
+
+def _other_attempt(run: Run, turn: int, attempt: int) -> Decision | None:
+    if (turn, attempt) == (run.turn.number, run.turn.attempt):
+        return None
+    return unheard(run, f"turn {turn}, attempt {attempt} is no longer current")

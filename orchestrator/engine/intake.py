@@ -1,0 +1,210 @@
+"""The one way in: whatever somebody wants is recorded and decided, then the worker is told.
+
+Every door (HTTP, webhook, Slack, shell) ends here. Answers are values; the doors word them.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from orchestrator import failpoints
+from orchestrator.domain.calls import already
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.events import ApprovalDecided, AttentionResolved, CancelRequested, Choice
+from orchestrator.domain.lifecycle import open_run
+from orchestrator.domain.model import Actor, Approval, JsonObject, Policy, Recipe, Run, Verdict
+from orchestrator.engine import step
+from orchestrator.engine.ports import Clock
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.store import inbox, outbox, runs, views
+from orchestrator.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was asked for; `fresh` is False where an earlier request had made it."""
+
+    run_id: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a decision came to. `approval` is the question as it stands now."""
+
+    approval: Approval
+    tool: str
+    note: str = ""
+    refused: Refusal | None = None
+
+
+class Intake:
+    """Takes wishes and facts from the doors.
+
+    Args:
+        wake: Called after each commit that may have made work.
+        stop_tools: Called with a run's id after it was cancelled.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        policy: Policy,
+        clock: Clock,
+        wake: Callable[[], None],
+        stop_tools: Callable[[str], None],
+    ) -> None:
+        self._db = database
+        self._policy = policy
+        self._clock = clock
+        self._wake = wake
+        self._stop_tools = stop_tools
+
+    async def start(
+        self,
+        recipe: Recipe,
+        text: str,
+        requester: Actor,
+        *,
+        owner: str = "",
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Open a run.
+
+        Args:
+            text: The input as the model will read it.
+            owner: Whose idempotency keys these are, a token's name.
+            idempotency_key: The same key and the same request give the same run.
+
+        Raises:
+            ConflictError: The key was used for another request.
+        """
+        body = f"{recipe.workflow}\0{text}".encode()
+        wish = _Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
+        try:
+            started = await self._db.write(_start, wish, self._clock())
+        except IntegrityError:  # another process took the same key in this very moment
+            started = await self._db.write(_start, wish, self._clock())
+        failpoints.hit("after_run_stored")
+        self._wake()
+        return started
+
+    async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> bool:
+        """Keep a verified webhook; returns after the commit. False for one that was known."""
+        fresh = await self._db.write(
+            inbox.put,
+            webhook_id=webhook_id,
+            kind=kind,
+            subject=subject,
+            timestamp=timestamp,
+            body=body,
+            now=self._clock(),
+        )
+        failpoints.hit("after_delivery_stored")
+        self._wake()
+        return fresh
+
+    async def decide(
+        self,
+        approval_id: str,
+        *,
+        approve: bool,
+        by: Actor,
+        entitled_as: str,
+        digest: str | None,
+        reason: str = "",
+    ) -> Answer:
+        """A person's answer to a question, by whichever door. The first valid one stands.
+
+        Args:
+            entitled_as: The entry of the approvers they stand for: a Slack user id or `api:<token>`.
+            digest: At least 16 characters of the digest they were shown; None takes the current
+                one, for a door that shows the question and takes the answer in one.
+
+        Raises:
+            NotFoundError: There is no such approval.
+        """
+        verdict = Verdict(approve, by, self._clock(), reason)
+        answer = await self._db.write(self._decide, approval_id, verdict, entitled_as, digest)
+        failpoints.hit("after_decision")
+        self._wake()
+        return answer
+
+    def _decide(
+        self, s: Session, approval_id: str, verdict: Verdict, entitled_as: str, digest: str | None
+    ) -> Answer:
+        found = runs.load_approval(s, approval_id)
+        run_id = runs.run_of_approval(s, approval_id)
+        if found is None or run_id is None:
+            raise NotFoundError(f"there is no approval {approval_id}")
+        event = ApprovalDecided(approval_id, digest or found[0].digest, verdict, entitled_as)
+        applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
+        approval, call, _ = runs.load_approval(s, approval_id) or found
+        note = applied.note
+        if applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open:
+            note = already(approval)
+        return Answer(approval, call.tool, note, applied.refused)
+
+    async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
+        """Stop a run; from here on nothing starts for it.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ConflictError: It ended before, otherwise than by a cancel.
+        """
+        applied = await self._apply(run_id, CancelRequested(by, reason))
+        failpoints.hit("after_cancel_stored")
+        self._stop_tools(run_id)
+        if applied.refused and applied.run.status != "cancelled":
+            raise ConflictError(f"the run is already {applied.run.status}")
+        return applied.run
+
+    async def resolve(
+        self, run_id: str, choice: Choice, by: Actor, *, call: str = "", result: str | JsonObject = ""
+    ) -> Run:
+        """A person settles what no machine could know.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ConflictError: Nothing of that kind is in doubt there.
+        """
+        applied = await self._apply(run_id, AttentionResolved(choice, by, call, result))
+        if applied.refused:
+            raise ConflictError(applied.note)
+        return applied.run
+
+    async def _apply(self, run_id: str, event: CancelRequested | AttentionResolved) -> step.Applied:
+        applied = await self._db.write(step.apply, run_id, event, policy=self._policy, now=self._clock())
+        self._wake()
+        return applied
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    recipe: Recipe
+    text: str
+    requester: Actor
+    owner: str
+    key: str | None
+    body_hash: str
+
+
+def _start(s: Session, wish: _Wish, now: datetime) -> Started:
+    if wish.key is not None and (known := views.by_idempotency_key(s, wish.owner, wish.key)):
+        if known[1] != wish.body_hash:
+            raise ConflictError("this idempotency key was used for another request")
+        return Started(known[0], fresh=False)
+    decision = open_run(f"run_{secrets.token_hex(12)}", wish.recipe, wish.text, wish.requester, now=now)
+    keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
+    run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
+    outbox.add(s, run.id, decision.effects)
+    return Started(run.id, fresh=True)

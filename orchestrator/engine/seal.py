@@ -1,0 +1,38 @@
+"""What is approved is what runs: one digest over all of it, made anew before it runs.
+
+SHA-256 over RFC 8785 canonical JSON. Numbers are fixed by the tool's schema before they get here,
+so that 1, 1.0 and "1" cannot share a digest.
+"""
+
+import hashlib
+from typing import Any
+
+import rfc8785
+
+from orchestrator.domain.model import Assessment, FunctionCall, Run
+from orchestrator.engine.ports import ToolkitPort
+
+
+def assess(toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCall) -> Assessment:
+    """What policy says about a wished call now, sealed."""
+    finding = toolkit.find(run.recipe, call)
+    sealed: dict[str, Any] = {
+        "run": run.id,
+        "workflow": run.recipe.workflow,
+        "interaction": interaction_id,
+        "call": call.id,
+        "tool": call.name,
+        "tool_version": finding.tool_version,
+        "policy_version": finding.policy_version,
+        "arguments": dict(finding.arguments),
+    }
+    return Assessment(
+        call_id=call.id,
+        tool=call.name,
+        ruling=finding.ruling,
+        arguments=finding.arguments,
+        reason=finding.reason,
+        digest=hashlib.sha256(rfc8785.dumps(sealed)).hexdigest(),
+        idempotent=finding.idempotent,
+        terms=finding.terms,
+    )

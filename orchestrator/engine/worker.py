@@ -1,0 +1,163 @@
+"""From due rows to performed effects: `run_once` with a `while` around it.
+
+Nothing here is true: a worker that dies leaves rows that the next one finds. It sleeps until a commit
+in this process wakes it, or the next row is due; it never polls while nothing is.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from orchestrator import failpoints
+from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.model import Policy
+from orchestrator.engine import step
+from orchestrator.engine.perform import Performer
+from orchestrator.engine.ports import Clock
+from orchestrator.store import inbox, outbox
+from orchestrator.store.database import Database
+from orchestrator.store.outbox import Claimed
+
+LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
+    "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
+    "tools": (EffectKind.EXECUTE_TOOL,),
+    "slack": (EffectKind.REQUEST_APPROVAL, EffectKind.UPDATE_APPROVAL),
+    "timers": (EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN),
+}
+"""Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
+
+SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
+BATCH: Final = 50
+LONGEST_SLEEP: Final = 30.0
+"""Seconds. Only a safety net: every row made in this process wakes the worker."""
+PRUNE_EVERY: Final = timedelta(hours=1)
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Takes deliveries and due effects and works on them, each lane with its own number of slots.
+
+    Args:
+        keep_deliveries: How long a webhook that was worked on is kept.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        performer: Performer,
+        *,
+        policy: Policy,
+        clock: Clock,
+        slots: Mapping[str, int] = SLOTS,
+        keep_deliveries: timedelta = timedelta(days=7),
+    ) -> None:
+        self._db = database
+        self._performer = performer
+        self._policy = policy
+        self._clock = clock
+        self._free = dict(slots)
+        self._keep = keep_deliveries
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._prune_at = clock()
+
+    def wake(self) -> None:
+        """Something was committed that may be due."""
+        self._wake.set()
+
+    @property
+    def busy(self) -> int:
+        """How many effects are being performed."""
+        return len(self._tasks)
+
+    async def run_once(self) -> int:
+        """One turn of the loop, to its end: returns how many deliveries and effects were worked on."""
+        worked = await self._take()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        return worked
+
+    async def run(self) -> None:
+        """Until `stop`. A failing database is waited for, not died of."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                if await self._take() == 0:
+                    await self._sleep()
+            except Exception:
+                log.exception("worker_failed")
+                await asyncio.sleep(1.0)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Claim nothing more and give what runs its time; what is left is found after the restart."""
+        self._stopping = True
+        self._wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _take(self) -> int:
+        taken = await self._deliveries()
+        claimed = [] if self._stopping else await self._claim()
+        for lane, effect in claimed:
+            self._free[lane] -= 1
+            task = asyncio.create_task(self._work(lane, effect))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        await self._prune()
+        return taken + len(claimed)
+
+    async def _deliveries(self) -> int:
+        waiting = await self._db.read(inbox.waiting, BATCH)
+        if waiting:
+            now = self._clock()
+            taken = (self._db.write(step.take_delivery, d, policy=self._policy, now=now) for d in waiting)
+            await asyncio.gather(*taken)
+            failpoints.hit("after_delivery_taken")
+        return len(waiting)
+
+    async def _claim(self) -> list[tuple[str, Claimed]]:
+        """Take what is due, as far as its lane has room."""
+        room = {kind: lane for lane, kinds in LANES.items() for kind in kinds if self._free[lane] > 0}
+        now = self._clock()
+        due = await self._db.read(outbox.due, now, BATCH, tuple(room))
+        chosen, left = [], dict(self._free)
+        for effect_id, kind in due:
+            if left[room[kind]] > 0:
+                left[room[kind]] -= 1
+                chosen.append(effect_id)
+        if not chosen:
+            return []
+        claimed = await self._db.write(outbox.claim, chosen, now, self._performer.lease)
+        failpoints.hit("after_claim")
+        return [(room[c.kind], c) for c in claimed]
+
+    async def _work(self, lane: str, effect: Claimed) -> None:
+        try:
+            await self._performer.perform(effect)
+        finally:
+            self._free[lane] += 1
+            self.wake()
+
+    async def _sleep(self) -> None:
+        next_due = await self._db.read(outbox.next_due)
+        seconds = LONGEST_SLEEP
+        if next_due is not None:
+            seconds = min(LONGEST_SLEEP, max(0.05, (next_due - self._clock()).total_seconds()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _prune(self) -> None:
+        now = self._clock()
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_EVERY
+            await self._db.write(inbox.prune, now - self._keep)

@@ -1,0 +1,1 @@
+"""The rows: tables, transactions, and the way from rows to values and back."""

@@ -1,0 +1,361 @@
+"""Rows ↔ values of a run. A save is conditional on the version that was read."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.decision import Decision
+from orchestrator.domain.model import (
+    Actor,
+    Approval,
+    CallStatus,
+    Outcome,
+    Recipe,
+    Run,
+    Terms,
+    ToolCall,
+    Turn,
+    Verdict,
+)
+from orchestrator.errors import NotFoundError
+from orchestrator.store.database import StaleRowError
+from orchestrator.store.tables import (
+    ApprovalRow,
+    CallRow,
+    EventRow,
+    InteractionRow,
+    RunRow,
+    TurnRow,
+    table,
+)
+
+run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
+approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
+
+_RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("run_id"))
+_RUN_LOCKED = _RUN.with_for_update()
+_TURN = sa.select(turn_t).where(
+    turn_t.c.run_id == sa.bindparam("run_id"), turn_t.c.number == sa.bindparam("number")
+)
+_CALLS = (
+    sa.select(call_t)
+    .where(call_t.c.run_id == sa.bindparam("run_id"), call_t.c.turn == sa.bindparam("number"))
+    .order_by(call_t.c.position)
+)
+_APPROVALS = sa.select(approval_t).where(
+    approval_t.c.id.in_(
+        sa.select(call_t.c.approval).where(
+            call_t.c.run_id == sa.bindparam("run_id"), call_t.c.turn == sa.bindparam("number")
+        )
+    )
+)
+
+
+def load(s: Session, run_id: str) -> Run:
+    """The run with its newest turn. Raises `NotFoundError`.
+
+    On PostgreSQL the row is locked, so that two events of one run take turns instead of racing.
+    """
+    locked = s.get_bind().dialect.name == "postgresql"
+    row = s.connection().execute(_RUN_LOCKED if locked else _RUN, {"run_id": run_id}).mappings().first()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return _run(row, load_turn(s, run_id, row["turn"]))
+
+
+def load_turn(s: Session, run_id: str, number: int) -> Turn:
+    """One turn with its calls and their newest approvals."""
+    where = {"run_id": run_id, "number": number}
+    conn = s.connection()
+    row = conn.execute(_TURN, where).mappings().one()
+    call_rows = conn.execute(_CALLS, where).mappings().all()
+    asked = conn.execute(_APPROVALS, where).mappings().all() if call_rows else []
+    approvals = {a["id"]: approval_value(a) for a in asked}
+    return Turn(
+        number=number,
+        attempt=row["attempt"],
+        status=row["status"],
+        interaction_id=row["interaction_id"],
+        previous_id=row["previous_id"],
+        gemini_status=row["gemini_status"],
+        readings=row["readings"],
+        sent_at=row["sent_at"],
+        continuation=row["continuation"],
+        calls=tuple(call_value(c, approvals.get(c["approval"] or "")) for c in call_rows),
+    )
+
+
+def insert(
+    s: Session,
+    decision: Decision,
+    *,
+    now: datetime,
+    owner: str | None = None,
+    idempotency_key: str | None = None,
+    body_hash: str | None = None,
+) -> Run:
+    """The record is opened, as version 1. Raises `IntegrityError` where owner and key are taken."""
+    run = replace(decision.run, version=1, seq=1)
+    extra = {"owner": owner, "idempotency_key": idempotency_key, "body_hash": body_hash}
+    fixed = {
+        "workflow": run.recipe.workflow,
+        "recipe": msgspec.to_builtins(run.recipe),
+        "input": run.input,
+        "requester": msgspec.to_builtins(run.requester),
+        "created_at": run.created_at,
+        "deadline": run.deadline,
+    }
+    s.connection().execute(run_t.insert(), {"id": run.id, **fixed, **_moving(run, now), **extra})
+    s.connection().execute(turn_t.insert(), _turn_row(run.id, run.turn))
+    record(s, run, "RunRequested", {"input": run.input}, "", None, now)
+    return run
+
+
+def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
+    """Write what changed. Raises `StaleRowError` when the run is no longer what was read."""
+    after = replace(decision.run, version=before.version + 1, seq=before.seq + 1)
+    changed = s.connection().execute(
+        run_t.update()
+        .where(run_t.c.id == before.id, run_t.c.version == before.version)
+        .values(_moving(after, now))
+    )
+    _moved(changed, f"run {before.id} at version {before.version}")
+    _save_turn(s, after.id, before.turn, decision.left or after.turn)
+    if decision.left is not None:
+        s.connection().execute(turn_t.insert(), _turn_row(after.id, after.turn))
+    return after
+
+
+def record(
+    s: Session, run: Run, kind: str, data: dict[str, Any], note: str, refused: str | None, now: datetime
+) -> None:
+    """One entry of the run's history, numbered by `run.seq`."""
+    s.connection().execute(
+        event_t.insert(),
+        {
+            "run_id": run.id,
+            "seq": run.seq,
+            "kind": kind,
+            "at": now,
+            "status": run.status,
+            "data": data,
+            "note": note,
+            "refused": refused,
+        },
+    )
+
+
+def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
+    """This interaction is ours; saying so twice changes nothing."""
+    insert_into = postgresql.insert if s.get_bind().dialect.name == "postgresql" else sqlite.insert
+    s.connection().execute(
+        insert_into(interaction_t).on_conflict_do_nothing(),
+        {"id": interaction_id, "run_id": run_id, "turn": turn, "attempt": attempt},
+    )
+
+
+def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
+    """Run, turn and attempt of an interaction, if it is known to be ours."""
+    row = (
+        s.connection()
+        .execute(
+            sa.select(interaction_t.c.run_id, interaction_t.c.turn, interaction_t.c.attempt).where(
+                interaction_t.c.id == interaction_id
+            )
+        )
+        .first()
+    )
+    return (row[0], row[1], row[2]) if row else None
+
+
+def run_of_approval(s: Session, approval: str) -> str | None:
+    return (
+        s.connection()
+        .execute(sa.select(approval_t.c.run_id).where(approval_t.c.id == approval))
+        .scalar_one_or_none()
+    )
+
+
+def load_approval(s: Session, approval: str) -> tuple[Approval, ToolCall, int] | None:
+    """One question, current or long answered, with its call and that call's turn."""
+    row = s.connection().execute(sa.select(approval_t).where(approval_t.c.id == approval)).mappings().first()
+    if row is None:
+        return None
+    value = approval_value(row)
+    call = s.connection().execute(sa.select(call_t).where(call_t.c.id == row["call"])).mappings().one()
+    return value, call_value(call, value), call["turn"]
+
+
+def _run(row: Any, turn: Turn) -> Run:
+    return Run(
+        id=row["id"],
+        recipe=msgspec.convert(row["recipe"], Recipe),
+        status=row["status"],
+        turn=turn,
+        input=row["input"],
+        requester=msgspec.convert(row["requester"], Actor),
+        created_at=row["created_at"],
+        deadline=row["deadline"],
+        output=row["output"],
+        reason=row["reason"],
+        usage=row["usage"],
+        bad_calls=row["bad_calls"],
+        closed_at=row["closed_at"],
+        version=row["version"],
+        seq=row["seq"],
+    )
+
+
+def _moving(run: Run, now: datetime) -> dict[str, Any]:
+    """The columns that change over a run's life."""
+    return {
+        "status": run.status,
+        "turn": run.turn.number,
+        "output": run.output,
+        "reason": run.reason,
+        "usage": dict(run.usage),
+        "bad_calls": run.bad_calls,
+        "updated_at": now,
+        "closed_at": run.closed_at,
+        "version": run.version,
+        "seq": run.seq,
+    }
+
+
+def _turn_row(run_id: str, turn: Turn) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "number": turn.number,
+        "attempt": turn.attempt,
+        "status": turn.status,
+        "interaction_id": turn.interaction_id,
+        "previous_id": turn.previous_id,
+        "gemini_status": turn.gemini_status[:64],
+        "readings": turn.readings,
+        "sent_at": turn.sent_at,
+        "continuation": turn.continuation,
+    }
+
+
+def _save_turn(s: Session, run_id: str, before: Turn, after: Turn) -> None:
+    conn = s.connection()
+    row = _turn_row(run_id, after)
+    if row != _turn_row(run_id, before):
+        conn.execute(
+            turn_t.update().where(turn_t.c.run_id == run_id, turn_t.c.number == after.number).values(row)
+        )
+    known = {c.id: c for c in before.calls}
+    for position, call in enumerate(after.calls):
+        old = known.get(call.id)
+        if old is None:
+            conn.execute(call_t.insert(), _call_row(run_id, after.number, position, call))
+        elif old != call:
+            changed = conn.execute(
+                call_t.update()
+                .where(call_t.c.id == call.id, call_t.c.status == old.status)
+                .values(_call_row(run_id, after.number, position, call))
+            )
+            _moved(changed, f"call {call.id} in {old.status}")
+        _save_approval(s, run_id, call, old.approval if old else None)
+
+
+def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | None) -> None:
+    after = call.approval
+    if after is None or after == before:
+        return
+    row = _approval_row(run_id, call.id, after)
+    if before is None or before.id != after.id:
+        s.connection().execute(approval_t.insert(), row)
+        return
+    changed = s.connection().execute(
+        approval_t.update()
+        .where(approval_t.c.id == after.id, approval_t.c.status == before.status)
+        .values(row)
+    )
+    _moved(changed, f"approval {after.id} in {before.status}")
+
+
+def _moved(result: sa.CursorResult[Any], what: str) -> None:
+    """The number of rows changed decides who won."""
+    if result.rowcount != 1:
+        raise StaleRowError(f"{what} is no longer what was read")
+
+
+def _call_row(run_id: str, turn: int, position: int, call: ToolCall) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "run_id": run_id,
+        "turn": turn,
+        "position": position,
+        "call_id": call.call_id,
+        "tool": call.tool,
+        "arguments": dict(call.arguments),
+        "status": call.status,
+        "idempotent": call.idempotent,
+        "approval": call.approval.id if call.approval else None,
+        "outcome": call.outcome.kind if call.outcome else None,
+        "result": call.outcome.result if call.outcome else None,
+        "claim": call.claim,
+        "started_at": call.started_at,
+        "settled_at": call.settled_at,
+    }
+
+
+def call_value(row: Any, approval: Approval | None) -> ToolCall:
+    """A call's row as a value."""
+    outcome = Outcome(row["outcome"], row["result"]) if row["outcome"] else None
+    return ToolCall(
+        id=row["id"],
+        call_id=row["call_id"],
+        tool=row["tool"],
+        arguments=row["arguments"],
+        status=CallStatus(row["status"]),
+        idempotent=row["idempotent"],
+        approval=approval,
+        outcome=outcome,
+        claim=row["claim"],
+        started_at=row["started_at"],
+        settled_at=row["settled_at"],
+    )
+
+
+def _approval_row(run_id: str, call: str, approval: Approval) -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "call": call,
+        "run_id": run_id,
+        "revision": approval.revision,
+        "status": approval.status,
+        "digest": approval.digest,
+        "terms": msgspec.to_builtins(approval.terms),
+        "requested_at": approval.requested_at,
+        "expires_at": approval.expires_at,
+        "start_by": approval.start_by,
+        "verdict": msgspec.to_builtins(approval.verdict) if approval.verdict else None,
+        "channel": approval.channel,
+        "ts": approval.ts,
+        "trouble": approval.trouble,
+    }
+
+
+def approval_value(row: Any) -> Approval:
+    """An approval's row as a value."""
+    return Approval(
+        id=row["id"],
+        status=row["status"],
+        digest=row["digest"],
+        terms=msgspec.convert(row["terms"], Terms),
+        requested_at=row["requested_at"],
+        expires_at=row["expires_at"],
+        revision=row["revision"],
+        start_by=row["start_by"],
+        verdict=msgspec.convert(row["verdict"], Verdict) if row["verdict"] else None,
+        channel=row["channel"],
+        ts=row["ts"],
+        trouble=row["trouble"],
+    )

@@ -1,0 +1,242 @@
+"""The tables. SQLModel rows validate nothing by themselves: constraints live in the schema.
+
+No `from __future__ import annotations` here: SQLModel reads the annotations.
+"""
+
+import enum
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlmodel import Field, SQLModel
+
+from orchestrator.domain.model import ApprovalStatus, CallStatus, OutcomeKind, RunStatus, TurnStatus
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+ID = 64
+NAME = 200
+
+
+def _enum(kind: type[enum.StrEnum], name: str) -> sa.Enum:
+    return sa.Enum(
+        kind,
+        native_enum=False,
+        length=32,
+        create_constraint=True,
+        name=name,
+        values_callable=lambda members: [m.value for m in members],
+    )
+
+
+class EffectState(enum.StrEnum):
+    """Where an effect of the outbox stands."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DONE = "done"
+    DROPPED = "dropped"  # nobody wants it any more
+    DEAD = "dead"  # refused for good; a person may look
+
+
+class DeliveryState(enum.StrEnum):
+    """Where a webhook of the inbox stands."""
+
+    NEW = "new"
+    DONE = "done"
+    PARKED = "parked"  # names an interaction we do not know (yet)
+
+
+class RunRow(SQLModel, table=True):
+    """One run; `version` is what a conditional save compares."""
+
+    __tablename__ = "run"
+    __table_args__: ClassVar[Any] = (
+        sa.UniqueConstraint("owner", "idempotency_key"),
+        sa.Index("ix_run_created", "created_at", "id"),
+        sa.Index("ix_run_status", "status", "created_at", "id"),
+        sa.Index("ix_run_workflow", "workflow", "created_at", "id"),
+    )
+    id: str = Field(primary_key=True, max_length=ID)
+    workflow: str = Field(max_length=NAME)
+    status: RunStatus = Field(sa_type=_enum(RunStatus, "status"))
+    recipe: dict[str, Any] = Field(sa_type=JSON)
+    turn: int
+    input: str = Field(sa_type=sa.Text)
+    requester: dict[str, Any] = Field(sa_type=JSON)
+    output: str = Field(sa_type=sa.Text)
+    reason: str = Field(sa_type=sa.Text)
+    usage: dict[str, Any] = Field(sa_type=JSON)
+    bad_calls: int
+    created_at: datetime
+    updated_at: datetime
+    deadline: datetime
+    closed_at: datetime | None = None
+    version: int
+    seq: int
+    owner: str | None = Field(default=None, max_length=NAME)
+    idempotency_key: str | None = Field(default=None, max_length=NAME)
+    body_hash: str | None = Field(default=None, max_length=ID)
+
+
+class TurnRow(SQLModel, table=True):
+    """One interaction of a run: the intent to create it, and what became of it."""
+
+    __tablename__ = "turn"
+    run_id: str = Field(primary_key=True, max_length=ID, foreign_key="run.id", ondelete="CASCADE")
+    number: int = Field(primary_key=True)
+    attempt: int
+    status: TurnStatus = Field(sa_type=_enum(TurnStatus, "status"))
+    interaction_id: str | None = Field(default=None, max_length=512)
+    previous_id: str | None = Field(default=None, max_length=512)
+    gemini_status: str = Field(max_length=64)
+    readings: int
+    sent_at: datetime | None = None
+    continuation: str | None = Field(default=None, sa_type=sa.Text)
+
+
+class InteractionRow(SQLModel, table=True):
+    """Every interaction id known to be ours, orphans included."""
+
+    __tablename__ = "interaction"
+    id: str = Field(primary_key=True, max_length=512)
+    run_id: str = Field(max_length=ID, foreign_key="run.id", ondelete="CASCADE", index=True)
+    turn: int
+    attempt: int
+
+
+class CallRow(SQLModel, table=True):
+    """One function call."""
+
+    __tablename__ = "call"
+    __table_args__: ClassVar[Any] = (sa.UniqueConstraint("run_id", "turn", "call_id"),)
+    id: str = Field(primary_key=True, max_length=ID)
+    run_id: str = Field(max_length=ID, foreign_key="run.id", ondelete="CASCADE")
+    turn: int
+    position: int
+    call_id: str = Field(sa_type=sa.Text)
+    tool: str = Field(sa_type=sa.Text)
+    arguments: dict[str, Any] = Field(sa_type=JSON)
+    status: CallStatus = Field(sa_type=_enum(CallStatus, "status"))
+    idempotent: bool
+    approval: str | None = Field(default=None, max_length=ID)
+    outcome: OutcomeKind | None = Field(default=None, sa_type=_enum(OutcomeKind, "outcome"))
+    result: Any = Field(default=None, sa_type=JSON)
+    claim: str | None = Field(default=None, max_length=ID)
+    started_at: datetime | None = None
+    settled_at: datetime | None = None
+
+
+class ApprovalRow(SQLModel, table=True):
+    """One question to people, and its answer."""
+
+    __tablename__ = "approval"
+    __table_args__: ClassVar[Any] = (
+        sa.Index("ix_approval_status", "status", "requested_at", "id"),
+        sa.Index("ix_approval_run", "run_id", "requested_at", "id"),
+    )
+    id: str = Field(primary_key=True, max_length=ID)
+    call: str = Field(max_length=ID, foreign_key="call.id", ondelete="CASCADE", index=True)
+    run_id: str = Field(max_length=ID, foreign_key="run.id", ondelete="CASCADE")
+    revision: int
+    status: ApprovalStatus = Field(sa_type=_enum(ApprovalStatus, "status"))
+    digest: str = Field(max_length=ID)
+    terms: dict[str, Any] = Field(sa_type=JSON)
+    requested_at: datetime
+    expires_at: datetime
+    start_by: datetime | None = None
+    verdict: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    channel: str = Field(max_length=NAME)
+    ts: str = Field(max_length=ID)
+    trouble: str = Field(sa_type=sa.Text)
+
+
+class EventRow(SQLModel, table=True):
+    """The record: what happened to a run, in order."""
+
+    __tablename__ = "event"
+    run_id: str = Field(primary_key=True, max_length=ID, foreign_key="run.id", ondelete="CASCADE")
+    seq: int = Field(primary_key=True)
+    kind: str = Field(max_length=64)
+    at: datetime
+    status: str = Field(max_length=32)
+    data: dict[str, Any] = Field(sa_type=JSON)
+    note: str = Field(sa_type=sa.Text)
+    refused: str | None = Field(default=None, max_length=32)
+
+
+class EffectRow(SQLModel, table=True):
+    """The outbox. The row is the truth; whoever wakes a worker only hints at it.
+
+    `run_id` is empty for a look at an interaction nobody knows. `wanted` counts requests, so
+    that one that comes while the effect is being performed is not lost.
+    """
+
+    __tablename__ = "effect"
+    __table_args__: ClassVar[Any] = (
+        sa.UniqueConstraint("run_id", "key"),
+        sa.Index(
+            "ix_effect_due",
+            "due_at",
+            sqlite_where=sa.text("state = 'pending'"),
+            postgresql_where=sa.text("state = 'pending'"),
+        ),
+        sa.Index(
+            "ix_effect_lease",
+            "lease_until",
+            sqlite_where=sa.text("state = 'claimed'"),
+            postgresql_where=sa.text("state = 'claimed'"),
+        ),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: str = Field(max_length=ID)
+    key: str = Field(max_length=600)
+    kind: str = Field(max_length=32)
+    subject: str = Field(max_length=512)
+    due_at: datetime
+    state: EffectState = Field(sa_type=_enum(EffectState, "state"))
+    wanted: int
+    attempts: int
+    claim: str | None = Field(default=None, max_length=ID)
+    lease_until: datetime | None = None
+    error: str = Field(sa_type=sa.Text)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """The inbox: each webhook once, as it came."""
+
+    __tablename__ = "delivery"
+    __table_args__: ClassVar[Any] = (
+        sa.Index(
+            "ix_delivery_new",
+            "received_at",
+            sqlite_where=sa.text("state = 'new'"),
+            postgresql_where=sa.text("state = 'new'"),
+        ),
+        sa.Index("ix_delivery_subject", "subject"),
+    )
+    id: str = Field(primary_key=True, max_length=256)
+    kind: str = Field(max_length=NAME)
+    subject: str = Field(max_length=512)
+    received_at: datetime
+    timestamp: int = Field(sa_type=sa.BigInteger)
+    body: bytes = Field(sa_type=sa.LargeBinary)
+    body_hash: str = Field(max_length=ID)
+    duplicates: int
+    state: DeliveryState = Field(sa_type=_enum(DeliveryState, "state"))
+    run_id: str | None = Field(default=None, max_length=ID)
+    note: str = Field(sa_type=sa.Text)
+
+
+def table(row: type[SQLModel]) -> sa.Table:
+    """The Core table of a row class, for statements that skip the ORM."""
+    return row.__table__  # type: ignore[attr-defined,no-any-return]  # SQLModel sets it, its types do not say so

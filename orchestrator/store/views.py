@@ -1,0 +1,167 @@
+"""Read-only questions that people ask: lists with keyset paging, a run's whole story."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.model import ENDED, ApprovalStatus, RunStatus
+from orchestrator.errors import NotFoundError
+from orchestrator.store.runs import approval_t, call_t, event_t, run_t, turn_t
+from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
+
+delivery_t, effect_t = table(DeliveryRow), table(EffectRow)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first, and where the next page begins: (time, id) of the last one, or None."""
+
+    rows: Sequence[Row]
+    next: tuple[datetime, str] | None
+
+
+_RUN_COLUMNS = [
+    c for c in run_t.c if c.name not in ("recipe", "owner", "idempotency_key", "body_hash", "version")
+]
+
+_APPROVALS = (
+    sa.select(
+        approval_t,
+        call_t.c.tool,
+        call_t.c.arguments,
+        call_t.c.status.label("call_status"),
+        call_t.c.turn,
+        run_t.c.workflow,
+    )
+    .join_from(approval_t, call_t, approval_t.c.call == call_t.c.id)
+    .join(run_t, run_t.c.id == approval_t.c.run_id)
+)
+
+
+def runs(
+    s: Session,
+    *,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    status: RunStatus | None = None,
+    workflow: str | None = None,
+) -> Page:
+    """Runs, newest first."""
+    query = sa.select(*_RUN_COLUMNS)
+    if status is not None:
+        query = query.where(run_t.c.status == status)
+    if workflow is not None:
+        query = query.where(run_t.c.workflow == workflow)
+    return _page(s, query, run_t.c.created_at, run_t.c.id, limit, after)
+
+
+def approvals(
+    s: Session,
+    *,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    status: ApprovalStatus | None = None,
+    run_id: str | None = None,
+) -> Page:
+    """Approvals with the call they are about, newest first."""
+    query = _APPROVALS
+    if status is not None:
+        query = query.where(approval_t.c.status == status)
+    if run_id is not None:
+        query = query.where(approval_t.c.run_id == run_id)
+    return _page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after)
+
+
+def approval(s: Session, approval_id: str) -> Row:
+    """One approval with the call it is about. Raises `NotFoundError`."""
+    query = _APPROVALS.where(approval_t.c.id == approval_id)
+    row = s.connection().execute(query).mappings().first()
+    if row is None:
+        raise NotFoundError(f"there is no approval {approval_id}")
+    return dict(row)
+
+
+def run(s: Session, run_id: str) -> Row:
+    """One run. Raises `NotFoundError`."""
+    row = s.connection().execute(sa.select(*_RUN_COLUMNS).where(run_t.c.id == run_id)).mappings().first()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return dict(row)
+
+
+def turns(s: Session, run_id: str) -> list[Row]:
+    """The chain of interactions, first to last."""
+    query = sa.select(turn_t).where(turn_t.c.run_id == run_id).order_by(turn_t.c.number)
+    return [dict(r) for r in s.connection().execute(query).mappings()]
+
+
+def calls(s: Session, run_id: str) -> list[Row]:
+    """Every function call of the run, in the order it was asked for."""
+    query = sa.select(call_t).where(call_t.c.run_id == run_id).order_by(call_t.c.turn, call_t.c.position)
+    return [dict(r) for r in s.connection().execute(query).mappings()]
+
+
+def events(s: Session, run_id: str, *, after: int = 0, limit: int = 100) -> list[Row]:
+    """The run's history after sequence number `after`."""
+    query = (
+        sa.select(event_t)
+        .where(event_t.c.run_id == run_id, event_t.c.seq > after)
+        .order_by(event_t.c.seq)
+        .limit(limit)
+    )
+    return [dict(r) for r in s.connection().execute(query).mappings()]
+
+
+def by_idempotency_key(s: Session, owner: str, key: str) -> tuple[str, str] | None:
+    """Run id and body hash of an earlier request under that key."""
+    row = (
+        s.connection()
+        .execute(
+            sa.select(run_t.c.id, run_t.c.body_hash).where(
+                run_t.c.owner == owner, run_t.c.idempotency_key == key
+            )
+        )
+        .first()
+    )
+    return (row[0], row[1]) if row else None
+
+
+def live_runs(s: Session) -> int:
+    """How many runs have not ended."""
+    query = sa.select(sa.func.count()).select_from(run_t).where(run_t.c.status.not_in(ENDED))
+    return s.connection().execute(query).scalar_one()
+
+
+def backlog(s: Session, now: datetime) -> dict[str, int]:
+    """What waits: deliveries nobody worked on, effects that are due, effects that were given up."""
+
+    def count(which: sa.ColumnElement[bool]) -> int:
+        return s.connection().execute(sa.select(sa.func.count()).where(which)).scalar_one()
+
+    return {
+        "deliveries": count(delivery_t.c.state == DeliveryState.NEW),
+        "effects_due": count(sa.and_(effect_t.c.state == EffectState.PENDING, effect_t.c.due_at <= now)),
+        "effects_dead": count(effect_t.c.state == EffectState.DEAD),
+    }
+
+
+def _page(
+    s: Session,
+    query: sa.Select[Any],
+    at: sa.ColumnElement[Any],
+    key: sa.ColumnElement[Any],
+    limit: int,
+    after: tuple[datetime, str] | None,
+) -> Page:
+    if after is not None:
+        query = query.where(sa.tuple_(at, key) < sa.tuple_(*(sa.literal(v) for v in after)))
+    rows = s.connection().execute(query.order_by(at.desc(), key.desc()).limit(limit + 1)).mappings().all()
+    shown = [dict(r) for r in rows[:limit]]
+    more = len(rows) > limit
+    return Page(shown, (shown[-1][at.key], shown[-1][key.key]) if more and shown else None)

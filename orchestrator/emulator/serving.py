@@ -22,7 +22,9 @@ async def running(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+    )
     server = _Quiet(config)
     task = asyncio.create_task(server.serve(sockets=[sock]))
     try:

@@ -1,0 +1,199 @@
+"""One request to the stand-in, from its bytes to its answer: recorded, and spoilt where a fault says so."""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.types import Message, Receive, Scope, Send
+
+from orchestrator.emulator.gemini.emulator import Emulator
+from orchestrator.emulator.gemini.errors import ApiError, classic_body, code_for, invalid
+from orchestrator.emulator.gemini.faults import HANG_SECONDS, Fault
+
+Json = dict[str, Any]
+Work = Callable[[str, Any, Fault | None], Awaitable[Any]]
+Answer = Response[bytes]
+Http = Request[Any, Any, Any]
+
+BREAK: Final = "x-emulator-break"  # on a response: do not send it, break the connection
+JSON_TYPE: Final = "application/json"
+GARBAGE: Final = {
+    "html": ("text/html", b"<html><body>Please try again later.</body></html>"),
+    "null": (JSON_TYPE, b"null"),
+    "broken_json": (JSON_TYPE, b'{"id": "v1_'),
+}
+
+
+class BreakableApp(Litestar):
+    """A Litestar app that breaks the connection instead of sending a response marked with `BREAK`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """Serve one connection."""
+        broken = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal broken
+            if message["type"] == "http.response.start":
+                broken = any(name == BREAK.encode() for name, _ in message["headers"])
+            if not broken:
+                await send(message)
+
+        await super().__call__(scope, receive, guarded)
+        if broken:
+            await _break(receive, send)
+
+
+async def answer(
+    emulator: Emulator,
+    request: Http,
+    operation: str,
+    work: Work,
+    *,
+    subject: str | None = None,
+    keyed: bool = True,
+) -> Answer:
+    """Carry out one operation.
+
+    Args:
+        operation: Its name in the stats and the fault queue.
+        work: What it does; takes project, body and fault, returns the answer's JSON, raises `ApiError`.
+        subject: The id it is about; for a create that is the interaction it continues.
+        keyed: Does it want an API key?
+    """
+    raw = await request.body()
+    entry = _record(emulator, request, operation, raw)
+    try:
+        project = emulator.project_of(request.headers.get("x-goog-api-key")) if keyed else ""
+        body = _decoded(raw)
+        if operation == "create" and isinstance(body, dict):
+            subject = body.get("previous_interaction_id")
+        response = await _carried_out(request, emulator.faults.take(operation, subject), project, body, work)
+    except ApiError as error:
+        response = as_json(error.body(), error.status)
+    entry["status"] = response.status_code
+    return response
+
+
+def as_json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    """An answer of ours."""
+    return Response(
+        json.dumps(body).encode(), status_code=status, media_type=JSON_TYPE, headers=headers or {}
+    )
+
+
+async def _carried_out(request: Http, fault: Fault | None, project: str, body: Any, work: Work) -> Answer:
+    kind = fault.kind if fault else ""
+    if fault is not None:
+        refused = await _instead(request, fault)
+        if refused is not None:
+            return refused
+    done = as_json(await work(project, body, fault))
+    if fault is None:
+        return done
+    if kind == "slow":
+        await _wait(request, fault)
+    if kind == "accept_then_status":
+        return _status(fault)
+    if kind == "accept_then_reset":
+        return _broken()
+    if kind in GARBAGE:
+        media_type, content = GARBAGE[kind]
+        return Response(content, status_code=200, media_type=media_type)
+    return done
+
+
+async def _instead(request: Http, fault: Fault) -> Answer | None:
+    """The answer of a fault that keeps the operation from happening at all."""
+    match fault.kind:
+        case "status":
+            return _status(fault)
+        case "reset":
+            return _broken()
+        case "not_found":
+            return as_json(ApiError(404, "Not found.").body(), 404)
+        case "hang":
+            await _wait(request, fault)
+            return as_json(ApiError(504, "Deadline exceeded.").body(), 504)
+        case _:
+            return None
+
+
+def _status(fault: Fault) -> Answer:
+    body: Any = {"error": {"code": fault.code or code_for(fault.status), "message": fault.message}}
+    if fault.shape != "new":
+        body = classic_body(fault.status, fault.message)
+    if fault.shape == "list":
+        body = [body]
+    headers = {} if fault.retry_after is None else {"retry-after": fault.retry_after}
+    return as_json(body, fault.status, headers)
+
+
+def _broken() -> Answer:
+    return Response(b"", status_code=503, headers={BREAK: "1"})
+
+
+async def _wait(request: Http, fault: Fault) -> None:
+    """Let the client wait, in real time, as it is its timeout that is on trial; no longer than it does."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.ensure_future(gone())
+    await asyncio.wait({leaving}, timeout=HANG_SECONDS if fault.seconds is None else fault.seconds)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+
+def _decoded(raw: bytes) -> Any:
+    if not raw:
+        return {}
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"The request body is not valid JSON: {error}") from error
+
+
+def _record(emulator: Emulator, request: Http, operation: str, raw: bytes) -> Json:
+    try:
+        body = _decoded(raw) if raw else None
+    except ApiError:
+        body = raw.decode(errors="replace")
+    entry: Json = {
+        "operation": operation,
+        "at": emulator.clock.now().isoformat(),
+        "method": request.method,
+        "path": request.url.path,
+        "query": dict(request.query_params),
+        "headers": {k: v for k, v in request.headers.items() if k != "x-goog-api-key"},
+        "body": body,
+        "status": None,
+    }
+    emulator.requests.append(entry)
+    return entry
+
+
+async def _break(receive: Receive, send: Send) -> None:
+    """Reset the connection: with the server's transport where we can reach it, else by a body cut short."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        await send(_start())
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+        raise ConnectionResetError("connection broken by the emulator")
+    # Closing with a linger time of zero sends a reset instead of an orderly end.
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as twin:
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _start() -> Any:
+    headers = [(b"content-type", JSON_TYPE.encode()), (b"content-length", b"4096")]
+    return {"type": "http.response.start", "status": 200, "headers": headers}

@@ -1,0 +1,1 @@
+"""Measurements, printed as ratios taken side by side within one run."""

@@ -1,0 +1,59 @@
+"""`orchestrator`: one command for each job. Heavy imports stay inside the commands."""
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from orchestrator.cli import db, demo, doctor, emulator, serve, settings, tokens, tools
+from orchestrator.errors import OrchestratorError
+
+click.rich_click.COMMAND_GROUPS = {
+    "orchestrator": [
+        {"name": "See it work", "commands": ["demo"]},
+        {"name": "Run it", "commands": ["serve", "doctor", "db"]},
+        {"name": "Set it up", "commands": ["tools", "tokens", "settings"]},
+        {"name": "Try things without accounts", "commands": ["emulator"]},
+    ]
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gemini-orchestrator", prog_name="orchestrator")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ORCHESTRATOR_CONFIG",
+    help="The configuration file; else ./config.yaml.",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Long-running Gemini agents that act with a person's consent.
+
+    A run is started over HTTP. Gemini thinks, asks for tools; free ones run at once, gated ones
+    wait for a person in Slack; what was approved is what runs, once; the record says who decided.
+
+    New here? `orchestrator demo` shows the whole job on this machine, without any account.
+    """
+    ctx.obj = config
+
+
+for command in (demo.demo, serve.serve, doctor.doctor, db.db, tools.tools, tokens.tokens, settings.settings):
+    cli.add_command(command)
+cli.add_command(emulator.emulator)
+
+
+def main() -> None:
+    """Run a command; a mistake the caller can mend is one clear text and exit code 2."""
+    try:
+        cli(standalone_mode=False)
+    except OrchestratorError as e:
+        sys.stderr.write(f"orchestrator: {e}\n")
+        sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)

@@ -1,0 +1,30 @@
+"""`orchestrator settings`: what can be set."""
+
+from pathlib import Path
+
+import rich_click as click
+
+
+@click.group()
+def settings() -> None:
+    """List every setting, or check the ones you have."""
+
+
+@settings.command()
+def table() -> None:
+    """Every setting with its variable and default, as a Markdown table."""
+    from orchestrator.settings import markdown_table
+
+    click.echo(markdown_table())
+
+
+@settings.command()
+@click.pass_obj
+def check(config: Path | None) -> None:
+    """Read config.yaml, the environment and the tools, and say what is wrong with them."""
+    from orchestrator import app
+    from orchestrator.settings import load
+
+    loaded = load(config)
+    toolkit = app.toolkit(loaded)
+    click.echo(f"good: {len(loaded.workflows)} workflows, {len(toolkit.names)} tools")

@@ -1,0 +1,42 @@
+"""`config.yaml` and the environment: read once, checked once, then plain frozen values."""
+
+from orchestrator.settings.inputs import InputForm
+from orchestrator.settings.loader import load
+from orchestrator.settings.model import Settings
+from orchestrator.settings.secrets import Secret
+from orchestrator.settings.sections import (
+    Api,
+    ApiToken,
+    Approvals,
+    Database,
+    Gemini,
+    Log,
+    Server,
+    Slack,
+    ToolOverride,
+    Tools,
+    Webhooks,
+)
+from orchestrator.settings.table import markdown_table
+from orchestrator.settings.workflows import RunLimits, Workflow
+
+__all__ = [
+    "Api",
+    "ApiToken",
+    "Approvals",
+    "Database",
+    "Gemini",
+    "InputForm",
+    "Log",
+    "RunLimits",
+    "Secret",
+    "Server",
+    "Settings",
+    "Slack",
+    "ToolOverride",
+    "Tools",
+    "Webhooks",
+    "Workflow",
+    "load",
+    "markdown_table",
+]

@@ -1,0 +1,138 @@
+"""Addresses and ids as settings spell them: checks that turn text into text, or raise `ValueError`.
+
+No check repeats the value it refuses: an address may carry a password, an id may be a mispasted token.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Annotated, Final
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator
+
+from orchestrator.settings.fields import shaped
+from orchestrator.settings.secrets import Secret
+
+WEBHOOK_PREFIX: Final = "whsec_"
+VISIBLE: Final = re.compile(r"[!-~]*")
+POSTGRESQL: Final = "postgresql+psycopg"
+
+
+def is_loopback(host: str) -> bool:
+    """This machine itself, by name or by a full address; short and numeric spellings do not count."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(text: str) -> tuple[SplitResult, str]:
+    if not VISIBLE.fullmatch(text):
+        raise ValueError("must be an address without blanks or other unusual characters")
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        _ = parts.port  # the library looks at the port only now
+    except ValueError:
+        raise ValueError("must be an address, such as https://example.com") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("must be an address that begins with https://")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must carry no user name, query or fragment")
+    return parts, host
+
+
+def own_address(text: str) -> str:
+    """An address of ours that strangers call: https, except on this machine. No slash at the end."""
+    parts, host = _split(text)
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("must begin with https://; plain http is for this machine only")
+    return text.rstrip("/")
+
+
+def service_address(text: str) -> str:
+    """Where we send keys to: https, except to this machine or a one-word host of a private network."""
+    parts, host = _split(text)
+    private = is_loopback(host) or re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", host) is not None
+    if parts.scheme == "http" and not private:
+        raise ValueError("must begin with https://; plain http is for this machine or a compose service")
+    return text
+
+
+def database_address(secret: Secret) -> Secret:
+    """`sqlite:///file`, or PostgreSQL through psycopg. A database in memory would not outlive a restart."""
+    scheme, _, rest = secret.reveal().partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
+        return secret
+    if scheme == POSTGRESQL and rest:
+        return secret
+    raise ValueError(f"must be sqlite:///<file> or {POSTGRESQL}://<user>:<password>@<host>/<database>")
+
+
+def carries_password(address: str) -> bool:
+    """True when a database address holds a password, in front of the host or among its options."""
+    rest = address.partition("://")[2]
+    user, at, _ = rest.rpartition("@")
+    return bool(at and ":" in user) or "password=" in rest.lower()
+
+
+def webhook_secret(secret: Secret) -> Secret:
+    """`whsec_` and base64, as Gemini hands it out when a webhook is made (Gemini API, "Webhooks")."""
+    text = secret.reveal()
+    try:
+        key = base64.b64decode(text.removeprefix(WEBHOOK_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    # encoded again, because the decoder lets surplus padding pass
+    if not key or text != WEBHOOK_PREFIX + base64.b64encode(key).decode():
+        raise ValueError(f"must be {WEBHOOK_PREFIX} followed by base64")
+    return secret
+
+
+def header_safe(secret: Secret) -> Secret:
+    """Visible ASCII only: it goes into a header, where a stray line break would be another header."""
+    if not VISIBLE.fullmatch(secret.reveal()):
+        raise ValueError("must be visible ASCII without blanks or line breaks")
+    return secret
+
+
+def slack_address(text: str) -> str:
+    """Slack's API: methods are appended, so it ends in a slash."""
+    return service_address(text).rstrip("/") + "/"
+
+
+def gemini_address(text: str) -> str:
+    """Gemini's API: the library appends the version and the path."""
+    return service_address(text).rstrip("/")
+
+
+OwnAddress = Annotated[str, AfterValidator(own_address)]
+ServiceAddress = Annotated[str, AfterValidator(service_address)]
+GeminiAddress = Annotated[str, AfterValidator(gemini_address)]
+SlackAddress = Annotated[str, AfterValidator(slack_address)]
+DatabaseAddress = Annotated[Secret, AfterValidator(database_address)]
+WebhookSecret = Annotated[Secret, AfterValidator(webhook_secret)]
+HeaderSecret = Annotated[Secret, AfterValidator(header_safe)]
+
+TOKEN_NAME: Final = r"[a-z][a-z0-9_-]{0,63}"  # noqa: S105 - the shape of a name
+UserId = Annotated[str, shaped(r"[UW][A-Z0-9]{2,}", "a Slack user id, such as U0123ABC")]
+Approver = Annotated[
+    str,
+    shaped(rf"[UW][A-Z0-9]{{2,}}|api:{TOKEN_NAME}", "a Slack user id, such as U0123ABC, or api:<token name>"),
+]
+ChannelId = Annotated[
+    str, shaped(r"[CGD][A-Z0-9]{2,}|", "a Slack channel id, such as C0123ABC, not its name")
+]
+TeamId = Annotated[str, shaped(r"[TE][A-Z0-9]{2,}", "a Slack workspace id, such as T0123ABC")]
+AppId = Annotated[str, shaped(r"A[A-Z0-9]{2,}|", "a Slack app id, such as A0123ABC")]
+HostName = Annotated[str, shaped(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?", "a host name, with :port where needed")]
+TokenName = Annotated[str, shaped(TOKEN_NAME, "lower case letters, digits, _ and -, beginning with a letter")]
+ModuleName = Annotated[str, shaped(r"[a-z_][a-z0-9_]*", "a module name: lower case letters, digits and _")]
+ToolName = Annotated[str, shaped(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "a tool's name: letters, digits and _")]
+WorkflowName = Annotated[
+    str, shaped(r"[a-z][a-z0-9_-]{0,63}", "a workflow's name: lower case letters, digits, _ and -")
+]

@@ -1,0 +1,92 @@
+"""The whole of the settings, and what the rest of the service takes from them; nothing is read here."""
+
+from datetime import timedelta
+
+from pydantic import Field, model_validator
+
+from orchestrator.domain.model import Policy, Recipe, Terms
+from orchestrator.errors import NotFoundError
+from orchestrator.settings.addresses import OwnAddress, WorkflowName
+from orchestrator.settings.fields import Section
+from orchestrator.settings.sections import (
+    Api,
+    Approvals,
+    Database,
+    Gemini,
+    Log,
+    Server,
+    Slack,
+    Tools,
+    Webhooks,
+)
+from orchestrator.settings.workflows import Workflow
+
+
+class Settings(Section):
+    """The whole of config.yaml and the environment, checked."""
+
+    public_url: OwnAddress | None = Field(
+        default=None, description="Our own address as others reach it; for links and webhooks. https."
+    )
+    server: Server = Server()
+    database: Database = Database()
+    gemini: Gemini = Gemini()
+    webhooks: Webhooks = Webhooks()
+    slack: Slack = Slack()
+    approvals: Approvals = Approvals()
+    tools: Tools = Tools()
+    workflows: dict[WorkflowName, Workflow] = Field(
+        default={}, description="The recipes runs are started from, by name."
+    )
+    api: Api = Api()
+    log: Log = Log()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, data: object) -> object:
+        """A heading with nothing below it is a section left at its defaults."""
+        if not isinstance(data, dict):
+            return data
+        return {
+            k: v for k, v in data.items() if not (v is None and k in cls.model_fields and k != "public_url")
+        }
+
+    def policy(self) -> Policy:
+        """Our pace and patience, as the domain takes it."""
+        g = self.gemini
+        return Policy(
+            watch_every=timedelta(seconds=g.reconcile_seconds),
+            watch_waiting_every=timedelta(seconds=g.waiting_reconcile_seconds),
+            create_grace=timedelta(seconds=g.create_grace_seconds),
+            retry_lost_create=g.lost_create == "retry",
+            strange_readings=g.strange_readings,
+            missing_readings=g.missing_readings,
+        )
+
+    def default_terms(self) -> Terms:
+        """Under which terms people are asked about a tool that has none of its own."""
+        a = self.approvals
+        return Terms(
+            approvers=a.approvers,
+            channel=self.slack.channel if self.slack.enabled else "",
+            expires_after=timedelta(seconds=a.timeout_seconds),
+            start_within=timedelta(seconds=a.start_within_seconds),
+        )
+
+    def recipe(self, name: str) -> Recipe:
+        """The workflow as a run keeps it. Raises `NotFoundError` for a name that is not configured."""
+        return self._workflow(name).recipe(name)
+
+    def render_input(self, name: str, value: object) -> str:
+        """What a caller gave as `input`, checked and put into the text the model reads.
+
+        Raises:
+            NotFoundError: No such workflow.
+            InvalidError: It does not fit; names the fields and what they should be.
+        """
+        return self._workflow(name).form.render(value)
+
+    def _workflow(self, name: str) -> Workflow:
+        if (workflow := self.workflows.get(name)) is None:
+            raise NotFoundError("there is no workflow of that name")
+        return workflow

@@ -1,0 +1,130 @@
+"""One workflow as config.yaml tells it, and the recipe a run keeps of it."""
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any, Final
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from orchestrator.domain.model import Limits, Recipe
+from orchestrator.settings.addresses import ToolName
+from orchestrator.settings.fields import UNIQUE, Items, Section
+from orchestrator.settings.inputs import MAX_INPUT_CHARS, InputForm
+from orchestrator.settings.prompt import check_prompt
+from orchestrator.settings.schema import check_schema
+
+DAY_SECONDS: Final = 86_400
+
+
+class RunLimits(Section):
+    """Bounds of one run; crossing one ends it with that reason."""
+
+    max_turns: int = Field(default=20, ge=1, le=1000, description="Interactions in the run's chain.")
+    max_calls_per_turn: int = Field(
+        default=16, ge=1, le=256, description="Function calls of one interaction."
+    )
+    max_bad_calls: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Calls of unknown tools or with arguments that do not fit, in all.",
+    )
+    max_duration_seconds: float = Field(
+        default=7 * DAY_SECONDS,
+        gt=0,
+        le=365 * DAY_SECONDS,
+        description="From the trigger to the end of the run.",
+    )
+    max_input_chars: int = Field(
+        default=MAX_INPUT_CHARS, ge=1, le=1_000_000, description="Longest text the model is started with."
+    )
+
+
+class Workflow(Section):
+    """A recipe: who thinks, with which instruction and tools, about what kind of input."""
+
+    description: str = Field(default="", description="One line for people who choose a workflow.")
+    model: str | None = Field(default=None, min_length=1, description="Gemini model; this or `agent`.")
+    agent: str | None = Field(default=None, min_length=1, description="Managed agent; this or `model`.")
+    system_instruction: str | None = Field(default=None, min_length=1, description="Told on every turn.")
+    tools: Annotated[Items[ToolName], UNIQUE] = Field(
+        default=(), description="Our tools the model may call, by name."
+    )
+    builtin_tools: Items[dict[str, Any]] = Field(
+        default=(), description="Gemini's own tools as its API takes them, such as `{type: google_search}`."
+    )
+    input: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema of the caller's input object; absent: the input is plain text."
+    )
+    prompt: str | None = Field(
+        default=None, min_length=1, description="Text for the model, with `{field}` for the input's fields."
+    )
+    generation_config: dict[str, Any] = Field(default={}, description="Handed to the model as it is.")
+    response_format: dict[str, Any] | None = Field(default=None, description="Handed to Gemini as it is.")
+    agent_config: dict[str, Any] | None = Field(default=None, description="Handed to the agent as it is.")
+    limits: RunLimits = RunLimits()
+
+    @field_validator("builtin_tools")
+    @classmethod
+    def _gemini_runs_them(cls, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        """A server-side MCP call never passes by us, so no person could approve it; refused."""
+        for i, tool in enumerate(tools):
+            if not isinstance(kind := tool.get("type"), str) or not kind:
+                raise ValueError(f"entry {i + 1} needs a type, such as google_search")
+            if kind == "mcp_server":
+                raise ValueError(
+                    f"entry {i + 1} is an mcp_server, whose calls nobody can approve; write a tool"
+                )
+            if kind == "function":
+                raise ValueError(f"entry {i + 1} is a function; name it under tools")
+        return tools
+
+    @field_validator("input")
+    @classmethod
+    def _a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None:
+            check_schema(schema)
+        return schema
+
+    @field_validator("prompt")
+    @classmethod
+    def _a_prompt(cls, prompt: str | None, info: ValidationInfo) -> str | None:
+        if prompt is not None and "input" in info.data:
+            check_prompt(prompt, info.data["input"])
+        return prompt
+
+    @model_validator(mode="after")
+    def _one_thinker(self) -> "Workflow":
+        if (self.model is None) == (self.agent is None):
+            raise ValueError("must name a model or an agent, one of them")
+        if self.agent and self.generation_config:
+            raise ValueError("generation_config is for models; an agent takes agent_config")
+        if self.model and self.agent_config:
+            raise ValueError("agent_config is for agents; a model takes generation_config")
+        return self
+
+    @cached_property
+    def form(self) -> InputForm:
+        """What checks and renders a caller's input."""
+        return InputForm(self.input, self.prompt, max_chars=self.limits.max_input_chars)
+
+    def recipe(self, name: str) -> Recipe:
+        """The workflow as the domain takes it, under its configured name."""
+        limits = self.limits
+        return Recipe(
+            workflow=name,
+            model=self.model,
+            agent=self.agent,
+            system_instruction=self.system_instruction,
+            tools=self.tools,
+            builtin_tools=self.builtin_tools,
+            generation_config=self.generation_config,
+            response_format=self.response_format,
+            agent_config=self.agent_config,
+            limits=Limits(
+                max_turns=limits.max_turns,
+                max_calls_per_turn=limits.max_calls_per_turn,
+                max_bad_calls=limits.max_bad_calls,
+                max_duration=timedelta(seconds=limits.max_duration_seconds),
+            ),
+        )

@@ -1,0 +1,74 @@
+"""The local Slack as an application: Web API, response addresses, control API and page on one port."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from litestar import Litestar, Request, Response, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+
+from orchestrator.emulator.slack.api import call
+from orchestrator.emulator.slack.arguments import whole_text
+from orchestrator.emulator.slack.control import Control
+from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.emulator.slack.page import Page
+from orchestrator.emulator.slack.settings import SlackEmulatorSettings
+from orchestrator.emulator.slack.tickets import Refused
+
+TICKET_ERRORS = frozenset({"no_service", "expired_url", "used_url"})
+
+
+def build(
+    settings: SlackEmulatorSettings | None = None, *, clock: Callable[[], float] = time.time
+) -> Litestar:
+    """A local Slack; the object behind it is at `app.state.slack`.
+
+    Args:
+        settings: None takes the defaults: token `xoxb-local`, three people, channels C0APPR and C0GENERAL.
+        clock: Unix seconds now.
+    """
+    slack = LocalSlack(settings or SlackEmulatorSettings(), clock=clock)
+    return Litestar(
+        route_handlers=[call, respond, Control, Page],
+        dependencies={"slack": Provide(lambda: slack, sync_to_thread=False)},
+        state=State({"slack": slack}),
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+@post("/actions/{team:str}/{secret:str}", status_code=200)
+async def respond(
+    team: FromPath[str],
+    secret: FromPath[str],
+    request: Request[Any, Any, Any],
+    slack: NamedDependency[LocalSlack],
+) -> Response[dict[str, Any]]:
+    """A `response_url`: no token, the address is the permission.
+
+    404 for an address that is unknown, used up or too old; 400 for content Slack would refuse.
+    """
+    try:
+        if team != slack.settings.team_id:
+            raise Refused("no_service")
+        slack.respond(secret, _body(await request.body()))
+    except Refused as refused:
+        status = 404 if refused.error in TICKET_ERRORS else 400
+        return Response({"ok": False, "error": refused.error, **refused.extra}, status_code=status)
+    return Response({"ok": True})
+
+
+def _body(raw: bytes) -> dict[str, Any]:
+    """JSON, or JSON in a form's `payload`."""
+    text = raw.decode("utf-8", "replace")
+    try:
+        decoded = json.loads(parse_qs(text)["payload"][0] if text.startswith("payload=") else text)
+    except (ValueError, RecursionError):
+        raise Refused("invalid_payload") from None
+    if not isinstance(decoded, dict):
+        raise Refused("invalid_payload")
+    return {key: whole_text(value) for key, value in decoded.items()}

@@ -1,0 +1,191 @@
+"""The control API for tests and demos: what was posted, what was pressed, and levers for trouble.
+
+None of this exists at Slack. Everything answers JSON; what cannot be done answers 404 with `error`.
+"""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromQuery, JSONBody
+
+from orchestrator.emulator.slack.faults import ApiFault, Kind
+from orchestrator.emulator.slack.inputs import CannotClick
+from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.emulator.slack.settings import SlackChannel, SlackUser
+
+Answer = dict[str, Any]
+
+
+class ClickBody(msgspec.Struct):
+    """Which element of which message; without `ts` the newest message that fits."""
+
+    action_id: str
+    user: str
+    channel: str | None = None
+    ts: str | None = None
+    text_contains: str | None = None
+    latest: bool = True
+    view_id: str | None = None
+    block_id: str | None = None
+    choice: str | list[str] | None = None
+
+
+class SubmitBody(msgspec.Struct):
+    """What `user` types into their topmost modal, by block id and action id."""
+
+    user: str
+    values: dict[str, dict[str, str | list[str] | None]] = {}
+
+
+class UserOnly(msgspec.Struct):
+    """A person, by id."""
+
+    user: str
+
+
+class UrlBody(msgspec.Struct):
+    """Where interactivity posts go; null for nowhere."""
+
+    url: str | None
+
+
+class FaultBody(msgspec.Struct):
+    """See `ApiFault`."""
+
+    kind: Kind
+    method: str = "*"
+    status: int = 500
+    error: str = "internal_error"
+    retry_after: int = 1
+    seconds: float = 1.0
+    stored: bool = False
+    count: int = 1
+
+
+class ChannelBody(msgspec.Struct):
+    """A channel to add or change; `members` null means everybody."""
+
+    id: str
+    name: str
+    bot_is_member: bool = True
+    is_private: bool = False
+    is_archived: bool = False
+    members: list[str] | None = None
+
+
+def own_pages_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Refuse what another site's page makes a browser send; programs send no such header."""
+    if connection.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise PermissionDeniedException("only this server's own pages may do that")
+
+
+def own_forms_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """As `own_pages_only`, but anybody may look: a link from the service's own pages must work."""
+    if connection.scope.get("method") != "GET":
+        own_pages_only(connection, handler)
+
+
+def cannot(_: Request[Any, Any, Any], problem: CannotClick) -> Response[Answer]:
+    """There is nothing there to click."""
+    return Response({"error": str(problem.args[0])}, status_code=404)
+
+
+class Control(Controller):
+    """`/_emulator/…`"""
+
+    path = "/_emulator"
+    guards = [own_forms_only]  # noqa: RUF012  Litestar's way
+    exception_handlers = {CannotClick: cannot}  # noqa: RUF012  same
+
+    @get("/messages")
+    async def messages(
+        self, slack: NamedDependency[LocalSlack], channel: FromQuery[str | None] = None
+    ) -> Answer:
+        """Every message, ephemerals, deleted and earlier looks included."""
+        return {"messages": slack.messages(channel)}
+
+    @get("/clicks")
+    async def clicks(self, slack: NamedDependency[LocalSlack]) -> Answer:
+        """Every interactivity post with its answer."""
+        return {"clicks": [click.wire() for click in slack.clicks]}
+
+    @get("/calls")
+    async def calls(self, slack: NamedDependency[LocalSlack]) -> Answer:
+        """Every Web API call and its outcome."""
+        return {"calls": [asdict(call) for call in slack.calls]}
+
+    @get("/views")
+    async def views(self, slack: NamedDependency[LocalSlack]) -> Answer:
+        """Open modals and Home tabs."""
+        rows = [{**slack.views.wire(v), "user": v.user, "errors": v.errors} for v in slack.views.all()]
+        return {"views": rows}
+
+    @post("/click", status_code=200)
+    async def click(self, slack: NamedDependency[LocalSlack], data: JSONBody[ClickBody]) -> Answer:
+        """Press, and wait for the service's answer."""
+        if data.view_id is not None:
+            clicked = await slack.interactivity.click_view(
+                data.view_id, data.action_id, block_id=data.block_id, choice=data.choice
+            )
+            return clicked.wire()
+        channel, ts = _place(slack, data)
+        clicked = await slack.click(
+            channel, ts, data.action_id, data.user, block_id=data.block_id, choice=data.choice
+        )
+        return clicked.wire()
+
+    @post("/submit", status_code=200)
+    async def submit(self, slack: NamedDependency[LocalSlack], data: JSONBody[SubmitBody]) -> Answer:
+        """Fill in and submit a person's topmost modal."""
+        return (await slack.submit(data.user, data.values)).wire()
+
+    @post("/close", status_code=200)
+    async def close(self, slack: NamedDependency[LocalSlack], data: JSONBody[UserOnly]) -> Answer:
+        """Close a person's topmost modal."""
+        click = await slack.close(data.user)
+        return {"told": click.wire() if click else None}
+
+    @post("/interactivity_url", status_code=200)
+    async def interactivity_url(self, slack: NamedDependency[LocalSlack], data: JSONBody[UrlBody]) -> Answer:
+        """Where clicks go from now on."""
+        slack.set_interactivity_url(data.url)
+        return {"url": data.url}
+
+    @post("/faults", status_code=200)
+    async def faults(self, slack: NamedDependency[LocalSlack], data: JSONBody[FaultBody]) -> Answer:
+        """Order trouble."""
+        slack.faults.add(ApiFault(**msgspec.structs.asdict(data)))
+        return {"pending": [asdict(fault) for fault in slack.faults.pending()]}
+
+    @post("/reset", status_code=200)
+    async def reset(self, slack: NamedDependency[LocalSlack]) -> dict[str, Literal[True]]:
+        """Back to how it started."""
+        slack.reset()
+        return {"ok": True}
+
+    @post("/users", status_code=200)
+    async def users(self, slack: NamedDependency[LocalSlack], data: JSONBody[SlackUser]) -> Answer:
+        """Add or change a person."""
+        slack.add_user(data)
+        return {"users": [asdict(user) for user in slack.workspace.users.values()]}
+
+    @post("/channels", status_code=200)
+    async def channels(self, slack: NamedDependency[LocalSlack], data: JSONBody[ChannelBody]) -> Answer:
+        """Add or change a channel."""
+        row = msgspec.structs.asdict(data)
+        members = None if data.members is None else frozenset(data.members)
+        slack.add_channel(SlackChannel(**{**row, "members": members}))
+        return {"channels": sorted(slack.workspace.channels)}
+
+
+def _place(slack: LocalSlack, data: ClickBody) -> tuple[str, str]:
+    if data.channel is not None and data.ts is not None:
+        return data.channel, data.ts
+    message = slack.latest(data.channel, text_contains=data.text_contains)
+    return message.channel, message.ts

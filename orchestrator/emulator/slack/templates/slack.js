@@ -1,0 +1,27 @@
+// Reloads the page when something changed on it, but never while somebody is typing or choosing.
+"use strict";
+
+const PAUSE_MS = 1500;
+const page = document.body;
+const asked = "/ui/version" + page.dataset.place.slice(1);
+let touched = false;
+
+document.addEventListener("input", () => { touched = true; });
+document.getElementById("as").addEventListener("change", (event) => event.target.form.submit());
+
+async function look() {
+  if (!touched && !document.hidden) {
+    try {
+      const answer = await fetch(asked);
+      if (answer.ok && (await answer.text()) !== page.dataset.version) {
+        location.reload();
+        return;
+      }
+    } catch (error) {
+      console.debug("the local Slack is not answering", error);
+    }
+  }
+  setTimeout(look, PAUSE_MS);
+}
+
+setTimeout(look, PAUSE_MS);

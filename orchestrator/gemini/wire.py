@@ -1,0 +1,311 @@
+"""Gemini's JSON and our values, both ways. Pure: no I/O, and no client library, in this file.
+
+What comes in is data from strangers: the library passes wrong types through, and the lists of
+statuses and step types are open. So nothing inside an interaction can make a reading fail; only an
+answer that does not say which interaction it is, or where that stands, is refused as a whole.
+
+Source: Gemini API, Interactions (v1beta), read with google-genai 3.4.0.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeGuard
+
+import msgspec
+
+from orchestrator.domain.model import (
+    Correlation,
+    CreateRequest,
+    FunctionCall,
+    FunctionResult,
+    JsonObject,
+    Snapshot,
+)
+from orchestrator.errors import RejectedError, UncertainError
+
+MAX_TEXT: Final = 500  # characters of a foreign message that are kept
+MAX_CODE: Final = 128
+MAX_COUNT: Final = 2**63 - 1  # what a database column holds
+_ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
+_STATUS: Final = re.compile(r"[!-~]{1,64}")
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
+# Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
+_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def is_interaction_id(value: object) -> TypeGuard[str]:
+    """Whether `value` may stand in an address: the client library escapes nothing, and dots alone climb."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None and value.strip(".") != ""
+
+
+# ------------------------------------------------------------------ out: a create's body
+
+
+def create_body(request: CreateRequest, *, resend_tools: bool = True) -> dict[str, Any]:
+    """The JSON object of one create: always in the background, always stored.
+
+    Args:
+        request: Everything this turn says. A turn with a continuation token may have an empty
+            input; it is then left out, for Gemini has it already.
+        resend_tools: Declare the tools again on turns that name a previous interaction.
+
+    Source: Gemini API, Interactions, "Create"; nothing but the conversation is carried over.
+    """
+    recipe = request.recipe
+    tools = [*request.functions, *recipe.builtin_tools] if resend_tools or request.previous_id is None else []
+    asked = {
+        "model": recipe.model,
+        "agent": recipe.agent,
+        "background": True,
+        "store": True,
+        "input": _input(request),
+        "previous_interaction_id": request.previous_id,
+        "continuation_token": request.continuation,
+        "system_instruction": recipe.system_instruction,
+        "tools": tools or None,
+        "generation_config": recipe.generation_config or None,
+        "response_format": recipe.response_format,
+        "agent_config": recipe.agent_config,
+        "webhook_config": {"user_metadata": _metadata(request.correlation)},
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _input(request: CreateRequest) -> str | list[JsonObject] | None:
+    if request.continuation is not None and not request.input:
+        return None
+    if isinstance(request.input, str):
+        return request.input
+    return [_function_result(result) for result in request.input]
+
+
+def _function_result(result: FunctionResult) -> JsonObject:
+    step: dict[str, Any] = {"type": "function_result", "call_id": result.call_id, "name": result.name}
+    if result.is_error:
+        step["is_error"] = True
+    return {**step, "result": _acceptable(result.result)}
+
+
+def _acceptable(result: object) -> object:
+    """A string, an object or a list of content blocks as it is; anything else inside an object."""
+    if isinstance(result, str | Mapping):
+        return result
+    if isinstance(result, list) and result and all(_is_block(item) for item in result):
+        return result
+    return {"result": result}
+
+
+def _is_block(item: object) -> bool:
+    return isinstance(item, Mapping) and isinstance(item.get("type"), str)
+
+
+def _metadata(correlation: Correlation) -> JsonObject:
+    return {"run": correlation.run, "turn": correlation.turn, "attempt": correlation.attempt}
+
+
+def encode(body: JsonObject) -> bytes:
+    """`body` as UTF-8 JSON. Half surrogate pairs become question marks: UTF-8 has no form for them.
+
+    Raises:
+        RejectedError: It holds what JSON has no form for (code `unencodable`); nothing was sent.
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RejectedError(f"the request is not JSON: {error}"[:MAX_TEXT], code="unencodable") from error
+    return text.encode("utf-8", "replace")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+# ------------------------------------------------------------------ in: an answer's bytes, an interaction
+
+
+def decode(content: bytes) -> Any:
+    """JSON out of an answer, with what no database takes (NUL, half surrogate pairs) made visible as U+FFFD.
+
+    Raises:
+        ValueError: It is not JSON, or absurdly deep.
+    """
+    try:
+        if _UNSTORABLE.search(content):
+            return _mended(json.loads(content, parse_constant=_refuse, parse_float=_finite))
+        return msgspec.json.decode(content)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _refuse(word: str) -> object:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SPOILT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_SPOILT.sub("\ufffd", key): _mended(item) for key, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
+
+
+def snapshot(raw: object) -> Snapshot:
+    """What one answer says about an interaction.
+
+    Args:
+        raw: The decoded JSON of a create, a get or a cancel.
+
+    Returns:
+        The reading. Unknown steps and fields of a wrong type are passed over. Of two function calls
+        with one id the first counts, since Gemini takes one result per id. A call whose id is not
+        text cannot be answered and is left out.
+
+    Raises:
+        UncertainError: It is not an interaction: no object, no usable id, no status.
+    """
+    if not isinstance(raw, Mapping):
+        raise UncertainError(f"the answer is not an interaction but {type(raw).__name__}")
+    interaction_id, status = raw.get("id"), raw.get("status")
+    if not is_interaction_id(interaction_id):
+        raise UncertainError("the answer names no interaction")
+    if not isinstance(status, str) or not _STATUS.fullmatch(status):
+        raise UncertainError("the answer tells no status")
+    steps = [step for step in _list(raw.get("steps")) if isinstance(step, Mapping)]
+    previous, token = raw.get("previous_interaction_id"), raw.get("continuation_token")
+    return Snapshot(
+        interaction_id,
+        status,
+        calls=_pending(steps),
+        output=_output(steps),
+        usage=_usage(raw.get("usage")),
+        errors=tuple(_errors(raw, steps)),
+        previous_id=previous if is_interaction_id(previous) else None,
+        correlation=correlation(_get(raw.get("webhook_config"), "user_metadata")),
+        continuation=token if isinstance(token, str) and token else None,
+    )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _get(value: object, key: str) -> object:
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _pending(steps: list[Mapping[str, Any]]) -> tuple[FunctionCall, ...]:
+    """The calls nobody has answered. They need not come last."""
+    results = [step.get("call_id") for step in steps if step.get("type") == "function_result"]
+    answered = {call_id for call_id in results if isinstance(call_id, str)}
+    calls: dict[str, FunctionCall] = {}
+    for step in steps:
+        if step.get("type") != "function_call":
+            continue
+        call_id, name = step.get("id"), step.get("name")
+        if isinstance(call_id, str) and call_id and call_id not in answered and call_id not in calls:
+            text = name if isinstance(name, str) else ""
+            calls[call_id] = FunctionCall(call_id, text, _arguments(step.get("arguments")))
+    return tuple(calls.values())
+
+
+def _arguments(value: object) -> JsonObject | None:
+    """An object as it is, nothing as no arguments, and text that is itself a JSON object as that object.
+
+    The latter has been seen; it is read once, here, so what a person is shown, what is sealed and
+    what runs is one and the same object. Anything else is None: the call is answered as invalid.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        try:
+            value = decode(value.encode("utf-8", "replace"))
+        except ValueError:
+            return None
+    return value if isinstance(value, Mapping) else None
+
+
+def _output(steps: list[Mapping[str, Any]]) -> str:
+    """The model's text. What only a thought interrupts is one text; what tools interrupt, paragraphs."""
+    texts = [""]
+    for step in steps:
+        kind = step.get("type")
+        if kind == "model_output":
+            texts[-1] += "".join(_texts(step.get("content")))
+        elif kind != "thought" and texts[-1]:
+            texts.append("")
+    return "\n\n".join(text for text in texts if text)
+
+
+def _texts(content: object) -> Iterator[str]:
+    for block in _list(content):
+        text = _get(block, "text")
+        if isinstance(text, str) and _get(block, "type") == "text":
+            yield text
+
+
+def _usage(value: object) -> dict[str, int]:
+    """The totals; counts by modality and the like are left out."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {
+        name: count
+        for name, count in value.items()
+        if isinstance(name, str) and name.startswith("total_") and type(count) is int
+        if 0 <= count <= MAX_COUNT
+    }
+
+
+def _errors(raw: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> Iterator[str]:
+    """`code: message` of the interaction's errors, then of those inside its outputs."""
+    outputs = (step.get("error") for step in steps if step.get("type") == "model_output")
+    for error in (*_list(raw.get("errors")), raw.get("error"), *outputs):
+        code, message = error_parts(error)
+        text = f"{code}: {message}" if code and message else code or message
+        if text:
+            yield text[:MAX_TEXT]
+
+
+def error_parts(error: object) -> tuple[str, str]:
+    """Code and message of one of Gemini's error objects, in either dialect; empty where it says neither.
+
+    The newer resources give `code` as a word; the older ones give the HTTP number and a `status`
+    in capitals, which is the same word.
+    """
+    code, status, message = _get(error, "code"), _get(error, "status"), _get(error, "message")
+    word = code if isinstance(code, str) else status.lower() if isinstance(status, str) else ""
+    if not word and type(code) is int:
+        word = str(code)[:20] if abs(code) < 10**18 else ""
+    text = message if isinstance(message, str) else error if isinstance(error, str) else ""
+    return word[:MAX_CODE], text
+
+
+def correlation(metadata: object) -> Correlation | None:
+    """What we sent along with a create, read back; None unless all of it is there and of its type.
+
+    Numbers may have travelled as a whole float or as digits in a string (64-bit integers do).
+    """
+    run, turn, attempt = (_get(metadata, key) for key in ("run", "turn", "attempt"))
+    turn, attempt = _whole(turn), _whole(attempt)
+    if not isinstance(run, str) or not 0 < len(run) <= 128 or turn is None or attempt is None:
+        return None
+    return Correlation(run, turn, attempt)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if _DIGITS.fullmatch(value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and 0 <= value < 1e9 else None
+    return value if type(value) is int and 0 <= value < 10**9 else None

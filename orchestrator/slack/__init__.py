@@ -1,0 +1,1 @@
+"""Slack: a row drawn as a message, a click read as a decision. It knows the domain and nothing above it."""

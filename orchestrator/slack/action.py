@@ -1,0 +1,294 @@
+"""A signed request of Slack's, read as a click. No I/O; raw bytes in, values out.
+
+`verify` believes nothing but the bytes and the clock; `parse` takes the few fields it knows and refuses to
+guess. Whether that person may decide, and whether the question is still open, is not asked here.
+
+Sources: Slack, "Verifying requests from Slack"; "block_actions payload".
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, NoReturn
+from urllib.parse import parse_qsl
+
+from orchestrator.errors import InvalidError, SignatureError
+from orchestrator.slack.text import MENTION
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+"""As a mapping (a multi-mapping keeps its repeats) or as pairs, for example a scope's raw ones."""
+
+_TIMESTAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+_SIGNATURE: Final = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
+_VALUE: Final = re.compile(r"(apr_[A-Za-z0-9_-]{1,64})\|([1-9][0-9]{0,8})\|([0-9a-f]{16})", re.ASCII)
+_TEAM: Final = re.compile(r"[TE][A-Z0-9]{2,}", re.ASCII)
+_APP: Final = re.compile(r"A[A-Z0-9]{2,}", re.ASCII)
+_CHANNEL: Final = re.compile(r"[CDG][A-Z0-9]{2,}", re.ASCII)
+_TS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}", re.ASCII)
+_LINKS: Final = frozenset({"review"})  # our buttons that only open a page; Slack reports them all the same
+_LONGEST: Final = 2_000  # characters of any string we take
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """Approve or Reject was pressed. All of it is checked for shape only.
+
+    Args:
+        kind: Which button.
+        approval: Our id of the question.
+        revision: Of the question as it was shown.
+        digest_prefix: First 16 hex digits of the digest that was shown.
+        user_id: Who pressed; the only name to decide by.
+        user_name: For the record; people choose it themselves.
+        team_id: The workspace the request is for; empty if Slack named none.
+        user_team_id: The person's own workspace, another one in shared channels; empty if not named.
+        app_id: The app the request is for; empty if not named.
+        channel: Where it was pressed.
+        ts: The message it was pressed on.
+        response_url: For a whisper; not checked yet. Empty if there is none.
+        trigger_id: New for every press: equal ones are one press.
+        is_bot: Slack says the presser is a bot.
+        message_app_id: The app that wrote the message; empty if not named.
+    """
+
+    kind: Literal["approve", "reject"]
+    approval: str
+    revision: int
+    digest_prefix: str
+    user_id: str
+    user_name: str
+    team_id: str
+    user_team_id: str
+    app_id: str
+    channel: str
+    ts: str
+    response_url: str
+    trigger_id: str
+    is_bot: bool = False
+    message_app_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherAction:
+    """Something of Slack's that decides nothing. What is known of it serves a whisper.
+
+    `quiet` means that nobody expects a word about it: a link was opened.
+    """
+
+    reason: str
+    quiet: bool = False
+    user_id: str = ""
+    team_id: str = ""
+    app_id: str = ""
+    channel: str = ""
+    response_url: str = ""
+
+
+def verify(
+    headers: Headers, body: bytes, *, secrets: Sequence[str], now: datetime, tolerance_seconds: float = 300
+) -> None:
+    """Return if Slack signed exactly `body` with one of `secrets`, not long ago; nothing else is said.
+
+    Args:
+        headers: Those of the request; each of the two must be there exactly once.
+        body: The raw bytes, before anything has parsed them.
+        secrets: Signing secrets that count now: during a rotation the new one and the old.
+        now: Aware; compared with the request's timestamp in both directions.
+        tolerance_seconds: The largest difference that is still believed.
+
+    Raises:
+        SignatureError: In every other case; `malformed` when the headers are not of the right form.
+    """
+    pairs = [(_ascii(k).lower(), _ascii(v)) for k, v in _pairs(headers)]
+    timestamp = _header(pairs, "x-slack-request-timestamp", _TIMESTAMP)
+    signature = _header(pairs, "x-slack-signature", _SIGNATURE)
+    if abs(now.timestamp() - int(timestamp)) > tolerance_seconds:
+        raise SignatureError("the request is too old, or a clock is wrong")
+    base = b"v0:" + timestamp.encode() + b":" + body
+    good = [hmac.compare_digest(_signed(secret, base), signature) for secret in _usable(secrets)]
+    if not any(good):
+        raise SignatureError("no secret of ours made this signature")
+
+
+def _usable(secrets: Sequence[str]) -> list[str]:
+    """An empty secret is none: everybody could sign with it. A lone string is one secret, not letters."""
+    return [s for s in ([secrets] if isinstance(secrets, str) else secrets) if s.strip()]
+
+
+def _signed(secret: str, base: bytes) -> str:
+    return "v0=" + hmac.new(secret.encode("utf-8", "surrogateescape"), base, hashlib.sha256).hexdigest()
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
+
+
+def _header(pairs: Sequence[tuple[str, str]], name: str, form: re.Pattern[str]) -> str:
+    values = [value for key, value in pairs if key == name]
+    if len(values) != 1 or not form.fullmatch(values[0]):
+        raise SignatureError(f"{name} is missing, repeated or malformed", malformed=True)
+    return values[0]
+
+
+def _ascii(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def parse(body: bytes) -> Click | OtherAction:
+    """Read an interactivity body: a form with the one field `payload`, which holds JSON.
+
+    Unknown fields are ignored; arguments or decisions smuggled in among them reach nothing. A button whose
+    value is not of our form is another version's: an `OtherAction`.
+
+    Raises:
+        InvalidError: Not of the form Slack sends; `fields` names the place.
+    """
+    payload = _payload(body)
+    kind = _string(payload, "type", required=True)
+    if kind != "block_actions":
+        return _other(payload, f"nothing is done about {kind[:40]!r}")
+    actions = _actions(payload)
+    known = [a for a in actions if a.get("action_id") in ("approve", "reject") and a.get("type") == "button"]
+    if len(known) > 1:
+        _refuse("actions", "more than one decision")
+    if known:
+        return _click(payload, known[0])
+    opened = all(str(a.get("action_id")) in _LINKS or isinstance(a.get("url"), str) for a in actions)
+    return _other(payload, "a link was opened" if opened else "an unknown button", quiet=opened)
+
+
+def _payload(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode("utf-8")
+        fields = parse_qsl(
+            text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=8
+        )
+        if [name for name, _ in fields] != ["payload"]:
+            _refuse("", "must be a form with the one field payload")
+        payload = json.loads(fields[0][1], object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as e:
+        raise InvalidError("not a form that holds JSON", (("payload", "cannot be read"),)) from e
+    return payload if isinstance(payload, dict) else _refuse("payload", "must be an object")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _actions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    actions = payload.get("actions")
+    if not isinstance(actions, list) or not actions or not all(isinstance(a, dict) for a in actions):
+        _refuse("actions", "must be a list of objects")
+    return actions
+
+
+def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | OtherAction:
+    value = _VALUE.fullmatch(_string(action, "value", required=True, at="actions.value"))
+    if value is None:
+        return _other(payload, "a button of another version")
+    channel, ts = _place(payload)
+    if not channel:
+        return _other(payload, "a button outside a message")
+    user, team = _object(payload, "user", required=True), _object(payload, "team")
+    return Click(
+        kind="approve" if action["action_id"] == "approve" else "reject",
+        approval=value[1],
+        revision=int(value[2]),
+        digest_prefix=value[3],
+        user_id=_string(user, "id", MENTION, required=True, at="user.id"),
+        user_name=_string(user, "username", at="user.username") or _string(user, "name", at="user.name"),
+        team_id=_string(team, "id", _TEAM, at="team.id"),
+        user_team_id=_string(user, "team_id", _TEAM, at="user.team_id"),
+        app_id=_string(payload, "api_app_id", _APP),
+        channel=channel,
+        ts=ts,
+        response_url=_string(payload, "response_url"),
+        trigger_id=_string(payload, "trigger_id", required=True),
+        is_bot=_flag(user, "is_bot", "user.is_bot"),
+        message_app_id=_string(_object(payload, "message"), "app_id", _APP, at="message.app_id"),
+    )
+
+
+def _place(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Channel and ts of the pressed message; the container's and the message's word must agree."""
+    channel, container = _object(payload, "channel"), _object(payload, "container")
+    message = _object(payload, "message")
+    channels = {
+        _string(channel, "id", _CHANNEL, at="channel.id"),
+        _string(container, "channel_id", _CHANNEL, at="container.channel_id"),
+    } - {""}
+    stamps = {
+        _string(container, "message_ts", _TS, at="container.message_ts"),
+        _string(message, "ts", _TS, at="message.ts"),
+    } - {""}
+    if len(channels) > 1 or len(stamps) > 1:
+        _refuse("container", "names another message")
+    return (channels.pop(), stamps.pop()) if channels and stamps else ("", "")
+
+
+def _other(payload: Mapping[str, Any], reason: str, *, quiet: bool = False) -> OtherAction:
+    """Whatever of a stranger payload has the right form; the rest is left empty, nothing is refused."""
+
+    def known(holder: object, key: str, form: re.Pattern[str]) -> str:
+        value = holder.get(key) if isinstance(holder, dict) else None
+        return value if isinstance(value, str) and form.fullmatch(value) else ""
+
+    return OtherAction(
+        reason,
+        quiet,
+        user_id=known(payload.get("user"), "id", MENTION),
+        team_id=known(payload.get("team"), "id", _TEAM),
+        app_id=known(payload, "api_app_id", _APP),
+        channel=known(payload.get("channel"), "id", _CHANNEL),
+        response_url=known(payload, "response_url", re.compile(r"[!-~]{1,2000}", re.ASCII)),
+    )
+
+
+def _object(holder: Mapping[str, Any], key: str, *, required: bool = False) -> dict[str, Any]:
+    value = holder.get(key)
+    if value is None and not required:
+        return {}
+    return value if isinstance(value, dict) else _refuse(key, "must be an object")
+
+
+def _string(
+    holder: Mapping[str, Any],
+    key: str,
+    form: re.Pattern[str] | None = None,
+    *,
+    required: bool = False,
+    at: str = "",
+) -> str:
+    """A string of the right form; absent or null is empty, unless it is required."""
+    value = holder.get(key)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str) or len(value) > _LONGEST or (required and not value):
+        _refuse(at or key, "must be a string")
+    if form is not None and not form.fullmatch(value):
+        _refuse(at or key, "is not of the form Slack uses")
+    if any("\ud800" <= ch <= "\udfff" for ch in value):
+        _refuse(at or key, "holds half a character")
+    return value
+
+
+def _flag(holder: Mapping[str, Any], key: str, at: str) -> bool:
+    value = holder.get(key)
+    if value is not None and not isinstance(value, bool):
+        _refuse(at, "must be true or false")
+    return bool(value)
+
+
+def _refuse(at: str, why: str) -> NoReturn:
+    raise InvalidError(f"{at or 'body'}: {why}", ((at, why),))

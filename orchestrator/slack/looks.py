@@ -1,0 +1,154 @@
+"""What a message says about its row: one look per state, and the words that go with it. No I/O.
+
+    pending ─┬─ approved ─┬─ running ─┬─ done
+             │            │           ├─ failed
+             │            │           └─ in doubt
+             │            ├─ lapsed        not started in time
+             │            └─ refused       policy changed its mind
+             ├─ rejected
+             ├─ expired
+             └─ withdrawn                  also after an approval
+
+The row's statuses decide. The clock only takes away: what is overdue is drawn as over before its timer fires.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from orchestrator.domain.model import (
+    ENDED,
+    ApprovalStatus,
+    CallStatus,
+    Card,
+    OutcomeKind,
+    RunStatus,
+)
+
+
+class Look(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    LAPSED = "lapsed"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+HEADLINES: Final = {
+    Look.PENDING: "Approval needed",
+    Look.APPROVED: "Approved",
+    Look.RUNNING: "Approved and running",
+    Look.DONE: "Done",
+    Look.FAILED: "Failed after approval",
+    Look.IN_DOUBT: "In doubt",
+    Look.LAPSED: "Lapsed",
+    Look.REFUSED: "Not run",
+    Look.REJECTED: "Rejected",
+    Look.EXPIRED: "Expired",
+    Look.WITHDRAWN: "Withdrawn",
+}
+
+_SENTENCES: Final = {
+    Look.APPROVED: "Approved. It has not started yet.",
+    Look.RUNNING: "Approved. The tool is running now.",
+    Look.DONE: "Approved, and the tool has finished.",
+    Look.FAILED: "Approved, but the tool failed.",
+    Look.IN_DOUBT: "Started, then cut off: nobody knows whether it took effect. An operator has to say.",
+    Look.LAPSED: "Approved, but it did not start in time. It does not run.",
+    Look.REFUSED: "Approved, but refused before it started. It did not run.",
+    Look.REJECTED: "Rejected. It does not run.",
+    Look.EXPIRED: "No decision in time. It does not run.",
+}
+_TOLD: Final = frozenset({Look.FAILED, Look.LAPSED, Look.REFUSED, Look.REJECTED, Look.EXPIRED})
+_RUN_WORDS: Final = {
+    RunStatus.COMPLETED: "The run has ended.",
+    RunStatus.FAILED: "The run has failed.",
+    RunStatus.CANCELLED: "The run was cancelled.",
+}
+_OUTCOMES: Final = {
+    OutcomeKind.SUCCEEDED: Look.DONE,
+    OutcomeKind.FAILED: Look.FAILED,
+    OutcomeKind.REJECTED: Look.REJECTED,
+    OutcomeKind.EXPIRED: Look.LAPSED,
+    OutcomeKind.DENIED: Look.REFUSED,
+    OutcomeKind.WITHDRAWN: Look.WITHDRAWN,
+}
+_RAN: Final = frozenset({OutcomeKind.SUCCEEDED, OutcomeKind.FAILED})
+_MOVING: Final = {
+    CallStatus.EXECUTING: Look.RUNNING,
+    CallStatus.AWAITING_JOB: Look.RUNNING,
+    CallStatus.IN_DOUBT: Look.IN_DOUBT,
+}
+
+
+def look(card: Card, now: datetime) -> Look:
+    """Which look the rows have at `now` (aware)."""
+    approval = card.approval
+    if card.call.status is CallStatus.IN_DOUBT:
+        return Look.IN_DOUBT
+    match approval.status:
+        case ApprovalStatus.PENDING:
+            return _open(card, now)
+        case ApprovalStatus.APPROVED:
+            return _granted(card, now)
+        case ApprovalStatus.REJECTED:
+            return Look.REJECTED
+        case ApprovalStatus.EXPIRED:
+            granted = approval.verdict is not None and approval.verdict.approve
+            return Look.LAPSED if granted else Look.EXPIRED
+        case ApprovalStatus.WITHDRAWN:
+            return Look.WITHDRAWN
+
+
+def _open(card: Card, now: datetime) -> Look:
+    """A question that nobody can answer any more is not drawn as one."""
+    if card.run_status in ENDED or card.call.status is not CallStatus.AWAITING_APPROVAL:
+        return Look.WITHDRAWN
+    return Look.EXPIRED if now >= card.approval.expires_at else Look.PENDING
+
+
+def _granted(card: Card, now: datetime) -> Look:
+    call, start_by = card.call, card.approval.start_by
+    if call.settled and call.outcome is not None:
+        return _OUTCOMES[call.outcome.kind]
+    if call.status in _MOVING:
+        return _MOVING[call.status]
+    if card.run_status in ENDED:
+        return Look.WITHDRAWN
+    return Look.LAPSED if start_by is not None and now > start_by else Look.APPROVED
+
+
+def sentence(card: Card, state: Look) -> str:
+    """What the state means, in one to three sentences of ours; empty while the question is open."""
+    if state is Look.PENDING:
+        return ""
+    if state is Look.WITHDRAWN:
+        return _withdrawn(card)
+    words = _SENTENCES[state]
+    if state is Look.IN_DOUBT and card.call.started_at is None:
+        words = (
+            "What was approved is not what would run now. Nothing was run; an operator has to say what now."
+        )
+    if state in _TOLD and card.run_status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+        return f"{words} The agent is told so."
+    over = _RUN_WORDS.get(card.run_status, "") if state in (Look.RUNNING, Look.IN_DOUBT) else ""
+    return f"{words} {over}".strip()
+
+
+def _withdrawn(card: Card) -> str:
+    call = card.call
+    why = _RUN_WORDS.get(card.run_status, "The request was taken back.")
+    if (
+        call.outcome is not None
+        and call.outcome.kind is OutcomeKind.WITHDRAWN
+        and call.started_at is not None
+    ):
+        return f"{why} The tool had started; its result is not used."
+    gone_on = call.status in _MOVING or (call.outcome is not None and call.outcome.kind in _RAN)
+    return f"{why} The call went on without this request." if gone_on else f"{why} It does not run."

@@ -1,0 +1,169 @@
+"""The wire to Slack: one client, one session, every trouble as one of our errors.
+
+`call` is one request and never a second one; `safely` is for what may be repeated.
+
+Sources: Slack, "Using the Web API", "Rate limits"; slack_sdk, `AsyncWebClient`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
+from orchestrator.slack.refusals import BUSY, SlackUnavailableError, refusal
+
+log = structlog.get_logger(__name__)
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_ADDRESS: Final = re.compile(
+    r"(https?)://(?:([A-Za-z0-9.-]+)|\[(::1)\])(:[0-9]{1,5})?(/[!-\[\]-~]*)?", re.ASCII
+)
+_TRIES: Final = 3
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+
+
+class WebApi:
+    """Slack's Web API by one token, and the addresses Slack gives out for whispers.
+
+    Arguments as for `SlackGateway`.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        clock: Callable[[], datetime],
+        base_url: str,
+        timeout_seconds: float,
+        blip_seconds: float,
+    ) -> None:
+        self._token = token
+        self._clock = clock
+        self._base_url = base_url
+        self._timeout = timeout_seconds
+        self._blip = blip_seconds
+        self._opened: tuple[AsyncWebClient, aiohttp.ClientSession] | None = None
+        self._held: dict[tuple[str, str], datetime] = {}
+
+    async def aclose(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[1].close()
+
+    async def call(self, method: str, **arguments: Any) -> Mapping[str, Any]:
+        """One request on the wire, one answer.
+
+        Args:
+            method: The SDK's name for it, for example `chat_postMessage`.
+            arguments: As the SDK takes them.
+
+        Raises:
+            UnavailableError: Nothing happened. `SlackUnavailableError` where Slack itself said so.
+            UncertainError: It may have happened.
+            SlackRefusalError: A final no.
+        """
+        place = (method, str(arguments.get("channel", "")))
+        self._heed(place)
+        try:
+            answer = await getattr(self._open()[0], method)(**arguments)
+        except SlackApiError as e:
+            error = _read(e)
+            self._hold(place, error)
+            raise error from e
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
+            raise UnavailableError(f"Slack cannot be reached ({type(e).__name__})") from e
+        except (aiohttp.ClientError, TimeoutError, OSError) as e:
+            raise UncertainError(f"no answer from Slack ({type(e).__name__})") from e
+        except (SlackClientError, ValueError, TypeError, AttributeError, LookupError) as e:
+            # the SDK trips over a body that is not Slack's; what was asked may have been done
+            raise UncertainError(f"an answer that cannot be read ({type(e).__name__})") from e
+        if not isinstance(answer.data, dict):
+            raise UncertainError("an answer that is not one of Slack's")
+        return answer.data
+
+    async def safely(self, method: str, **arguments: Any) -> Mapping[str, Any]:
+        """A request that may be repeated: rides out blips; what stays uncertain is `UnavailableError`."""
+        tries = AsyncRetrying(
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_random_exponential(multiplier=self._blip, max=_LONGEST_PAUSE_SECONDS),
+            retry=retry_if_exception_type(UncertainError),
+            reraise=True,
+        )
+        try:
+            answer: Mapping[str, Any] = await tries(self.call, method, **arguments)
+        except UncertainError as e:
+            raise UnavailableError(str(e)) from e
+        return answer
+
+    async def respond(self, response_url: str, body: Mapping[str, Any]) -> bool:
+        """Send `body` to an address Slack gave out with a click; False when that did not work."""
+        client, session = self._open()
+        proxy = None if _host(response_url) in _LOOPBACK else client.proxy
+        try:
+            async with session.post(response_url, json=body, allow_redirects=False, proxy=proxy) as answer:
+                if answer.status == 200:
+                    return True
+                log.info("slack_response_url_failed", status=answer.status)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
+            log.info("slack_response_url_failed", error=type(e).__name__)
+        return False
+
+    def _open(self) -> tuple[AsyncWebClient, aiohttp.ClientSession]:
+        """The client and its session, made inside the running loop; the session has the timeout."""
+        if self._opened is None:
+            # A fresh connection each time: one that died while idle would make a post uncertain.
+            session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                connector=aiohttp.TCPConnector(force_close=True),
+            )
+            client = AsyncWebClient(self._token, self._base_url, session=session, retry_handlers=[])
+            if _host(self._base_url) in _LOOPBACK:
+                client.proxy = None
+            self._opened = (client, session)
+        return self._opened
+
+    def _heed(self, place: tuple[str, str]) -> None:
+        """Nothing goes to a method and channel that Slack asked us to leave alone for a while."""
+        until, now = self._held.get(place), self._clock()
+        if until is not None and now < until:
+            raise SlackUnavailableError("ratelimited", "Slack asked to wait", (until - now).total_seconds())
+
+    def _hold(self, place: tuple[str, str], error: OrchestratorError) -> None:
+        now = self._clock()
+        self._held = {key: until for key, until in self._held.items() if until > now}
+        if isinstance(error, SlackUnavailableError) and error.code in BUSY and error.retry_after is not None:
+            self._held[place] = now + timedelta(seconds=error.retry_after)
+
+
+def answerable(url: str, hosts: Collection[str]) -> bool:
+    """Whether we may call an address out of a payload: a listed host over https, spelled without tricks.
+
+    A loopback host may be listed too, for tests and local stand-ins; then any port and plain http will do.
+    """
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
+        return False
+    scheme, host, port = match[1], (match[2] or match[3]).lower(), match[4]
+    if host not in hosts:
+        return False
+    return host in _LOOPBACK or (scheme == "https" and port in (None, ":443"))
+
+
+def _read(error: SlackApiError) -> OrchestratorError:
+    """The SDK hands over its own response, or aiohttp's when the body was not JSON."""
+    answer: Any = error.response
+    status = getattr(answer, "status_code", None) or getattr(answer, "status", None) or 0
+    return refusal(int(status), getattr(answer, "data", None), getattr(answer, "headers", {}))
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""

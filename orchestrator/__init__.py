@@ -1,1 +1,34 @@
-"""Long-running Gemini agents that act with a person's consent."""
+"""Long-running Gemini agents that act with a person's consent.
+
+A tool module needs no more than this:
+
+    from orchestrator import ToolContext, ToolError, tool
+
+The names are fetched on first use, so that `import orchestrator` alone costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.errors import ToolError as ToolError
+    from orchestrator.toolkit.declare import ToolContext as ToolContext
+    from orchestrator.toolkit.declare import tool as tool
+    from orchestrator.toolkit.results import ContentBlocks as ContentBlocks
+
+__all__ = ["ContentBlocks", "ToolContext", "ToolError", "tool"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "ToolError":
+        from orchestrator.errors import ToolError
+
+        return ToolError
+    if name == "ContentBlocks":
+        from orchestrator.toolkit.results import ContentBlocks
+
+        return ContentBlocks
+    if name in ("ToolContext", "tool"):
+        from orchestrator.toolkit import declare
+
+        return getattr(declare, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,6 +31,5 @@ def configure(level: Level = "info", form: Literal["console", "json"] = "console
             renderer,
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import rich_click as click
+from click import exceptions
 
+from orchestrator import telemetry
 from orchestrator.cli import db, demo, doctor, emulator, serve, settings, tokens, tools
 from orchestrator.errors import OrchestratorError
 
@@ -35,6 +37,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
     New here? `orchestrator demo` shows the whole job on this machine, without any account.
     """
+    telemetry.configure("warning")
     ctx.obj = config
 
 
@@ -50,10 +53,10 @@ def main() -> None:
     except OrchestratorError as e:
         sys.stderr.write(f"orchestrator: {e}\n")
         sys.exit(2)
-    except click.exceptions.Abort:
+    except click.Abort:
         sys.exit(130)
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)
-    except click.exceptions.Exit as e:
+    except exceptions.Exit as e:
         sys.exit(e.exit_code)

@@ -18,7 +18,7 @@ def upgrade(config: Path | None) -> None:
     from orchestrator.settings import load
     from orchestrator.store import migrate
 
-    with app.opened(load(config)) as database:
+    with app.opened(load(config, need_secrets=False)) as database:
         migrate.upgrade(database.engine)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
 
@@ -31,7 +31,7 @@ def check(config: Path | None) -> None:
     from orchestrator.settings import load
     from orchestrator.store import migrate
 
-    with app.opened(load(config)) as database:
+    with app.opened(load(config, need_secrets=False)) as database:
         migrate.require_current(database.engine)
         click.echo(
             f"schema {migrate.current(database.engine)}, commits survive a power cut: {database.durable()}"

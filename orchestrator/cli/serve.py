@@ -14,9 +14,10 @@ def serve(config: Path | None) -> None:
     on PostgreSQL run `orchestrator db upgrade` first. SIGTERM stops it: nothing new is begun, running
     tools get their grace time, what is left is found after the next start.
     """
-    from orchestrator import app, telemetry
+    from orchestrator import telemetry
+    from orchestrator.app import serve as run
     from orchestrator.settings import load
 
     settings = load(config)
     telemetry.configure(settings.log.level, settings.log.format)
-    app.serve(settings)
+    run(settings)

@@ -27,4 +27,4 @@ def check(config: Path | None) -> None:
 
     loaded = load(config)
     toolkit = app.toolkit(loaded)
-    click.echo(f"good: {len(loaded.workflows)} workflows, {len(toolkit.names)} tools")
+    click.echo(f"good: {len(loaded.workflows)} workflows, {len(toolkit.tools)} tools")

@@ -206,18 +206,19 @@ def _get(value: object, key: str) -> object:
 
 
 def _pending(steps: list[Mapping[str, Any]]) -> tuple[FunctionCall, ...]:
-    """The calls nobody has answered. They need not come last."""
+    """The calls nobody has answered, as they came: what no answer can fit is the domain's to judge."""
     results = [step.get("call_id") for step in steps if step.get("type") == "function_result"]
     answered = {call_id for call_id in results if isinstance(call_id, str)}
-    calls: dict[str, FunctionCall] = {}
-    for step in steps:
-        if step.get("type") != "function_call":
-            continue
-        call_id, name = step.get("id"), step.get("name")
-        if isinstance(call_id, str) and call_id and call_id not in answered and call_id not in calls:
-            text = name if isinstance(name, str) else ""
-            calls[call_id] = FunctionCall(call_id, text, _arguments(step.get("arguments")))
-    return tuple(calls.values())
+    wished = (step for step in steps if step.get("type") == "function_call")
+    calls = (
+        FunctionCall(_text(step.get("id")), _text(step.get("name")), _arguments(step.get("arguments")))
+        for step in wished
+    )
+    return tuple(call for call in calls if call.id not in answered)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _arguments(value: object) -> JsonObject | None:

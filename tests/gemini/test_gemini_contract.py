@@ -3,7 +3,6 @@
 Every case goes out twice to one server, once by the library's plain call and once by ours.
 """
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -151,26 +150,3 @@ async def test_the_surroundings_cannot_move_us(
         await gateway.aclose()
     assert server.requests[0].target == "/v1beta/interactions/v1_a?stream=false"
     assert server.requests[0].headers["x-goog-api-key"] == KEY
-
-
-@pytest.mark.asyncio
-async def test_ours_costs_a_fraction(serving: Callable[[], Any], reply: Any) -> None:
-    """CPU per call, the server's share included on both sides; the reason for all of this."""
-
-    async def cost(call: Callable[[], Awaitable[Any]], times: int = 25) -> float:
-        await call()
-        began = time.process_time()
-        for _ in range(times):
-            await call()
-        return (time.process_time() - began) / times
-
-    request = REQUESTS["first"]
-    body = wire.create_body(request)
-    async with serving() as server, both(server.base_url) as (library, gateway):
-        server.answer(reply.of({"id": "v1_a", "status": "in_progress"}))
-        creates = await cost(lambda: library.create(**body)), await cost(lambda: gateway.create(request))
-        gets = await cost(lambda: library.get(id="v1_a")), await cost(lambda: gateway.fetch("v1_a"))
-    for what, (theirs, ours) in {"create": creates, "get": gets}.items():
-        print(f"{what}: {theirs * 1000:.1f} ms by the library, {ours * 1000:.1f} ms by us")
-    assert creates[1] < creates[0] / 4
-    assert gets[1] < gets[0] / 2

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import random
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -297,14 +296,6 @@ def test_any_headers_and_bytes_give_one_kind_of_error(found: list[tuple[bytes, b
 def test_any_mapping_too(found: dict[str, str]) -> None:
     with pytest.raises(SignatureError):
         take(found)
-
-
-def test_thousands_a_second() -> None:
-    verifier, found = StaticVerifier([SECRET, OTHER]), headers()
-    began = time.process_time()
-    for _ in range(2000):
-        verifier.verify(found, BODY, now=NOW)
-    assert time.process_time() - began < 1.0
 
 
 # ------------------------------------------------------------------ the body

@@ -1,0 +1,112 @@
+"""What `doctor` looks at, one finding each."""
+
+import platform
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from orchestrator import app
+from orchestrator.errors import OrchestratorError, RejectedError
+from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.settings import Settings, load
+from orchestrator.slack.gateway import SlackGateway
+from orchestrator.store import migrate
+
+SAFE_SQLITE: Final = (3, 51, 3)
+"""Earlier ones may, rarely, damage a file on which two connections checkpoint at once; we keep to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`bad` keeps the service from doing its job, `warn` is worth a look."""
+
+    state: Literal["ok", "warn", "bad"]
+    what: str
+    text: str
+
+
+async def examine(config: Path | None) -> list[Finding]:
+    """Every finding; each look is taken whatever the ones before it came to, as far as that is possible."""
+    python = Finding("ok", "Python", platform.python_version())
+    try:
+        settings = load(config)
+    except OrchestratorError as e:
+        bad = [Finding("bad", "settings", line) for line in str(e).splitlines()]
+        return [python, *bad]
+    found = [python, Finding("ok", "settings", f"{len(settings.workflows)} workflows")]
+    found += [f async for f in _looks(settings)]
+    return found
+
+
+async def _looks(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        toolkit = app.toolkit(settings)
+        yield Finding("ok", "tools", ", ".join(t.name for t in toolkit.tools) or "none are listed")
+    except OrchestratorError as e:
+        yield Finding("bad", "tools", str(e))
+    yield _database(settings)
+    if sqlite3.sqlite_version_info < SAFE_SQLITE:
+        text = f"{sqlite3.sqlite_version}; 3.51.3 mends a rare fault with two writers, which we never have"
+        yield Finding("warn", "SQLite", text)
+    yield _callers(settings)
+    yield _address(settings)
+    yield await _gemini(settings)
+    if settings.slack.enabled:
+        yield await _slack(settings)
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        with app.opened(settings) as database:
+            at, wanted = migrate.current(database.engine), migrate.head(database.engine)
+            if at != wanted and not (database.sqlite and at is None):
+                return Finding("bad", "database", "the schema is not current: run `orchestrator db upgrade`")
+            return Finding("ok", "database", f"{settings.database.shown}, schema {at or 'made at the start'}")
+    except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
+        return Finding("bad", "database", f"{type(e).__name__}: {e}")
+
+
+def _callers(settings: Settings) -> Finding:
+    names = [t.name for t in settings.api.callers]
+    if names:
+        return Finding("ok", "API tokens", ", ".join(names))
+    return Finding("bad", "API tokens", "nobody may call: `orchestrator tokens new NAME --scope trigger`")
+
+
+def _address(settings: Settings) -> Finding:
+    if settings.public_url:
+        return Finding("ok", "public_url", f"Gemini's webhook goes to {settings.public_url}/webhooks/gemini")
+    text = "not set: Gemini cannot be told where we are, cards carry no links"
+    return Finding("warn", "public_url", text)
+
+
+async def _gemini(settings: Settings) -> Finding:
+    """Whether the key is taken: reading an interaction that cannot exist must end in a plain 404."""
+    g = settings.gemini
+    gateway = GeminiGateway(
+        api_key=g.api_key.reveal(), base_url=g.base_url, api_version=g.api_version, timeout_seconds=10
+    )
+    try:
+        await gateway.fetch("v1_doctor")
+    except RejectedError as e:
+        if e.code in ("not_found", "invalid_request"):
+            return Finding("ok", "Gemini", f"{g.base_url} takes the key")
+        return Finding("bad", "Gemini", str(e))
+    except OrchestratorError as e:
+        return Finding("bad", "Gemini", str(e))
+    finally:
+        await gateway.aclose()
+    return Finding("ok", "Gemini", g.base_url)
+
+
+async def _slack(settings: Settings) -> Finding:
+    gateway = SlackGateway(settings.slack.bot_token.reveal(), base_url=settings.slack.api_url)
+    try:
+        identity = await gateway.identity()
+        return Finding("ok", "Slack", f"workspace {identity.team_id}, bot {identity.bot_user_id}")
+    except OrchestratorError as e:
+        return Finding("bad", "Slack", str(e))
+    finally:
+        await gateway.aclose()

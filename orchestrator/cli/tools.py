@@ -1,0 +1,64 @@
+"""`orchestrator tools`: what the model may call, and under which policy."""
+
+import json
+from pathlib import Path
+
+import rich_click as click
+
+
+@click.group()
+def tools() -> None:
+    """List, check or print the tools that config.yaml names."""
+
+
+@tools.command("list")
+@click.pass_obj
+def list_(config: Path | None) -> None:
+    """Every tool with the rule in force for it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from orchestrator import app
+    from orchestrator.settings import load
+    from orchestrator.toolkit.report import list_tools
+
+    table = Table("tool", "module", "policy", "approvers", "idempotent", "timeout")
+    for t in list_tools(app.toolkit(load(config, need_secrets=False))):
+        repeatable = "yes" if t.idempotent else "no"
+        table.add_row(
+            t.name, t.module, t.approval, ", ".join(t.approvers), repeatable, f"{t.timeout_seconds:g} s"
+        )
+    Console().print(table)
+
+
+@tools.command()
+@click.pass_obj
+def check(config: Path | None) -> None:
+    """Load every module and say what is wrong; exit code 2 if anything is."""
+    from orchestrator import app
+    from orchestrator.errors import ConfigError
+    from orchestrator.settings import load
+    from orchestrator.toolkit.report import check_tools
+
+    settings = load(config, need_secrets=False)
+    report = check_tools(
+        Path(settings.tools.folder),
+        settings.tools.modules,
+        overrides=app.rules(settings),
+        defaults=settings.default_terms(),
+    )
+    if not report.ok:
+        raise ConfigError("\n".join(report.problems))
+    click.echo(f"good: {', '.join(t.name for t in report.tools)}")
+
+
+@tools.command()
+@click.argument("name")
+@click.pass_obj
+def schema(config: Path | None, name: str) -> None:
+    """Print the declaration of the tool NAME as Gemini is given it."""
+    from orchestrator import app
+    from orchestrator.settings import load
+    from orchestrator.toolkit.report import schema_of
+
+    click.echo(json.dumps(schema_of(app.toolkit(load(config, need_secrets=False)), name), indent=2))

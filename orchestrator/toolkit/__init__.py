@@ -1,0 +1,20 @@
+"""Tools: declared with `@tool`, loaded from listed modules, ruled by policy, run in one place."""
+
+from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext, tool
+from orchestrator.toolkit.execute import Executor
+from orchestrator.toolkit.modules import load_modules
+from orchestrator.toolkit.policy import Rule
+from orchestrator.toolkit.registry import Toolkit
+from orchestrator.toolkit.results import ContentBlocks
+
+__all__ = [
+    "Cancellation",
+    "ContentBlocks",
+    "Executor",
+    "Rule",
+    "Tool",
+    "ToolContext",
+    "Toolkit",
+    "load_modules",
+    "tool",
+]

@@ -1,0 +1,195 @@
+"""Between Python values and plain JSON: what a model wrote comes in, what a tool holds goes out.
+
+Plain means None, bool, int, float, str, list and dict with text keys, and nothing that another
+JSON reader could understand differently: integers stay within ±(2^53-1), numbers are finite.
+No other rules of the toolkit live here.
+"""
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Callable, Mapping, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, Final
+from uuid import UUID
+
+import pydantic
+from pydantic_core import to_jsonable_python
+
+from orchestrator.domain.model import JsonObject
+
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+"""Beyond this a JSON number may change on its way through a double (RFC 8785, RFC 7493)."""
+
+MAX_DEPTH: Final = 32
+"""How deep lists and objects may be nested."""
+
+MAX_DECIMAL_DIGITS: Final = 40
+"""Digits a decimal number may have written out; "1e999999" is seven characters and a megabyte."""
+
+
+class PlainError(ValueError):
+    """A value that is no plain JSON. `path` is dotted, empty for the whole; `text` begins with a verb."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}" if path else text)
+        self.path, self.text = path, text
+
+
+def join(path: str, part: object) -> str:
+    return f"{path}.{part}" if path else str(part)
+
+
+def compact(value: Any) -> str:
+    """Plain JSON as text without spaces; equal values give equal text."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def take(value: Any, path: str = "", depth: int = 0) -> Any:
+    """A foreign JSON value, checked and copied.
+
+    JSON knows one kind of number and Gemini's pass through protobuf doubles, so `12.0` is taken
+    as the integer 12 wherever it stands; a float parameter makes it 12.0 again.
+
+    Raises:
+        PlainError: Not plain JSON; says where and why.
+    """
+    if depth > MAX_DEPTH:
+        raise PlainError(path, f"is nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return _integer(value, path)
+        case float():
+            return _number(value, path)
+        case str():
+            return _text(value, path)
+        case Mapping():
+            return {_key(k, path): take(v, join(path, k), depth + 1) for k, v in value.items()}
+        case list() | tuple():
+            return [take(v, join(path, i), depth + 1) for i, v in enumerate(value)]
+    raise PlainError(path, "is not JSON")
+
+
+def _integer(value: int, path: str) -> int:
+    if abs(value) > MAX_SAFE_INTEGER:
+        raise PlainError(path, f"is an integer beyond ±{MAX_SAFE_INTEGER}; give such numbers as text")
+    return value
+
+
+def _number(value: float, path: str) -> int | float:
+    if not math.isfinite(value):
+        raise PlainError(path, "should be a finite number")
+    return int(value) if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER else value
+
+
+def _text(value: str, path: str) -> str:
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise PlainError(path, "holds a NUL or half a surrogate pair")
+    return value
+
+
+def _key(value: object, path: str) -> str:
+    if not isinstance(value, str):
+        raise PlainError(path, "has a key that is not text")
+    return _text(value, path)
+
+
+Write = Callable[[Any], Any]
+
+
+def give(value: Any, *, decimal: Write | None = None, path: str = "", depth: int = 0) -> Any:
+    """A Python value as plain JSON; what a tool returns, or validated arguments.
+
+    Decimals become text without exponent (or what `decimal` makes of them), dates ISO 8601,
+    enums their value, sets sorted lists, models and dataclasses objects. Integers beyond
+    ±(2^53-1) become text. NUL and lone surrogates become U+FFFD, because no store and no wire
+    takes them.
+
+    Raises:
+        PlainError: NaN, infinity, bytes, a foreign class, nested too deeply.
+    """
+    if depth > MAX_DEPTH:
+        raise PlainError(path, f"is nested deeper than {MAX_DEPTH} levels")
+
+    def inner(child: Any, part: object) -> Any:
+        return give(child, decimal=decimal, path=join(path, part), depth=depth + 1)
+
+    match value:
+        case enum.Enum():  # before its mixed-in base: an IntEnum is an int too
+            return give(value.value, decimal=decimal, path=path, depth=depth + 1)
+        case pydantic.BaseModel():
+            dumped = value.model_dump(by_alias=True, warnings=False)
+            return give(dumped, decimal=decimal, path=path, depth=depth)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: inner(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
+        case Mapping():
+            return {key: inner(v, key) for key, v in _named(value, path).items()}
+        case list() | tuple():
+            return [inner(v, i) for i, v in enumerate(value)]
+        case Set():
+            return sorted((inner(v, i) for i, v in enumerate(value)), key=compact)
+    return _scalar(value, decimal or decimal_text, path)
+
+
+def _named(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
+    named = {_name(key, path): v for key, v in value.items()}
+    if len(named) != len(value):
+        raise PlainError(path, "has two keys that read alike as text")
+    return named
+
+
+def _name(key: object, path: str) -> str:
+    plain_key = key.value if isinstance(key, enum.Enum) else key
+    if isinstance(plain_key, str):
+        return _mend(plain_key)
+    if isinstance(plain_key, int | UUID | date) and not isinstance(plain_key, bool):
+        return str(plain_key)
+    raise PlainError(path, f"has a key of type {type(key).__name__}")
+
+
+def _scalar(value: Any, decimal: Write, path: str) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _mend(value)
+        case int():
+            return int(value) if abs(value) <= MAX_SAFE_INTEGER else str(value)
+        case float() if math.isfinite(value):
+            return float(value)
+        case Decimal() if value.is_finite():
+            return _decimal(value, decimal, path)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return to_jsonable_python(value)
+        case UUID() | PurePath():
+            return str(value)
+        case float() | Decimal():
+            raise PlainError(path, "should be a finite number")
+    raise PlainError(path, f"is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _decimal(value: Decimal, write: Write, path: str) -> Any:
+    if len(value.as_tuple().digits) > MAX_DECIMAL_DIGITS or abs(value.adjusted()) > MAX_DECIMAL_DIGITS:
+        raise PlainError(path, f"has more than {MAX_DECIMAL_DIGITS} digits")
+    return write(value)
+
+
+def decimal_text(value: Decimal) -> str:
+    """Written out, never with an exponent: "12.50", "100"."""
+    return format(value, "f")
+
+
+def _mend(text: str) -> str:
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def size(value: JsonObject | list[Any] | str) -> int:
+    """Bytes of the compact UTF-8 form."""
+    return len(compact(value).encode())

@@ -1,0 +1,92 @@
+"""The tools as data for people: what `orchestrator tools list`, `check` and `schema` show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.domain.model import JsonObject, Terms
+from orchestrator.errors import ConfigError
+from orchestrator.toolkit.declare import Tool
+from orchestrator.toolkit.modules import PACKAGE, load_module
+from orchestrator.toolkit.registry import NOBODY, Override, Toolkit
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReport:
+    """One tool. `approval` is the rule in words; `approvers` only where somebody may be asked."""
+
+    name: str
+    module: str
+    summary: str
+    approval: str
+    approvers: tuple[str, ...]
+    idempotent: bool
+    attempts: int
+    timeout_seconds: float
+    tool_version: str
+    policy_version: str
+    schema: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What would stop the service from starting, one line each; `tools` is empty if anything would."""
+
+    problems: tuple[str, ...]
+    tools: tuple[ToolReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def list_tools(toolkit: Toolkit, workflow: str = "") -> tuple[ToolReport, ...]:
+    """All tools, as they stand for one workflow, or for those without rules of their own."""
+    return tuple(_report(toolkit, tool, workflow) for tool in toolkit.tools)
+
+
+def check_tools(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    overrides: Mapping[str, Override] | None = None,
+    workflows: Mapping[str, Mapping[str, Override]] | None = None,
+    defaults: Terms = NOBODY,
+) -> CheckReport:
+    """Load every module and build the toolkit; all broken modules are named, not only the first."""
+    tools: list[Tool] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            tools += load_module(folder, name)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        return CheckReport(tuple(problems), ())
+    try:
+        toolkit = Toolkit(tools, overrides=overrides, workflows=workflows, defaults=defaults)
+    except ConfigError as error:
+        return CheckReport((str(error),), ())
+    return CheckReport((), list_tools(toolkit))
+
+
+def schema_of(toolkit: Toolkit, name: str) -> JsonObject:
+    """The declaration of one tool as Gemini takes it. Raises `ConfigError` if it is not registered."""
+    return toolkit.declarations([name])[0]
+
+
+def _report(toolkit: Toolkit, tool: Tool, workflow: str) -> ToolReport:
+    gate = toolkit.gate(tool.name, workflow)
+    return ToolReport(
+        name=tool.name,
+        module=tool.module.removeprefix(f"{PACKAGE}."),
+        summary=tool.summary,
+        approval=gate.rule.in_words(),
+        approvers=gate.terms.approvers if gate.rule.may_ask else (),
+        idempotent=tool.idempotent,
+        attempts=tool.attempts,
+        timeout_seconds=tool.timeout_seconds,
+        tool_version=tool.version,
+        policy_version=gate.version,
+        schema=tool.declaration(),
+    )

@@ -1,0 +1,661 @@
+"""Running tools: threads, time limits, retries, cancellation, and what comes back."""
+
+import ast
+import asyncio
+import dataclasses
+import enum
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pydantic
+import pytest
+import structlog
+
+import orchestrator
+from orchestrator import ContentBlocks, ToolContext, ToolError, tool
+from orchestrator.domain.model import Actor, OutcomeKind
+from orchestrator.errors import UnavailableError, UncertainError
+from orchestrator.toolkit import Executor
+from orchestrator.toolkit.execute import is_transient
+from orchestrator.toolkit.results import encode
+
+pytestmark = pytest.mark.asyncio
+SHORT = 0.05  # seconds; long enough to be scheduled, short enough not to be noticed
+LONG = 10.0  # seconds; a bound on waiting for a condition, never slept through
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Holds sync tools until the test lets them go; always opened in the end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(LONG):
+        while not condition():  # noqa: ASYNC110 (threads and counters raise no event)
+            await asyncio.sleep(0.005)
+
+
+async def test_a_sync_tool_runs_in_a_thread_of_its_own(bench: Any) -> None:
+    @tool
+    def where(n: int, ctx: ToolContext) -> dict[str, object]:
+        """Say where."""
+        return {"n": n, "main": threading.current_thread() is threading.main_thread(), "call": ctx.call_id}
+
+    outcome = await bench(where).run({"n": 1})
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert outcome.result == {"n": 1, "main": False, "call": "call_1"}
+
+
+async def test_an_async_tool_runs_on_the_loop_and_knows_its_context(bench: Any) -> None:
+    seen: list[ToolContext] = []
+
+    @tool
+    async def where(day: date, ctx: ToolContext, amounts: list[Decimal]) -> str:
+        """Say where."""
+        seen.append(ctx)
+        assert isinstance(day, date)
+        assert amounts == [Decimal("1.5")]
+        return "main" if threading.current_thread() is threading.main_thread() else "thread"
+
+    outcome = await bench(where).run({"day": "2026-01-01", "amounts": ["1.5"]})
+    assert outcome.result == "main"
+    (ctx,) = seen
+    assert (ctx.call_id, ctx.run_id, ctx.workflow) == ("call_1", "run_1", "shop")
+    assert (ctx.requester, ctx.approved_by, ctx.is_cancelled()) == (Actor("U9"), Actor("U1"), False)
+
+
+async def test_the_tools_log_names_call_and_run() -> None:
+    with structlog.testing.capture_logs() as lines:
+        ToolContext("call_7", "run_7").log.info("refunded", order_id="A-17")
+    assert lines == [
+        {"event": "refunded", "log_level": "info", "call_id": "call_7", "run_id": "run_7", "order_id": "A-17"}
+    ]
+
+
+async def test_arguments_are_checked_again_before_the_call(bench: Any) -> None:
+    ran: list[int] = []
+
+    @tool
+    def note(n: int) -> None:
+        """Note it."""
+        ran.append(n)
+
+    outcome = await bench(note).run({"n": "1"})
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "n: should be a valid integer" in outcome.result
+    assert ran == []
+
+
+async def test_a_tool_that_was_taken_out_fails(bench: Any) -> None:
+    @tool
+    def here() -> None:
+        """Do it."""
+
+    outcome = await bench(here).run(name="gone")
+    assert (outcome.kind, outcome.result) == (OutcomeKind.FAILED, "The tool is not available any more.")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ToolError("Amount above the limit."), "Amount above the limit."),
+        (ToolError(""), "The tool failed."),
+        (ToolError("a\0b\ud800"), "a\ufffdb\ufffd"),
+        (ToolError("x" * 9000), "x" * 4000),
+        (ValueError("postgres://user:secret@host"), "The tool failed."),
+        (TimeoutError("theirs, not ours"), "The tool failed."),
+        (SystemExit(3), "The tool failed."),
+        (KeyboardInterrupt(), "The tool failed."),
+        (StopIteration(1), "The tool failed."),
+        (UncertainError("theirs"), "The tool failed."),
+    ],
+    ids=repr,
+)
+async def test_what_a_tool_raises_becomes_a_failure(
+    bench: Any, kind: str, error: BaseException, text: str
+) -> None:
+    def fail() -> None:
+        """Fail."""
+        raise error
+
+    async def fail_async() -> None:
+        """Fail."""
+        raise error
+
+    if kind == "async" and isinstance(error, StopIteration):
+        error = RuntimeError("a coroutine cannot raise StopIteration")
+    with structlog.testing.capture_logs() as lines:
+        outcome = await bench(tool(fail if kind == "sync" else fail_async)).run()
+    assert (outcome.kind, outcome.result) == (OutcomeKind.FAILED, text)
+    logged = [line for line in lines if line["event"] == "tool_failed"]
+    if isinstance(error, ToolError):
+        assert logged == []
+    else:
+        assert logged[0]["exc_info"] is error
+        assert logged[0]["call_id"] == "call_1"
+
+
+async def test_a_tool_that_cancels_itself_fails(bench: Any) -> None:
+    @tool
+    async def quitter() -> None:
+        """Quit."""
+        raise asyncio.CancelledError
+
+    assert (await bench(quitter).run()).result == "The tool failed."
+
+
+async def test_a_forgotten_async_is_a_failure_not_a_result(bench: Any) -> None:
+    async def inner() -> int:
+        return 1
+
+    @tool
+    def outer() -> Any:
+        """Forget to await."""
+        return inner()
+
+    assert (await bench(outer).run()).result == "The tool failed."
+
+
+# Time limits
+
+
+async def test_a_sync_tool_cut_off_leaves_doubt_and_hears_of_it(bench: Any, gate: threading.Event) -> None:
+    heard = threading.Event()
+
+    @tool(timeout_seconds=SHORT)
+    def slow(ctx: ToolContext) -> None:
+        """Take long."""
+        gate.wait(LONG)
+        if ctx.is_cancelled():
+            heard.set()
+
+    executor = Executor(1)
+    with pytest.raises(UncertainError, match=r"slow was cut off after 0\.05 seconds"):
+        await bench(slow, executor=executor).run()
+    assert executor.threads.stuck == 1
+    gate.set()
+    await until(lambda: executor.threads.stuck == 0)
+    assert heard.is_set()
+
+
+async def test_an_async_tool_cut_off_leaves_doubt_and_is_cancelled(bench: Any) -> None:
+    ended: list[bool] = []
+
+    @tool(timeout_seconds=SHORT)
+    async def slow(ctx: ToolContext) -> None:
+        """Take long."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(ctx.is_cancelled())
+
+    with pytest.raises(UncertainError):
+        await bench(slow).run()
+    await until(lambda: ended)
+    assert ended == [True]
+
+
+async def test_an_async_tool_that_ignores_its_end_holds_nobody_up(bench: Any) -> None:
+    release = asyncio.Event()
+
+    @tool(timeout_seconds=SHORT)
+    async def stubborn() -> None:
+        """Go on and on."""
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with asyncio.timeout(LONG):
+        with pytest.raises(UncertainError):
+            await bench(stubborn).run()
+    release.set()
+
+
+@pytest.mark.parametrize(("retry", "starts"), [("none", 1), ("transient", 3)])
+async def test_an_idempotent_tool_cut_off_is_tried_again_then_fails(
+    bench: Any, eager: Executor, retry: Any, starts: int
+) -> None:
+    started: list[str] = []
+
+    @tool(timeout_seconds=SHORT, idempotent=True, retry=retry)
+    async def slow(ctx: ToolContext) -> None:
+        """Take long."""
+        started.append(ctx.call_id)
+        await asyncio.Event().wait()
+
+    outcome = await bench(slow, executor=eager).run()
+    assert (outcome.kind, outcome.result) == (OutcomeKind.FAILED, "The tool timed out after 0.05 seconds.")
+    assert started == ["call_1"] * starts
+
+
+async def test_stuck_threads_starve_nobody_until_there_are_too_many(
+    bench: Any, gate: threading.Event
+) -> None:
+    @tool(timeout_seconds=SHORT)
+    def stuck() -> None:
+        """Get stuck."""
+        gate.wait(LONG)
+
+    @tool
+    def quick() -> str:
+        """Be quick."""
+        return "ok"
+
+    executor = Executor(1)  # one at a time, four may be stuck
+    probe = bench(stuck, quick, executor=executor)
+    for count in range(1, 5):
+        assert (await probe.run(name="quick")).result == "ok"
+        with pytest.raises(UncertainError):
+            await probe.run(name="stuck")
+        assert executor.threads.stuck == count
+    with pytest.raises(UnavailableError, match="stuck"):
+        await probe.run(name="quick")
+    gate.set()
+    await until(lambda: executor.threads.stuck == 0)
+    assert (await probe.run(name="quick")).result == "ok"
+
+
+async def test_no_more_than_the_workers_run_at_a_time(bench: Any, gate: threading.Event) -> None:
+    running: list[int] = []
+
+    @tool
+    def hold(n: int) -> int:
+        """Hold a place."""
+        running.append(n)
+        gate.wait(LONG)
+        return n
+
+    probe = bench(hold, workers=2)
+    calls = [asyncio.create_task(probe.run({"n": n})) for n in range(5)]
+    await until(lambda: len(running) == 2)
+    await asyncio.sleep(SHORT)
+    assert len(running) == 2
+    gate.set()
+    outcomes = await asyncio.gather(*calls)
+    assert [o.result for o in outcomes] == [{"result": n} for n in range(5)]
+
+
+async def test_stopping_the_service_does_not_wait_for_a_thread(bench: Any, gate: threading.Event) -> None:
+    started = threading.Event()
+
+    @tool
+    def slow() -> None:
+        """Take long."""
+        started.set()
+        gate.wait(LONG)
+
+    executor = Executor(1)
+    call = asyncio.create_task(bench(slow, executor=executor).run())
+    await until(started.is_set)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert executor.threads.stuck == 1
+
+
+async def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
+    script = """
+import asyncio, time
+from orchestrator import tool
+from orchestrator.domain.model import CallContext, SYSTEM
+from orchestrator.toolkit import Toolkit
+@tool(approval="allow", timeout_seconds=0.01)
+def stuck() -> None:
+    "Get stuck."
+    time.sleep(60)
+async def main():
+    try:
+        await Toolkit([stuck]).execute("stuck", {}, CallContext("c", "r", "w", SYSTEM), asyncio.Event())
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+asyncio.run(main())
+"""
+    run = [sys.executable, "-c", script]
+    done = await asyncio.to_thread(
+        subprocess.run, run, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "UncertainError"
+
+
+# Retries
+
+
+class Flaky:
+    """Fails with each error in turn, then works."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def tool(self, **settings: Any) -> Any:
+        def work() -> str:
+            """Work at last."""
+            self.calls += 1
+            if self.errors:
+                raise self.errors.pop(0)
+            return "done"
+
+        return tool(**settings)(work)
+
+
+async def test_an_idempotent_tool_is_tried_again_with_growing_pauses(
+    bench: Any, eager: Executor, waits: list[float]
+) -> None:
+    flaky = Flaky(ConnectionResetError(), httpx.ConnectTimeout("x"))
+    outcome = await bench(flaky.tool(idempotent=True, retry="transient"), executor=eager).run()
+    assert (outcome.result, flaky.calls) == ("done", 3)
+    assert len(waits) == 2
+    assert 0 < waits[0] < waits[1] + 1.0 < 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "calls"),
+    [
+        ({"idempotent": True, "retry": "transient", "attempts": 2}, ConnectionError, 2),
+        ({"idempotent": True, "retry": "transient"}, ValueError, 1),
+        ({"idempotent": True, "retry": "transient"}, ToolError, 1),
+        ({"idempotent": True}, ConnectionError, 1),
+        ({}, ConnectionError, 1),
+    ],
+    ids=str,
+)
+async def test_nothing_else_is_tried_again(
+    bench: Any, eager: Executor, settings: Any, error: Any, calls: int
+) -> None:
+    flaky = Flaky(*(error("no") for _ in range(9)))
+    outcome = await bench(flaky.tool(**settings), executor=eager).run()
+    assert (outcome.kind, flaky.calls) == (OutcomeKind.FAILED, calls)
+
+
+class TransportError(Exception):
+    """A namesake from elsewhere."""
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (OSError(113, "no route"), True),
+        (httpx.ReadError("x"), True),
+        (httpx.PoolTimeout("x"), True),
+        (PermissionError(13, "no"), False),
+        (FileNotFoundError(2, "no"), False),
+        (OSError("no number"), False),
+        (
+            httpx.HTTPStatusError(
+                "x", request=httpx.Request("GET", "http://x"), response=httpx.Response(500)
+            ),
+            False,
+        ),
+        (TransportError(), False),
+        (ValueError(), False),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, Exception) else "",
+)
+async def test_which_errors_are_transient(error: BaseException, transient: bool) -> None:
+    assert is_transient(error) is transient
+
+
+# Cancellation
+
+
+async def test_a_cancelled_run_starts_nothing(bench: Any) -> None:
+    flaky = Flaky()
+    probe = bench(flaky.tool())
+    probe.cancelled.set()
+    outcome = await probe.run()
+    assert (outcome.kind, flaky.calls) == (OutcomeKind.WITHDRAWN, 0)
+
+
+async def test_a_call_that_waited_for_a_place_does_not_start_after_the_cancel(
+    bench: Any, gate: threading.Event
+) -> None:
+    started: list[int] = []
+
+    @tool
+    def hold(n: int) -> None:
+        """Hold a place."""
+        started.append(n)
+        gate.wait(LONG)
+
+    probe = bench(hold, workers=1)
+    first = asyncio.create_task(probe.run({"n": 1}))
+    await until(lambda: started)
+    second = asyncio.create_task(probe.run({"n": 2}))
+    await asyncio.sleep(0)
+    probe.cancelled.set()
+    gate.set()
+    assert (await first).kind is OutcomeKind.SUCCEEDED
+    assert (await second).kind is OutcomeKind.WITHDRAWN
+    assert started == [1]
+
+
+async def test_a_running_tool_hears_the_cancel_and_its_answer_counts(bench: Any) -> None:
+    polling = threading.Event()
+
+    @tool
+    def poll(ctx: ToolContext) -> str:
+        """Look now and then."""
+        deadline = time.monotonic() + LONG
+        while not ctx.is_cancelled() and time.monotonic() < deadline:
+            polling.set()
+            time.sleep(0.005)
+        return "stopped early" if ctx.is_cancelled() else "never heard"
+
+    @tool
+    async def wait(ctx: ToolContext) -> str:
+        """Wait for it."""
+        async with asyncio.timeout(LONG):
+            await ctx.cancelled.wait()
+        return "heard"
+
+    probe = bench(poll, wait)
+    both = [asyncio.create_task(probe.run(name=name)) for name in ("poll", "wait")]
+    await until(polling.is_set)
+    probe.cancelled.set()
+    assert [(await call).result for call in both] == ["stopped early", "heard"]
+
+
+async def test_a_cancelled_run_tries_nothing_again(bench: Any, eager: Executor) -> None:
+    started: list[int] = []
+
+    @tool(idempotent=True, retry="transient")
+    async def flaky() -> None:
+        """Break while the run is cancelled."""
+        started.append(1)
+        probe.cancelled.set()
+        raise ConnectionError
+
+    probe = bench(flaky, executor=eager)
+    assert (await probe.run()).kind is OutcomeKind.FAILED
+    assert started == [1]
+
+
+# Results
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Model(pydantic.BaseModel):
+    amount: Decimal
+    inner: list["Model"] = []
+    alias: str = pydantic.Field("a", alias="theirAlias")
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    when: datetime
+
+
+class Unreadable:
+    pass
+
+
+UID = uuid.UUID("12345678-1234-5678-1234-567812345678")
+BLOCK = {"type": "text", "text": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("value", "result"),
+    [
+        ("text", "text"),
+        ("", ""),
+        ("a\0\ud800", "a\ufffd\ufffd"),
+        ({"a": Decimal("1.50"), 1: {UID}}, {"a": "1.50", "1": [str(UID)]}),
+        ({}, {}),
+        (
+            Model(amount=Decimal("2"), inner=[Model(amount=Decimal("1e2"))]),
+            {"amount": "2", "inner": [{"amount": "100", "inner": [], "theirAlias": "a"}], "theirAlias": "a"},
+        ),
+        (Point(1, datetime(2026, 1, 2, tzinfo=UTC)), {"x": 1, "when": "2026-01-02T00:00:00+00:00"}),
+        (
+            {Colour.RED: Colour.RED, "d": date(2026, 1, 2), "t": timedelta(hours=1)},
+            {"red": "red", "d": "2026-01-02", "t": "PT1H"},
+        ),
+        (1, {"result": 1}),
+        (2**60, {"result": str(2**60)}),
+        (1.5, {"result": 1.5}),
+        (True, {"result": True}),
+        (None, {"result": None}),
+        ([1, "a"], {"result": [1, "a"]}),
+        ((1, 2), {"result": [1, 2]}),
+        ({3, 1, 2}, {"result": [1, 2, 3]}),
+        ([BLOCK], {"result": [BLOCK]}),
+        (Decimal("1.10"), {"result": "1.10"}),
+        (Colour.RED, {"result": "red"}),
+        (ContentBlocks(BLOCK), [BLOCK]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_results_become_what_gemini_takes(bench: Any, value: Any, result: Any) -> None:
+    @tool
+    def give() -> Any:
+        """Give it."""
+        return value
+
+    outcome = await bench(give).run()
+    assert (outcome.kind, outcome.result) == (OutcomeKind.SUCCEEDED, result)
+
+
+def loop() -> list[Any]:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x",
+        {"a": b"x"},
+        float("nan"),
+        [float("inf")],
+        Decimal("NaN"),
+        Unreadable(),
+        {"a": Unreadable},
+        {(1, 2): 1},
+        {1: 1, "1": 2},
+        loop(),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+async def test_a_result_that_is_no_json_is_a_failure_with_its_reason_in_the_log(
+    bench: Any, value: Any
+) -> None:
+    @tool
+    def give() -> Any:
+        """Give it."""
+        return value
+
+    with structlog.testing.capture_logs() as lines:
+        outcome = await bench(give).run()
+    assert (outcome.kind, outcome.result) == (
+        OutcomeKind.FAILED,
+        "The tool ran, but its result could not be read.",
+    )
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["tool_result_not_json"]
+
+
+@pytest.mark.parametrize(("extra", "kind"), [(-1, "succeeded"), (0, "succeeded"), (1, "failed")])
+async def test_a_result_has_at_most_256_kib(bench: Any, extra: int, kind: str) -> None:
+    @tool
+    def much() -> str:
+        """Say much."""
+        return "a" * (256 * 1024 - 2 + extra)
+
+    outcome = await bench(much).run()
+    assert outcome.kind == kind
+    assert (kind == "succeeded") or "too large" in outcome.result
+
+
+async def test_content_blocks_are_checked_where_they_are_made() -> None:
+    for blocks in ((), ({"type": "function_call"},), ({"text": "x"},)):
+        with pytest.raises(ValueError, match="block"):
+            ContentBlocks(*blocks)
+    image = {"type": "image", "mime_type": "image/png", "data": "aGk="}
+    assert encode(ContentBlocks(BLOCK, image)) == [BLOCK, image]
+
+
+# One place
+
+
+def calls_of_tool_functions(root: Path) -> list[str]:
+    """Every place that calls a `.function`, and every name in the toolkit that one is handed on to."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "function"
+            ):
+                found.append(f"{path.relative_to(root).as_posix()}: call")
+            value = node.value if isinstance(node, ast.Assign | ast.NamedExpr | ast.Return) else None
+            if (
+                path.is_relative_to(root / "toolkit")
+                and isinstance(value, ast.Attribute)
+                and value.attr == "function"
+            ):
+                found.append(f"{path.relative_to(root).as_posix()}: alias")
+    return found
+
+
+async def test_tool_functions_are_called_in_exactly_one_place(tmp_path: Path) -> None:
+    root = Path(orchestrator.__file__).parent
+    assert calls_of_tool_functions(root) == ["toolkit/execute.py: call"]
+    (tmp_path / "toolkit").mkdir()
+    broken = "def f(tool):\n    tool.function()\n    g = tool.function\n    return g()\n"
+    (tmp_path / "toolkit" / "x.py").write_text(broken)
+    assert len(calls_of_tool_functions(tmp_path)) == 2
+
+
+async def test_importing_the_package_costs_next_to_nothing() -> None:
+    script = (
+        "import sys, orchestrator; print(*sorted({'pydantic', 'structlog', 'litestar'} & sys.modules.keys()))"
+    )
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == ""
+    assert orchestrator.tool is tool
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = orchestrator.nosuch  # type: ignore[attr-defined]

@@ -1,0 +1,263 @@
+"""Rules, expressions, overrides, and what `find` says."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from orchestrator import tool
+from orchestrator.domain.model import FunctionCall, Recipe, Ruling, Terms
+from orchestrator.errors import ConfigError
+from orchestrator.toolkit import Rule, Toolkit
+from orchestrator.toolkit.declare import record_of
+from orchestrator.toolkit.policy import Predicate
+
+
+def pay(amount: Decimal, to: str = "bob", days: list[int] = []) -> None:  # noqa: B006 (defaults are copied)
+    """Pay somebody."""
+
+
+def paying(**settings: Any) -> Any:
+    return tool(**settings)(pay)
+
+
+BIG = "args.amount > 50.0"
+BROKEN = "args.to > 50.0"  # compiles, and fails on text
+NUMBER = "args.days[0]"  # compiles, and is no boolean
+ENDLESS = "args.days.all(a, args.days.all(b, a + b >= 0))"
+
+
+@pytest.mark.parametrize(
+    ("approval", "when", "amount", "ruling"),
+    [
+        ("allow", None, 60, Ruling.ALLOW),
+        ("allow", BIG, 60, Ruling.ALLOW),
+        ("allow", BIG, 50, Ruling.ASK),
+        ("allow", BROKEN, 60, Ruling.ASK),
+        ("allow", NUMBER, 60, Ruling.ASK),
+        ("allow", ENDLESS, 60, Ruling.ASK),
+        ("ask", None, 60, Ruling.ASK),
+        ("ask", BIG, "50.01", Ruling.ASK),
+        ("ask", BIG, "50.00", Ruling.ALLOW),
+        ("ask", BROKEN, 1, Ruling.ASK),
+        ("ask", NUMBER, 1, Ruling.ASK),
+        ("ask", f"!({ENDLESS})", 1, Ruling.ASK),
+        ("deny", None, 1, Ruling.DENY),
+        ("deny", BIG, 60, Ruling.DENY),
+        ("deny", BIG, 1, Ruling.ASK),
+        ("deny", BROKEN, 1, Ruling.DENY),
+        ("deny", NUMBER, 1, Ruling.DENY),
+        ("deny", f"!({ENDLESS})", 1, Ruling.DENY),
+    ],
+    ids=str,
+)
+def test_a_rule_fails_on_the_stricter_side(
+    bench: Any, approval: Any, when: Any, amount: Any, ruling: Ruling
+) -> None:
+    finding = bench(paying(approval=approval, when=when)).find({"amount": amount, "days": list(range(200))})
+    assert finding.ruling is ruling
+    assert finding.reason == ("denied by policy" if ruling is Ruling.DENY else "")
+    assert (finding.terms is not None) is (ruling is Ruling.ASK)
+    assert finding.arguments["amount"] == str(amount)
+
+
+def test_not_saying_anything_means_ask(bench: Any) -> None:
+    assert bench(tool(pay)).find({"amount": 1}).ruling is Ruling.ASK
+
+
+@pytest.mark.parametrize(("workflow", "ruling"), [("night", Ruling.ASK), ("day", Ruling.ALLOW)])
+def test_an_expression_sees_the_workflow(bench: Any, workflow: str, ruling: Ruling) -> None:
+    probe = bench(paying(when='workflow == "night"'))
+    assert probe.find({"amount": 1}, workflow=workflow).ruling is ruling
+
+
+@pytest.mark.parametrize(
+    ("when", "word"),
+    [
+        ("args.amount >", "no expression"),
+        ("amount > 1", "no expression"),
+        ("nosuch(args.amount)", "no expression"),
+        ("1 + 2", "neither true nor false"),
+        ("args.amuont > 1.0", "args.amuont"),
+        ("(" * 500 + "true" + ")" * 500, "no expression"),
+        ("  ", "should be an expression"),
+    ],
+)
+def test_a_broken_expression_stops_the_start_and_names_the_tool(bench: Any, when: str, word: str) -> None:
+    with pytest.raises(ConfigError, match="pay") as caught:
+        bench(paying(when=when))
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "when", ['args.to == "args.nobody"', "args.to.size() > 1", "args['to'] == 'x'", "args.size() > 0"]
+)
+def test_only_parameters_are_taken_for_parameters(when: str) -> None:
+    assert Predicate(when, ["to"]).holds({"to": "x"}, "w") is not None
+
+
+def test_the_tools_own_terms_go_before_the_defaults(bench: Any) -> None:
+    defaults = Terms(("U1",), "C1", timedelta(hours=3), timedelta(hours=2))
+    own = paying(approvers=["U7"], expires_after=timedelta(minutes=5))
+    expected = Terms(("U7",), "C1", timedelta(minutes=5), timedelta(hours=2))
+    assert bench(own, defaults=defaults).find({"amount": 1}).terms == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "fine"),
+    [
+        ({"approval": "ask"}, False),
+        ({"approval": "allow", "when": BIG}, False),
+        ({"approval": "deny", "when": BIG}, False),
+        ({"approval": "allow"}, True),
+        ({"approval": "deny"}, True),
+        ({"approval": "ask", "approvers": ("U1",)}, True),
+    ],
+    ids=str,
+)
+def test_a_tool_that_may_ask_needs_somebody_to_ask(settings: Any, fine: bool) -> None:
+    if fine:
+        Toolkit([paying(**settings)])
+        return
+    with pytest.raises(ConfigError, match=r"tool pay: approvers: .*nobody"):
+        Toolkit([paying(**settings)])
+
+
+def test_an_override_says_some_keys_and_keeps_the_rest(bench: Any) -> None:
+    declared = paying(approval="ask", when=BIG, approvers=("U7",), channel="C7")
+    probe = bench(declared, overrides={"pay": {"channel": "C8", "start_within": None}})
+    finding = probe.find({"amount": 60})
+    assert (finding.terms.channel, finding.terms.approvers) == ("C8", ("U7",))
+    assert probe.find({"amount": 1}).ruling is Ruling.ALLOW
+
+
+def test_an_overridden_approval_leaves_the_old_expression_behind(bench: Any) -> None:
+    declared = paying(approval="ask", when=BIG)
+    assert bench(declared, overrides={"pay": {"approval": "ask"}}).find({"amount": 1}).ruling is Ruling.ASK
+    replaced = bench(declared, overrides={"pay": Rule("deny", when="args.amount > 9.0")})
+    assert replaced.find({"amount": 10}).ruling is Ruling.DENY
+
+
+def test_a_workflow_may_have_its_own_rule(bench: Any) -> None:
+    probe = bench(
+        paying(approval="deny"),
+        overrides={"pay": {"approval": "ask", "approvers": ["U5"]}},
+        workflows={"trusted": {"pay": {"approval": "allow"}}, "slow": {"pay": {"channel": "C9"}}},
+    )
+    assert probe.find({"amount": 1}, workflow="shop").ruling is Ruling.ASK
+    assert probe.find({"amount": 1}, workflow="trusted").ruling is Ruling.ALLOW
+    slow = probe.find({"amount": 1}, workflow="slow")
+    assert (slow.terms.channel, slow.terms.approvers) == ("C9", ("U5",))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"overrides": {"play": {}}}, ["'play'", "not registered", "pay"]),
+        ({"overrides": {"pay": {"aproval": "allow"}}}, ["tool pay", "aproval", "not a setting"]),
+        ({"overrides": {"pay": {"approval": "required"}}}, ["tool pay", "'required'", "allow, ask, deny"]),
+        ({"overrides": {"pay": {"when": BIG}}}, ["tool pay", "when", "approval"]),
+        ({"overrides": {"pay": {"approvers": "U1"}}}, ["tool pay", "approvers", "list"]),
+        ({"overrides": {"pay": {"approvers": ["U1", ""]}}}, ["tool pay", "approvers"]),
+        ({"overrides": {"pay": {"expires_after": 5}}}, ["tool pay", "expires_after"]),
+        ({"overrides": {"pay": {"start_within": timedelta(0)}}}, ["tool pay", "start_within"]),
+        ({"workflows": {"w": {"play": {}}}}, ["workflow 'w'", "'play'"]),
+        (
+            {"workflows": {"w": {"pay": {"approval": "ask", "when": "args.x"}}}},
+            ["pay", "workflow 'w'", "args.x"],
+        ),
+    ],
+    ids=str,
+)
+def test_an_override_that_cannot_be_meant_stops_the_start(bench: Any, options: Any, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bench(tool(pay), **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_policys_version_follows_what_it_says(bench: Any) -> None:
+    def version(defaults: Terms = Terms(("U1",)), **settings: Any) -> str:  # noqa: B008 (frozen)
+        return str(bench(paying(**settings), defaults=defaults).find({"amount": 1}).policy_version)
+
+    base = version()
+    others = [
+        version(approval="allow"),
+        version(when=BIG),
+        version(approvers=("U2",)),
+        version(channel="C2"),
+        version(expires_after=timedelta(hours=1)),
+        version(start_within=timedelta(hours=3)),
+        version(defaults=Terms(("U1", "U2"))),
+    ]
+    assert base == version()
+    assert len({base, *others}) == len(others) + 1
+
+
+def test_a_tool_outside_the_recipe_or_the_registry_is_unknown() -> None:
+    def other() -> None:
+        """Do it."""
+
+    toolkit = Toolkit([paying(approval="allow"), tool(approval="allow")(other)])
+    recipe = Recipe("w", tools=("pay", "gone"))
+    for name in ("other", "gone", "x" * 9999, "\ud800\0", ""):
+        finding = toolkit.find(recipe, FunctionCall("c", name, {"amount": 1}))
+        assert finding.ruling is Ruling.UNKNOWN
+        assert finding.reason.endswith("Available: pay.")
+        assert len(finding.reason.encode()) < 400
+    assert "none" in toolkit.find(Recipe("w"), FunctionCall("c", "pay", {})).reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"name": "1st"}, "name"),
+        ({"name": "a" * 65}, "name"),
+        ({"name": "käse"}, "name"),
+        ({"approval": "required"}, "approval"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"retry": "transient"}, "idempotent=True"),
+        ({"retry": "always", "idempotent": True}, "retry"),
+        ({"retry": "transient", "idempotent": True, "attempts": 0}, "attempts"),
+        ({"approvers": "U1"}, "approvers"),
+        ({"expires_after": timedelta(0)}, "expires_after"),
+    ],
+    ids=str,
+)
+def test_settings_are_checked_where_they_are_declared(settings: Any, word: str) -> None:
+    with pytest.raises(ConfigError, match=word) as caught:
+        paying(**settings)
+    assert f"{pay.__module__}.pay" in str(caught.value)
+
+
+def test_a_declared_function_is_still_that_function() -> None:
+    def double(x: int) -> int:
+        """Double it."""
+        return 2 * x
+
+    declared = tool(name="a.b-c_1")(double)
+    record = record_of(declared)
+    assert declared is double
+    assert declared(21) == 42
+    assert record is not None
+    assert record.name == "a.b-c_1"
+    assert Toolkit([record], defaults=Terms(("U1",))).describe("a.b-c_1") == "Double it."
+
+
+def test_names_are_unique_and_only_tools_are_tools() -> None:
+    def second() -> None:
+        """Do it."""
+
+    with pytest.raises(ConfigError, match="'pay' is declared twice"):
+        Toolkit([paying(approval="allow"), tool(name="pay", approval="allow")(second)])
+    with pytest.raises(ConfigError, match="no tool"):
+        Toolkit([len])
+
+
+def test_what_is_not_registered_has_no_declaration() -> None:
+    toolkit = Toolkit([paying(approval="allow")])
+    assert [d["name"] for d in toolkit.declarations(["pay"])] == ["pay"]
+    assert toolkit.describe("gone") == ""
+    with pytest.raises(ConfigError, match="gone"):
+        toolkit.declarations(["pay", "gone"])

@@ -19,6 +19,7 @@ from orchestrator.domain.events import (
     AttentionResolved,
     CallClaimed,
     CallCutOff,
+    CallDeferred,
     CallFinished,
     Choice,
     JobEnded,
@@ -157,6 +158,15 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
     doubt = replace(call, status=CallStatus.IN_DOUBT)
     run = with_turn(run, run.turn.with_call(doubt), reason)
     return Decision(run, _redraw(doubt, now), note=reason, alarm=True)
+
+
+def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> Decision:
+    """Back to ready. The effect itself waits in the outbox, which owns the backoff."""
+    call = run.turn.call(event.call)
+    if call is None or call.status is not CallStatus.EXECUTING or call.claim != event.claim:
+        return unheard(run, f"{event.call} is not running under that claim")
+    waiting = replace(call, status=CallStatus.READY, claim=None)
+    return Decision(with_turn(run, run.turn.with_call(waiting)), _redraw(waiting, now), note=event.why)
 
 
 def job_ended(run: Run, event: JobEnded, policy: Policy, now: datetime) -> Decision:

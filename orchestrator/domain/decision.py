@@ -68,8 +68,14 @@ def status_of(turn: Turn) -> RunStatus:
 
 
 def with_turn(run: Run, turn: Turn, reason: str = "") -> Run:
-    """The run with that turn, its status following from it."""
-    return replace(run, turn=turn, status=status_of(turn), reason=reason)
+    """The run with that turn, its status following from it.
+
+    What a person must settle stays said until it is settled.
+    """
+    status = status_of(turn)
+    if status is RunStatus.ATTENTION:
+        reason = reason or run.reason
+    return replace(run, turn=turn, status=status, reason=reason)
 
 
 def settle(call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> ToolCall:
@@ -140,7 +146,7 @@ def finish(
         output=output or run.output,
         closed_at=now,
     )
-    kept = tuple(e for e in effects if e.kind is not EffectKind.UPDATE_APPROVAL)
+    kept = tuple(e for e in effects if e.kind is EffectKind.CANCEL_INTERACTION)
     return Decision(ended, (*kept, *redraw), drop, note=reason)
 
 

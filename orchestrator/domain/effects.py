@@ -21,8 +21,12 @@ class EffectKind(StrEnum):
     END_RUN = "end_run"  # timer
 
 
-SURVIVES_CLOSING = frozenset({EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL})
-"""What is still done for a run that has ended: tidying up behind it, nothing that acts."""
+SURVIVES_CLOSING = frozenset(
+    {EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL, EffectKind.REQUEST_APPROVAL}
+)
+"""What is still done for a run that has ended: tidying up behind it, nothing that acts.
+
+A request whose post had no answer may stand in the channel: it is not posted again, but redrawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,15 @@ class CreateClaimed:
 class InteractionObserved:
     """We read an interaction of this turn and attempt, by create answer, get or cancel.
 
-    `assessments` has one entry for each function call of the snapshot, in its order.
+    `assessments` has one entry for each function call of the snapshot, in its order. `former` says
+    that the run went on from this very interaction: a link of its chain, and no longer the current one.
     """
 
     turn: int
     attempt: int
     snapshot: Snapshot
     assessments: tuple[Assessment, ...] = ()
+    former: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,15 @@ class CallFinished:
 @dataclass(frozen=True, slots=True)
 class CallCutOff:
     """The execution under `claim` ended without our learning how (crash, timeout)."""
+
+    call: str
+    claim: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDeferred:
+    """The execution under `claim` could not begin (no room for it): the call waits for its next start."""
 
     call: str
     claim: str
@@ -197,6 +208,7 @@ Event = (
     | CallClaimed
     | CallFinished
     | CallCutOff
+    | CallDeferred
     | JobEnded
     | ApprovalPosted
     | ApprovalUndelivered

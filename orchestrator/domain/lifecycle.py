@@ -22,6 +22,7 @@ from orchestrator.domain.events import (
     AttentionResolved,
     CallClaimed,
     CallCutOff,
+    CallDeferred,
     CallFinished,
     CancelRequested,
     Choice,
@@ -62,7 +63,7 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
 CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
     CallStatus.AWAITING_APPROVAL: (ApprovalDecided, ApprovalExpired),
     CallStatus.READY: (CallClaimed,),
-    CallStatus.EXECUTING: (CallFinished, CallCutOff),
+    CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred),
     CallStatus.AWAITING_JOB: (JobEnded,),
     CallStatus.IN_DOUBT: (AttentionResolved, CallFinished),
     CallStatus.SETTLED: (),
@@ -118,7 +119,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
     match event:
         case InteractionObserved(snapshot=snap):
             own = snap.interaction_id == run.turn.interaction_id
-            if turns.meaning(snap.status) not in turns.STILL_OPEN:
+            if event.former or turns.meaning(snap.status) not in turns.STILL_OPEN:
                 return Decision(run)
             if own and run.status is RunStatus.COMPLETED:
                 return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
@@ -170,6 +171,7 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     CallClaimed: calls.claim,
     CallFinished: calls.finished,
     CallCutOff: calls.cut_off,
+    CallDeferred: calls.deferred,
     JobEnded: calls.job_ended,
     ApprovalPosted: calls.posted,
     ApprovalUndelivered: calls.undelivered,

@@ -66,6 +66,9 @@ MEANING: Final[Mapping[str, Meaning]] = {
 }
 """All nine statuses (Gemini API, Interactions). The list is open: any other one is strange, so watched."""
 
+GONE: Final = "not_found"
+"""What we note in the place of a status when Gemini has no such interaction."""
+
 STILL_OPEN: Final = frozenset({Meaning.LIVE, Meaning.ACTION, Meaning.CONTINUE, Meaning.STRANGE})
 
 
@@ -124,9 +127,19 @@ def signalled(run: Run, event: InteractionSignalled, policy: Policy, now: dateti
     turn = run.turn
     if event.interaction_id != turn.interaction_id:
         return unheard(run, f"a webhook about {event.interaction_id}, which is not the current interaction")
-    if turn.status is TurnStatus.ACTION and event.kind == "interaction.requires_action":
-        return Decision(run)  # its calls are already here
+    if not heeds(turn.status, event.kind):
+        return Decision(run)
     return Decision(run, (Effect(EffectKind.FETCH_INTERACTION, event.interaction_id, now),))
+
+
+def heeds(status: TurnStatus, kind: str) -> bool:
+    """Whether a webhook of that kind about the current interaction is a reason to read it.
+
+    One that says what is known already, that its calls wait to be answered, is none.
+    """
+    if status is TurnStatus.ACTION:
+        return kind != "interaction.requires_action"
+    return status is TurnStatus.LIVE
 
 
 def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) -> Decision:
@@ -134,7 +147,8 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
     turn = run.turn
     if event.interaction_id != turn.interaction_id:
         return Decision(run)
-    turn = replace(turn, readings=turn.readings + 1)
+    readings = turn.readings + 1 if turn.gemini_status == GONE else 1
+    turn = replace(turn, readings=readings, gemini_status=GONE)
     if turn.readings >= policy.missing_readings:
         reason = "Gemini no longer has this interaction: deleted, or past its retention"
         return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason, stop=False)
@@ -145,6 +159,8 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
 def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
     """A reading. The interaction of the current attempt decides; any other one is stopped, never acted on."""
     turn, snap = run.turn, event.snapshot
+    if event.former:
+        return unheard(run, f"a late reading of turn {event.turn}, which the run has gone on from")
     if (event.turn, event.attempt) != (turn.number, turn.attempt) or turn.interaction_id not in (
         None,
         snap.interaction_id,
@@ -154,12 +170,17 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     sense = meaning(snap.status)
     if turn.status is TurnStatus.ACTION and sense in STILL_OPEN:
         # Its calls are being dealt with: "in progress" is a stale reading, and only retention can strike.
+        if turn.readings:
+            run = replace(run, turn=replace(turn, readings=0, gemini_status=snap.status))
         return Decision(run, (watch(run, snap.interaction_id, policy.watch_waiting_every, now),))
+    callless = sense is Meaning.ACTION and not event.assessments
     first_end = turn.status is not TurnStatus.ACTION and sense not in (Meaning.LIVE, Meaning.STRANGE)
-    usage = add_usage(run.usage, snap.usage) if first_end else run.usage
+    usage = add_usage(run.usage, snap.usage) if first_end and not callless else run.usage
     if adopted:
         turn = replace(turn, interaction_id=snap.interaction_id, status=TurnStatus.LIVE)
-    run = replace(run, turn=replace(turn, gemini_status=snap.status), usage=usage)
+    same = turn.gemini_status != GONE and meaning(turn.gemini_status) is sense
+    turn = replace(turn, gemini_status=snap.status, readings=turn.readings if same else 0)
+    run = replace(run, turn=turn, usage=usage)
     decision = _ROWS[sense](run, event, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
@@ -264,7 +285,7 @@ def _cancelled(run: Run, event: InteractionObserved, policy: Policy, now: dateti
 
 
 def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
-    """A cut answer is taken up again with its token, as one more turn over the same input."""
+    """A cut answer is taken up again with its token, which names the interaction it belongs to."""
     snap = event.snapshot
     if not snap.continuation:
         reason = "requires_continuation without a token to continue with"
@@ -272,7 +293,7 @@ def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetim
     if run.turn.number >= run.recipe.limits.max_turns:
         return finish(run, RunStatus.FAILED, now, reason="turn limit", output=snap.output, stop=False)
     left = replace(run.turn, status=TurnStatus.ENDED)
-    turn = Turn(number=left.number + 1, previous_id=left.previous_id, continuation=snap.continuation)
+    turn = Turn(number=left.number + 1, previous_id=snap.interaction_id, continuation=snap.continuation)
     return Decision(with_turn(run, turn), (create_effect(turn, now),), left=left)
 
 

@@ -24,6 +24,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, outbox, runs, views
 from orchestrator.store.database import Database
+from orchestrator.store.together import Together
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class Intake:
         self._clock = clock
         self._wake = wake
         self._stop_tools = stop_tools
+        self._deliveries = Together(database, inbox.put)
 
     async def start(
         self,
@@ -100,15 +102,8 @@ class Intake:
 
     async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> bool:
         """Keep a verified webhook; returns after the commit. False for one that was known."""
-        fresh = await self._db.write(
-            inbox.put,
-            webhook_id=webhook_id,
-            kind=kind,
-            subject=subject,
-            timestamp=timestamp,
-            body=body,
-            now=self._clock(),
-        )
+        arrived = inbox.Arrived(webhook_id, kind, subject, timestamp, body, self._clock())
+        fresh = await self._deliveries.put(arrived)
         failpoints.hit("after_delivery_stored")
         self._wake()
         return fresh
@@ -146,7 +141,8 @@ class Intake:
         run_id = runs.run_of_approval(s, approval_id)
         if found is None or run_id is None:
             raise NotFoundError(f"there is no approval {approval_id}")
-        event = ApprovalDecided(approval_id, digest or found[0].digest, verdict, entitled_as)
+        shown = found[0].digest if digest is None else digest
+        event = ApprovalDecided(approval_id, shown, verdict, entitled_as)
         applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
         approval, call, _ = runs.load_approval(s, approval_id) or found
         note = applied.note

@@ -22,6 +22,7 @@ from orchestrator.domain.events import (
     ApprovalUndelivered,
     CallClaimed,
     CallCutOff,
+    CallDeferred,
     CallFinished,
     CreateClaimed,
     CreateDeferred,
@@ -38,7 +39,6 @@ from orchestrator.domain.model import (
     Card,
     CreateRequest,
     FunctionCall,
-    Outcome,
     Policy,
     Run,
     ToolCall,
@@ -178,7 +178,7 @@ class Performer:
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:
-            await (self._missing(effect, e) if owner else self._look_again(effect, str(e)))
+            await (self._missing(effect, owner[0], e) if owner else self._look_again(effect, str(e)))
             return
         except (UnavailableError, UncertainError) as e:
             await self._again(effect, str(e), e)
@@ -212,11 +212,11 @@ class Performer:
             return None
         return (run.id, mark.turn, mark.attempt) if mark.turn <= run.turn.number else None
 
-    async def _missing(self, effect: Claimed, error: RejectedError) -> None:
+    async def _missing(self, effect: Claimed, run_id: str, error: RejectedError) -> None:
         if error.code != "not_found":
             await self._again(effect, str(error))
             return
-        await self._conclude(effect, InteractionMissing(effect.subject, str(error)))
+        await self._conclude(effect, InteractionMissing(effect.subject, str(error)), run_id)
 
     async def _look_again(self, effect: Claimed, why: str) -> None:
         """The create's answer may still be on its way; after that the webhook stays parked."""
@@ -248,12 +248,19 @@ class Performer:
 
     async def _execute(self, effect: Claimed) -> None:
         """Claim the call and pass the gate in one transaction, run it, commit its outcome."""
-        granted = await self._write(self._claim_call, effect)
-        if granted is None:
-            return
-        call, context = granted
         cancelled = asyncio.Event()
+        # Known before the claim commits, so that a cancel right behind it still reaches the tool.
         self._running.setdefault(effect.run_id, set()).add(cancelled)
+        try:
+            granted = await self._write(self._claim_call, effect)
+            if granted is not None:
+                await self._run_tool(effect, *granted, cancelled)
+        finally:
+            self._forget(effect.run_id, cancelled)
+
+    async def _run_tool(
+        self, effect: Claimed, call: ToolCall, context: CallContext, cancelled: asyncio.Event
+    ) -> None:
         holding = asyncio.create_task(self._hold(effect))
         try:
             failpoints.hit("before_tool")
@@ -261,11 +268,13 @@ class Performer:
             failpoints.hit("after_tool")
         except UncertainError as e:
             await self._conclude(effect, CallCutOff(call.id, effect.token, str(e)))
-            return
+        except UnavailableError as e:
+            await self._defer(effect, CallDeferred(call.id, effect.token, str(e)), e)
+        else:
+            await self._conclude(effect, CallFinished(call.id, effect.token, outcome))
+            failpoints.hit("after_tool_stored")
         finally:
             holding.cancel()
-            self._forget(effect.run_id, cancelled)
-        await self._finish_call(effect, call, outcome)
 
     def _claim_call(self, s: Session, effect: Claimed) -> tuple[ToolCall, CallContext] | None:
         """The gate's transaction. The digest is made anew from the row as it is now."""
@@ -288,15 +297,14 @@ class Performer:
             return None
         return started, _context(run, started)
 
-    async def _finish_call(self, effect: Claimed, call: ToolCall, outcome: Outcome) -> None:
-        await self._conclude(effect, CallFinished(call.id, effect.token, outcome))
-        failpoints.hit("after_tool_stored")
-
     async def _hold(self, effect: Claimed) -> None:
-        """Renew the lease while the tool runs."""
+        """Renew the lease while the tool runs. A failing database is asked again: two thirds are left."""
         while True:
             await asyncio.sleep(self.lease.total_seconds() / 3)
-            await self._write(outbox.renew, effect, self._clock(), self.lease)
+            try:
+                await self._write(outbox.renew, effect, self._clock(), self.lease)
+            except Exception:
+                log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
 
     def _forget(self, run_id: str, cancelled: asyncio.Event) -> None:
         running = self._running.get(run_id, set())
@@ -308,8 +316,12 @@ class Performer:
 
     async def _request_approval(self, effect: Claimed) -> None:
         card = await self._db.read(self._card, effect)
-        if self._slack is None or card is None or not card.approval.open or not card.approval.terms.channel:
+        if self._slack is None or card is None or not card.approval.terms.channel:
             await self._write(outbox.done, effect)
+            return
+        if not card.approval.open:
+            # Settled before it was shown, unless an earlier try did show it and we never learned where.
+            await (self._redraw(effect, card, self._slack) if effect.attempts > 1 else self._done(effect))
             return
         failpoints.hit("before_post")
         try:
@@ -328,11 +340,14 @@ class Performer:
         """Drawn from what is true at this moment, so that only the newest picture is ever sent."""
         card = await self._db.read(self._card, effect)
         if self._slack is None or card is None or not card.approval.ts:
-            await self._write(outbox.done, effect)
+            await self._done(effect)
             return
+        await self._redraw(effect, card, self._slack)
+
+    async def _redraw(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         failpoints.hit("before_update")
         try:
-            await self._slack.update(card)
+            await slack.update(card)
         except (UnavailableError, UncertainError) as e:
             if effect.attempts >= UPDATES:
                 await self._write(outbox.bury, effect, str(e))
@@ -343,7 +358,7 @@ class Performer:
             await self._write(outbox.bury, effect, str(e))
         else:
             failpoints.hit("after_update")
-            await self._write(outbox.done, effect)
+            await self._done(effect)
 
     def _card(self, s: Session, effect: Claimed) -> Card | None:
         found = runs.load_approval(s, effect.subject)
@@ -376,6 +391,9 @@ class Performer:
 
     # --- committing -------------------------------------------------------------------
 
+    async def _done(self, effect: Claimed) -> None:
+        await self._write(outbox.done, effect)
+
     async def _write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._db.write(job, *args, **kwargs)
 
@@ -385,15 +403,15 @@ class Performer:
             log.warning("run_needs_a_look", run_id=run_id, why=applied.note)
         return applied
 
-    async def _conclude(self, effect: Claimed, event: Event) -> None:
-        """The effect is done and this is what came of it: one transaction."""
+    async def _conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
+        """The effect is done and this is what came of it for its run: one transaction."""
 
         def job(s: Session) -> None:
             outbox.done(s, effect)
-            self._apply(s, effect.run_id, event)
+            with suppress(NotFoundError):  # the run was deleted meanwhile
+                self._apply(s, run_id or effect.run_id, event)
 
-        with suppress(NotFoundError):  # the run was deleted meanwhile
-            await self._write(job)
+        await self._write(job)
 
     async def _defer(self, effect: Claimed, event: Event, error: UnavailableError) -> None:
         """Nothing happened: say so to the run, and let the effect wait."""

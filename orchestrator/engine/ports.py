@@ -49,7 +49,7 @@ class SlackPort(Protocol):
         ...
 
     async def update(self, card: Card) -> None:
-        """Redraw the message named in `card.approval` from what is true now."""
+        """Redraw the message of `card.approval` from what is true now; look for it if `ts` is not known."""
         ...
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
@@ -75,7 +75,12 @@ class ToolkitPort(Protocol):
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
     ) -> Outcome:
-        """Run it, time-boxed. Raises `UncertainError` when nobody can say whether it took effect."""
+        """Run it, time-boxed; one that was cancelled before it began is not begun.
+
+        Raises:
+            UncertainError: Nobody can say whether it took effect.
+            UnavailableError: Nothing was started; try again.
+        """
         ...
 
 

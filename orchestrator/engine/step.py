@@ -1,6 +1,6 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.events import Event, InteractionObserved, InteractionSignalled
+from orchestrator.domain.events import ApprovalPosted, Event, InteractionObserved, InteractionSignalled
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Policy, Run, Snapshot, Turn
+from orchestrator.domain.turns import heeds
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.store import inbox, outbox, runs
@@ -63,7 +64,15 @@ def apply(
         outbox.drop_all(s, run_id)
     outbox.drop(s, run_id, decision.drop)
     outbox.add(s, run_id, decision.effects)
+    if isinstance(happened, ApprovalPosted) and after.turn.by_approval(happened.approval) is None:
+        _posted_behind(s, run_id, happened, now)
     return Applied(run, after, decision.note, decision.refused, decision.alarm)
+
+
+def _posted_behind(s: Session, run_id: str, event: ApprovalPosted, now: datetime) -> None:
+    """The question was spent and left behind while it was being posted: no live button may stay there."""
+    if runs.place(s, event.approval, event.channel, event.ts):
+        outbox.add(s, run_id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
 
 
 def _data(event: Event) -> dict[str, Any]:
@@ -86,7 +95,9 @@ def observe(
 
     def event(run: Run) -> Event:
         seen = tuple(assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls)
-        return InteractionObserved(turn, attempt, snapshot, seen)
+        behind = runs.load_turn(s, run_id, turn) if turn < run.turn.number else None
+        former = behind is not None and behind.interaction_id == snapshot.interaction_id
+        return InteractionObserved(turn, attempt, snapshot, seen, former)
 
     applied = apply(s, run_id, event, policy=policy, now=now)
     if inbox.claim_parked(s, snapshot.interaction_id, run_id):
@@ -96,48 +107,62 @@ def observe(
     return applied
 
 
-def take_delivery(s: Session, delivery: inbox.Waiting, *, policy: Policy, now: datetime) -> str:
-    """Work on one webhook; returns what was done with it.
+def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime) -> list[inbox.Waiting]:
+    """Close the webhooks that mean nothing to anybody; returns those that a run should hear of.
 
     One that names an interaction we do not know is kept, and we look at that interaction with our
     own key: only its own metadata can make it ours.
     """
-    owner = runs.owner_of(s, delivery.subject) if delivery.subject else None
-    if owner is not None:
-        if inbox.close(s, delivery.id, DeliveryState.DONE, run_id=owner[0]):
-            signal = InteractionSignalled(delivery.subject, delivery.kind)
-            apply(s, owner[0], signal, policy=policy, now=now)
-        return "signalled"
-    if not delivery.subject or not delivery.kind.startswith("interaction."):
-        inbox.close(s, delivery.id, DeliveryState.DONE, note="not about an interaction")
-        return "ignored"
-    if inbox.parked(s) >= MAX_PARKED:
-        inbox.close(s, delivery.id, DeliveryState.DONE, note="too many unknown interactions are kept already")
-        return "ignored"
-    if inbox.close(s, delivery.id, DeliveryState.PARKED):
-        outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, delivery.subject, now)])
-    return "parked"
+    known = runs.standing(s, {d.subject for d in waiting if d.subject})
+    room = MAX_PARKED - inbox.parked(s)
+    closed: list[inbox.Closed] = []
+    heeded: list[inbox.Waiting] = []
+    for delivery in waiting:
+        owner = known.get(delivery.subject)
+        if owner is not None and owner.current and heeds(owner.turn, delivery.kind):
+            heeded.append(delivery)
+        elif owner is not None:
+            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, owner.run_id))
+        elif not delivery.subject or not delivery.kind.startswith("interaction."):
+            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, note="not about an interaction"))
+        elif room <= 0:
+            note = "too many unknown interactions are kept already"
+            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, note=note))
+        else:
+            room -= 1
+            closed.append(inbox.Closed(delivery.id, DeliveryState.PARKED))
+            outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, delivery.subject, now)])
+    inbox.close(s, closed)
+    return heeded
+
+
+def hear(s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime) -> None:
+    """Tell a run of webhooks about one of its interactions; many say no more than one."""
+    owner = runs.owner_of(s, deliveries[0].subject)
+    run_id = owner[0] if owner else None
+    inbox.close(s, [inbox.Closed(d.id, DeliveryState.DONE, run_id) for d in deliveries])
+    if run_id is None:  # the run was deleted meanwhile
+        return
+    apply(s, run_id, InteractionSignalled(deliveries[0].subject, deliveries[-1].kind), policy=policy, now=now)
 
 
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
-    """Everything the current turn's create says.
-
-    A turn that takes up a cut answer repeats the input of the turn it continues.
-    """
-    turn, origin = run.turn, run.turn
-    while origin.continuation is not None:
-        origin = runs.load_turn(s, run.id, origin.number - 1)
-    text: str | tuple[FunctionResult, ...] = run.input
-    if origin.number > 1:
-        text = _results(runs.load_turn(s, run.id, origin.number - 1))
+    """Everything the current turn's create says. One that takes up a cut answer has no input of its own."""
+    turn = run.turn
     return CreateRequest(
         recipe=run.recipe,
         correlation=Correlation(run.id, turn.number, turn.attempt),
-        input=text,
+        input="" if turn.continuation is not None else _input(s, run),
         functions=toolkit.declarations(run.recipe.tools),
         previous_id=turn.previous_id,
         continuation=turn.continuation,
     )
+
+
+def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
+    """The caller's text first, then the results of the turn before."""
+    number = run.turn.number
+    return run.input if number == 1 else _results(runs.load_turn(s, run.id, number - 1))
 
 
 def _results(turn: Turn) -> tuple[FunctionResult, ...]:

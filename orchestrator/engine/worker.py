@@ -31,6 +31,7 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
 
 SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
 BATCH: Final = 50
+DELIVERIES: Final = 200
 LONGEST_SLEEP: Final = 30.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
@@ -114,12 +115,18 @@ class Worker:
         return taken + len(claimed)
 
     async def _deliveries(self) -> int:
-        waiting = await self._db.read(inbox.waiting, BATCH)
-        if waiting:
-            now = self._clock()
-            taken = (self._db.write(step.take_delivery, d, policy=self._policy, now=now) for d in waiting)
-            await asyncio.gather(*taken)
-            failpoints.hit("after_delivery_taken")
+        """Sort what came in; each run that should hear of something hears once, in its own transaction."""
+        waiting = await self._db.read(inbox.waiting, DELIVERIES)
+        if not waiting:
+            return 0
+        now = self._clock()
+        heeded = await self._db.write(step.sort_deliveries, waiting, now)
+        by_subject: dict[str, list[inbox.Waiting]] = {}
+        for delivery in heeded:
+            by_subject.setdefault(delivery.subject, []).append(delivery)
+        heard = (self._db.write(step.hear, ds, policy=self._policy, now=now) for ds in by_subject.values())
+        await asyncio.gather(*heard)
+        failpoints.hit("after_delivery_taken")
         return len(waiting)
 
     async def _claim(self) -> list[tuple[str, Claimed]]:

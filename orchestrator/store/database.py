@@ -121,17 +121,11 @@ class Database:
 
     def _commit(self, jobs: list[tuple[Job, Future[Any]]]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it."""
-        results: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             with Session(self.engine, expire_on_commit=False) as s, s.begin():
-                for job, future in jobs:
-                    try:
-                        with s.begin_nested():
-                            value = job(s)
-                        results.append((future, value, None))
-                    except Exception as e:  # noqa: BLE001  this job only; its neighbours are kept
-                        results.append((future, None, e))
-                    s.expunge_all()
+                # Alone, a job needs no savepoint: what fails is rolled back whole.
+                attempt = _attempt if len(jobs) > 1 else _alone
+                results = [attempt(s, job, future) for job, future in jobs]
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
             results = [(future, None, e) for _, future in jobs]
         for future, value, error in results:
@@ -139,6 +133,34 @@ class Database:
                 future.set_exception(error)
             else:
                 future.set_result(value)
+
+
+_Result = tuple[Future[Any], Any, BaseException | None]
+
+
+def _alone(s: Session, job: Job, future: Future[Any]) -> _Result:
+    return future, job(s), None
+
+
+def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
+    """One job of several: when it fails, its neighbours are kept."""
+    try:
+        with s.begin_nested():
+            return future, job(s), None
+    except Exception as e:  # noqa: BLE001  its caller is told
+        _require_transaction(s)
+        return future, None, e
+    finally:
+        s.expunge_all()
+
+
+def _require_transaction(s: Session) -> None:
+    """SQLite may answer a full disk or an I/O error by rolling back everything, not just the statement.
+
+    Then nothing of the batch is left to commit, and nobody may hear otherwise.
+    """
+    if not s.connection().connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+        raise sa.exc.InvalidRequestError("the database rolled the whole transaction back")
 
 
 def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -1,6 +1,7 @@
 """Webhooks as they came: stored once, before they are answered, worked on afterwards."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,7 @@ _INSERT = {
     "sqlite": sqlite.insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]),
     "postgresql": postgresql.insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]),
 }
+_KNOWN = sa.select(delivery_t.c.id).where(delivery_t.c.id.in_(sa.bindparam("ids", expanding=True)))
 _AGAIN = (
     delivery_t.update()
     .where(delivery_t.c.id == sa.bindparam("known"))
@@ -39,30 +41,54 @@ class Waiting:
     subject: str
 
 
-def put(
-    s: Session, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes, now: datetime
-) -> bool:
-    """Keep a verified delivery; False when its id is known already, whatever its body says."""
-    row = {
-        "id": webhook_id,
-        "kind": kind[:200],
-        "subject": subject,
-        "received_at": now,
-        "timestamp": timestamp,
-        "body": body,
-        "body_hash": hashlib.sha256(body).hexdigest(),
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A verified delivery to keep. `subject` is the id it names, or empty; `timestamp` in Unix seconds."""
+
+    id: str
+    kind: str
+    subject: str
+    timestamp: int
+    body: bytes
+    at: datetime
+
+
+def put(s: Session, arrived: Sequence[Arrived]) -> list[bool]:
+    """Keep deliveries, many in one statement; False for each whose id is known already.
+
+    The first body of an id is kept, whatever a later one says.
+    """
+    conn = s.connection()
+    known = set(conn.execute(_KNOWN, {"ids": [a.id for a in arrived]}).scalars())
+    first: dict[str, Arrived] = {}
+    fresh = [a.id not in known and first.setdefault(a.id, a) is a for a in arrived]
+    if first:
+        conn.execute(_INSERT[conn.dialect.name], [_row(a) for a in first.values()])
+    for again in (a for a, new in zip(arrived, fresh, strict=True) if not new):
+        _count_again(conn, again)
+    return fresh
+
+
+def _row(arrived: Arrived) -> dict[str, object]:
+    return {
+        "id": arrived.id,
+        "kind": arrived.kind[:200],
+        "subject": arrived.subject,
+        "received_at": arrived.at,
+        "timestamp": arrived.timestamp,
+        "body": arrived.body,
+        "body_hash": hashlib.sha256(arrived.body).hexdigest(),
         "duplicates": 0,
         "state": DeliveryState.NEW,
         "note": "",
     }
-    conn = s.connection()
-    if conn.execute(_INSERT[conn.dialect.name], row).rowcount == 1:
-        return True
-    first = conn.execute(_AGAIN, {"known": webhook_id}).scalar_one()
-    if first != row["body_hash"]:
+
+
+def _count_again(conn: sa.Connection, again: Arrived) -> None:
+    first = conn.execute(_AGAIN, {"known": again.id}).scalar_one()
+    if first != hashlib.sha256(again.body).hexdigest():
         note = "came again with another body, which was not kept"
-        conn.execute(delivery_t.update().where(delivery_t.c.id == webhook_id).values(note=note))
-    return False
+        conn.execute(delivery_t.update().where(delivery_t.c.id == again.id).values(note=note))
 
 
 def waiting(s: Session, most: int) -> list[Waiting]:
@@ -71,19 +97,30 @@ def waiting(s: Session, most: int) -> list[Waiting]:
     return [Waiting(id=r[0], kind=r[1], subject=r[2]) for r in rows]
 
 
-def close(
-    s: Session, webhook_id: str, state: DeliveryState, *, run_id: str | None = None, note: str = ""
-) -> bool:
-    """It has been worked on; False when somebody else already had."""
-    values: dict[str, object] = {"state": state, "run_id": run_id}
-    if note:
-        values["note"] = note
-    changed = s.connection().execute(
-        delivery_t.update()
-        .where(delivery_t.c.id == webhook_id, delivery_t.c.state == DeliveryState.NEW)
-        .values(values)
+_CLOSE = (
+    delivery_t.update()
+    .where(delivery_t.c.id == sa.bindparam("which"), delivery_t.c.state == DeliveryState.NEW)
+    .values(
+        state=sa.bindparam("to"), run_id=sa.bindparam("whose"), note=delivery_t.c.note + sa.bindparam("why")
     )
-    return changed.rowcount == 1
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What became of a delivery that has been worked on."""
+
+    id: str
+    state: DeliveryState
+    run_id: str | None = None
+    note: str = ""
+
+
+def close(s: Session, closed: Sequence[Closed]) -> None:
+    """Those have been worked on; one that somebody else had closed already stays as it is."""
+    if closed:
+        rows = [{"which": c.id, "to": c.state, "whose": c.run_id, "why": c.note} for c in closed]
+        s.connection().execute(_CLOSE, rows)
 
 
 def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:

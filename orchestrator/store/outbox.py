@@ -44,9 +44,9 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
             attempts=0,
             error="",
         )
-        waits = effect_t.c.state == EffectState.PENDING
-        earlier = sa.and_(waits, effect_t.c.due_at < stmt.excluded.due_at)
         busy = effect_t.c.state == EffectState.CLAIMED
+        asked = sa.or_(busy, effect_t.c.state == EffectState.PENDING)
+        earlier = sa.and_(asked, effect_t.c.due_at < stmt.excluded.due_at)
         s.connection().execute(
             stmt.on_conflict_do_update(
                 index_elements=["run_id", "key"],

@@ -1,6 +1,7 @@
 """Rows ↔ values of a run. A save is conditional on the version that was read."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from orchestrator.domain.model import (
     Terms,
     ToolCall,
     Turn,
+    TurnStatus,
     Verdict,
 )
 from orchestrator.errors import NotFoundError
@@ -173,12 +175,48 @@ def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
     return (row[0], row[1], row[2]) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an interaction of ours stands to its run: `current` is the one a live run goes on with."""
+
+    run_id: str
+    current: bool
+    turn: TurnStatus
+
+
+_STANDING = (
+    sa.select(
+        interaction_t.c.id,
+        run_t.c.id,
+        sa.and_(turn_t.c.interaction_id == interaction_t.c.id, run_t.c.closed_at.is_(None)),
+        turn_t.c.status,
+    )
+    .join(run_t, run_t.c.id == interaction_t.c.run_id)
+    .join(turn_t, sa.and_(turn_t.c.run_id == run_t.c.id, turn_t.c.number == run_t.c.turn))
+    .where(interaction_t.c.id.in_(sa.bindparam("ids", expanding=True)))
+)
+
+
+def standing(s: Session, ids: Collection[str]) -> dict[str, Standing]:
+    """Of those interactions, the ones known to be ours."""
+    rows = s.connection().execute(_STANDING, {"ids": list(ids)}).all()
+    return {row[0]: Standing(row[1], bool(row[2]), TurnStatus(row[3])) for row in rows}
+
+
 def run_of_approval(s: Session, approval: str) -> str | None:
     return (
         s.connection()
         .execute(sa.select(approval_t.c.run_id).where(approval_t.c.id == approval))
         .scalar_one_or_none()
     )
+
+
+def place(s: Session, approval: str, channel: str, ts: str) -> bool:
+    """Where the message of a question is that is asked no longer; False when there is no such question."""
+    placed = s.connection().execute(
+        approval_t.update().where(approval_t.c.id == approval).values(channel=channel, ts=ts)
+    )
+    return placed.rowcount == 1
 
 
 def load_approval(s: Session, approval: str) -> tuple[Approval, ToolCall, int] | None:

@@ -130,7 +130,7 @@ class CallRow(SQLModel, table=True):
     idempotent: bool
     approval: str | None = Field(default=None, max_length=ID)
     outcome: OutcomeKind | None = Field(default=None, sa_type=_enum(OutcomeKind, "outcome"))
-    result: Any = Field(default=None, sa_type=JSON)
+    result: Any = Field(default=None, sa_type=JSON, nullable=True)
     claim: str | None = Field(default=None, max_length=ID)
     started_at: datetime | None = None
     settled_at: datetime | None = None

@@ -93,7 +93,7 @@ def _read(path: Path, name: str) -> bytes:
     """The bytes, with the modes of the very file that was read."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        # The group may: with a umask of 002, common where each user has a group of their own, git checks out so.
+        # The group may write: with a umask of 002 (each user has a group of their own) git checks out so.
         if _has_modes() and status.st_mode & stat.S_IWOTH:
             raise ConfigError(f"tool module {name!r}: anyone may write to it; run chmod o-w {path}")
         code = file.read(MAX_MODULE_BYTES + 1)

@@ -1,0 +1,72 @@
+"""Approvals: the same gate as Slack's, for callers of the API.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+from typing import Annotated, Final
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.model import ApprovalStatus
+from orchestrator.errors import ConflictError, ForbiddenError
+from orchestrator.store import views
+from orchestrator.web.doors import Doors, Token
+from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.problems import problems
+from orchestrator.web.runs import READ
+from orchestrator.web.schemas import Answer, ApprovalOut, ApprovalPage, approval_out
+
+DECIDE: Final = {"scope": "decide", "owner": "api"}
+
+
+@get("/approvals", opt=READ, summary="List approvals", responses=problems(400))
+async def list_approvals(
+    doors: NamedDependency[Doors],
+    status: Annotated[ApprovalStatus | None, QueryParameter()] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> ApprovalPage:
+    after = from_cursor(cursor)
+    page = await doors.database.read(views.approvals, limit=limit, after=after, status=status)
+    return ApprovalPage(items=[approval_out(r) for r in page.rows], next=to_cursor(page.next))
+
+
+@get("/approvals/{approval_id:str}", opt=READ, summary="One approval", responses=problems(404))
+async def show_approval(approval_id: FromPath[str], doors: NamedDependency[Doors]) -> ApprovalOut:
+    return await _approval(doors, own_id(approval_id, "approval"))
+
+
+async def _approval(doors: Doors, approval_id: str) -> ApprovalOut:
+    return approval_out(await doors.database.read(views.approval, approval_id))
+
+
+@post(
+    "/approvals/{approval_id:str}/decision",
+    status_code=200,
+    opt=DECIDE,
+    summary="Approve or reject",
+    responses=problems(400, 404, 409, 413, 415),
+)
+async def decide(
+    approval_id: FromPath[str],
+    data: JSONBody[Answer],
+    doors: NamedDependency[Doors],
+    caller: NamedDependency[Token],
+) -> ApprovalOut:
+    """The first valid decision stands; a later one is told who was first, and when."""
+    answer = await doors.intake.decide(
+        own_id(approval_id, "approval"),
+        approve=data.verdict == "approve",
+        by=caller.actor,
+        entitled_as=caller.entitled_as,
+        digest=data.digest or None,
+        reason=data.reason,
+    )
+    if answer.refused is Refusal.NOT_ENTITLED:
+        raise ForbiddenError(answer.note)
+    if answer.refused is not None:
+        raise ConflictError(answer.note or str(answer.refused))
+    return await _approval(doors, approval_id)

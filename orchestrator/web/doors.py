@@ -1,0 +1,144 @@
+"""Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.domain.model import Actor, JsonObject, Recipe
+from orchestrator.engine.intake import Intake
+from orchestrator.engine.ports import Clock
+from orchestrator.gemini.webhook import StaticVerifier
+from orchestrator.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A caller of the API. Only the hash of its token is known here.
+
+    Args:
+        name: What the record calls its holder; idempotency keys and the pace belong to it.
+        sha256: Lower case hex.
+        scopes: Of `trigger`, `read`, `decide`, `operate`.
+        user: The Slack user it stands for; without one it decides as `api:<name>`.
+        expires: From then on it is refused.
+    """
+
+    name: str
+    sha256: str
+    scopes: Collection[str]
+    user: str | None = None
+    expires: datetime | None = None
+
+    @property
+    def entitled_as(self) -> str:
+        """Which entry of a question's approvers this is."""
+        return self.user or f"api:{self.name}"
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.entitled_as, self.name, door="api")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """One workflow that can be started.
+
+    Args:
+        render: A caller's `input` as the text for the model; raises `InvalidError` naming fields.
+        input_schema: JSON Schema of the input object; None where the input is plain text.
+    """
+
+    name: str
+    recipe: Recipe
+    render: Callable[[object], str]
+    description: str = ""
+    input_schema: JsonObject | None = None
+
+
+class ToolReport(Protocol):
+    """One registered tool, as the toolkit tells it to people. `approval` is its rule in words."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def module(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def approval(self) -> str: ...
+    @property
+    def approvers(self) -> tuple[str, ...]: ...
+    @property
+    def idempotent(self) -> bool: ...
+    @property
+    def timeout_seconds(self) -> float: ...
+    @property
+    def tool_version(self) -> str: ...
+    @property
+    def policy_version(self) -> str: ...
+    @property
+    def schema(self) -> JsonObject: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SlackDoor:
+    """Whose clicks count.
+
+    Args:
+        secrets: Signing secrets that count now.
+        teams: The workspaces we serve, asked at each click; while it is empty no click counts.
+        app_id: Our app; empty takes any the signing secret vouches for.
+    """
+
+    secrets: Sequence[str]
+    teams: Callable[[], Collection[str]]
+    app_id: str = ""
+    tolerance_seconds: float = 300
+
+
+class Whisper(Protocol):
+    """Tells one person something only they see; only `<@U…>` is markup. Best effort."""
+
+    async def __call__(self, *, channel: str, user: str, text: str, response_url: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the doors take in. Sizes in bytes, the pace per token."""
+
+    max_body_bytes: int = 1024 * 1024
+    max_webhook_bytes: int = 1024 * 1024
+    requests_per_minute: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing the service needs in order to work; `detail` is shown to anybody, so no secrets."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the handlers need.
+
+    Args:
+        workflows: By name.
+        slack: None where people are not asked in Slack; its endpoint is then not there.
+        readiness: Every check but the database's own, such as schema, worker, neighbours.
+    """
+
+    database: Database
+    intake: Intake
+    clock: Clock
+    tokens: Sequence[Token]
+    workflows: Mapping[str, WorkflowInfo]
+    tools: Sequence[ToolReport]
+    webhook: StaticVerifier
+    whisper: Whisper
+    readiness: Callable[[], Awaitable[Sequence[Check]]]
+    slack: SlackDoor | None = None
+    limits: Limits = Limits()

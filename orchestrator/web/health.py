@@ -1,0 +1,88 @@
+"""Probes: open to anybody, so they name what is wrong and nothing more.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+import structlog
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from msgspec import Struct
+from sqlalchemy.orm import Session
+
+from orchestrator.store import views
+from orchestrator.web.doors import Check, Doors
+
+log = structlog.get_logger(__name__)
+
+OPEN: Final = {"scope": "open", "owner": "probe"}
+PATIENCE_SECONDS: Final = 2.0
+
+
+class Alive(Struct, kw_only=True):
+    status: str
+
+
+class CheckOut(Struct, kw_only=True):
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(Struct, kw_only=True):
+    """`backlog` counts what waits: `deliveries`, `effects_due`, `effects_dead`, and `live_runs`."""
+
+    ready: bool
+    checks: list[CheckOut]
+    backlog: dict[str, int]
+
+
+@get("/healthz", opt=OPEN, summary="The process answers", security=[])
+async def healthz() -> Alive:
+    return Alive(status="ok")
+
+
+@get(
+    "/readyz",
+    opt=OPEN,
+    summary="The service can do its work",
+    security=[],
+    responses={503: ResponseSpec(Readiness, generate_examples=False, description="Something is missing.")},
+)
+async def readyz(doors: NamedDependency[Doors]) -> Response[Readiness]:
+    database, backlog = await _database(doors)
+    checks = [database, *await _others(doors)]
+    ready = all(c.ok for c in checks)
+    body = Readiness(
+        ready=ready,
+        checks=[CheckOut(name=c.name, ok=c.ok, detail=c.detail) for c in checks],
+        backlog=backlog,
+    )
+    return Response(body, status_code=200 if ready else 503, headers={"cache-control": "no-store"})
+
+
+async def _database(doors: Doors) -> tuple[Check, dict[str, int]]:
+    """Whether it answers in time, and what waits in it."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return Check("database", True), await doors.database.read(_backlog, doors.clock())
+    except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
+        log.warning("database_not_ready", error=type(e).__name__)
+        return Check("database", False, "it does not answer"), {}
+
+
+def _backlog(s: Session, now: datetime) -> dict[str, int]:
+    return {**views.backlog(s, now), "live_runs": views.live_runs(s)}
+
+
+async def _others(doors: Doors) -> list[Check]:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return list(await doors.readiness())
+    except Exception as e:  # noqa: BLE001  a check that fails to check is a failed check
+        log.warning("readiness_failed", error=type(e).__name__)
+        return [Check("service", False, "its state cannot be told")]

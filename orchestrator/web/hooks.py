@@ -1,0 +1,174 @@
+"""Signed bodies from outside: Gemini's webhooks and Slack's clicks.
+
+Raw ASGI, because nothing may touch the bytes before they are verified, and because the webhook is
+the one hot path. What is committed before the 2xx is the promise; everything else comes later.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import Receive, Scope, Send
+
+from orchestrator.errors import (
+    ForbiddenError,
+    InvalidError,
+    SignatureError,
+    UnavailableError,
+)
+from orchestrator.gemini import webhook
+from orchestrator.slack import action
+from orchestrator.web.clicks import Clicks
+from orchestrator.web.doors import Doors, SlackDoor
+from orchestrator.web.whispers import Whispers
+
+log = structlog.get_logger(__name__)
+
+BODY_SECONDS: Final = 10.0
+"""How long a sender may take over its body; honest ones need milliseconds."""
+ANSWER_SECONDS: Final = 2.5
+"""Slack shows a failure after 3."""
+
+_JSON: Final = (b"content-type", b"application/json")
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+def gemini_hook(doors: Doors) -> ASGIRouteHandler:
+    """`POST /webhooks/gemini`: verified, stored, answered, in that order; worked on afterwards."""
+
+    async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(scope, receive, doors.limits.max_webhook_bytes)
+        headers = [h for h in scope["headers"] if h[0] != webhook.ENCODING]  # identity, as _read saw to it
+        try:
+            delivery = doors.webhook.verify(headers, body, now=doors.clock())
+            signal = webhook.parse(body)
+        except (SignatureError, InvalidError) as e:
+            log.warning("webhook_refused", reason=str(e))
+            raise
+        try:
+            fresh = await doors.intake.deliver(
+                webhook_id=delivery.id,
+                kind=_printable(signal.type),
+                subject=signal.subject or "",
+                timestamp=int(delivery.sent_at.timestamp()),
+                body=body,
+            )
+        except Exception as e:
+            # Not taken, whatever the reason: the sender keeps it and comes again.
+            log.error("webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__)
+            raise UnavailableError("the delivery could not be stored; send it again") from e
+        log.debug("webhook_stored", webhook_id=delivery.id, type=signal.type, fresh=fresh)
+        await _answer(send, b"{}", _JSON)
+
+    return _route("/webhooks/gemini", gemini_webhook, {"scope": "signature", "owner": "gemini"})
+
+
+def slack_hook(doors: Doors, slack: SlackDoor, whispers: Whispers) -> ASGIRouteHandler:
+    """`POST /slack/interactivity`: the decision is committed before the 200; words come after it."""
+    clicks = Clicks(doors, slack)
+
+    async def slack_interactivity(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(scope, receive, doors.limits.max_webhook_bytes)
+        _verify(scope["headers"], body, doors, slack)
+        taken = action.parse(body)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                words = await clicks.take(taken)
+        except TimeoutError as e:
+            raise UnavailableError("not recorded in time") from e
+        except ForbiddenError as e:
+            log.warning("click_refused", reason=str(e))
+            raise ForbiddenError("not for us") from e
+        await _answer(send, b"", _TEXT)
+        if words:
+            whispers.say(
+                channel=taken.channel, user=taken.user_id, text=words, response_url=taken.response_url
+            )
+
+    return _route("/slack/interactivity", slack_interactivity, {"scope": "signature", "owner": "slack"})
+
+
+def _verify(headers: RawHeaders, body: bytes, doors: Doors, slack: SlackDoor) -> None:
+    """401 whatever is wrong with it, and no word about what."""
+    try:
+        action.verify(
+            headers,
+            body,
+            secrets=slack.secrets,
+            now=doors.clock(),
+            tolerance_seconds=slack.tolerance_seconds,
+        )
+    except SignatureError as e:
+        log.warning("click_unsigned", reason=str(e))
+        raise SignatureError("not signed by Slack for us, now") from e
+
+
+def _route(path: str, fn: Any, opt: dict[str, Any]) -> ASGIRouteHandler:
+    return asgi(path, name=fn.__name__, opt=opt, copy_scope=False)(fn)
+
+
+async def _read(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The raw body of a POST.
+
+    Raises:
+        HTTPException: 405, 408 for a sender that stalls, 413 over `most` bytes (before reading
+            where the length is announced), 415 for an encoded body.
+        InvalidError: The sender went away.
+    """
+    if scope.get("method") != "POST":
+        raise MethodNotAllowedException("send a POST", headers={"Allow": "POST"})
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            _check_length(value, most)
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise HTTPException(status_code=415, detail="an encoded body is not taken")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _chunks(receive, most)
+    except TimeoutError as e:
+        raise HTTPException(status_code=408, detail="the body took too long", headers=_CLOSE) from e
+
+
+def _check_length(announced: bytes, most: int) -> None:
+    if not announced.isdigit() or len(announced) > 20:
+        raise InvalidError("Content-Length is not a number of bytes")
+    if int(announced) > most:
+        raise _too_large(most)
+
+
+async def _chunks(receive: Receive, most: int) -> bytes:
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidError("the body did not arrive whole")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+_CLOSE: Final = {"connection": "close"}
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(status_code=413, detail=f"at most {most} bytes are taken", headers=_CLOSE)
+
+
+def _printable(text: str) -> str:
+    """The sender's word for the event as every database can keep it."""
+    return "".join(ch if ch.isprintable() else "?" for ch in text)
+
+
+async def _answer(send: Send, body: bytes, content_type: tuple[bytes, bytes]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [content_type, length]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,48 @@
+"""Cursors of the lists: where a page ended, opaque to the caller, and ids before they meet the database."""
+
+import base64
+import binascii
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from litestar.params import QueryParameter
+
+from orchestrator.errors import InvalidError, NotFoundError
+
+Position = tuple[datetime, str]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Most items on a page.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next` of the page before.")]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXT: Final = re.compile(r"([0-9]{1,16})\.([a-z]{1,8}_[A-Za-z0-9]{1,64})", re.ASCII)
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+def to_cursor(position: Position | None) -> str | None:
+    """A position (time, id) as the caller hands it back; None after the last page."""
+    if position is None:
+        return None
+    micros = (position[0] - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{micros}.{position[1]}".encode()).decode().rstrip("=")
+
+
+def from_cursor(text: str | None) -> Position | None:
+    """Back again. Raises `InvalidError` for what is no cursor of ours."""
+    if text is None:
+        return None
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        match = _TEXT.fullmatch(plain.decode("ascii"))
+        if match is not None:
+            return _EPOCH + timedelta(microseconds=int(match[1])), match[2]
+    except (binascii.Error, ValueError):
+        pass  # said below, the same for every form of nonsense
+    raise InvalidError("this is no cursor", [("cursor", "must be `next` of an earlier page")])
+
+
+def own_id(text: str, what: str) -> str:
+    """An id from a path, if it could be one of ours; else it is simply not found."""
+    if not _ID.fullmatch(text):
+        raise NotFoundError(f"there is no {what} of that id")
+    return text

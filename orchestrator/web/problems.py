@@ -1,0 +1,159 @@
+"""Errors as `application/problem+json` (RFC 9457): one shape, no traces, nothing of ours inside.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+import http
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+from sqlalchemy.exc import OperationalError
+
+from orchestrator.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    OrchestratorError,
+    SignatureError,
+    UnavailableError,
+)
+
+log = structlog.get_logger(__name__)
+
+MEDIA: Final = "application/problem+json"
+RETRY_SECONDS: Final = 1
+_NAMED: Final = re.compile(r"field `([^`]{1,80})`")
+_SHOWN: Final = 80  # characters of a name that a stranger made up
+
+
+class FieldError(msgspec.Struct):
+    """What is wrong with one field; `field` is its dotted path in the request."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """RFC 9457. `errors` is there where single fields are at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[FieldError] = []
+
+
+def problems(*codes: int) -> dict[int, ResponseSpec]:
+    """Those statuses for the OpenAPI document, beside the three that the gatekeeper may answer anywhere."""
+    return {
+        code: ResponseSpec(
+            Problem, media_type=MEDIA, generate_examples=False, description=http.HTTPStatus(code).phrase
+        )
+        for code in sorted({401, 403, 429, *codes})
+    }
+
+
+def shown(name: str) -> str:
+    """A name from a request as it may stand in an answer: short and printable."""
+    return ascii(name[:_SHOWN])
+
+
+def answer(
+    status: int,
+    detail: str = "",
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response[Problem]:
+    """The response; `errors` are (field, message) pairs."""
+    problem = Problem(
+        type="about:blank",
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=[FieldError(field, message) for field, message in errors],
+    )
+    always = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return Response(problem, status_code=status, media_type=MEDIA, headers={**always, **(headers or {})})
+
+
+def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Problem]:
+    """What Litestar raises: routing, sizes, types, and parameters that do not fit."""
+    if exc.status_code >= 500:
+        return on_error(request, exc)
+    extra = exc.extra if isinstance(exc.extra, list) else []
+    errors = [_field(e) for e in extra if isinstance(e, dict)]
+    title = http.HTTPStatus(exc.status_code).phrase
+    detail = "The request does not fit; see errors." if errors else exc.detail
+    headers = dict(exc.headers or {})
+    return answer(exc.status_code, "" if detail == title else detail, errors, headers)
+
+
+def _field(error: Mapping[str, Any]) -> tuple[str, str]:
+    """Litestar names a body's field by `data`, or only inside its sentence."""
+    message, path = str(error.get("message", "")), str(error.get("key", ""))
+    inside = "" if path == "data" else path
+    named = _NAMED.search(message)
+    return ".".join(p for p in (inside, named[1] if named else "") if p), message
+
+
+def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response[Problem]:
+    """What this package raises on purpose; each branch of the tree has its status."""
+    match exc:
+        case InvalidError():
+            return answer(400, str(exc), exc.fields)
+        case NotFoundError():
+            return answer(404, str(exc))
+        case ConflictError():
+            return answer(409, str(exc))
+        case SignatureError():
+            return answer(400 if exc.malformed else 401, str(exc))
+        case ForbiddenError():
+            return answer(403, str(exc))
+        case UnavailableError():
+            wait = max(1, round(exc.retry_after or RETRY_SECONDS))
+            return answer(503, str(exc), headers={"retry-after": str(wait)})
+        case _:
+            return on_error(request, exc)
+
+
+def on_database(request: Request[Any, Any, Any], exc: OperationalError) -> Response[Problem]:
+    """The database is away or locked: nothing was kept, another try may work."""
+    log_failure(request, exc)
+    headers = {"retry-after": str(RETRY_SECONDS)}
+    return answer(503, "the database does not answer; nothing was changed", headers=headers)
+
+
+def on_error(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]:
+    """A mistake of ours: told to the log, not to the caller."""
+    log_failure(request, exc)
+    return answer(500)
+
+
+def log_failure(request: Request[Any, Any, Any], exc: Exception) -> None:
+    """Which error, where. Not its text: that of a database error holds the row, so a body or a secret."""
+    route = request.scope.get("path_template", "")
+    log.error(
+        "request_failed",
+        method=request.method,
+        route=route,
+        error=type(exc).__name__,
+        cause=type(exc.__cause__).__name__ if exc.__cause__ else "",
+        where=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(exc.__traceback__)[-8:]],
+    )
+
+
+HANDLERS: Final[ExceptionHandlersMap] = {
+    HTTPException: on_http,
+    OrchestratorError: on_ours,
+    OperationalError: on_database,
+    Exception: on_error,
+}

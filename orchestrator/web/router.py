@@ -1,0 +1,66 @@
+"""Every route of the service. Each says its owner and scope in `opt`; a test holds them to that."""
+
+from typing import Any, Final
+
+from litestar import Router
+from litestar.connection import ASGIConnection
+from litestar.datastructures import ResponseHeader
+from litestar.di import Provide
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import ControllerRouterHandler
+
+from orchestrator.web import approvals, catalog, health, runs
+from orchestrator.web.doors import Doors
+from orchestrator.web.guards import Gatekeeper, caller
+from orchestrator.web.hooks import gemini_hook, slack_hook
+from orchestrator.web.strict import json_only
+from orchestrator.web.whispers import Whispers
+
+BEARER: Final = "bearer"
+_HEADERS: Final = (
+    ResponseHeader(name="cache-control", value="no-store", documentation_only=False),
+    ResponseHeader(name="x-content-type-options", value="nosniff"),
+)
+
+
+def routes(doors: Doors, whispers: Whispers) -> list[ControllerRouterHandler]:
+    """The API below `/v1`, the signed endpoints, the probes."""
+
+    async def provide_doors() -> Doors:
+        return doors
+
+    keeper = Gatekeeper(doors.tokens, per_minute=doors.limits.requests_per_minute, clock=doors.clock)
+
+    async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        # A function, not the bound method: Litestar copies guards per handler, and with them the pace.
+        await keeper.admit(connection, handler)
+
+    provided = {"doors": Provide(provide_doors)}
+    api = Router(
+        "/v1",
+        route_handlers=[
+            runs.start_run,
+            runs.list_runs,
+            runs.show_run,
+            runs.list_calls,
+            runs.list_events,
+            runs.list_run_approvals,
+            runs.cancel_run,
+            runs.resolve_run,
+            approvals.list_approvals,
+            approvals.show_approval,
+            approvals.decide,
+            catalog.list_workflows,
+            catalog.show_workflow,
+            catalog.list_tools,
+            catalog.show_tool,
+        ],
+        guards=[admit, json_only],
+        dependencies={**provided, "caller": Provide(caller)},
+        request_max_body_size=doors.limits.max_body_bytes,
+        response_headers=_HEADERS,
+        security=[{BEARER: []}],
+    )
+    probes = Router("/", route_handlers=[health.healthz, health.readyz], dependencies=provided)
+    signed = [gemini_hook(doors), *([slack_hook(doors, doors.slack, whispers)] if doors.slack else [])]
+    return [api, probes, *signed]

@@ -1,0 +1,230 @@
+"""Runs: start, look, stop, settle.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+from typing import Annotated, Any, Final
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.events import Choice
+from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.errors import ConflictError, InvalidError, NotFoundError
+from orchestrator.store import views
+from orchestrator.web.doors import Doors, Token, WorkflowInfo
+from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.problems import problems, shown
+from orchestrator.web.schemas import (
+    ApprovalPage,
+    CallList,
+    CallOut,
+    CancelOrder,
+    EventPage,
+    NewRun,
+    Resolution,
+    RunDetail,
+    RunOut,
+    RunPage,
+    approval_out,
+    call_out,
+    event_out,
+    run_detail,
+    run_out,
+    run_path,
+    run_summary,
+    turn_out,
+)
+
+TRIGGER: Final = {"scope": "trigger", "owner": "api"}
+READ: Final = {"scope": "read", "owner": "api"}
+OPERATE: Final = {"scope": "operate", "owner": "api"}
+
+MOST_QUESTIONS: Final = 10_000
+"""Of one run, to go with its calls; far above what its limits let it ask."""
+
+Key = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="The same key and the same request give the same run; as in the body.",
+    ),
+]
+
+
+@post(
+    "/workflows/{name:str}/runs",
+    status_code=202,
+    opt=TRIGGER,
+    summary="Start a run",
+    responses={
+        200: ResponseSpec(RunOut, generate_examples=False, description="An earlier request made it."),
+        **problems(400, 404, 409, 413, 415),
+    },
+)
+async def start_run(
+    name: FromPath[str],
+    data: JSONBody[NewRun],
+    request: Request[Any, Any, Any],
+    doors: NamedDependency[Doors],
+    caller: NamedDependency[Token],
+    idempotency_key: Key = None,
+) -> Response[RunOut]:
+    """The run is written down when this answers; it starts by itself."""
+    workflow = known_workflow(doors, name)
+    key = _one_key(request.headers.getall("idempotency-key", []), data.idempotency_key)
+    text = workflow.render(data.input)
+    started = await doors.intake.start(
+        workflow.recipe, text, caller.actor, owner=caller.name, idempotency_key=key or None
+    )
+    status = 202 if started.fresh else 200
+    location = {"Location": run_path(started.run_id)}
+    return Response(await _run(doors, started.run_id), status_code=status, headers=location)
+
+
+def known_workflow(doors: Doors, name: str) -> WorkflowInfo:
+    """Names are keys of a table made at the start, nothing else. Raises `NotFoundError`."""
+    if (workflow := doors.workflows.get(name)) is None:
+        raise NotFoundError(f"there is no workflow {shown(name)}")
+    return workflow
+
+
+def _one_key(headers: list[str], field: str) -> str:
+    """Header and field say the same thing; where both speak they must agree."""
+    keys = {*headers, *([field] if field else [])}
+    if len(headers) > 1 or len(keys) > 1:
+        raise InvalidError(
+            "the Idempotency-Key header and idempotency_key differ", [("idempotency_key", "is given twice")]
+        )
+    key = keys.pop() if keys else ""
+    if headers and not (0 < len(key) <= 200 and all("!" <= ch <= "~" for ch in key)):
+        raise InvalidError("the Idempotency-Key header must have 1 to 200 visible ASCII characters")
+    return key
+
+
+async def _run(doors: Doors, run_id: str) -> RunOut:
+    return run_out(await doors.database.read(views.run, run_id))
+
+
+@get("/runs", opt=READ, summary="List runs", responses=problems(400))
+async def list_runs(
+    doors: NamedDependency[Doors],
+    status: Annotated[RunStatus | None, QueryParameter()] = None,
+    workflow: Annotated[str | None, QueryParameter(max_length=200, pattern="^[!-~]+$")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> RunPage:
+    after = from_cursor(cursor)
+    page = await doors.database.read(views.runs, limit=limit, after=after, status=status, workflow=workflow)
+    return RunPage(items=[run_summary(r) for r in page.rows], next=to_cursor(page.next))
+
+
+@get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(404))
+async def show_run(run_id: FromPath[str], doors: NamedDependency[Doors]) -> RunDetail:
+    return await doors.database.read(_detail, own_id(run_id, "run"))
+
+
+def _detail(s: Session, run_id: str) -> RunDetail:
+    row = views.run(s, run_id)
+    return run_detail(row, [turn_out(t) for t in views.turns(s, run_id)], _calls(s, run_id))
+
+
+def _calls(s: Session, run_id: str) -> list[CallOut]:
+    asked = {a["id"]: a for a in views.approvals(s, limit=MOST_QUESTIONS, run_id=run_id).rows}
+    return [call_out(c, asked.get(c["approval"])) for c in views.calls(s, run_id)]
+
+
+@get("/runs/{run_id:str}/calls", opt=READ, summary="A run's function calls", responses=problems(404))
+async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> CallList:
+    def job(s: Session, run_id: str) -> CallList:
+        views.run(s, run_id)
+        return CallList(items=_calls(s, run_id))
+
+    return await doors.database.read(job, own_id(run_id, "run"))
+
+
+@get("/runs/{run_id:str}/events", opt=READ, summary="A run's record", responses=problems(400, 404))
+async def list_events(
+    run_id: FromPath[str],
+    doors: NamedDependency[Doors],
+    after: Annotated[
+        int, QueryParameter(ge=0, le=2**31 - 1, description="Sequence number to go on from.")
+    ] = 0,
+    limit: Limit = 100,
+) -> EventPage:
+    def job(s: Session, run_id: str) -> EventPage:
+        views.run(s, run_id)
+        rows = views.events(s, run_id, after=after, limit=limit + 1)
+        items = [event_out(e) for e in rows[:limit]]
+        return EventPage(items=items, next=items[-1].seq if len(rows) > limit else None)
+
+    return await doors.database.read(job, own_id(run_id, "run"))
+
+
+@get("/runs/{run_id:str}/approvals", opt=READ, summary="A run's approvals", responses=problems(400, 404))
+async def list_run_approvals(
+    run_id: FromPath[str],
+    doors: NamedDependency[Doors],
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> ApprovalPage:
+    begin = from_cursor(cursor)
+
+    def job(s: Session, run_id: str) -> ApprovalPage:
+        views.run(s, run_id)
+        page = views.approvals(s, limit=limit, after=begin, run_id=run_id)
+        return ApprovalPage(items=[approval_out(r) for r in page.rows], next=to_cursor(page.next))
+
+    return await doors.database.read(job, own_id(run_id, "run"))
+
+
+@post(
+    "/runs/{run_id:str}/cancel",
+    status_code=200,
+    opt={**OPERATE, "body": "optional"},
+    summary="Stop a run",
+    responses=problems(400, 404, 409, 413, 415),
+)
+async def cancel_run(
+    run_id: FromPath[str],
+    doors: NamedDependency[Doors],
+    caller: NamedDependency[Token],
+    data: JSONBody[CancelOrder | None] = None,
+) -> RunOut:
+    """From this answer on nothing starts for the run. Stopping it twice is stopping it once."""
+    reason = data.reason if data else ""
+    await doors.intake.cancel(own_id(run_id, "run"), caller.actor, reason)
+    return await _run(doors, run_id)
+
+
+@post(
+    "/runs/{run_id:str}/resolve",
+    status_code=200,
+    opt=OPERATE,
+    summary="Say what became of a call in doubt",
+    responses=problems(400, 404, 409, 413, 415),
+)
+async def resolve_run(
+    run_id: FromPath[str],
+    data: JSONBody[Resolution],
+    doors: NamedDependency[Doors],
+    caller: NamedDependency[Token],
+) -> RunOut:
+    """For a run in `attention`: it happened, run (or send) it again, or give the run up."""
+    if data.result and data.choice is not Choice.HAPPENED:
+        raise InvalidError("a result goes with happened", [("result", "belongs to the choice happened")])
+    call = data.call or await doors.database.read(_in_doubt, own_id(run_id, "run"))
+    await doors.intake.resolve(run_id, data.choice, caller.actor, call=call, result=data.result)
+    return await _run(doors, run_id)
+
+
+def _in_doubt(s: Session, run_id: str) -> str:
+    """The one call in doubt, or empty where there is none: then a lost create is meant."""
+    views.run(s, run_id)
+    doubtful = [c["id"] for c in views.calls(s, run_id) if c["status"] == CallStatus.IN_DOUBT]
+    if len(doubtful) > 1:
+        raise ConflictError(f"name the call: {', '.join(doubtful)} are in doubt")
+    return doubtful[0] if doubtful else ""

@@ -108,5 +108,5 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def _figures(took: list[float], seconds: float, refused: int) -> Figures:
-    cuts = statistics.quantiles(took, n=100)
+    cuts = statistics.quantiles(took, n=100) if len(took) > 1 else took * 99
     return Figures(len(took) / seconds, cuts[49] * 1000, cuts[98] * 1000, refused)

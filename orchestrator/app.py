@@ -1,8 +1,9 @@
 """The composition root: the only room that knows every other room."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 import uvicorn
 from litestar import Litestar
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
@@ -38,14 +40,32 @@ def now() -> datetime:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The configured database, closed again at the end."""
-    database = Database(
-        settings.database.url.reveal(), readers=settings.database.readers, threads=settings.database.pool
-    )
+    """The configured database, closed again at the end.
+
+    Raises:
+        ConfigError: Its address leads to no database we can use.
+        ConflictError: Another process has this SQLite file open.
+    """
+    where = f"database.url: {settings.database.shown}"
     try:
+        database = Database(
+            settings.database.url.reveal(), readers=settings.database.readers, threads=settings.database.pool
+        )
+    except OSError as e:
+        raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
+    try:
+        _reach(database, where)
         yield database
     finally:
         database.close()
+
+
+def _reach(database: Database, where: str) -> None:
+    """The first connection; what is wrong with the address shows here and not in the middle of something."""
+    try:
+        database.durable()
+    except DBAPIError as e:
+        raise ConfigError(f"{where} cannot be opened: {str(e.orig).strip()}") from e
 
 
 def toolkit(settings: Settings) -> Toolkit:
@@ -136,7 +156,14 @@ def build(settings: Settings, database: Database, *, clock: Clock = now) -> Serv
         clock=clock,
         keep_deliveries=timedelta(days=settings.webhooks.keep_days),
     )
-    intake = Intake(database, policy=policy, clock=clock, wake=worker.wake, stop_tools=performer.stop_tools)
+    intake = Intake(
+        database,
+        policy=policy,
+        clock=clock,
+        wake=worker.wake,
+        mail=worker.mail,
+        stop_tools=performer.stop_tools,
+    )
     workspace = Workspace(settings.slack.team_ids)
     state = State(settings, database, worker, workspace)
     doors = _doors(settings, database, intake, clock, list_tools(tools), slack, state)
@@ -318,6 +345,18 @@ def serve(settings: Settings) -> None:
         )
         server = uvicorn.Server(config)
         log.info("listening", host=settings.server.host, port=settings.server.port)
-        server.run()
+        _run(server)
         if not server.started:
-            raise ConfigError(f"server: could not listen on {settings.server.host}:{settings.server.port}")
+            where = f"{settings.server.host}:{settings.server.port}"
+            raise ConfigError(f"server: could not listen on {where}; the line above says why")
+
+
+def _run(server: uvicorn.Server) -> None:
+    """Until a signal. uvicorn raises it once more when it has stopped; a clean end is ours to report as 0.
+
+    A start that fails ends in `SystemExit`, with `server.started` still unset.
+    """
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: None)
+    with suppress(SystemExit):
+        server.run()

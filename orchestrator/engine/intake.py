@@ -52,6 +52,7 @@ class Intake:
 
     Args:
         wake: Called after each commit that may have made work.
+        mail: Called instead after a webhook was stored.
         stop_tools: Called with a run's id after it was cancelled.
     """
 
@@ -62,12 +63,14 @@ class Intake:
         policy: Policy,
         clock: Clock,
         wake: Callable[[], None],
+        mail: Callable[[], None] | None = None,
         stop_tools: Callable[[str], None],
     ) -> None:
         self._db = database
         self._policy = policy
         self._clock = clock
         self._wake = wake
+        self._mail = mail or wake
         self._stop_tools = stop_tools
         self._deliveries = Together(database, inbox.put)
 
@@ -105,7 +108,7 @@ class Intake:
         arrived = inbox.Arrived(webhook_id, kind, subject, timestamp, body, self._clock())
         fresh = await self._deliveries.put(arrived)
         failpoints.hit("after_delivery_stored")
-        self._wake()
+        self._mail()
         return fresh
 
     async def decide(

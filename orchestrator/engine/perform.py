@@ -6,10 +6,10 @@ decided once, by the run's state and the claims.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -41,6 +41,7 @@ from orchestrator.domain.model import (
     FunctionCall,
     Policy,
     Run,
+    Snapshot,
     ToolCall,
     TurnStatus,
 )
@@ -56,7 +57,8 @@ from orchestrator.store.outbox import Claimed
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=15)
+"""How long the work of a process that is gone stays untouched; renewed three times as often."""
 PROBES: Final = 7
 """How often an unknown interaction is looked at, over about a minute, before it stays parked."""
 CANCELS: Final = 20
@@ -99,6 +101,8 @@ class Performer:
         self._roll = roll
         self.lease = lease
         self._running: dict[str, set[asyncio.Event]] = {}
+        self.room: Callable[[], Collection[EffectKind]] = tuple
+        self.accept: Callable[[Sequence[Claimed]], None] = _leave_to_the_rows
         self._kinds: Mapping[EffectKind, Callable[[Claimed], Awaitable[None]]] = {
             EffectKind.CREATE_INTERACTION: self._create,
             EffectKind.FETCH_INTERACTION: self._fetch,
@@ -112,12 +116,18 @@ class Performer:
         }
 
     async def perform(self, effect: Claimed) -> None:
-        """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again."""
+        """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
+
+        The lease is renewed for as long as that takes, so that only a process that is gone loses it.
+        """
+        holding = asyncio.create_task(self._hold(effect))
         try:
             await self._kinds[effect.kind](effect)
         except Exception as e:
             log.exception("effect_failed", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
             await self._again(effect, f"{type(e).__name__}: {e}")
+        finally:
+            holding.cancel()
 
     def stop_tools(self, run_id: str) -> None:
         """Tell the tools that run for this run that nobody wants their result any more."""
@@ -142,7 +152,7 @@ class Performer:
             await self._conclude(effect, CreateRefused(turn, attempt, str(e)))
         else:
             failpoints.hit("after_create")
-            await self._write(self._observed, effect, effect.run_id, turn, attempt, snapshot)
+            await self._observed(effect, effect.run_id, turn, attempt, snapshot)
             failpoints.hit("after_observe")
 
     def _claim_create(self, s: Session, effect: Claimed, turn: int, attempt: int) -> CreateRequest | None:
@@ -161,13 +171,17 @@ class Performer:
             return None
         return step.create_request(s, applied.run, self._toolkit)
 
-    def _observed(
-        self, s: Session, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Any
-    ) -> step.Applied:
-        outbox.done(s, effect)
-        return step.observe(
-            s, run_id, turn, attempt, snapshot, self._toolkit, policy=self._policy, now=self._clock()
-        )
+    async def _observed(
+        self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
+    ) -> None:
+        def job(s: Session) -> str:
+            outbox.done(s, effect)
+            tools, now = self._toolkit, self._clock()
+            seen = step.observe(s, run_id, turn, attempt, snapshot, tools, policy=self._policy, now=now)
+            _alarm(run_id, seen)
+            return run_id
+
+        await self.advance(job)
 
     async def _fetch(self, effect: Claimed) -> None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""
@@ -189,7 +203,7 @@ class Performer:
         if owner is None:
             await self._look_again(effect, "it carries no metadata of a run of ours")
             return
-        await self._write(self._observed, effect, *owner, snapshot)
+        await self._observed(effect, *owner, snapshot)
 
     def _wanted_by(self, s: Session, effect: Claimed) -> tuple[str, int, int] | None:
         """Run, turn and attempt for which this reading matters."""
@@ -200,7 +214,7 @@ class Performer:
         current = run.turn.interaction_id == effect.subject and not run.closed
         return owner if current else None
 
-    def _claims_to_be(self, s: Session, snapshot: Any) -> tuple[str, int, int] | None:
+    def _claims_to_be(self, s: Session, snapshot: Snapshot) -> tuple[str, int, int] | None:
         """The run named in the metadata that Gemini echoes to our own key."""
         known = runs.owner_of(s, snapshot.interaction_id)
         mark = snapshot.correlation
@@ -261,7 +275,6 @@ class Performer:
     async def _run_tool(
         self, effect: Claimed, call: ToolCall, context: CallContext, cancelled: asyncio.Event
     ) -> None:
-        holding = asyncio.create_task(self._hold(effect))
         try:
             failpoints.hit("before_tool")
             outcome = await self._toolkit.execute(call.tool, call.arguments, context, cancelled)
@@ -273,8 +286,6 @@ class Performer:
         else:
             await self._conclude(effect, CallFinished(call.id, effect.token, outcome))
             failpoints.hit("after_tool_stored")
-        finally:
-            holding.cancel()
 
     def _claim_call(self, s: Session, effect: Claimed) -> tuple[ToolCall, CallContext] | None:
         """The gate's transaction. The digest is made anew from the row as it is now."""
@@ -298,7 +309,7 @@ class Performer:
         return started, _context(run, started)
 
     async def _hold(self, effect: Claimed) -> None:
-        """Renew the lease while the tool runs. A failing database is asked again: two thirds are left."""
+        """Renew the lease. A failing database is asked again: two thirds are left."""
         while True:
             await asyncio.sleep(self.lease.total_seconds() / 3)
             try:
@@ -399,19 +410,36 @@ class Performer:
 
     def _apply(self, s: Session, run_id: str, event: Event) -> step.Applied:
         applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
-        if applied.alarm:
-            log.warning("run_needs_a_look", run_id=run_id, why=applied.note)
+        _alarm(run_id, applied)
         return applied
+
+    async def advance(self, job: Callable[[Session], str | None]) -> None:
+        """Commit a step of a run and go straight on with what it made due, as far as there is room.
+
+        What is not taken here stays a row, and the worker finds it.
+
+        Args:
+            job: Makes the step and returns the run's id, None if there is none to go on with.
+        """
+
+        def whole(s: Session) -> list[Claimed]:
+            run_id = job(s)
+            kinds = self.room()
+            return outbox.claim_next(s, run_id, kinds, self._clock(), self.lease) if run_id else []
+
+        self.accept(await self._db.write(whole))
 
     async def _conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""
+        of_run = run_id or effect.run_id
 
-        def job(s: Session) -> None:
+        def job(s: Session) -> str:
             outbox.done(s, effect)
             with suppress(NotFoundError):  # the run was deleted meanwhile
-                self._apply(s, run_id or effect.run_id, event)
+                self._apply(s, of_run, event)
+            return of_run
 
-        await self._write(job)
+        await self.advance(job)
 
     async def _defer(self, effect: Claimed, event: Event, error: UnavailableError) -> None:
         """Nothing happened: say so to the run, and let the effect wait."""
@@ -427,6 +455,16 @@ class Performer:
         after = getattr(error, "retry_after", None)
         due_at = self._clock() + backoff(effect.attempts, self._roll(), after)
         await self._write(outbox.retry, effect, due_at, why)
+
+
+def _leave_to_the_rows(claimed: Sequence[Claimed]) -> None:
+    """Where nobody has room, nothing was claimed."""
+
+
+def _alarm(run_id: str, applied: step.Applied) -> None:
+    """Ask for a person's eye, where a decision says that one is needed."""
+    if applied.alarm:
+        log.warning("run_needs_a_look", run_id=run_id, why=applied.note)
 
 
 def _context(run: Run, call: ToolCall) -> CallContext:

@@ -136,14 +136,15 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
     return heeded
 
 
-def hear(s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime) -> None:
-    """Tell a run of webhooks about one of its interactions; many say no more than one."""
+def hear(s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime) -> str | None:
+    """Tell a run of webhooks about one of its interactions; many say no more than one. Returns its id."""
     owner = runs.owner_of(s, deliveries[0].subject)
     run_id = owner[0] if owner else None
     inbox.close(s, [inbox.Closed(d.id, DeliveryState.DONE, run_id) for d in deliveries])
     if run_id is None:  # the run was deleted meanwhile
-        return
+        return None
     apply(s, run_id, InteractionSignalled(deliveries[0].subject, deliveries[-1].kind), policy=policy, now=now)
+    return run_id
 
 
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:

@@ -5,8 +5,10 @@ in this process wakes it, or the next row is due; it never polls while nothing i
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -28,6 +30,8 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "timers": (EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN),
 }
 """Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
+
+_LANE: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
 
 SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
 BATCH: Final = 50
@@ -64,11 +68,18 @@ class Worker:
         self._keep = keep_deliveries
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._mail = True
+        self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
 
     def wake(self) -> None:
         """Something was committed that may be due."""
+        self._wake.set()
+
+    def mail(self) -> None:
+        """A webhook was stored."""
+        self._mail = True
         self._wake.set()
 
     @property
@@ -85,34 +96,55 @@ class Worker:
 
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
+        self._performer.room, self._performer.accept = self._room, self._accept
         while not self._stopping:
             self._wake.clear()
+            mail, self._mail = self._mail, False
             try:
-                if await self._take() == 0:
+                if await self._take(mail=mail) == 0:
                     await self._sleep()
             except Exception:
                 log.exception("worker_failed")
+                self._mail = True
                 await asyncio.sleep(1.0)
 
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and give what runs its time; what is left is found after the restart."""
         self._stopping = True
         self._wake.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for task in self._tasks:
+        async with self._turn:  # what is being claimed at this moment gets its time too
+            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        left = list(self._tasks)
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
-    async def _take(self) -> int:
-        taken = await self._deliveries()
-        claimed = [] if self._stopping else await self._claim()
-        for lane, effect in claimed:
-            self._free[lane] -= 1
-            task = asyncio.create_task(self._work(lane, effect))
+    async def _take(self, *, mail: bool = True) -> int:
+        async with self._turn:
+            taken = await self._deliveries() if mail else 0
+            claimed = [] if self._stopping else await self._claim()
+            self._accept(claimed)
+            await self._prune()
+            return taken + len(claimed)
+
+    def _room(self) -> Collection[EffectKind]:
+        """What a step may go straight on with."""
+        if self._stopping:
+            return ()
+        return [kind for kind, lane in _LANE.items() if self._free[lane] > 0]
+
+    def _accept(self, claimed: Sequence[Claimed]) -> None:
+        if claimed:
+            failpoints.hit("after_claim")
+        for effect in claimed:
+            self._free[_LANE[effect.kind]] -= 1
+            task = asyncio.create_task(self._work(effect))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        await self._prune()
-        return taken + len(claimed)
 
     async def _deliveries(self) -> int:
         """Sort what came in; each run that should hear of something hears once, in its own transaction."""
@@ -124,32 +156,29 @@ class Worker:
         by_subject: dict[str, list[inbox.Waiting]] = {}
         for delivery in heeded:
             by_subject.setdefault(delivery.subject, []).append(delivery)
-        heard = (self._db.write(step.hear, ds, policy=self._policy, now=now) for ds in by_subject.values())
-        await asyncio.gather(*heard)
+        await asyncio.gather(*(self._hear(ds, now) for ds in by_subject.values()))
         failpoints.hit("after_delivery_taken")
+        self._mail = self._mail or len(waiting) == DELIVERIES
         return len(waiting)
 
-    async def _claim(self) -> list[tuple[str, Claimed]]:
-        """Take what is due, as far as its lane has room."""
-        room = {kind: lane for lane, kinds in LANES.items() for kind in kinds if self._free[lane] > 0}
-        now = self._clock()
-        due = await self._db.read(outbox.due, now, BATCH, tuple(room))
-        chosen, left = [], dict(self._free)
-        for effect_id, kind in due:
-            if left[room[kind]] > 0:
-                left[room[kind]] -= 1
-                chosen.append(effect_id)
-        if not chosen:
-            return []
-        claimed = await self._db.write(outbox.claim, chosen, now, self._performer.lease)
-        failpoints.hit("after_claim")
-        return [(room[c.kind], c) for c in claimed]
+    async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:
+        await self._performer.advance(partial(step.hear, deliveries=deliveries, policy=self._policy, now=now))
 
-    async def _work(self, lane: str, effect: Claimed) -> None:
+    async def _claim(self) -> list[Claimed]:
+        """Take what is due, as far as its lane has room."""
+        now, left = self._clock(), dict(self._free)
+        chosen = []
+        for effect_id, kind in await self._db.read(outbox.due, now, BATCH, self._room()):
+            left[_LANE[kind]] -= 1
+            if left[_LANE[kind]] >= 0:
+                chosen.append(effect_id)
+        return await self._db.write(outbox.claim, chosen, now, self._performer.lease) if chosen else []
+
+    async def _work(self, effect: Claimed) -> None:
         try:
             await self._performer.perform(effect)
         finally:
-            self._free[lane] += 1
+            self._free[_LANE[effect.kind]] += 1
             self.wake()
 
     async def _sleep(self) -> None:
@@ -161,7 +190,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            pass
+            self._mail = True
 
     async def _prune(self) -> None:
         now = self._clock()

@@ -120,14 +120,31 @@ def next_due(s: Session) -> datetime | None:
 
 def claim(s: Session, ids: Collection[int], now: datetime, lease: timedelta) -> list[Claimed]:
     """Take those effects that are still free, each under a token nobody had before."""
-    token = secrets.token_hex(12)
     free = sa.or_(
         effect_t.c.state == EffectState.PENDING,
         sa.and_(effect_t.c.state == EffectState.CLAIMED, effect_t.c.lease_until <= now),
     )
+    return _claim(s, sa.and_(effect_t.c.id.in_(ids), free), now, lease)
+
+
+def claim_next(
+    s: Session, run_id: str, kinds: Collection[EffectKind], now: datetime, lease: timedelta
+) -> list[Claimed]:
+    """Take what this run has due now, in the very transaction that made it due."""
+    due = sa.and_(
+        effect_t.c.run_id == run_id,
+        effect_t.c.state == EffectState.PENDING,
+        effect_t.c.due_at <= now,
+        effect_t.c.kind.in_(kinds),
+    )
+    return _claim(s, due, now, lease) if kinds else []
+
+
+def _claim(s: Session, which: sa.ColumnElement[bool], now: datetime, lease: timedelta) -> list[Claimed]:
+    token = secrets.token_hex(12)
     rows = s.connection().execute(
         effect_t.update()
-        .where(effect_t.c.id.in_(ids), free)
+        .where(which)
         .values(
             state=EffectState.CLAIMED,
             claim=token,

@@ -6,7 +6,7 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -25,6 +25,9 @@ from orchestrator.domain.model import (
 
 Row = Mapping[str, Any]
 Links = dict[str, str]
+DEEPEST: Final = 100
+TOO_DEEP: Final = "(nested too deeply to be shown)"
+
 Reason = Annotated[str, Meta(max_length=1000)]
 
 
@@ -297,12 +300,17 @@ def _verdict(stored: Row | None) -> VerdictOut | None:
     return VerdictOut(approve=verdict.approve, by=by, at=verdict.at, reason=verdict.reason)
 
 
-def whole_text(value: Any) -> Any:
-    """Stored JSON as it can be sent: a model may write half surrogate pairs, which no UTF-8 can hold."""
+def whole_text(value: Any, depth: int = 0) -> Any:
+    """Stored JSON as it can be sent.
+
+    A model may write half surrogate pairs, which no UTF-8 can hold, and nest without end.
+    """
+    if depth > DEEPEST:
+        return TOO_DEEP
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {whole_text(k): whole_text(v) for k, v in value.items()}
+        return {whole_text(k): whole_text(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return [whole_text(v) for v in value]
+        return [whole_text(v, depth + 1) for v in value]
     return value

@@ -1,0 +1,129 @@
+"""From a webhook to the resume request on the wire, idle, beside the poll it replaces.
+
+The chain in between: store, read the interaction, decide, run a free tool, commit its result, send the
+next interaction. The same runs are then played with their webhooks lost, found by a poll every 5 s.
+"""
+
+import asyncio
+import json
+import secrets
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench import load, process
+from orchestrator.emulator.serving import free_port, running
+
+RUNS = 60
+POLLED = 8
+POLL_SECONDS = 5
+WARM_SECONDS = 4.0
+CALL = {"type": "function_call", "id": "c1", "name": "lookup_order", "arguments": {"order_id": "A-1042"}}
+
+
+class Gemini:
+    """Just enough of the Interactions API to be timed: creates that wait for us to move them."""
+
+    def __init__(self) -> None:
+        self.interactions: dict[str, dict[str, Any]] = {}
+        self.created: asyncio.Queue[tuple[str, float, bool]] = asyncio.Queue()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await _lifespan(receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        known = self.interactions.get(scope["path"].rsplit("/", 1)[1])
+        if scope["method"] == "POST" and scope["path"].endswith("/interactions"):
+            known = self._create(json.loads(body))
+        answer = json.dumps(known or {"error": {"code": "not_found", "message": "none"}}).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        made = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
+        made |= {"webhook_config": asked["webhook_config"], "steps": []}
+        self.interactions[made["id"]] = made
+        self.created.put_nowait((made["id"], time.perf_counter(), "previous_interaction_id" in asked))
+        return made
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def main() -> None:
+    """Print the table."""
+    gemini = Gemini()
+    async with running(gemini) as address:
+        hooked = await _measure(gemini, address, RUNS, webhooks=True)
+        polled = await _measure(gemini, address, POLLED, webhooks=False)
+    cuts = statistics.quantiles(hooked, n=100)
+    print("webhook received → resume request on the wire (a free tool runs in between), idle service")
+    print(f"  webhook     p50 {cuts[49]:7.1f} ms   p99 {cuts[98]:7.1f} ms   (bar: p50 at most 30 ms)")
+    slow = statistics.median(polled)
+    print(f"  5 s poll    p50 {slow:7.1f} ms   {slow / cuts[49]:.0f} times as long")
+
+
+async def _measure(gemini: Gemini, address: str, runs: int, *, webhooks: bool) -> list[float]:
+    port = free_port()
+    service = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        env = process.environment(Path(folder), port, address, "http://127.0.0.1:9")
+        env["ORCHESTRATOR_GEMINI__RECONCILE_SECONDS"] = str(POLL_SECONDS)
+        async with process.started(["-m", "orchestrator", "serve"], env, f"{service}/healthz"):
+            await asyncio.sleep(WARM_SECONDS)  # the client library is imported behind the open port
+            headers = {"authorization": f"Bearer {process.TOKEN}"}
+            async with httpx.AsyncClient(base_url=service, headers=headers) as api:
+                if webhooks:
+                    return [await _one(gemini, api, service) for _ in range(runs)]
+                return [await _polled(gemini, api) for _ in range(runs)]
+
+
+async def _one(gemini: Gemini, api: httpx.AsyncClient, service: str) -> float:
+    """Milliseconds from the webhook's first byte to the second create."""
+    first = await _start(gemini, api)
+    gemini.interactions[first] |= {"status": "requires_action", "steps": [CALL]}
+    began = time.perf_counter()
+    await load.flood(service, [load.signed(process.SECRET, first, 256)], 1)
+    second, arrived, resumed = await gemini.created.get()
+    gemini.interactions[second] |= {"status": "completed"}
+    await load.flood(service, [load.signed(process.SECRET, second, 256)], 1)
+    await asyncio.sleep(0.05)
+    return (arrived - began) * 1000 if resumed else float("nan")
+
+
+async def _polled(gemini: Gemini, api: httpx.AsyncClient) -> float:
+    """The same without a webhook; Gemini moves at a random moment, as it does."""
+    first = await _start(gemini, api)
+    await asyncio.sleep(secrets.randbelow(POLL_SECONDS * 1000) / 1000)
+    gemini.interactions[first] |= {"status": "requires_action", "steps": [CALL]}
+    began = time.perf_counter()
+    _, arrived, _ = await gemini.created.get()
+    return (arrived - began) * 1000
+
+
+async def _start(gemini: Gemini, api: httpx.AsyncClient) -> str:
+    answer = await api.post("/v1/workflows/refund/runs", json={"input": "Where is A-1042?"})
+    answer.raise_for_status()
+    made, _, _ = await gemini.created.get()
+    await asyncio.sleep(0.05)  # the answer is stored
+    return made
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -53,6 +53,9 @@ def opened(settings: Settings) -> Iterator[Database]:
         )
     except OSError as e:
         raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
+    except ModuleNotFoundError as e:
+        extra = "pip install 'gemini-orchestrator[postgres]'"
+        raise ConfigError(f"{where} needs {e.name}, which comes with the extra: {extra}") from e
     try:
         _reach(database, where)
         yield database

@@ -15,7 +15,7 @@ def test_the_table_of_settings_is_current() -> None:
 
 def test_folders_and_targets_it_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"`?make ([a-z]+)", README):
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE):
         assert f"\n{target}:" in makefile, target
     for folder in re.findall(r"`(tests/[a-z]+)`", README):
         assert (ROOT / folder).is_dir(), folder

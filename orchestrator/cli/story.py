@@ -190,6 +190,8 @@ async def _ask(
 def _sentence(event: Mapping[str, Any]) -> str:
     """One entry of the history in words; empty for what only matters to machines."""
     data = event["data"]
+    if event["refused"]:
+        return f"[yellow]refused[/]: {event['note']}"
     match event["kind"]:
         case "RunRequested":
             return "the record is opened, the first interaction is intended"

@@ -187,5 +187,5 @@ class Control(Controller):
 def _place(slack: LocalSlack, data: ClickBody) -> tuple[str, str]:
     if data.channel is not None and data.ts is not None:
         return data.channel, data.ts
-    message = slack.latest(data.channel, text_contains=data.text_contains)
+    message = slack.latest(data.channel, text_contains=data.text_contains, action_id=data.action_id)
     return message.channel, message.ts

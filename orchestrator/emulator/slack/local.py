@@ -116,14 +116,19 @@ class LocalSlack:
         names = self.workspace.channels
         return {**row, "channel_name": names[message.channel].name, "edits": row.pop("past")}
 
-    def latest(self, channel: str | None = None, *, text_contains: str | None = None) -> Message:
+    def latest(
+        self, channel: str | None = None, *, text_contains: str | None = None, action_id: str | None = None
+    ) -> Message:
         """The newest message still there, of one channel or any, whose text holds `text_contains`.
+
+        With `action_id`, the newest of those that have such an element to press.
 
         Raises:
             CannotClick: There is none.
         """
         for message in reversed(list(self.workspace.listed(channel))):
-            if not message.deleted and (text_contains is None or text_contains in message.text):
+            fits = text_contains is None or text_contains in message.text
+            if not message.deleted and fits and (action_id is None or _has(message.blocks, action_id)):
                 return message
         raise CannotClick("no such message")
 
@@ -212,3 +217,10 @@ class LocalSlack:
         only_for = ticket.user if whisper else None
         bot = self.settings.bot_user_id
         self.workspace.add(Message(str(ticket.channel), ts, bot, text, blocks, thread_ts, only_for=only_for))
+
+
+def _has(part: Any, action_id: str) -> bool:
+    """Whether some element below carries that action id."""
+    if isinstance(part, dict):
+        return part.get("action_id") == action_id or any(_has(v, action_id) for v in part.values())
+    return isinstance(part, list) and any(_has(v, action_id) for v in part)

@@ -63,7 +63,7 @@ class Database:
             self._thread.start()
         else:
             self.engine = self._read_engine = sa.create_engine(
-                self.url, pool_size=threads, max_overflow=0, pool_pre_ping=True
+                self.url, pool_size=threads, max_overflow=0, pool_pre_ping=True, hide_parameters=True
             )
             self._pool = ThreadPoolExecutor(threads, "db")
 
@@ -207,6 +207,7 @@ def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
         url,
         connect_args={"isolation_level": None, "check_same_thread": False},
         poolclass=sa.pool.QueuePool,
+        hide_parameters=True,  # rows hold arguments and webhooks, error texts end up in logs
         pool_size=pool,
         max_overflow=0,
     )

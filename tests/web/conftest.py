@@ -1,0 +1,30 @@
+"""A house of doors per test, and a client at its front."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import House, build
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = build(tmp_path)
+    yield built
+    built.database.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One client for the tests of a module that change nothing."""
+    built = build(tmp_path_factory.mktemp("shared"))
+    with TestClient(built.app(), raise_server_exceptions=False) as client:
+        yield client
+    built.database.close()
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[TestClient]:
+    with TestClient(house.app(), raise_server_exceptions=False) as client:
+        yield client

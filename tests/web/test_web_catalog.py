@@ -1,0 +1,165 @@
+"""Workflows, tools, probes, the OpenAPI document."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import WEBHOOK_SECRET, House, bearer
+
+from orchestrator.web.doors import Check
+
+
+def test_workflows(client: TestClient) -> None:
+    listed = client.get("/v1/workflows", headers=bearer()).json()["items"]
+    assert [w["name"] for w in listed] == ["refund", "support"]
+    one = client.get("/v1/workflows/refund", headers=bearer()).json()
+    assert one == listed[0]
+    assert (one["tools"], one["input"], one["max_turns"]) == (["refund_order"], None, 20)
+    assert listed[1]["input"]["properties"] == {"order_id": {"type": "string"}}
+    assert client.get("/v1/workflows/nope", headers=bearer()).status_code == 404
+
+
+def test_tools(client: TestClient) -> None:
+    one = client.get("/v1/tools/refund_order", headers=bearer()).json()
+    assert client.get("/v1/tools", headers=bearer()).json()["items"] == [one]
+    assert (one["approval"], one["approvers"], one["workflows"]) == ("required", ["U0ALICE"], ["refund"])
+    assert client.get("/v1/tools/nope", headers=bearer()).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["%00", "%F0%9F%A6%80", "a" * 500, "%E2%80%AE"])
+def test_a_made_up_name_is_shown_harmlessly(client: TestClient, name: str) -> None:
+    answer = client.get(f"/v1/tools/{name}", headers=bearer())
+    assert answer.status_code == 404
+    assert answer.json()["detail"].isascii()
+    assert len(answer.json()["detail"]) < 600
+
+
+# ------------------------------------------------------------------ probes
+
+
+def test_the_process_answers(client: TestClient) -> None:
+    assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "ok"})
+
+
+def test_ready(client: TestClient, house: House) -> None:
+    house.run()
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert [c["name"] for c in answer.json()["checks"]] == ["database", "schema", "worker", "neighbours"]
+    assert answer.json()["backlog"] == {"deliveries": 0, "effects_due": 1, "effects_dead": 0, "live_runs": 1}
+
+
+def test_one_failed_check_is_enough(house: House) -> None:
+    async def worker_gone() -> Sequence[Check]:
+        return [Check("schema", True), Check("worker", False, "it has stopped")]
+
+    with TestClient(house.app(readiness=worker_gone)) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False)
+    assert {"name": "worker", "ok": False, "detail": "it has stopped"} in answer.json()["checks"]
+
+
+def test_a_check_that_fails_to_check(house: House) -> None:
+    async def broken() -> Sequence[Check]:
+        raise RuntimeError("postgresql://user:canary@host")
+
+    with TestClient(house.app(readiness=broken)) as client:
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "canary" not in answer.text
+
+
+def test_a_database_that_does_not_answer(house: House) -> None:
+    def drop(s: Any) -> None:
+        s.connection().exec_driver_sql("DROP TABLE effect")
+
+    house.write(drop)
+    with TestClient(house.app()) as client:
+        answer = client.get("/readyz")
+        assert client.get("/healthz").status_code == 200
+    assert (answer.status_code, answer.json()["checks"][0]["ok"], answer.json()["backlog"]) == (
+        503,
+        False,
+        {},
+    )
+
+
+def test_probes_show_no_secrets(client: TestClient) -> None:
+    assert WEBHOOK_SECRET not in client.get("/readyz").text
+
+
+# ------------------------------------------------------------------ the document
+
+
+def test_the_document_names_every_operation_of_the_api(client: TestClient) -> None:
+    spec = client.get("/docs/openapi.json").json()
+    ids = [o["operationId"] for ops in spec["paths"].values() for o in ops.values()]
+    assert len(ids) == len(set(ids)) == 17
+    assert {"start_run", "decide", "cancel_run", "resolve_run"} <= set(ids)
+
+
+def test_the_document_says_what_is_refused(client: TestClient) -> None:
+    spec = client.get("/docs/openapi.json").json()
+    schemas = spec["components"]["schemas"]
+    for name in ("NewRun", "CancelOrder", "Resolution", "Answer"):
+        assert schemas[name]["additionalProperties"] is False
+    start = spec["paths"]["/v1/workflows/{name}/runs"]["post"]
+    assert {"200", "202", "400", "401", "403", "404", "409", "413", "415", "429"} == set(start["responses"])
+    assert start["security"] == [{"bearer": []}]
+    problem = start["responses"]["409"]["content"]
+    assert list(problem) == ["application/problem+json"]
+    assert {p["name"] for p in start["parameters"]} == {"name", "Idempotency-Key"}
+
+
+def test_every_field_of_an_answer_is_always_there(client: TestClient) -> None:
+    schemas = client.get("/docs/openapi.json").json()["components"]["schemas"]
+    for name, schema in schemas.items():
+        if name.endswith(("Out", "Page", "List", "Summary", "Detail")):
+            assert set(schema["required"]) == set(schema["properties"]), name
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href")]
+
+
+def test_the_page_fetches_nothing_from_anywhere(client: TestClient) -> None:
+    answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    seen = Links()
+    seen.feed(answer.text)
+    assert "script" not in seen.tags
+    assert all(link in ("data:,", "/docs/openapi.json") for link in seen.fetched)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r"https?://", answer.text)
+    assert "/v1/approvals/{approval_id}/decision" in answer.text
+
+
+def test_whispers_under_way_end_with_the_service(house: House) -> None:
+    """Held by the app, not by the event loop's good will."""
+    from orchestrator.web.whispers import Whispers
+
+    async def story() -> list[str]:
+        said: list[str] = []
+
+        async def slow(*, channel: str, user: str, text: str, response_url: str = "") -> None:
+            await asyncio.sleep(0)
+            said.append(user)
+
+        whispers = Whispers(slow)
+        async with whispers.owned():
+            for i in range(150):
+                whispers.say(channel="C", user=f"U{i}", text="x", response_url="")
+        return said
+
+    assert asyncio.run(story()) == [f"U{i}" for i in range(100)]

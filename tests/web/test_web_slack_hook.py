@@ -1,0 +1,419 @@
+"""Slack's clicks: the decision is committed before the 200, a refusal is whispered to the one who pressed."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from litestar.testing import TestClient
+from web_kit import (
+    APP,
+    CHANNEL,
+    SLACK_SECRET,
+    House,
+    bearer,
+    build,
+    click_payload,
+    form,
+    later,
+    slack_signed,
+)
+
+from orchestrator.domain.model import Approval, ApprovalStatus
+from orchestrator.store import runs
+from orchestrator.web.clicks import GONE, OUTSIDER
+
+DOOR = "/slack/interactivity"
+
+
+def press(client: TestClient, payload: Any, **headers: str) -> Any:
+    body = form(payload)
+    return client.post(DOOR, content=body, headers={**slack_signed(body), **headers})
+
+
+def asked(house: House, **more: Any) -> Approval:
+    approval = house.asked(**more).turn.calls[0].approval
+    assert approval is not None
+    return approval
+
+
+def now_is(client: TestClient, approval: Approval) -> Any:
+    return client.get(f"/v1/approvals/{approval.id}", headers=bearer("reader")).json()
+
+
+def test_a_click_decides(house: House) -> None:
+    approval = asked(house)
+    with TestClient(house.app()) as client:
+        answer = press(client, click_payload(approval.id))
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/plain")
+        shown = now_is(client, approval)
+    assert (shown["status"], shown["call_status"]) == ("approved", "ready")
+    assert shown["verdict"]["by"] == {"id": "U0ALICE", "name": "u0alice", "door": "slack"}
+    assert house.whispered.said == []
+    assert house.woken
+
+
+def test_a_click_rejects(house: House) -> None:
+    approval = asked(house)
+    with TestClient(house.app()) as client:
+        assert press(client, click_payload(approval.id, kind="reject")).status_code == 200
+        assert now_is(client, approval)["status"] == "rejected"
+
+
+def story(house: House, *payloads: Any, app: Any = None) -> tuple[list[int], list[str]]:
+    """Press in order, let the service end; the statuses and what was whispered."""
+    with TestClient(app or house.app(), raise_server_exceptions=False) as client:
+        codes = [press(client, p).status_code for p in payloads]
+    return codes, [w["text"] for w in house.whispered.said]
+
+
+def stands(house: House, approval: Approval) -> ApprovalStatus:
+    found = house.write(runs.load_approval, approval.id)
+    return found[0].status  # type: ignore[no-any-return]
+
+
+def test_a_bystander_is_told_whom_to_ask(house: House) -> None:
+    approval = asked(house, approvers=("U0ALICE", "U0BOB", "api:ops"))
+    codes, said = story(house, click_payload(approval.id, user="U0EVE"))
+    assert (codes, said) == ([200], ["You are not an approver for refund_order. Ask <@U0ALICE> or <@U0BOB>."])
+    (whisper,) = house.whispered.said
+    assert (whisper["channel"], whisper["user"]) == (CHANNEL, "U0EVE")
+    assert whisper["response_url"] == "https://hooks.slack.com/actions/T0ACME/1/x"
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+def test_where_only_machines_decide(house: House) -> None:
+    approval = asked(house, approvers=("api:ops",))
+    _, said = story(house, click_payload(approval.id))
+    assert said == [
+        "You are not an approver for refund_order. Nobody in Slack is; it is decided by the HTTP API."
+    ]
+
+
+def test_the_second_is_told_who_was_first(house: House) -> None:
+    approval = asked(house, approvers=("U0ALICE", "U0BOB"))
+    codes, said = story(
+        house, click_payload(approval.id), click_payload(approval.id, kind="reject", user="U0BOB")
+    )
+    assert codes == [200, 200]
+    assert said == ["Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."]
+    assert stands(house, approval) is ApprovalStatus.APPROVED
+
+
+def test_pressing_twice_is_pressing_once(house: House) -> None:
+    approval = asked(house)
+    codes, said = story(house, *[click_payload(approval.id)] * 3)
+    assert (codes, said) == ([200] * 3, [])
+
+
+def test_changing_ones_mind_is_too_late(house: House) -> None:
+    approval = asked(house)
+    _, said = story(house, click_payload(approval.id), click_payload(approval.id, kind="reject"))
+    assert said == ["Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."]
+
+
+def test_decided_by_the_api_meanwhile(house: House) -> None:
+    approval = asked(house)
+    with TestClient(house.app()) as client:
+        body = {"verdict": "reject"}
+        client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
+        assert press(client, click_payload(approval.id)).status_code == 200
+    assert [w["text"] for w in house.whispered.said] == ["Already rejected by ops at 2026-11-21 12:00 UTC."]
+
+
+def test_a_decision_of_a_run_that_ended_since(house: House) -> None:
+    run = house.asked(approvers=("U0ALICE", "U0BOB"))
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    with TestClient(house.app()) as client:
+        press(client, click_payload(approval.id))
+        client.post(f"/v1/runs/{run.id}/cancel", headers=bearer())
+        press(client, click_payload(approval.id, user="U0BOB"))
+    assert [w["text"] for w in house.whispered.said] == [
+        "Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."
+    ]
+
+
+def test_time_is_up(house: House) -> None:
+    approval = asked(house)
+    body = form(click_payload(approval.id))
+    house.clock.now = later(hours=24)
+    with TestClient(house.app()) as client:
+        assert (
+            client.post(DOOR, content=body, headers=slack_signed(body, at=later(hours=24))).status_code == 200
+        )
+    assert [w["text"] for w in house.whispered.said] == [GONE]
+    assert stands(house, approval) is ApprovalStatus.EXPIRED
+
+
+@pytest.mark.parametrize("more", [{"digest": "0" * 16}, {"revision": 2}])
+def test_a_picture_of_another_question(house: House, more: dict[str, Any]) -> None:
+    approval = asked(house)
+    assert story(house, click_payload(approval.id, **more)) == ([200], [GONE])
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+def test_the_run_has_ended(house: House) -> None:
+    run = house.asked()
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    with TestClient(house.app()) as client:
+        client.post(f"/v1/runs/{run.id}/cancel", headers=bearer())
+        assert press(client, click_payload(approval.id)).status_code == 200
+    assert [w["text"] for w in house.whispered.said] == [GONE]
+
+
+def test_an_unknown_question(house: House) -> None:
+    assert story(house, click_payload("apr_" + "0" * 24)) == ([200], [GONE])
+
+
+def test_a_value_copied_from_another_question(house: House) -> None:
+    """The digest binds the picture to its question; here both look alike but for what they ask."""
+    mine, theirs = asked(house), asked(house, approvers=("U0BOB",))
+    codes, said = story(house, click_payload(theirs.id))
+    assert (codes, said) == ([200], ["You are not an approver for refund_order. Ask <@U0BOB>."])
+    assert stands(house, mine) is stands(house, theirs) is ApprovalStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"team": {"id": "T0EVIL"}},
+        {"team": None},
+        {"team": {}},
+        {"api_app_id": "A0OTHER"},
+        {"api_app_id": None},
+        {"user": {"id": "U0ALICE", "name": "alice", "team_id": "T0ACME", "is_bot": True}},
+    ],
+)
+def test_another_workspace_app_or_a_bot(house: House, changes: dict[str, Any]) -> None:
+    approval = asked(house)
+    assert story(house, {**click_payload(approval.id), **changes}) == ([403], [])
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    ("team", "codes", "said"),
+    [({"team_id": "T0EVIL"}, [200], [OUTSIDER]), ({}, [200], [OUTSIDER]), ({"team_id": ""}, [400], [])],
+)
+def test_a_person_of_another_workspace(
+    house: House, team: dict[str, str], codes: list[int], said: list[str]
+) -> None:
+    """Somebody of another company, in a channel we share with it; not being told counts as foreign."""
+    approval = asked(house)
+    payload = {**click_payload(approval.id), "user": {"id": "U0ALICE", "name": "alice", **team}}
+    assert story(house, payload) == (codes, said)
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+def test_while_our_workspace_is_not_known_no_click_counts(house: House) -> None:
+    approval = asked(house)
+    assert house.doors.slack is not None
+    app = house.app(slack=replace(house.doors.slack, teams=lambda: ()))
+    assert story(house, click_payload(approval.id), app=app) == ([403], [])
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    "smuggled", [{"arguments": {"amount_cents": 1}}, {"decision": "approve"}, {"token": "x"}]
+)
+def test_what_is_smuggled_in_reaches_nothing(house: House, smuggled: dict[str, Any]) -> None:
+    approval = asked(house)
+    payload = {**click_payload(approval.id), **smuggled}
+    payload["actions"][0].update(smuggled)
+    with TestClient(house.app()) as client:
+        press(client, payload)
+        assert now_is(client, approval)["arguments"] == {"order_id": "A-1042", "amount_cents": 1250}
+
+
+def test_other_buttons_and_payloads(house: House) -> None:
+    base = click_payload("apr_x")
+    unknown = {**base, "actions": [{"type": "button", "action_id": "dance", "value": "x"}]}
+    link = {**base, "actions": [{"type": "button", "action_id": "review", "value": "x"}]}
+    shortcut = {k: base[k] for k in ("team", "user", "channel", "response_url", "api_app_id")} | {
+        "type": "shortcut"
+    }
+    stranger = {"type": "shortcut", "user": {"id": "U0ALICE"}}
+    codes, said = story(house, unknown, link, shortcut, stranger)
+    assert (codes, said) == ([200] * 4, [GONE, GONE])
+
+
+def test_other_payloads_of_another_workspace(house: House) -> None:
+    payload = {"type": "shortcut", "user": {"id": "U0ALICE"}, "team": {"id": "T0EVIL"}, "api_app_id": APP}
+    assert story(house, payload) == ([403], [])
+
+
+def test_a_whisper_that_fails_changes_nothing(house: House) -> None:
+    approval = asked(house)
+    house.whispered.fail = True
+    with structlog.testing.capture_logs() as logs:
+        codes, _ = story(house, click_payload(approval.id, user="U0EVE"), click_payload(approval.id))
+    assert codes == [200, 200]
+    assert stands(house, approval) is ApprovalStatus.APPROVED
+    assert "whisper_failed" in [e["event"] for e in logs]
+
+
+def test_a_mistake_of_ours_shows_as_a_failure(house: House) -> None:
+    approval = asked(house)
+
+    class Broken:
+        async def decide(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("canary")
+
+    with structlog.testing.capture_logs() as logs:
+        codes, said = story(house, click_payload(approval.id), app=house.app(intake=Broken()))
+    assert (codes, said) == ([500], [])
+    assert "canary" not in str(logs)
+    assert "U0ALICE" not in str(logs)
+
+
+def test_slack_hears_of_a_failure_before_it_gives_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.web.hooks.ANSWER_SECONDS", 0.05)
+    approval = asked(house)
+
+    class Stuck:
+        async def decide(self, *_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+    codes, said = story(house, click_payload(approval.id), app=house.app(intake=Stuck()))
+    assert (codes, said) == ([503], [])
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+def test_without_slack_there_is_no_door(house: House) -> None:
+    assert story(house, click_payload("apr_x"), app=house.app(slack=None)) == ([404], [])
+
+
+# ------------------------------------------------------------------ signatures and forms
+
+GOOD = form(click_payload("apr_" + "0" * 24))
+
+
+def headers(**changes: str | None) -> dict[str, str]:
+    named = {k.replace("_", "-"): v for k, v in changes.items()}
+    return {k: v for k, v in {**slack_signed(GOOD), **named}.items() if v is not None}
+
+
+UNSIGNED = {
+    "no timestamp": headers(x_slack_request_timestamp=None),
+    "no signature": headers(x_slack_signature=None),
+    "another secret": slack_signed(GOOD, secret="x" * 32),
+    "empty secret": slack_signed(GOOD, secret=""),
+    "301 s old": slack_signed(GOOD, at=later(seconds=-301)),
+    "301 s ahead": slack_signed(GOOD, at=later(seconds=301)),
+    "garbled timestamp": headers(x_slack_request_timestamp="soon"),
+    "empty timestamp": headers(x_slack_request_timestamp=""),
+    "garbled signature": headers(x_slack_signature="v0=nothex"),
+    "the retired token": {"authorization": f"Bearer {SLACK_SECRET}"},
+    "upper case": headers(x_slack_signature=slack_signed(GOOD)["x-slack-signature"].upper()),
+    "two signatures": headers(x_slack_signature=slack_signed(GOOD)["x-slack-signature"] * 2),
+}
+
+
+@pytest.mark.parametrize("sent", UNSIGNED.values(), ids=UNSIGNED)
+@pytest.mark.parametrize(
+    "body", [GOOD, b"ssl_check=1&token=x", b'{"type":"url_verification","challenge":"x"}', b""]
+)
+def test_unsigned_is_a_401_before_anything_is_looked_at(
+    shared: TestClient, sent: dict[str, str], body: bytes
+) -> None:
+    answer = shared.post(DOOR, content=body, headers=sent)
+    assert (answer.status_code, answer.json()["detail"]) == (401, "not signed by Slack for us, now")
+
+
+def test_one_byte_changed(shared: TestClient) -> None:
+    assert shared.post(DOOR, content=GOOD + b"&", headers=slack_signed(GOOD)).status_code == 401
+
+
+def test_a_signature_beyond_ascii(shared: TestClient) -> None:
+    sent = [*headers(x_slack_signature=None).items(), (b"x-slack-signature", b"v0=\xff\xfe")]
+    raw = [
+        (k.encode() if isinstance(k, str) else k, v.encode() if isinstance(v, str) else v) for k, v in sent
+    ]
+    assert shared.post(DOOR, content=GOOD, headers=raw).status_code == 401
+
+
+FORMS = {
+    "empty": b"",
+    "no payload": b"a=b",
+    "two payloads": GOOD + b"&payload=%7B%7D",
+    "another field": GOOD + b"&x=1",
+    "not json": b"payload=x",
+    "a list": b"payload=%5B%5D",
+    "broken utf-8": b"payload=%ff",
+    "raw bytes": b"\xff\xfe\x00",
+    "deep": b"payload=" + b"%5B" * 20_000,
+    "json": b'{"payload": {}}',
+    "a user of a wrong type": form({**click_payload("apr_x"), "user": "U0ALICE"}),
+    "a user's id of a wrong type": form({**click_payload("apr_x"), "user": {"id": ["U0ALICE"]}}),
+    "actions of a wrong type": form({**click_payload("apr_x"), "actions": {"0": 1}}),
+    "no actions": form({**click_payload("apr_x"), "actions": []}),
+}
+
+
+@pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
+def test_a_signed_body_that_is_no_click(shared: TestClient, body: bytes) -> None:
+    assert shared.post(DOOR, content=body, headers=slack_signed(body)).status_code in (200, 400)
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 405), ("PUT", 405), ("OPTIONS", 405)])
+def test_only_post(shared: TestClient, method: str, status: int) -> None:
+    assert shared.request(method, DOOR).status_code == status
+
+
+def test_too_large(shared: TestClient) -> None:
+    body = form("x" * 70_000)
+    assert shared.post(DOOR, content=body, headers=slack_signed(body)).status_code == 413
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    built = build(tmp_path_factory.mktemp("clicks"))
+    approval = asked(built)
+    with TestClient(built.app(), raise_server_exceptions=False) as client:
+        yield built, client, approval
+    built.database.close()
+
+
+_json = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_place = st.sampled_from(
+    [
+        "type",
+        "team",
+        "user",
+        "container",
+        "channel",
+        "message",
+        "actions",
+        "response_url",
+        "trigger_id",
+        "api_app_id",
+    ]
+)
+
+
+@given(place=_place, value=_json)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_odd_payload_breaks_us(front: Any, place: str, value: Any) -> None:
+    """A click by somebody who may not, with one part of it replaced by anything."""
+    house, client, approval = front
+    answer = press(client, {**click_payload(approval.id, user="U0EVE"), place: value})
+    assert answer.status_code in (200, 400, 403)
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+@given(body=st.binary(max_size=300))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_signed_bytes_break_us(front: Any, body: bytes) -> None:
+    _, client, _ = front
+    assert client.post(DOOR, content=body, headers=slack_signed(body)).status_code in (200, 400)

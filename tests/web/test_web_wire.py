@@ -1,0 +1,134 @@
+"""What only shows on a real socket: framing, lengths, senders that go away. The server is uvicorn."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from web_kit import TOKENS, House, event_body, signed
+
+from orchestrator.emulator.serving import running
+
+GOOD = event_body()
+
+
+@asynccontextmanager
+async def served(house: House) -> AsyncIterator[int]:
+    async with running(house.app()) as base:
+        yield int(base.rpartition(":")[2])
+
+
+async def talk(port: int, raw: bytes, *, end: bool = False) -> bytes:
+    """Send those bytes; what comes back until the peer closes or has answered once."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    await writer.drain()
+    if end:
+        writer.write_eof()
+    try:
+        async with asyncio.timeout(5):
+            return await reader.readuntil(b"\r\n")
+    except asyncio.IncompleteReadError as e:
+        return e.partial
+    finally:
+        writer.close()
+
+
+def request(head: str, *lines: str, body: bytes = b"", sign: bool = True) -> bytes:
+    own = [f"{k}: {v}" for k, v in signed(GOOD).items()] if sign else []
+    return "\r\n".join([head, "Host: here", *own, *lines, "", ""]).encode("latin-1") + body
+
+
+def status(line: bytes) -> int:
+    return int(line.split()[1]) if line else 0
+
+
+POST = "POST /webhooks/gemini HTTP/1.1"
+LENGTH = f"Content-Length: {len(GOOD)}"
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+
+TOKEN = f"Authorization: Bearer {TOKENS['all']}"
+START = b'{"input": "x"}'
+
+
+def start(*lines: str) -> bytes:
+    own = (TOKEN, "Content-Type: application/json", f"Content-Length: {len(START)}")
+    return request("POST /v1/workflows/refund/runs HTTP/1.1", *own, *lines, body=START, sign=False)
+
+
+RAW = {
+    "good": (request(POST, LENGTH, body=GOOD), 200),
+    "good, chunked": (request(POST, "Transfer-Encoding: chunked", body=CHUNKED), 200),
+    "two different lengths": (request(POST, LENGTH, "Content-Length: 5", body=GOOD), 400),
+    "length and chunked": (request(POST, LENGTH, "Transfer-Encoding: chunked", body=CHUNKED), 400),
+    "a length in words": (request(POST, "Content-Length: ten", body=GOOD), 400),
+    "a negative length": (request(POST, "Content-Length: -5", body=GOOD), 400),
+    "too long by its own word": (request(POST, "Content-Length: 99999999"), 413),
+    "a bad chunk": (request(POST, "Transfer-Encoding: chunked", body=b"zz\r\nhello"), 400),
+    "a line break in a header": (request(POST, LENGTH, "X-A: b\rc: d", body=GOOD), 400),
+    "no header name": (request(POST, LENGTH, ": x", body=GOOD), 400),
+    "not http": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "no body": (request(POST, "Content-Length: 0"), 401),
+    "odd spelling of the headers": (
+        request(POST, LENGTH, body=GOOD).replace(b"webhook-id", b"WeBhOoK-iD"),
+        200,
+    ),
+    "header beyond ascii": (
+        request(POST, LENGTH, body=GOOD).replace(b"webhook-id: msg_1", b"webhook-id: msg_\xff\xfe"),
+        400,
+    ),
+    **{
+        f"{name} twice": (request(POST, LENGTH, f"{name}: {signed(GOOD)[name]}", body=GOOD), 400)
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    },
+    "two tokens": (request("GET /v1/runs HTTP/1.1", TOKEN, TOKEN, sign=False), 401),
+    "two keys": (start("Idempotency-Key: a", "Idempotency-Key: a"), 400),
+    "one key": (start("Idempotency-Key: a"), 202),
+    "two content types": (start("Content-Type: text/plain"), 415),
+    "a bearer of bytes": (
+        request("GET /v1/runs HTTP/1.1", "Authorization: Bearer \xff\xfe", sign=False),
+        401,
+    ),
+    "a path of bytes": (request("GET /v1/runs/%ff%fe%00 HTTP/1.1", sign=False), 401),
+}
+
+
+@pytest.mark.asyncio
+async def test_raw_requests(house: House) -> None:
+    """400 and a closed connection, or the answer of the table; never a 5xx, never a guess."""
+    async with served(house) as port:
+        got = {name: status(await talk(port, raw)) for name, (raw, _) in RAW.items()}
+        again = status(await talk(port, RAW["good"][0]))
+    assert got == {name: wanted for name, (_, wanted) in RAW.items()}
+    assert again == 200
+
+
+@pytest.mark.asyncio
+async def test_a_sender_that_goes_away_or_stalls_holds_nobody(house: House) -> None:
+    async with served(house) as port:
+        stalled = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+        for _, writer in stalled:
+            writer.write(request(POST, LENGTH, body=GOOD[:10]))
+        async with asyncio.timeout(5):
+            assert status(await talk(port, RAW["good"][0])) == 200
+        for _, writer in stalled:
+            writer.close()
+        cut = start().replace(START, START[:5])
+        assert status(await talk(port, cut, end=True)) in (0, 400)
+        assert status(await talk(port, RAW["good"][0])) == 200
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_never_ends_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.web.hooks.BODY_SECONDS", 0.05)
+    async with served(house) as port:
+        assert status(await talk(port, request(POST, LENGTH, body=GOOD[:10]))) == 408
+
+
+@pytest.mark.asyncio
+async def test_an_endless_chunked_body_is_cut(house: House) -> None:
+    """Not announced, so it is counted while it comes; memory stays at the limit."""
+    chunk = b"%x\r\n%b\r\n" % (8192, b"x" * 8192)
+    async with served(house) as port:
+        raw = request(POST, "Transfer-Encoding: chunked", body=chunk * 20)
+        assert status(await talk(port, raw)) == 413

@@ -306,10 +306,8 @@ def _lifespan(
             # The lock file says that no other process is there: whoever held a claim is gone.
             released = await database.write(outbox.release_all, clock())
             log.info("started", taken_over=released)
-        state.working = asyncio.create_task(state.worker.run())
-        first = [asyncio.create_task(gemini.warm())]
-        if slack is not None:
-            first.append(asyncio.create_task(state.workspace.learn(slack)))
+        state.working = asyncio.create_task(_work(state.worker, gemini))
+        first = [asyncio.create_task(state.workspace.learn(slack))] if slack is not None else []
         try:
             yield
         finally:
@@ -323,6 +321,15 @@ def _lifespan(
                 await slack.aclose()
 
     return lifespan
+
+
+async def _work(worker: Worker, gemini: GeminiGateway) -> None:
+    """The client library comes first: a create that was claimed and waits for it is in doubt after a crash."""
+    try:
+        await gemini.warm()
+    except Exception:
+        log.exception("gemini_not_prepared")  # every call tries again, and says what is wrong
+    await worker.run()
 
 
 def serve(settings: Settings) -> None:

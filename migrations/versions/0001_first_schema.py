@@ -199,7 +199,7 @@ def upgrade() -> None:
         sa.Column(
             "result",
             sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql"),
-            nullable=False,
+            nullable=True,
         ),
         sa.Column("claim", sa.String(length=64), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),

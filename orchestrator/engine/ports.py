@@ -61,7 +61,7 @@ class ToolkitPort(Protocol):
     """The registered tools and the policy over them."""
 
     def declarations(self, names: Sequence[str]) -> tuple[JsonObject, ...]:
-        """Those tools as Gemini takes them."""
+        """Those tools as Gemini takes them; one that is not there any more is left out."""
         ...
 
     def find(self, recipe: Recipe, call: FunctionCall) -> Finding:

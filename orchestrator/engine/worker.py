@@ -96,7 +96,8 @@ class Worker:
 
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
-        self._performer.room, self._performer.accept = self._room, self._accept
+        commits = self._performer.commits
+        commits.room, commits.accept = self._room, self._accept
         while not self._stopping:
             self._wake.clear()
             mail, self._mail = self._mail, False
@@ -162,7 +163,9 @@ class Worker:
         return len(waiting)
 
     async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:
-        await self._performer.advance(partial(step.hear, deliveries=deliveries, policy=self._policy, now=now))
+        await self._performer.commits.advance(
+            partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
+        )
 
     async def _claim(self) -> list[Claimed]:
         """Take what is due, as far as its lane has room."""
@@ -172,7 +175,9 @@ class Worker:
             left[_LANE[kind]] -= 1
             if left[_LANE[kind]] >= 0:
                 chosen.append(effect_id)
-        return await self._db.write(outbox.claim, chosen, now, self._performer.lease) if chosen else []
+        return (
+            await self._db.write(outbox.claim, chosen, now, self._performer.commits.lease) if chosen else []
+        )
 
     async def _work(self, effect: Claimed) -> None:
         try:

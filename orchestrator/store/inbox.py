@@ -13,11 +13,11 @@ from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
 
-_INSERT = {
-    "sqlite": sqlite.insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]),
-    "postgresql": postgresql.insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]),
+_KEEP = {
+    name: insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]).returning(delivery_t.c.id)
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
-_KNOWN = sa.select(delivery_t.c.id).where(delivery_t.c.id.in_(sa.bindparam("ids", expanding=True)))
+"""Says which rows it kept: what is known may be known by a transaction that committed just now."""
 _AGAIN = (
     delivery_t.update()
     .where(delivery_t.c.id == sa.bindparam("known"))
@@ -58,12 +58,15 @@ def put(s: Session, arrived: Sequence[Arrived]) -> list[bool]:
 
     The first body of an id is kept, whatever a later one says.
     """
+    if not arrived:
+        return []
     conn = s.connection()
-    known = set(conn.execute(_KNOWN, {"ids": [a.id for a in arrived]}).scalars())
-    first: dict[str, Arrived] = {}
-    fresh = [a.id not in known and first.setdefault(a.id, a) is a for a in arrived]
-    if first:
-        conn.execute(_INSERT[conn.dialect.name], [_row(a) for a in first.values()])
+    first: dict[str, int] = {}
+    for position, a in enumerate(arrived):
+        first.setdefault(a.id, position)
+    rows = [_row(arrived[position]) for position in first.values()]
+    kept = set(conn.execute(_KEEP[conn.dialect.name], rows).scalars())
+    fresh = [a.id in kept and first[a.id] == position for position, a in enumerate(arrived)]
     for again in (a for a, new in zip(arrived, fresh, strict=True) if not new):
         _count_again(conn, again)
     return fresh

@@ -107,10 +107,11 @@ class Toolkit:
         return self._gates.get((tool, workflow)) or self._gates[tool, ""]
 
     def declarations(self, names: Sequence[str]) -> tuple[JsonObject, ...]:
-        """Those tools as Gemini takes them. Raises `ConfigError` for one that is not registered."""
-        for name in names:
-            self.gate(name)
-        return tuple(self._tools[name].declaration() for name in names)
+        """Those tools as Gemini takes them; one that is not registered is left out.
+
+        A run keeps its recipe for life, so a tool may have been taken out of the config since it began.
+        """
+        return tuple(self._tools[name].declaration() for name in names if name in self._tools)
 
     def describe(self, tool: str) -> str:
         """The docstring's first line; empty if the tool is not known."""

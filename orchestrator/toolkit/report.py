@@ -72,6 +72,7 @@ def check_tools(
 
 def schema_of(toolkit: Toolkit, name: str) -> JsonObject:
     """The declaration of one tool as Gemini takes it. Raises `ConfigError` if it is not registered."""
+    toolkit.gate(name)
     return toolkit.declarations([name])[0]
 
 

@@ -12,6 +12,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Rule, Toolkit
 from orchestrator.toolkit.declare import record_of
 from orchestrator.toolkit.policy import Predicate
+from orchestrator.toolkit.report import schema_of
 
 
 def pay(amount: Decimal, to: str = "bob", days: list[int] = []) -> None:  # noqa: B006 (defaults are copied)
@@ -259,5 +260,6 @@ def test_what_is_not_registered_has_no_declaration() -> None:
     toolkit = Toolkit([paying(approval="allow")])
     assert [d["name"] for d in toolkit.declarations(["pay"])] == ["pay"]
     assert toolkit.describe("gone") == ""
+    assert [d["name"] for d in toolkit.declarations(["gone", "pay"])] == ["pay"]
     with pytest.raises(ConfigError, match="gone"):
-        toolkit.declarations(["pay", "gone"])
+        schema_of(toolkit, "gone")

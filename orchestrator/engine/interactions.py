@@ -1,0 +1,161 @@
+"""What is done at Gemini: create, read, cancel. A create is claimed before the wire and sent once."""
+
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from orchestrator import failpoints
+from orchestrator.domain.effects import parse_attempt
+from orchestrator.domain.events import (
+    CreateClaimed,
+    CreateDeferred,
+    CreateRefused,
+    CreateUncertain,
+    InteractionMissing,
+)
+from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
+from orchestrator.engine import step
+from orchestrator.engine.commits import Commits, alarm
+from orchestrator.engine.ports import GeminiPort, ToolkitPort
+from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
+from orchestrator.store import outbox, runs
+from orchestrator.store.outbox import Claimed
+
+PROBES: Final = 7
+"""How often an unknown interaction is looked at, over about a minute, before it stays parked."""
+CANCELS: Final = 20
+
+
+class Interactions:
+    """Performs the effects that talk to Gemini."""
+
+    def __init__(self, commits: Commits, gemini: GeminiPort, toolkit: ToolkitPort) -> None:
+        self._commit = commits
+        self._gemini = gemini
+        self._toolkit = toolkit
+
+    async def create(self, effect: Claimed) -> None:
+        turn, attempt = parse_attempt(effect.subject)
+        request = await self._commit.write(self._claim_create, effect, turn, attempt)
+        if request is None:
+            return
+        failpoints.hit("before_create")
+        try:
+            snapshot = await self._gemini.create(request)
+        except UnavailableError as e:
+            await self._commit.defer(effect, CreateDeferred(turn, attempt, str(e)), e)
+        except UncertainError as e:
+            await self._commit.conclude(effect, CreateUncertain(turn, attempt, str(e)))
+        except RejectedError as e:
+            await self._commit.conclude(effect, CreateRefused(turn, attempt, str(e)))
+        else:
+            failpoints.hit("after_create")
+            await self._observed(effect, effect.run_id, turn, attempt, snapshot)
+            failpoints.hit("after_observe")
+
+    def _claim_create(self, s: Session, effect: Claimed, turn: int, attempt: int) -> CreateRequest | None:
+        """Write the intent down before the wire; None when there is nothing to send."""
+        now = self._commit.now()
+        sent = runs.load(s, effect.run_id).turn
+        if (sent.number, sent.attempt, sent.status) == (turn, attempt, TurnStatus.SENDING):
+            # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
+            lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
+            self._commit.apply(s, effect.run_id, lost)
+            outbox.done(s, effect)
+            return None
+        applied = step.apply(
+            s, effect.run_id, CreateClaimed(turn, attempt), policy=self._commit.policy, now=now
+        )
+        if applied.refused:
+            outbox.done(s, effect)
+            return None
+        return step.create_request(s, applied.run, self._toolkit)
+
+    async def _observed(
+        self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
+    ) -> None:
+        def job(s: Session) -> str:
+            outbox.done(s, effect)
+            tools, now = self._toolkit, self._commit.now()
+            seen = step.observe(
+                s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy, now=now
+            )
+            alarm(run_id, seen)
+            return run_id
+
+        await self._commit.advance(job)
+
+    async def fetch(self, effect: Claimed) -> None:
+        """Read an interaction: one of ours whose reading still matters, or one nobody knows."""
+        owner = await self._commit.read(self._wanted_by, effect)
+        if owner is None and effect.run_id:
+            await self._commit.done(effect)
+            return
+        try:
+            snapshot = await self._gemini.fetch(effect.subject)
+        except RejectedError as e:
+            await (self._missing(effect, owner[0], e) if owner else self._look_again(effect, str(e)))
+            return
+        except (UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        failpoints.hit("after_fetch")
+        if owner is None:
+            owner = await self._commit.read(self._claims_to_be, snapshot)
+        if owner is None:
+            await self._look_again(effect, "it carries no metadata of a run of ours")
+            return
+        await self._observed(effect, *owner, snapshot)
+
+    def _wanted_by(self, s: Session, effect: Claimed) -> tuple[str, int, int] | None:
+        """Run, turn and attempt for which this reading matters."""
+        owner = runs.owner_of(s, effect.subject)
+        if owner is None or not effect.run_id:
+            return owner
+        run = runs.load(s, owner[0])
+        current = run.turn.interaction_id == effect.subject and not run.closed
+        return owner if current else None
+
+    def _claims_to_be(self, s: Session, snapshot: Snapshot) -> tuple[str, int, int] | None:
+        """The run named in the metadata that Gemini echoes to our own key."""
+        known = runs.owner_of(s, snapshot.interaction_id)
+        mark = snapshot.correlation
+        if known is not None or mark is None:
+            return known
+        try:
+            run = runs.load(s, mark.run)
+        except NotFoundError:
+            return None
+        return (run.id, mark.turn, mark.attempt) if mark.turn <= run.turn.number else None
+
+    async def _missing(self, effect: Claimed, run_id: str, error: RejectedError) -> None:
+        if error.code != "not_found":
+            await self._commit.again(effect, str(error))
+            return
+        await self._commit.conclude(effect, InteractionMissing(effect.subject, str(error)), run_id)
+
+    async def _look_again(self, effect: Claimed, why: str) -> None:
+        """The create's answer may still be on its way; after that the webhook stays parked."""
+        if effect.attempts < PROBES:
+            await self._commit.again(effect, why)
+        else:
+            await self._commit.write(outbox.bury, effect, why)
+
+    async def cancel(self, effect: Claimed) -> None:
+        """Stop an interaction; whatever it is afterwards, nothing more is to be done about it."""
+        try:
+            snapshot = await self._gemini.cancel(effect.subject)
+        except (UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        except RejectedError as e:
+            await self._commit.write(outbox.bury, effect, str(e))
+            return
+        if (
+            snapshot is not None
+            and snapshot.status in ("queued", "in_progress")
+            and effect.attempts < CANCELS
+        ):
+            await self._commit.again(effect, f"still {snapshot.status}")
+            return
+        await self._commit.done(effect)

@@ -1,0 +1,105 @@
+"""What people are shown in Slack: each question posted once, redrawn from what is true."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.orm import Session
+
+from orchestrator import failpoints
+from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
+from orchestrator.domain.model import Card
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.ports import SlackPort, ToolkitPort
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.store import outbox, runs
+from orchestrator.store.outbox import Claimed
+
+UPDATES: Final = 20
+LOOK_AGAIN: Final = timedelta(seconds=2)
+"""Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
+
+log = structlog.get_logger(__name__)
+
+
+class Questions:
+    """Performs the effects that talk to Slack; without one, approvals are decided over the API."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        slack: SlackPort | None,
+        toolkit: ToolkitPort,
+        link: Callable[[str], str],
+    ) -> None:
+        self._commit = commits
+        self._slack = slack
+        self._toolkit = toolkit
+        self._link = link
+
+    async def request(self, effect: Claimed) -> None:
+        card = await self._commit.read(self._card, effect)
+        if self._slack is None or card is None or not card.approval.terms.channel:
+            await self._commit.done(effect)
+            return
+        if not card.approval.open:
+            # Settled before it was shown, unless an earlier try did show it and we never learned where.
+            await (
+                self._redraw(effect, card, self._slack) if effect.attempts > 1 else self._commit.done(effect)
+            )
+            return
+        failpoints.hit("before_post")
+        try:
+            channel, ts = await self._slack.post(card, seen_before=effect.attempts > 1)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+        except UncertainError as e:
+            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except RejectedError as e:
+            await self._commit.conclude(effect, ApprovalUndelivered(card.approval.id, str(e)))
+        else:
+            failpoints.hit("after_post")
+            await self._commit.conclude(effect, ApprovalPosted(card.approval.id, channel, ts))
+
+    async def update(self, effect: Claimed) -> None:
+        """Drawn from what is true at this moment, so that only the newest picture is ever sent."""
+        card = await self._commit.read(self._card, effect)
+        if self._slack is None or card is None or not card.approval.ts:
+            await self._commit.done(effect)
+            return
+        await self._redraw(effect, card, self._slack)
+
+    async def _redraw(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
+        failpoints.hit("before_update")
+        try:
+            await slack.update(card)
+        except (UnavailableError, UncertainError) as e:
+            if effect.attempts >= UPDATES:
+                await self._commit.write(outbox.bury, effect, str(e))
+            else:
+                await self._commit.again(effect, str(e), e)
+        except RejectedError as e:
+            log.warning("approval_not_redrawn", approval=card.approval.id, why=str(e))
+            await self._commit.write(outbox.bury, effect, str(e))
+        else:
+            failpoints.hit("after_update")
+            await self._commit.done(effect)
+
+    def _card(self, s: Session, effect: Claimed) -> Card | None:
+        found = runs.load_approval(s, effect.subject)
+        if found is None:
+            return None
+        approval, call, _ = found
+        run = runs.load(s, effect.run_id)
+        return Card(
+            approval=approval,
+            call=call,
+            run_id=run.id,
+            workflow=run.recipe.workflow,
+            requester=run.requester,
+            run_status=run.status,
+            run_reason=run.reason,
+            description=self._toolkit.describe(call.tool),
+            link=self._link(run.id),
+        )

@@ -209,8 +209,10 @@ class State:
         running = task is not None and not task.done()
         checks = [Check("worker", running, "" if running else "it is not running")]
         if self.settings.slack.enabled:
+            # No reason to take webhooks elsewhere: approvals wait for Slack in the outbox.
             known = bool(self.workspace.teams)
-            checks.append(Check("slack", known, "" if known else "the workspace is not known yet"))
+            told = "" if known else "it has not answered yet: clicks are refused until it does"
+            checks.append(Check("slack", True, told))
         return checks
 
 
@@ -324,7 +326,7 @@ def _lifespan(
 
 
 async def _work(worker: Worker, gemini: GeminiGateway) -> None:
-    """The client library comes first: a create that was claimed and waits for it is in doubt after a crash."""
+    """The client library comes first: a create that is claimed and waits for it is in doubt after a crash."""
     try:
         await gemini.warm()
     except Exception:

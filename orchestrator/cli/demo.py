@@ -24,4 +24,7 @@ def demo(auto: bool | None, reject: bool) -> None:
     from orchestrator.cli.story import tell
 
     by_itself = not sys.stdin.isatty() if auto is None else auto
-    sys.exit(asyncio.run(tell(auto=by_itself, verdict="reject" if reject else "approve")))
+    try:
+        sys.exit(asyncio.run(tell(auto=by_itself, verdict="reject" if reject else "approve")))
+    except asyncio.CancelledError:
+        sys.exit(143)  # as a shell reports SIGTERM

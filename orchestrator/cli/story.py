@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -45,6 +46,8 @@ class Stage:
 async def tell(*, auto: bool, verdict: str) -> int:
     """Play the story; 0 when the record closed as it should."""
     console = Console()
+    if (story := asyncio.current_task()) is not None:  # so that a killed demo leaves no service behind
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, story.cancel)
     async with _stage(console) as stage:
         run_id = await _trigger(stage, console)
         run = await _follow(stage, console, run_id, auto=auto, verdict=verdict)

@@ -58,6 +58,8 @@ class Calls:
     def _claim(self, s: Session, effect: Claimed) -> tuple[ToolCall, CallContext] | None:
         """The gate's transaction. The digest is made anew from the row as it is now."""
         run = runs.load(s, effect.run_id)
+        if not self._commit.still_ours(s, effect):
+            return None
         call = run.turn.call(effect.subject)
         if call is not None and call.status is CallStatus.EXECUTING and call.claim:
             # Whoever ran it no longer holds the effect: it was cut off.

@@ -69,6 +69,14 @@ class Commits:
         alarm(run_id, applied)
         return applied
 
+    def still_ours(self, s: Session, effect: Claimed) -> bool:
+        """Whether nobody took it over while this process stood still; asked before what cannot be undone.
+
+        Else a paused worker would take the work of its successor, under way by now, for its own that
+        was cut off.
+        """
+        return outbox.renew(s, effect, self._clock(), self.lease)
+
     async def advance(self, job: Callable[[Session], str | None]) -> None:
         """Commit a step of a run and go straight on with what it made due, as far as there is room.
 

@@ -57,6 +57,8 @@ class Interactions:
         """Write the intent down before the wire; None when there is nothing to send."""
         now = self._commit.now()
         sent = runs.load(s, effect.run_id).turn
+        if not self._commit.still_ours(s, effect):
+            return None
         if (sent.number, sent.attempt, sent.status) == (turn, attempt, TurnStatus.SENDING):
             # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
             lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")

@@ -143,7 +143,9 @@ def hear(s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now
     inbox.close(s, [inbox.Closed(d.id, DeliveryState.DONE, run_id) for d in deliveries])
     if run_id is None:  # the run was deleted meanwhile
         return None
-    apply(s, run_id, InteractionSignalled(deliveries[0].subject, deliveries[-1].kind), policy=policy, now=now)
+    kinds = {d.kind for d in deliveries}
+    kind = kinds.pop() if len(kinds) == 1 else ""  # of several at once none may hide another
+    apply(s, run_id, InteractionSignalled(deliveries[0].subject, kind), policy=policy, now=now)
     return run_id
 
 

@@ -75,7 +75,7 @@ def put(s: Session, arrived: Sequence[Arrived]) -> list[bool]:
 def _row(arrived: Arrived) -> dict[str, object]:
     return {
         "id": arrived.id,
-        "kind": arrived.kind[:200],
+        "kind": arrived.kind[:200].replace("\0", "\ufffd"),  # PostgreSQL has no NUL in text
         "subject": arrived.subject,
         "received_at": arrived.at,
         "timestamp": arrived.timestamp,

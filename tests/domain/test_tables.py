@@ -1,0 +1,200 @@
+"""The two tables say what is heard when; the handlers are held to them, event by event."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+from support.conversation import (
+    ANNA,
+    DIGEST,
+    OK,
+    TERMS,
+    Conversation,
+    check,
+    same_but,
+    seen,
+    wish,
+)
+
+from orchestrator.domain import lifecycle
+from orchestrator.domain.decision import Decision
+from orchestrator.domain.events import (
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalPosted,
+    ApprovalUndelivered,
+    AttentionResolved,
+    CallClaimed,
+    CallCutOff,
+    CallDeferred,
+    CallFinished,
+    CancelRequested,
+    Choice,
+    CreateClaimed,
+    CreateDeferred,
+    CreateGraceEnded,
+    CreateRefused,
+    CreateUncertain,
+    Event,
+    InteractionMissing,
+    InteractionObserved,
+    InteractionSignalled,
+    JobEnded,
+    RunOverdue,
+)
+from orchestrator.domain.lifecycle import CALL_HEARS, TURN_HEARS, decide
+from orchestrator.domain.model import (
+    ENDED,
+    Approval,
+    ApprovalStatus,
+    CallStatus,
+    Policy,
+    Run,
+    RunStatus,
+    ToolCall,
+    TurnStatus,
+    Verdict,
+    approval_key,
+    call_key,
+)
+
+EVENTS: tuple[type, ...] = get_args(Event)
+NOW = Conversation().now
+CALL = call_key("run_1", "i1", "c1")
+APPROVAL = approval_key(CALL, 1)
+ABOUT_CALLS = {e for heard in CALL_HEARS.values() for e in heard}
+ABOUT_TURNS = {e for heard in TURN_HEARS.values() for e in heard}
+WELCOME_ALWAYS = {ApprovalPosted, ApprovalUndelivered, CancelRequested, RunOverdue}
+
+
+def an(event: type) -> Event:
+    """An event of that type which fits the run of `stand` in every respect but its state."""
+    verdict = Verdict(True, ANNA, NOW)
+    made: dict[type, Event] = {
+        InteractionSignalled: InteractionSignalled("i1", "interaction.completed"),
+        CreateClaimed: CreateClaimed(1, 1),
+        InteractionObserved: seen("i1", "completed"),
+        InteractionMissing: InteractionMissing("i1"),
+        CreateUncertain: CreateUncertain(1, 1),
+        CreateDeferred: CreateDeferred(1, 1),
+        CreateRefused: CreateRefused(1, 1),
+        CreateGraceEnded: CreateGraceEnded(1, 1),
+        CallClaimed: CallClaimed(CALL, "k1", wish("c1")),
+        CallFinished: CallFinished(CALL, "k1", OK),
+        CallCutOff: CallCutOff(CALL, "k1", "crash"),
+        CallDeferred: CallDeferred(CALL, "k1", "no room"),
+        JobEnded: JobEnded(CALL, OK),
+        ApprovalPosted: ApprovalPosted(APPROVAL, "C1", "1.0"),
+        ApprovalUndelivered: ApprovalUndelivered(APPROVAL, "no"),
+        ApprovalDecided: ApprovalDecided(APPROVAL, DIGEST, verdict, ANNA.id),
+        ApprovalExpired: ApprovalExpired(APPROVAL),
+        CancelRequested: CancelRequested(ANNA),
+        RunOverdue: RunOverdue(NOW),
+        AttentionResolved: AttentionResolved(Choice.RETRY, ANNA, CALL),
+    }
+    return made[event]
+
+
+def call_in(status: CallStatus) -> ToolCall:
+    """A call in that state, as it would have got there."""
+    asked = status is CallStatus.AWAITING_APPROVAL
+    approval = Approval(
+        APPROVAL,
+        ApprovalStatus.PENDING if asked else ApprovalStatus.APPROVED,
+        DIGEST,
+        TERMS,
+        NOW - timedelta(days=1),
+        NOW,  # its time is just up, so that the timer has something to say
+        start_by=None if asked else NOW,
+        verdict=None if asked else Verdict(True, ANNA, NOW),
+    )
+    ran = status in (CallStatus.EXECUTING, CallStatus.IN_DOUBT, CallStatus.SETTLED)
+    return ToolCall(
+        CALL,
+        "c1",
+        "lookup",
+        {"n": 1},
+        status,
+        approval=approval,
+        claim="k1" if ran else None,
+        outcome=OK if status is CallStatus.SETTLED else None,
+    )
+
+
+def stand(turn: TurnStatus, call: CallStatus | None, ended: RunStatus | None = None) -> Run:
+    """A run whose turn and call are in those states, whether or not a story leads there."""
+    run = Conversation().run
+    known = turn in (TurnStatus.LIVE, TurnStatus.ACTION, TurnStatus.ENDED)
+    run = same_but(
+        replace(run, deadline=NOW),
+        status=turn,
+        interaction_id="i1" if known else None,
+        calls=(call_in(call),) if call else (),
+    )
+    return replace(run, status=ended, closed_at=NOW) if ended else run
+
+
+def apply(run: Run, event: Event) -> Decision:
+    decision = decide(run, event, policy=Policy(), now=NOW)
+    check(run, event, decision)
+    return decision
+
+
+def test_the_tables_and_the_handlers_know_every_event() -> None:
+    assert set(lifecycle._HANDLERS) == set(EVENTS)
+    assert {type(an(e)) for e in EVENTS} == set(EVENTS)
+    assert set(TURN_HEARS) == set(TurnStatus)
+    assert set(CALL_HEARS) == set(CallStatus)
+    assert set(EVENTS) == ABOUT_CALLS | ABOUT_TURNS | WELCOME_ALWAYS
+
+
+@pytest.mark.parametrize("status", CallStatus)
+@pytest.mark.parametrize("event", sorted(ABOUT_CALLS, key=lambda e: e.__name__))
+def test_a_call_hears_exactly_what_its_table_says(status: CallStatus, event: type) -> None:
+    run = stand(TurnStatus.ACTION, status)
+    decision = apply(run, an(event))
+    heard = event in CALL_HEARS[status]
+    assert (decision.run != run) is heard
+    if not heard:
+        assert decision.effects == ()
+        assert decision.note or event is ApprovalExpired
+
+
+@pytest.mark.parametrize("status", TurnStatus)
+@pytest.mark.parametrize("event", sorted(ABOUT_TURNS, key=lambda e: e.__name__))
+def test_a_turn_hears_exactly_what_its_table_says(status: TurnStatus, event: type) -> None:
+    calls = CallStatus.READY if status is TurnStatus.ACTION else None
+    ended = RunStatus.COMPLETED if status is TurnStatus.ENDED else None
+    run = stand(status, calls, ended)
+    happened = AttentionResolved(Choice.RETRY, ANNA) if event is AttentionResolved else an(event)
+    decision = apply(run, happened)
+    heard = event in TURN_HEARS[status]
+    assert bool(decision.run != run or decision.effects) is heard
+    if not heard and not run.closed:
+        assert decision.note
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_ended_run_hears_only_late_results_and_places(event: type) -> None:
+    for ended in sorted(ENDED):
+        for call in (None, *CallStatus):
+            if call is CallStatus.AWAITING_APPROVAL:
+                continue  # questions are withdrawn by the end
+            run = stand(TurnStatus.ENDED, call, ended)
+            decision = apply(run, an(event))
+            late = event is CallFinished and call in (CallStatus.EXECUTING, CallStatus.IN_DOUBT)
+            placed = event is ApprovalPosted and call is not None
+            assert (decision.run != run) is (late or placed)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("turn", TurnStatus)
+def test_whatever_comes_whenever_nothing_is_raised(turn: TurnStatus, event: type) -> None:
+    """Also in states no story leads to: a wrong row must not stop the loop."""
+    for call in (None, *CallStatus):
+        for ended in (None, *sorted(ENDED)):
+            if ended and call is CallStatus.AWAITING_APPROVAL:
+                continue
+            run = stand(turn, call, ended)
+            decide(run, an(event), policy=Policy(), now=NOW)

@@ -1,0 +1,161 @@
+"""One continuation per turn, whatever becomes of the request on its way (promise P5)."""
+
+from datetime import timedelta
+
+import pytest
+from support.conversation import ANNA
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.events import Choice
+from orchestrator.domain.model import Policy, RunStatus, TurnStatus
+
+pytestmark = pytest.mark.asyncio
+
+STORIES = {"work": (Plan((("lookup", {"n": 1}),)), Plan(output="worked"))}
+
+
+def world_on(url: str, **more: object) -> World:
+    return World(url, stories=STORIES, rules={"lookup": Rule()}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_a_lost_answer_is_resolved_by_the_metadata(database_url: str, turn: int) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["fine"] * (turn - 1) + ["lost_after"])
+        run_id = await world.start("work")
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.gemini.interactions) == 2, "adopted, not sent again"
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_a_lost_answer_without_a_webhook_is_replaced_and_the_orphan_cancelled(
+    database_url: str, turn: int
+) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["fine"] * (turn - 1) + ["lost_after"])
+        run_id = await world.start("work")
+        while (await world.run(run_id)).turn.attempt == 1:
+            await world.settle(webhooks=False)
+            held = world.gemini.take_webhooks()
+            world.clock.advance(seconds=20)
+        orphan = world.gemini.of_turn(run_id, turn)[0]
+        orphan.status = "in_progress"
+        await world.to_the_end(run_id)
+        for late in held:
+            await world.deliver(late)
+        await world.signal(orphan.id, "interaction.requires_action")
+        await world.drain()
+        assert orphan.status in ("cancelled", "completed")
+        assert len(world.toolkit.ledger) == 1, "nothing of the orphan ran"
+        assert (await world.run(run_id)).output == "worked"
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("fault", ["lost", "busy"])
+async def test_a_request_that_never_arrived_is_sent_again(database_url: str, fault: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend([fault] * 3)
+        run_id = await world.start("work")
+        await world.to_the_end(run_id)
+        run = await world.run(run_id)
+        assert run.output == "worked"
+        (first,) = world.gemini.of_turn(run_id, 1)
+        assert first.mark.attempt == (4 if fault == "lost" else 1), (
+            "a lost attempt is replaced, never repeated"
+        )
+        await world.check(run_id)
+
+
+async def test_never_sooner_than_gemini_asked_for(sqlite_url: str) -> None:
+    async with world_on(sqlite_url, roll=lambda: 0.0) as world:
+        world.gemini.faults["create"].append("busy")  # retry_after = 1 s
+        await world.start("work")
+        await world.settle()
+        assert world.gemini.requests["create"] == 1
+        world.clock.advance(seconds=0.999)
+        await world.settle()
+        assert world.gemini.requests["create"] == 1
+        world.clock.advance(seconds=0.001)
+        await world.settle()
+        assert world.gemini.requests["create"] > 1
+
+
+async def test_a_refused_request_fails_the_run_at_once(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].append("refused")
+        run_id = await world.start("work")
+        await world.settle()
+        run = await world.run(run_id)
+        assert run.status is RunStatus.FAILED
+        assert "does not like" in run.reason
+        assert world.gemini.requests["create"] == 1
+
+
+async def test_a_person_decides_where_the_policy_says_so(database_url: str) -> None:
+    policy = Policy(retry_lost_create=False, create_grace=timedelta(seconds=30))
+    async with world_on(database_url, policy=policy) as world:
+        world.gemini.faults["create"].append("lost")
+        run_id = await world.start("work")
+        await world.to_the_end(run_id)
+        run = await world.run(run_id)
+        assert (run.status, run.turn.status) == (RunStatus.ATTENTION, TurnStatus.LOST)
+        for _ in range(5):
+            world.clock.advance(timedelta(hours=1))
+            await world.settle()
+        assert world.gemini.requests["create"] == 1
+        await world.intake.resolve(run_id, Choice.RETRY, ANNA)
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        await world.check(run_id)
+
+
+async def test_a_link_of_the_chain_is_never_cancelled(database_url: str) -> None:
+    """A webhook about the first interaction is read while the second one is at work."""
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.move()
+        held = world.gemini.take_webhooks()
+        for webhook in held:
+            await world.deliver(webhook)
+        while (await world.run(run_id)).turn.number == 1:
+            await world.turn()
+        first = world.gemini.of_turn(run_id, 1)[0].id
+        snapshot = world.gemini.snapshot(world.gemini.interactions[first])
+        from orchestrator.engine import step
+
+        await world.database.write(
+            step.observe, run_id, 1, 1, snapshot, world.toolkit, policy=world.policy, now=world.clock()
+        )
+        await world.to_the_end(run_id)
+        await world.database.write(
+            step.observe, run_id, 1, 1, snapshot, world.toolkit, policy=world.policy, now=world.clock()
+        )
+        await world.drain()
+        assert world.gemini.requests["cancel"] == 0
+        await world.check(run_id)
+
+
+async def test_gemini_forgetting_ends_the_run(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.interactions.clear()
+        await world.to_the_end(run_id)
+        run = await world.run(run_id)
+        assert run.status is RunStatus.FAILED
+        assert "no longer has" in run.reason
+        assert world.toolkit.ledger == []
+
+
+async def test_an_interaction_slow_to_appear_is_waited_for(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.unseen[world.gemini.of_turn(run_id, 1)[0].id] = 4
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED

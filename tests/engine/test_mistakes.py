@@ -1,0 +1,180 @@
+"""Every check of a promise is shown to be able to fail: one planted mistake for each.
+
+The checks are in `support/promises.py`. Each runs once on the code as it is, and once with one
+function of ours exchanged for a plausible wrong one.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support import promises
+
+from orchestrator import failpoints
+from orchestrator.domain import calls, decision, lifecycle, turns
+from orchestrator.domain.decision import Decision, create_effect, with_turn
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
+from orchestrator.domain.model import TurnStatus
+from orchestrator.engine import calls as engine_calls
+from orchestrator.engine import commits, seal, step
+from orchestrator.store import database, outbox, together
+
+pytestmark = pytest.mark.asyncio
+
+Check = Callable[[str], Awaitable[None]]
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    failpoints._points.clear()
+    failpoints._hits.clear()
+
+
+def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    async def put(self: Any, item: Any) -> bool:
+        self._waiting.append(item)  # "it will be written soon"
+        return True
+
+    patch.setattr(together.Together, "put", put)
+
+
+def believes_the_savepoint(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(database, "_require_transaction", lambda s: None)
+
+
+def trusts_webhooks_to_arrive(patch: pytest.MonkeyPatch) -> None:
+    def watch(run: Any, interaction_id: str, every: timedelta, now: Any) -> Effect:
+        return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + timedelta(days=1))
+
+    patch.setattr(turns, "watch", watch)
+
+
+def admits_calls_at_every_reading(patch: pytest.MonkeyPatch) -> None:
+    def observe(run: Any, event: Any, policy: Any, now: Any) -> Decision:
+        run = replace(run, turn=replace(run.turn, status=TurnStatus.LIVE, calls=()))
+        return original(run, event, policy, now)
+
+    original = turns.observe
+    patch.setitem(lifecycle._HANDLERS, turns.InteractionObserved, observe)  # type: ignore[arg-type]
+
+
+def starts_every_tool_again(patch: pytest.MonkeyPatch) -> None:
+    def cut_off(run: Any, event: Any, policy: Any, now: Any) -> Decision:
+        call = replace(run.turn.call(event.call), idempotent=True)
+        return calls.cut_off(replace(run, turn=run.turn.with_call(call)), event, policy, now)
+
+    patch.setitem(lifecycle._HANDLERS, CallCutOff, cut_off)  # type: ignore[arg-type]
+
+
+def settles_whoever_asks(patch: pytest.MonkeyPatch) -> None:
+    def settle(s: Any, effect: Any, **values: Any) -> bool:
+        rows = outbox.effect_t
+        changed = s.connection().execute(rows.update().where(rows.c.id == effect.id).values(**values))
+        return bool(changed.rowcount == 1)
+
+    patch.setattr(outbox, "_settle", settle)
+
+
+def believes_its_old_claim(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(commits.Commits, "still_ours", lambda self, s, effect: True)
+
+
+def sends_a_lost_create_again(patch: pytest.MonkeyPatch) -> None:
+    def uncertain(run: Any, event: Any, policy: Any, now: Any) -> Decision:
+        turn = replace(run.turn, status=TurnStatus.INTENDED)
+        return Decision(with_turn(run, turn), (create_effect(turn, now),))
+
+    patch.setitem(lifecycle._HANDLERS, CreateUncertain, uncertain)  # type: ignore[arg-type]
+
+
+def goes_on_at_the_first_result(patch: pytest.MonkeyPatch) -> None:
+    def advance(run: Any, now: Any, effects: Any = (), drop: Any = ()) -> Decision:
+        if not any(c.settled for c in run.turn.calls):
+            return Decision(run, effects, drop)
+        left = replace(run.turn, status=TurnStatus.ENDED)
+        turn = decision.Turn(number=left.number + 1, previous_id=left.interaction_id)
+        return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
+
+    patch.setattr(calls, "advance", advance)
+
+
+def hears_after_the_end(patch: pytest.MonkeyPatch) -> None:
+    def after_the_end(run: Any, event: Any, now: Any) -> Decision:
+        return lifecycle._HANDLERS[type(event)](run, event, calls.Policy(), now)
+
+    patch.setattr(lifecycle, "after_the_end", after_the_end)
+
+
+def cancels_when_there_is_time(patch: pytest.MonkeyPatch) -> None:
+    def cancel(run: Any, event: Any, policy: Any, now: Any) -> Decision:
+        return Decision(run, note="noted")
+
+    patch.setitem(lifecycle._HANDLERS, CancelRequested, cancel)  # type: ignore[arg-type]
+
+
+def leaves_the_gate_open(patch: pytest.MonkeyPatch) -> None:
+    def gated(run: Any, call: Any, approval: Any, event: Any, now: Any) -> Decision:
+        return calls._execute(run, call, event.claim, now)
+
+    patch.setattr(calls, "_gated", gated)
+
+
+def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
+    def assess(toolkit: Any, run: Any, interaction_id: str, call: Any) -> Any:
+        bare = original(toolkit, run, interaction_id, replace(call, arguments={}))
+        return replace(original(toolkit, run, interaction_id, call), digest=bare.digest)
+
+    original = seal.assess
+    patch.setattr(step, "assess", assess)
+    patch.setattr(engine_calls, "assess", assess)
+
+
+def takes_the_last_decision(patch: pytest.MonkeyPatch) -> None:
+    def decided(run: Any, event: Any, policy: Any, now: Any) -> Decision:
+        call = run.turn.by_approval(event.approval)
+        move = calls._approve if event.verdict.approve else calls._reject
+        return move(run, call, call.approval, event.verdict, now)
+
+    patch.setitem(lifecycle._HANDLERS, ApprovalDecided, decided)  # type: ignore[arg-type]
+
+
+MISTAKES: dict[str, tuple[Check, Plant]] = {
+    "P1": (promises.stored_before_answered, answers_before_the_commit),
+    "P1, shared commit": (
+        promises.nobody_is_told_of_a_commit_that_was_undone,
+        believes_the_savepoint,
+    ),
+    "P2": (promises.lost_webhooks_are_made_up_for, trusts_webhooks_to_arrive),
+    "P3": (promises.late_readings_change_nothing, admits_calls_at_every_reading),
+    "P4": (promises.no_effect_twice, starts_every_tool_again),
+    "P5": (promises.one_continuation, sends_a_lost_create_again),
+    "P6": (promises.every_call_has_its_result_first, goes_on_at_the_first_result),
+    "P8": (promises.an_old_claim_settles_nothing, settles_whoever_asks),
+    "P8, at the gate": (promises.a_paused_worker_leaves_its_successor_alone, believes_its_old_claim),
+    "P9": (promises.terminal_is_terminal, hears_after_the_end),
+    "P10": (promises.cancel_wins, cancels_when_there_is_time),
+    "P20": (promises.a_call_without_a_decision_does_not_run, leaves_the_gate_open),
+    "P21": (promises.what_was_approved_is_what_runs, seals_without_the_arguments),
+    "P23": (promises.the_first_decision_stands, takes_the_last_decision),
+    "P26": (promises.expired_is_not_approved, takes_the_last_decision),
+}
+
+
+@pytest.mark.parametrize("promise", MISTAKES)
+async def test_the_promise_is_kept(sqlite_url: str, promise: str) -> None:
+    await MISTAKES[promise][0](sqlite_url)
+
+
+@pytest.mark.parametrize("promise", MISTAKES)
+async def test_a_planted_mistake_is_found(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, promise: str
+) -> None:
+    check, plant = MISTAKES[promise]
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        await check(sqlite_url)

@@ -1,0 +1,484 @@
+"""What meets what, and the one outcome it has (promises.md §4)."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from support.conversation import ANNA, BEN
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.events import Choice
+from orchestrator.domain.model import CallStatus, Recipe, Ruling, RunStatus
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.store import outbox
+from orchestrator.store.tables import EventRow, RunRow, table
+
+pytestmark = pytest.mark.asyncio
+
+STORIES = {
+    "work": (Plan((("lookup", {"n": 1}),)), Plan(output="worked")),
+    "ask": (Plan((("refund", {"n": 1}),)), Plan(output="refunded")),
+}
+
+
+def world_on(url: str, **rules: Rule) -> World:
+    known = {"lookup": Rule(), "refund": Rule(Ruling.ASK)}
+    return World(url, stories=STORIES, rules={**known, **rules})
+
+
+async def until_at_the_gate(world: World) -> "asyncio.Task[int]":
+    """Turn the world until a tool is running; returns the turn that runs it."""
+    for _ in range(50):
+        task = asyncio.create_task(world.turn())
+        gate = asyncio.create_task(world.toolkit.before_effect.wait())
+        await asyncio.wait({task, gate}, return_when=asyncio.FIRST_COMPLETED)
+        if world.toolkit.before_effect.is_set():
+            return task
+        gate.cancel()
+        world.gemini.move()
+        for webhook in world.gemini.take_webhooks():
+            await world.deliver(webhook)
+    raise AssertionError("no tool ever ran")
+
+
+# --- cancel ---------------------------------------------------------------------------
+
+
+async def test_cancel_while_a_tool_runs(database_url: str) -> None:
+    gate = asyncio.Event()
+    async with world_on(database_url, lookup=Rule(gate=gate)) as world:
+        run_id = await world.start("work")
+        running = await until_at_the_gate(world)
+        run = await world.cancel(run_id)
+        assert run.status is RunStatus.CANCELLED
+        gate.set()
+        await running
+        (call,) = (await world.run(run_id)).turn.calls
+        assert call.id in world.toolkit.heard_cancel
+        assert call.settled, "its result is written down"
+        (late,) = [e for e in await world.events(run_id) if e["kind"] == "CallFinished"]
+        assert late["note"].startswith("late")
+        await world.drain()
+        assert world.gemini.creates == {(run_id, 1, 1): 1}, "and never sent"
+        assert world.gemini.of_turn(run_id, 1)[0].status == "cancelled"
+        await world.check(run_id)
+
+
+async def test_cancel_while_the_create_is_on_the_wire(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        gate = world.gemini.gate = asyncio.Event()
+        run_id = await world.start("work")
+        sending = asyncio.create_task(world.turn())
+        await world.gemini.at_gate.wait()
+        await world.cancel(run_id)
+        gate.set()
+        await sending
+        await world.drain()
+        (orphan,) = world.gemini.of_turn(run_id, 1)
+        assert orphan.status == "cancelled"
+        assert world.toolkit.ledger == []
+        assert (await world.run(run_id)).status is RunStatus.CANCELLED
+        await world.check(run_id)
+
+
+async def test_cancel_while_a_create_is_lost(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].append("lost_after")
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        await world.cancel(run_id)
+        (orphan,) = world.gemini.of_turn(run_id, 1)
+        await world.signal(orphan.id, "interaction.requires_action")
+        await world.drain()
+        assert orphan.status == "cancelled"
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("cancel_first", [True, False])
+async def test_cancel_meets_approve(database_url: str, cancel_first: bool) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        if cancel_first:
+            await world.cancel(run_id)
+            answer = await world.decide(approval, True)
+            assert answer.refused is Refusal.RUN_ENDED
+            assert answer.approval.status == "withdrawn"
+        else:
+            assert (await world.decide(approval, True)).refused is None
+            await world.cancel(run_id)
+        await world.drain()
+        assert world.toolkit.ledger == []
+        assert world.slack.live_buttons() == set()
+        await world.check(run_id)
+
+
+async def test_cancel_and_approve_at_the_same_moment(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_ids = [await world.start("ask") for _ in range(10)]
+        await world.settle()
+        for run_id in run_ids:
+            (approval,) = await world.open_approvals(run_id)
+            run, answer = await asyncio.gather(world.cancel(run_id), world.decide(approval, True))
+            assert run.status is RunStatus.CANCELLED
+            assert answer.refused in (None, Refusal.RUN_ENDED)
+        await world.drain()
+        assert world.toolkit.ledger == []
+        await world.check(*run_ids)
+
+
+async def test_cancel_meets_completed(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        await world.settle()
+        before = await world.record_hash(run_id)
+        with pytest.raises(ConflictError, match="already completed"):
+            await world.intake.cancel(run_id, ANNA)
+        assert await world.record_hash(run_id) == before
+
+
+async def test_completed_after_cancel_is_only_noted(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        await world.cancel(run_id)
+        before = await world.record_hash(run_id)
+        (interaction,) = world.gemini.of_turn(run_id, 1)
+        world.gemini.become(interaction.id, "completed")
+        await world.drain()
+        assert await world.record_hash(run_id) == before
+
+
+async def test_cancelling_twice_is_cancelling_once(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        first, second = await world.cancel(run_id), await world.cancel(run_id)
+        assert first.status is second.status is RunStatus.CANCELLED
+        with pytest.raises(NotFoundError):
+            await world.cancel("run_nobody")
+
+
+async def test_a_cancel_upstream_is_tried_until_it_is_taken(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.faults["cancel"].extend(["busy", "lost", "busy"])
+        await world.cancel(run_id)
+        await world.drain()
+        assert world.gemini.of_turn(run_id, 1)[0].status == "cancelled"
+        assert world.gemini.requests["cancel"] == 4
+
+
+async def test_a_cancel_right_behind_the_claim_reaches_the_tool(sqlite_url: str) -> None:
+    """The claim has committed and its task has not resumed: the cancel must not be forgotten."""
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.move()
+        for webhook in world.gemini.take_webhooks():
+            await world.deliver(webhook)
+        while not (await world.run(run_id)).turn.calls:
+            await world.turn()
+        claim = world.performer.calls._claim
+
+        def claim_then_cancel(s, effect):  # type: ignore[no-untyped-def]
+            granted = claim(s, effect)
+            world.performer.stop_tools(run_id)  # what a cancel does, in the worst moment
+            return granted
+
+        world.performer.calls._claim = claim_then_cancel  # type: ignore[method-assign]
+        await world.turn()
+        assert world.toolkit.ledger == []
+
+
+# --- people ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("people", [50])
+async def test_many_people_decide_at_once_and_one_decision_stands(database_url: str, people: int) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        answers = await asyncio.gather(
+            *(world.decide(approval, n % 2 == 0, by=(ANNA, BEN)[n % 3 == 0]) for n in range(people))
+        )
+        accepted = [a for a in answers if a.refused is None]
+        assert len(accepted) == 1
+        assert {a.refused for a in answers} <= {None, Refusal.ALREADY_DECIDED, Refusal.NOT_FOUND}
+        await world.settle()
+        (turn, *_) = await world.chain(run_id)
+        stands = turn.calls[0].approval
+        assert stands is not None
+        assert stands.verdict == accepted[0].approval.verdict
+        ran = len(world.toolkit.ledger)
+        assert stands.verdict is not None
+        assert ran == (1 if stands.verdict.approve else 0)
+        await world.check(run_id)
+
+
+async def test_the_second_person_is_told_who_was_first_even_later(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, False)
+        await world.to_the_end(run_id)
+        late = await world.decide(approval, True, by=BEN)
+        assert late.refused is Refusal.RUN_ENDED
+        assert "anna" in late.note
+        with pytest.raises(NotFoundError):
+            await world.intake.decide("apr_none", approve=True, by=ANNA, entitled_as=ANNA.id, digest=None)
+
+
+async def test_an_empty_digest_is_not_a_digest(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        assert (await world.decide(approval, True, digest="")).refused is Refusal.CHANGED
+        assert (await world.decide(approval, True, digest=None)).refused is None
+
+
+@pytest.mark.parametrize("change", ["version", "policy_version"])
+async def test_the_tool_changes_between_approval_and_start(database_url: str, change: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        setattr(world.toolkit.rules["refund"], change, "2")
+        await world.settle()
+        run = await world.run(run_id)
+        assert run.status is RunStatus.ATTENTION
+        assert world.toolkit.ledger == []
+        await world.intake.resolve(run_id, Choice.RETRY, ANNA, call=run.turn.calls[0].id)
+        await world.settle()
+        (anew,) = await world.open_approvals(run_id)
+        assert (anew.revision, anew.digest != approval.digest) == (2, True)
+        await world.decide(anew, True)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("part", ["arguments", "tool", "call_id"])
+async def test_what_was_approved_is_poked_in_the_database(database_url: str, part: str) -> None:
+    from orchestrator.store.tables import CallRow
+
+    async with world_on(database_url, other=Rule(Ruling.ASK)) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        poked = {"arguments": {"n": 1_000_000}, "tool": "other", "call_id": "fc9"}[part]
+        calls = table(CallRow)
+        await world.database.write(
+            lambda s: s.connection().execute(calls.update().values({part: poked})) and None
+        )
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        assert world.toolkit.ledger == []
+
+
+async def test_the_policy_forbids_between_approval_and_start(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        world.toolkit.rules["refund"].ruling = Ruling.DENY
+        await world.settle()
+        assert world.toolkit.ledger == []
+        (turn, *_) = await world.chain(run_id)
+        assert turn.calls[0].outcome is not None
+        assert turn.calls[0].outcome.kind == "denied"
+
+
+# --- workers --------------------------------------------------------------------------
+
+
+async def test_two_workers_and_a_paused_one_run_a_call_once(database_url: str) -> None:
+    """The first worker holds the call while its lease runs out; the second finds it cut off."""
+    gate = asyncio.Event()
+    async with world_on(database_url, lookup=Rule(gate=gate)) as world:
+        run_id = await world.start("work")
+        running = await until_at_the_gate(world)
+        world.clock.advance(timedelta(minutes=5))
+        await world.second_worker().run_once()
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        gate.set()
+        await running
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "its result settled the doubt"
+        assert sum(world.toolkit.starts.values()) == 1
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+async def test_a_worker_paused_before_the_gate_leaves_its_successor_alone(
+    database_url: str, idempotent: bool
+) -> None:
+    """It claimed the effect and stood still; by the time it goes on, another one runs the tool."""
+    gate = asyncio.Event()
+    async with world_on(database_url, lookup=Rule(idempotent=idempotent)) as world:
+        run_id = await world.start("work")
+        await world.settle(model=False)
+        world.gemini.move()
+        for webhook in world.gemini.take_webhooks():
+            await world.deliver(webhook)
+        while not (await world.run(run_id)).turn.calls:
+            await world.turn()
+        now, lease = world.clock(), timedelta(seconds=30)
+        due = await world.database.read(outbox.due, now, 9, [outbox.EffectKind.EXECUTE_TOOL])
+        (paused,) = await world.database.write(outbox.claim, [i for i, _ in due], now, lease)
+        world.clock.advance(lease)
+        world.toolkit.rules["lookup"].gate = gate
+        successor = asyncio.create_task(world.turn())
+        await world.toolkit.before_effect.wait()
+        await world.performer.perform(paused)
+        (call,) = (await world.run(run_id)).turn.calls
+        assert call.status is CallStatus.EXECUTING, "nobody was cut off"
+        gate.set()
+        await successor
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert sum(world.toolkit.starts.values()) == 1
+        await world.check(run_id)
+
+
+async def test_a_create_claimed_by_a_paused_worker_is_sent_by_its_successor_alone(
+    database_url: str,
+) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("work")
+        now, lease = world.clock(), timedelta(seconds=30)
+        due = await world.database.read(outbox.due, now, 9, [outbox.EffectKind.CREATE_INTERACTION])
+        (paused,) = await world.database.write(outbox.claim, [i for i, _ in due], now, lease)
+        world.clock.advance(lease)
+        gate = world.gemini.gate = asyncio.Event()
+        successor = asyncio.create_task(world.turn())
+        await world.gemini.at_gate.wait()
+        await world.performer.perform(paused)
+        assert (await world.run(run_id)).turn.status == "sending"
+        gate.set()
+        await successor
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert set(world.gemini.creates.values()) == {1}
+        await world.check(run_id)
+
+
+async def test_a_paused_workers_idempotent_call_is_not_counted_twice(database_url: str) -> None:
+    gate = asyncio.Event()
+    async with world_on(database_url, lookup=Rule(idempotent=True, gate=gate)) as world:
+        run_id = await world.start("work")
+        running = await until_at_the_gate(world)
+        world.clock.advance(timedelta(minutes=5))
+        second = world.second_worker()
+        await second.run_once()
+        world.toolkit.rules["lookup"].gate = None
+        while await second.run_once():
+            world.gemini.move()
+        gate.set()
+        await running
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.toolkit.ledger) == 1
+        refused = [e for e in await world.events(run_id) if "no longer holds" in e["note"]]
+        assert len(refused) <= 1
+        await world.check(run_id)
+
+
+async def test_a_tool_without_room_is_tried_again(database_url: str) -> None:
+    async with world_on(database_url, lookup=Rule(acts=["busy", "busy"])) as world:
+        run_id = await world.start("work")
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "nobody had to look at it"
+        assert len(world.toolkit.ledger) == 1
+
+
+async def test_a_tool_that_nobody_heard_of_again(database_url: str) -> None:
+    async with world_on(database_url, lookup=Rule(acts=["uncertain"])) as world:
+        run_id = await world.start("work")
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        assert len(world.toolkit.ledger) == 1
+
+
+async def test_a_bug_in_the_toolkit_costs_one_call_not_the_loop(database_url: str) -> None:
+    async with world_on(database_url, lookup=Rule(acts=["raises"])) as world:
+        run_id, other = await world.start("work"), await world.start("ask")
+        await world.to_the_end(run_id, other)
+        assert (await world.run(run_id)).turn.calls[0].status is CallStatus.IN_DOUBT
+        assert (await world.run(other)).status is RunStatus.WAITING
+
+
+# --- requests -------------------------------------------------------------------------
+
+
+async def test_one_key_one_run(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        recipe = Recipe("refunds", model="m")
+
+        async def ask(text: str, owner: str = "ci") -> str:
+            started = await world.intake.start(recipe, text, ANNA, owner=owner, idempotency_key="k1")
+            return started.run_id
+
+        found = await asyncio.gather(*(ask("work") for _ in range(20)))
+        assert len(set(found)) == 1
+        with pytest.raises(ConflictError):
+            await ask("something else")
+        assert await ask("something else", owner="another") != found[0]
+        assert len(await world.rows(RunRow)) == 2
+
+
+async def test_a_storm_of_late_things_leaves_an_ended_record(sqlite_url: str) -> None:
+    """Promise P9: 10 000 late events, clicks, cancels and timers."""
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        await world.to_the_end(run_id)
+        await world.drain()
+        before = await world.record_hash(run_id)
+        ledger, posts, requests = len(world.toolkit.ledger), world.slack.posts, world.gemini.requests.copy()
+        first = world.gemini.of_turn(run_id, 1)[0].id
+        for batch in range(20):
+            await asyncio.gather(*(world.signal(first, f"interaction.{k}") for k in ["completed"] * 440))
+            await asyncio.gather(*(world.decide(approval, n % 2 == 0) for n in range(40)))
+            await asyncio.gather(
+                *(world.intake.cancel(run_id, BEN) for _ in range(20)), return_exceptions=True
+            )
+            if batch % 5 == 0:
+                await world.settle()
+        world.clock.advance(timedelta(days=30))
+        await world.settle()
+        assert await world.record_hash(run_id) == before
+        assert len(world.toolkit.ledger) == ledger
+        assert world.slack.posts == posts
+        assert world.gemini.requests["create"] == requests["create"]
+        assert world.gemini.requests["cancel"] == requests["cancel"]
+        events = table(EventRow)
+        refused = await world.rows(EventRow, events.c.refused.is_not(None))
+        assert len(refused) == 20 * 60, "each is in the record as refused"
+        await world.check(run_id)
+
+
+async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        await world.start("work")
+        due = await world.database.read(outbox.due, world.clock(), 10, list(outbox.EffectKind))
+        (mine,) = await world.database.write(
+            outbox.claim, [i for i, _ in due], world.clock(), timedelta(seconds=30)
+        )
+        assert await world.database.write(outbox.release_all, world.clock()) == 1
+        assert await world.database.write(outbox.done, mine) is False
+        await world.settle()
+        assert sum(world.gemini.creates.values()) == 2

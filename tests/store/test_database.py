@@ -1,0 +1,225 @@
+"""Transactions: what is told to be committed is; one failing job loses only itself."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import ConflictError
+from orchestrator.store.database import Database, StaleRowError
+
+pytestmark = pytest.mark.asyncio
+
+
+def run(s: Session, statement: str) -> None:
+    s.connection().exec_driver_sql(statement)
+
+
+def ids(s: Session) -> set[int]:
+    return set(s.connection().exec_driver_sql("SELECT id FROM t").scalars())
+
+
+@pytest.fixture
+def table_t(database: Database) -> None:
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+
+
+def insert(s: Session, n: int) -> int:
+    s.connection().execute(sa.text("INSERT INTO t VALUES (:n)"), {"n": n})
+    return n
+
+
+def insert_and_fail(s: Session, n: int) -> None:
+    insert(s, n)
+    raise ValueError(f"job {n} does not want to")
+
+
+async def batch(database: Database, *jobs: object) -> list[object]:
+    """Those jobs waiting together for the writer, so that they share one commit on SQLite."""
+    go = threading.Event()
+
+    def hold(s: Session) -> None:
+        go.wait(10)
+
+    first = asyncio.ensure_future(database.write(hold))
+    await asyncio.sleep(0.05)
+    rest = [asyncio.ensure_future(database.write(*job)) for job in jobs]  # type: ignore[misc]
+    await asyncio.sleep(0.01)
+    go.set()
+    await first
+    return await asyncio.gather(*rest, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_a_failing_job_loses_only_itself(database: Database) -> None:
+    told = await batch(database, (insert, 1), (insert_and_fail, 2), (insert, 3), (insert, 1), (insert, 4))
+    assert told[0] == 1
+    assert isinstance(told[1], ValueError)
+    assert isinstance(told[3], sa.exc.IntegrityError)
+    assert (told[2], told[4]) == (3, 4)
+    assert await database.read(ids) == {1, 3, 4}
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_many_writes_at_once_are_all_there(database: Database) -> None:
+    assert await asyncio.gather(*(database.write(insert, n) for n in range(200))) == list(range(200))
+    assert await database.read(ids) == set(range(200))
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_reads_see_what_was_told_to_be_written(database: Database) -> None:
+    for n in range(20):
+        await database.write(insert, n)
+        assert n in await database.read(ids)
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_a_caller_that_goes_away_does_not_cut_its_job(database: Database, database_url: str) -> None:
+    began, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(s: Session) -> None:
+        insert(s, 1)
+        began.set()
+        go.wait(10)
+        insert(s, 2)
+        ended.set()
+
+    task = asyncio.create_task(database.write(slow))
+    await asyncio.get_running_loop().run_in_executor(None, began.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await asyncio.get_running_loop().run_in_executor(None, ended.wait, 10)
+    await asyncio.get_running_loop().run_in_executor(None, database.close)  # waits for what is under way
+    again = Database(database_url)
+    assert await again.read(ids) == {1, 2}
+    again.close()
+
+
+async def test_a_commit_survives_a_power_cut_by_its_own_account(database: Database) -> None:
+    assert database.durable()
+
+
+async def test_closing_finishes_what_is_queued(database_url: str) -> None:
+    database = Database(database_url)
+    await database.write(run, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    waiting = [asyncio.ensure_future(database.write(insert, n)) for n in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.get_running_loop().run_in_executor(None, database.close)
+    assert await asyncio.gather(*waiting) == list(range(20))
+    again = Database(database_url)
+    assert await again.read(ids) == set(range(20))
+    again.close()
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_a_lost_race_is_read_again(database: Database) -> None:
+    """PostgreSQL only: on SQLite nobody can be first, there is one writer."""
+    tries = []
+
+    def racing(s: Session) -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            insert(s, 1)
+            raise StaleRowError("somebody was first")
+        return insert(s, 2)
+
+    if database.sqlite:
+        with pytest.raises(StaleRowError):
+            await database.write(racing)
+        assert await database.read(ids) == set()
+    else:
+        assert await database.write(racing) == 2
+        assert await database.read(ids) == {2}
+
+
+# --- SQLite alone ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite(sqlite_url: str):  # type: ignore[no-untyped-def]
+    database = Database(sqlite_url)
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        conn.exec_driver_sql("CREATE TABLE child (t INTEGER REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)")
+        conn.exec_driver_sql("INSERT INTO t VALUES (0)")
+    yield database
+    database.close()
+
+
+async def test_a_failing_commit_is_told_to_all(sqlite: Database) -> None:
+    """A deferred constraint makes the COMMIT itself fail."""
+    broken = (run, "INSERT INTO child VALUES (999)")
+    told = await batch(sqlite, (insert, 1), broken, (insert, 2))
+    assert all(isinstance(t, sa.exc.IntegrityError) for t in told)
+    assert await sqlite.read(ids) == {0}
+    assert await sqlite.write(insert, 3) == 3, "the writer goes on"
+
+
+@pytest.mark.parametrize("trouble", ["conflict", "full"])
+async def test_when_sqlite_rolls_everything_back_nobody_is_told_otherwise(
+    sqlite: Database, trouble: str
+) -> None:
+    """A full disk or an I/O error may end the whole transaction, jobs that went well included."""
+
+    def job(s: Session) -> None:
+        if trouble == "conflict":
+            run(s, "INSERT OR ROLLBACK INTO t VALUES (0)")
+        else:
+            pages = s.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+            run(s, f"PRAGMA max_page_count = {pages}")
+            run(s, "CREATE TABLE big AS SELECT zeroblob(9000000) AS b")
+
+    told = await batch(sqlite, (insert, 1), (job,), (insert, 2))
+    there = await sqlite.read(ids)
+    for n, answer in ((1, told[0]), (2, told[2])):
+        assert (answer == n) is (n in there), "told to be stored, and it is not"
+    assert isinstance(told[1], sa.exc.DBAPIError | sa.exc.InvalidRequestError)
+
+
+async def test_readers_cannot_write(sqlite: Database) -> None:
+    with pytest.raises(sa.exc.OperationalError, match="readonly"):
+        await sqlite.read(insert, 5)
+    assert await sqlite.read(ids) == {0}
+
+
+async def test_the_settings_of_each_connection(sqlite: Database) -> None:
+    def pragmas(s: Session) -> dict[str, object]:
+        conn = s.connection()
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {n: conn.exec_driver_sql(f"PRAGMA {n}").scalar_one() for n in names}
+
+    expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    assert await sqlite.write(pragmas) == await sqlite.read(pragmas) == expected
+
+
+def open_elsewhere(url: str) -> "subprocess.CompletedProcess[str]":
+    code = "import sys; from orchestrator.store.database import Database; Database(sys.argv[1]).close()"
+    again = [sys.executable, "-c", code, url]
+    return subprocess.run(again, capture_output=True, text=True, check=False, timeout=60)
+
+
+async def test_a_second_process_is_refused(sqlite_url: str) -> None:
+    first = Database(sqlite_url)
+    refused = await asyncio.to_thread(open_elsewhere, sqlite_url)
+    assert refused.returncode == 1
+    assert "in use by another process" in refused.stderr
+    with pytest.raises(ConflictError):
+        Database(sqlite_url)
+    first.close()
+    assert (await asyncio.to_thread(open_elsewhere, sqlite_url)).returncode == 0
+
+
+async def test_the_lock_and_the_folder_are_made_for_us_alone(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/new/folder/x.db")
+    lock = tmp_path / "new" / "folder" / "x.db.lock"
+    assert os.stat(lock).st_mode & 0o077 == 0
+    database.close()

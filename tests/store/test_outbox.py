@@ -1,0 +1,215 @@
+"""What must be done: asked for once, claimed by one, settled under the claim's own token."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from support.clock import NOON
+
+from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
+from orchestrator.store import outbox
+from orchestrator.store.database import Database
+from orchestrator.store.outbox import Claimed
+from orchestrator.store.tables import EffectRow, EffectState, table
+
+LEASE = timedelta(seconds=30)
+SECOND = timedelta(seconds=1)
+ALL = tuple(EffectKind)
+FETCH = EffectKind.FETCH_INTERACTION
+effect_t = table(EffectRow)
+
+
+@pytest.fixture
+def s(database: Database) -> Iterator[Session]:
+    with Session(database.engine, expire_on_commit=False) as session:
+        yield session
+        session.rollback()
+
+
+def ask(
+    s: Session, kind: EffectKind = FETCH, subject: str = "i1", due: datetime = NOON, run: str = "r1"
+) -> None:
+    outbox.add(s, run, [Effect(kind, subject, due)])
+
+
+def take(s: Session, now: datetime = NOON) -> list[Claimed]:
+    due = outbox.due(s, now, 50, ALL)
+    return outbox.claim(s, [i for i, _ in due], now, LEASE)
+
+
+def row(s: Session, subject: str = "i1") -> sa.RowMapping:
+    return s.connection().execute(sa.select(effect_t).where(effect_t.c.subject == subject)).mappings().one()
+
+
+def test_asked_twice_is_one_row_at_the_earlier_time(s: Session) -> None:
+    ask(s, due=NOON + SECOND)
+    ask(s, due=NOON + 9 * SECOND)
+    assert row(s)["due_at"] == NOON + SECOND
+    ask(s, due=NOON)
+    assert (row(s)["due_at"], row(s)["wanted"], row(s)["state"]) == (NOON, 3, EffectState.PENDING)
+
+
+def test_runs_do_not_share_effects(s: Session) -> None:
+    ask(s, run="r1")
+    ask(s, run="r2")
+    ask(s, run="")
+    assert {c.run_id for c in take(s)} == {"r1", "r2", ""}
+
+
+@pytest.mark.parametrize(("offset", "due"), [(-SECOND, False), (timedelta(0), True), (SECOND, True)])
+def test_nothing_is_due_before_its_time(s: Session, offset: timedelta, due: bool) -> None:
+    ask(s, due=NOON)
+    assert bool(outbox.due(s, NOON + offset, 10, ALL)) is due
+    assert outbox.next_due(s) == NOON
+
+
+def test_only_the_kinds_with_room_and_no_more_than_wanted(s: Session) -> None:
+    for n in range(5):
+        ask(s, subject=f"i{n}", due=NOON - n * SECOND)
+    ask(s, EffectKind.EXECUTE_TOOL, "c1")
+    assert outbox.due(s, NOON, 10, [EffectKind.END_RUN]) == []
+    found = outbox.due(s, NOON, 3, [FETCH])
+    assert len(found) == 3
+    oldest = s.connection().execute(sa.select(effect_t.c.id).where(effect_t.c.subject == "i4")).scalar_one()
+    assert found[0][0] == oldest
+
+
+def test_a_claim_excludes_until_its_lease_is_over(s: Session) -> None:
+    ask(s)
+    (mine,) = take(s)
+    assert (mine.kind, mine.subject, mine.attempts, mine.wanted) == (FETCH, "i1", 1, 1)
+    assert take(s, NOON + LEASE - SECOND) == []
+    assert outbox.next_due(s) == NOON + LEASE
+    (theirs,) = take(s, NOON + LEASE)
+    assert theirs.token != mine.token
+    assert theirs.attempts == 2
+
+
+def test_an_old_token_settles_nothing(s: Session) -> None:
+    ask(s)
+    (mine,) = take(s)
+    (theirs,) = take(s, NOON + LEASE)
+    for settled in (
+        outbox.done(s, mine),
+        outbox.retry(s, mine, NOON, "x"),
+        outbox.bury(s, mine, "x"),
+        outbox.renew(s, mine, NOON, LEASE),
+    ):
+        assert settled is False
+    assert row(s)["claim"] == theirs.token
+    assert outbox.done(s, theirs) is True
+    assert outbox.done(s, theirs) is False
+    assert row(s)["state"] == EffectState.DONE
+    assert take(s, NOON + timedelta(days=1)) == []
+
+
+def test_a_renewed_lease_holds_longer(s: Session) -> None:
+    ask(s)
+    (mine,) = take(s)
+    assert outbox.renew(s, mine, NOON + 20 * SECOND, LEASE)
+    assert take(s, NOON + LEASE) == []
+    assert len(take(s, NOON + 50 * SECOND)) == 1
+
+
+def test_wanted_again_while_it_is_performed(s: Session) -> None:
+    ask(s)
+    (mine,) = take(s)
+    ask(s, due=NOON + SECOND)
+    assert row(s)["state"] == EffectState.CLAIMED
+    assert outbox.done(s, mine)
+    assert row(s)["state"] == EffectState.PENDING
+    (again,) = take(s, NOON + SECOND)
+    assert again.attempts == 1
+    assert outbox.done(s, again)
+    assert row(s)["state"] == EffectState.DONE
+
+
+def test_a_wish_for_now_is_not_put_off_by_one_for_later(s: Session) -> None:
+    """A webhook asks while the reading is under way; then the reading's own watch is asked for."""
+    ask(s)
+    (mine,) = take(s)
+    ask(s, due=NOON + SECOND)
+    ask(s, due=NOON + timedelta(hours=6))
+    outbox.done(s, mine)
+    assert len(take(s, NOON + SECOND)) == 1
+
+
+def test_asked_again_after_it_was_done_or_given_up(s: Session) -> None:
+    for settle in (lambda c: outbox.done(s, c), lambda c: outbox.bury(s, c, "no"), None):
+        ask(s, due=NOON)
+        if settle is None:
+            outbox.drop(s, "r1", [f"{FETCH}:i1"])
+        else:
+            settle(take(s, NOON)[0])
+        assert outbox.due(s, NOON + timedelta(days=9), 9, ALL) == []
+        ask(s, due=NOON + SECOND)
+        assert (row(s)["state"], row(s)["due_at"]) == (EffectState.PENDING, NOON + SECOND)
+        outbox.done(s, take(s, NOON + SECOND)[0])
+
+
+def test_retry_waits_and_counts(s: Session) -> None:
+    ask(s)
+    for attempt in (1, 2, 3):
+        (mine,) = take(s, NOON + (attempt - 1) * 10 * SECOND)
+        assert (mine.attempts, mine.error) == (attempt, "" if attempt == 1 else "busy")
+        assert outbox.retry(s, mine, NOON + attempt * 10 * SECOND, "busy")
+        assert take(s, NOON + attempt * 10 * SECOND - SECOND) == []
+
+
+def test_buried_is_kept_to_be_seen(s: Session) -> None:
+    ask(s)
+    (mine,) = take(s)
+    assert outbox.bury(s, mine, "x" * 5000)
+    assert (row(s)["state"], len(row(s)["error"])) == (EffectState.DEAD, 1000)
+
+
+def test_dropping_leaves_what_is_being_performed_and_other_runs(s: Session) -> None:
+    ask(s, subject="claimed")
+    (mine,) = take(s)
+    ask(s, subject="waiting")
+    ask(s, subject="waiting", run="r2")
+    outbox.drop(s, "r1", [f"{FETCH}:claimed", f"{FETCH}:waiting"])
+    states = dict(
+        s.connection().execute(sa.select(effect_t.c.run_id + effect_t.c.subject, effect_t.c.state)).all()
+    )
+    assert states == {
+        "r1claimed": EffectState.CLAIMED,
+        "r1waiting": EffectState.DROPPED,
+        "r2waiting": EffectState.PENDING,
+    }
+    assert outbox.done(s, mine)
+    outbox.drop(s, "r1", [])
+
+
+def test_after_the_end_only_tidying_is_left(s: Session) -> None:
+    for kind in EffectKind:
+        ask(s, kind, "x")
+        ask(s, kind, "x", run="r2")
+    outbox.drop_all(s, "r1")
+    left = {c.kind for c in take(s) if c.run_id == "r1"}
+    assert left == SURVIVES_CLOSING
+    assert EffectKind.EXECUTE_TOOL not in SURVIVES_CLOSING
+    assert EffectKind.CREATE_INTERACTION not in SURVIVES_CLOSING
+
+
+def test_a_restart_frees_what_the_dead_process_held(s: Session) -> None:
+    ask(s)
+    ask(s, subject="later", due=NOON + timedelta(hours=1))
+    (mine,) = take(s)
+    assert outbox.release_all(s, NOON + SECOND) == 1
+    assert outbox.done(s, mine) is False
+    (again,) = take(s, NOON + SECOND)
+    assert again.attempts == 2
+
+
+@pytest.mark.asyncio
+async def test_claimed_by_exactly_one_of_many(database: Database) -> None:
+    await database.write(lambda s: outbox.add(s, "r1", [Effect(FETCH, f"i{n}", NOON) for n in range(40)]))
+    ids = [i for i, _ in await database.read(outbox.due, NOON, 100, ALL)]
+    assert len(ids) == 40
+    claims = await asyncio.gather(*(database.write(outbox.claim, ids, NOON, LEASE) for _ in range(8)))
+    taken = [c.id for claim in claims for c in claim]
+    assert sorted(taken) == sorted(ids)

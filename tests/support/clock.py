@@ -1,0 +1,22 @@
+"""A clock that stands until somebody moves it."""
+
+from datetime import UTC, datetime, timedelta
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+class SettableClock:
+    """Wall-clock time as the engine takes it: a callable that gives an aware UTC instant."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta | None = None, *, seconds: float = 0.0) -> None:
+        self.now += by or timedelta(seconds=seconds)
+
+    def reach(self, instant: datetime) -> None:
+        """Move on to that instant; never back."""
+        self.now = max(self.now, instant)

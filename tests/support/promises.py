@@ -1,0 +1,256 @@
+"""One small check for each main promise; it raises `AssertionError` where the promise is broken.
+
+Each takes the URL of an empty migrated SQLite database. `tests/engine/test_mistakes.py` runs every one
+as it is, and again with a mistake planted, to show that it can fail.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+from support.conversation import ANNA, BEN
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator import failpoints
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.model import Approval, Ruling, RunStatus
+from orchestrator.store import outbox
+from orchestrator.store.tables import CallRow, table
+
+STORIES = {
+    "free": (Plan((("lookup", {"n": 1}),)), Plan(output="done")),
+    "many": (Plan((("lookup", {"n": 1}), ("refund", {"n": 2}), ("lookup", {"n": 3}))), Plan(output="done")),
+    "ask": (Plan((("refund", {"cents": 5}),)), Plan(output="done")),
+}
+call_t = table(CallRow)
+
+
+def world_on(url: str) -> World:
+    return World(url, stories=STORIES, rules={"lookup": Rule(), "refund": Rule(Ruling.ASK)})
+
+
+async def asked(world: World) -> tuple[str, Approval]:
+    run_id = await world.start("ask")
+    await world.settle()
+    (approval,) = await world.open_approvals(run_id)
+    return run_id, approval
+
+
+async def stored_before_answered(url: str) -> None:
+    """P1: what was answered can be read by somebody else, at once."""
+    async with world_on(url) as world:
+        for n in range(5):
+            await world.signal(f"i_{n}")
+            with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+                (count,) = other.execute("SELECT count(*) FROM delivery").fetchone()
+            other.close()
+            assert count == n + 1, "answered before it was stored"
+
+
+async def nobody_is_told_of_a_commit_that_was_undone(url: str) -> None:
+    """P1: SQLite may roll a whole shared transaction back because of one of its jobs."""
+    async with world_on(url) as world:
+        go = threading.Event()
+
+        def hold(s: Session) -> None:
+            go.wait(10)
+
+        def insert(s: Session, statement: str) -> str:
+            s.connection().exec_driver_sql(statement)
+            return "stored"
+
+        await world.database.write(insert, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        jobs = [asyncio.ensure_future(world.database.write(hold))]
+        await asyncio.sleep(0.05)
+        for statement in (
+            "INSERT INTO t VALUES (1)",
+            "INSERT OR ROLLBACK INTO t VALUES (1)",
+            "INSERT INTO t VALUES (2)",
+        ):
+            jobs.append(asyncio.ensure_future(world.database.write(insert, statement)))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        go.set()
+        _, first, _, _ = await asyncio.gather(*jobs, return_exceptions=True)
+        rows = await world.database.read(lambda s: s.connection().exec_driver_sql("SELECT id FROM t").all())
+        assert first != "stored" or (1,) in rows, "told to be stored, and it is gone"
+
+
+async def lost_webhooks_are_made_up_for(url: str) -> None:
+    """P2."""
+    async with world_on(url) as world:
+        run_id = await world.start("free")
+        for _ in range(10):
+            await world.settle(webhooks=False)
+            world.clock.advance(seconds=10)
+        assert (await world.run(run_id)).closed, "nobody looked"
+
+
+async def late_readings_change_nothing(url: str) -> None:
+    """P3."""
+    async with world_on(url) as world:
+        run_id = await world.start("many")
+        await world.settle()
+        before = await world.record_hash(run_id)
+        interaction = world.gemini.of_turn(run_id, 1)[0]
+        for status in ("in_progress", "requires_action"):
+            interaction.status = status
+            for _ in range(3):
+                await world.signal(interaction.id, "interaction.completed")
+                await world.settle(model=False)
+        assert await world.record_hash(run_id) == before, "a late reading moved the run"
+
+
+async def no_effect_twice(url: str) -> None:
+    """P4: the process dies right after a tool that is not idempotent."""
+    async with world_on(url) as world:
+        failpoints._hits.clear()
+        failpoints._points["after_tool"] = ("raise", 1)
+        try:
+            run_id = await world.start("free")
+            await world.to_the_end(run_id)
+        finally:
+            failpoints._points.clear()
+            failpoints._hits.clear()
+        assert max(world.toolkit.effects().values()) == 1, "it took effect twice"
+
+
+async def an_old_claim_settles_nothing(url: str) -> None:
+    """P8."""
+    async with world_on(url) as world:
+        lease, now = timedelta(seconds=30), world.clock()
+        effect = Effect(EffectKind.EXECUTE_TOOL, "call_1", now)
+        await world.database.write(outbox.add, "run_1", [effect])
+        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, list(EffectKind))
+        (old,) = await world.database.write(outbox.claim, [effect_id], now, lease)
+        assert await world.database.write(outbox.claim, [effect_id], now, lease) == [], "claimed by two"
+        (new,) = await world.database.write(outbox.claim, [effect_id], now + lease, lease)
+        assert await world.database.write(outbox.done, old) is False, "a paused worker's word counted"
+        assert await world.database.write(outbox.done, new) is True
+
+
+async def a_paused_worker_leaves_its_successor_alone(url: str) -> None:
+    """P8: it claimed an effect and stood still; by the time it goes on, another one runs the tool."""
+    async with world_on(url) as world:
+        run_id = await world.start("free")
+        await world.settle(model=False)
+        world.gemini.become(world.gemini.of_turn(run_id, 1)[0].id, "requires_action")
+        for webhook in world.gemini.take_webhooks():
+            await world.deliver(webhook)
+        while not (await world.run(run_id)).turn.calls:
+            await world.turn()
+        now, lease = world.clock(), timedelta(seconds=30)
+        due = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
+        (paused,) = await world.database.write(outbox.claim, [i for i, _ in due], now, lease)
+        world.clock.advance(lease)
+        gate = world.toolkit.rules["lookup"].gate = asyncio.Event()
+        successor = asyncio.create_task(world.turn())
+        await world.toolkit.before_effect.wait()
+        await world.performer.perform(paused)
+        status = (await world.run(run_id)).status
+        gate.set()
+        await successor
+        assert status is RunStatus.RUNNING, "it took its successor's work for its own"
+
+
+async def one_continuation(url: str) -> None:
+    """P5: the answers to both creates get lost after Gemini took them."""
+    async with world_on(url) as world:
+        world.gemini.faults["create"].extend(["lost_after", "lost_after"])
+        run_id = await world.start("free")
+        await world.to_the_end(run_id)
+        await world.drain()
+        await world.check(run_id)
+
+
+async def every_call_has_its_result_first(url: str) -> None:
+    """P6."""
+    async with world_on(url) as world:
+        run_id = await world.start("many")
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.WAITING, "it went on without an answer"
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        await world.to_the_end(run_id)
+        await world.check(run_id)
+
+
+async def terminal_is_terminal(url: str) -> None:
+    """P9."""
+    async with world_on(url) as world:
+        run_id = await world.start("free")
+        await world.to_the_end(run_id)
+        before = await world.record_hash(run_id)
+        await asyncio.gather(world.intake.cancel(run_id, BEN), return_exceptions=True)
+        world.clock.advance(timedelta(days=30))
+        await world.settle()
+        assert await world.record_hash(run_id) == before, "an ended run moved"
+
+
+async def cancel_wins(url: str) -> None:
+    """P10: nothing starts after the answer to a cancel."""
+    async with world_on(url) as world:
+        run_id, approval = await asked(world)
+        await world.decide(approval, True)
+        await world.cancel(run_id)
+        await world.drain()
+        assert world.toolkit.ledger == [], "a tool started after the cancel"
+        await world.check(run_id)
+
+
+async def a_call_without_a_decision_does_not_run(url: str) -> None:
+    """P20: somebody pokes a gated call to ready in the database, and asks for its execution."""
+    async with world_on(url) as world:
+        run_id, _ = await asked(world)
+        (call,) = (await world.run(run_id)).turn.calls
+
+        def poke(s: Session) -> None:
+            s.connection().execute(call_t.update().values(status="ready"))
+            outbox.add(s, run_id, [Effect(EffectKind.EXECUTE_TOOL, call.id, world.clock())])
+
+        await world.database.write(poke)
+        await world.settle()
+        assert world.toolkit.ledger == [], "it ran without a decision"
+
+
+async def what_was_approved_is_what_runs(url: str) -> None:
+    """P21: the arguments change in the database after the approval."""
+    async with world_on(url) as world:
+        _, approval = await asked(world)
+        await world.decide(approval, True)
+
+        def poke(s: Session) -> None:
+            s.connection().execute(call_t.update().values(arguments={"cents": 500_000}))
+
+        await world.database.write(poke)
+        await world.settle()
+        assert world.toolkit.ledger == [], "something else ran than was approved"
+
+
+async def the_first_decision_stands(url: str) -> None:
+    """P23."""
+    async with world_on(url) as world:
+        run_id, approval = await asked(world)
+        await world.decide(approval, True, by=ANNA)
+        second = await world.decide(approval, False, by=BEN)
+        assert second.refused is not None, "a second decision was taken"
+        await world.settle()
+        (turn, *_) = await world.chain(run_id)
+        stands = turn.calls[0].approval
+        assert stands is not None
+        assert stands.verdict is not None
+        assert stands.verdict.by == ANNA
+        assert len(world.toolkit.ledger) == 1
+
+
+async def expired_is_not_approved(url: str) -> None:
+    """P26: an answer at the last moment, and one just after it."""
+    async with world_on(url) as world:
+        _, approval = await asked(world)
+        world.clock.reach(approval.expires_at)
+        await world.decide(approval, True)
+        await world.settle()
+        assert world.toolkit.ledger == [], "it ran on an expired question"

@@ -1,0 +1,125 @@
+"""Tools that do nothing but write down that they did it: the ledger is the only judge of "once"."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from support.conversation import TERMS
+
+from orchestrator.domain.model import (
+    CallContext,
+    Finding,
+    FunctionCall,
+    JsonObject,
+    Outcome,
+    OutcomeKind,
+    Recipe,
+    Ruling,
+    Terms,
+)
+from orchestrator.errors import UnavailableError, UncertainError
+
+
+@dataclass
+class Rule:
+    """A tool and the policy over it.
+
+    `acts` is what the next executions do, then `fine` for ever: `fine`, `fails`, `uncertain` (after
+    its effect), `busy` (nothing was started), `raises`. `gate`, where given, is waited for before
+    the effect.
+    """
+
+    ruling: Ruling = Ruling.ALLOW
+    idempotent: bool = False
+    terms: Terms = TERMS
+    acts: list[str] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    version: str = "1"
+    policy_version: str = "1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One effect on the world."""
+
+    call_id: str
+    run_id: str
+    tool: str
+    arguments: JsonObject
+    approved_by: str
+
+
+@dataclass
+class FakeToolkit:
+    """Implements `ToolkitPort`."""
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    ledger: list[Entry] = field(default_factory=list)
+    starts: Counter[str] = field(default_factory=Counter)
+    heard_cancel: set[str] = field(default_factory=set)
+    barred: set[str] = field(default_factory=set)  # runs for which nothing may start any more
+    violations: list[str] = field(default_factory=list)
+    before_effect: asyncio.Event = field(default_factory=asyncio.Event)  # somebody is at a gate
+
+    def declarations(self, names: Sequence[str]) -> tuple[JsonObject, ...]:
+        return tuple({"type": "function", "name": name} for name in names)
+
+    def find(self, recipe: Recipe, call: FunctionCall) -> Finding:
+        rule = self.rules.get(call.name) if call.name in recipe.tools else None
+        if rule is None:
+            return Finding(Ruling.UNKNOWN, reason=f"there is no tool {call.name}")
+        if call.arguments is None or "bad" in call.arguments:
+            return Finding(Ruling.INVALID, reason="the arguments do not fit")
+        return Finding(
+            rule.ruling,
+            call.arguments,
+            "not allowed" if rule.ruling is Ruling.DENY else "",
+            rule.idempotent,
+            rule.terms if rule.ruling is Ruling.ASK else None,
+            rule.version,
+            rule.policy_version,
+        )
+
+    def describe(self, tool: str) -> str:
+        return f"what {tool} does"
+
+    async def execute(
+        self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
+    ) -> Outcome:
+        if cancelled.is_set():
+            return Outcome(OutcomeKind.WITHDRAWN, "the run was cancelled before it began")
+        rule = self.rules[tool]
+        act = rule.acts.pop(0) if rule.acts else "fine"
+        if act == "busy":
+            raise UnavailableError("no room")
+        if context.run_id in self.barred:
+            self.violations.append(f"{tool} started after its run was cancelled")
+        self.starts[context.call_id] += 1
+        if rule.gate is not None:
+            self.before_effect.set()
+            await rule.gate.wait()
+        else:
+            await asyncio.sleep(0)
+        if cancelled.is_set():
+            self.heard_cancel.add(context.call_id)
+        return self._effect(tool, arguments, context, rule, act)
+
+    def _effect(
+        self, tool: str, arguments: JsonObject, context: CallContext, rule: Rule, act: str
+    ) -> Outcome:
+        if act == "fails":
+            return Outcome(OutcomeKind.FAILED, "out of stock")
+        if act == "raises":
+            raise ZeroDivisionError("a bug in the toolkit itself")
+        known = any(e.call_id == context.call_id for e in self.ledger)
+        if not (rule.idempotent and known):  # the other side knows the key
+            by = context.approved_by.id if context.approved_by else ""
+            self.ledger.append(Entry(context.call_id, context.run_id, tool, dict(arguments), by))
+        if act == "uncertain":
+            raise UncertainError("timed out")
+        return Outcome(OutcomeKind.SUCCEEDED, {"done": tool})
+
+    def effects(self) -> Counter[str]:
+        """How often each call took effect."""
+        return Counter(entry.call_id for entry in self.ledger)

@@ -30,6 +30,7 @@ async def main() -> None:
         path = Path(folder)
         interactions = await _prepared(path)
         async with _ours(path) as ours, _raw(path) as raw:
+            await asyncio.sleep(process.WARM_SECONDS)
             figures: dict[str, list[load.Figures]] = {"ours": [], "raw ASGI": []}
             for _ in range(ROUNDS):
                 for name, address in (("raw ASGI", raw), ("ours", ours)):

@@ -21,7 +21,6 @@ from orchestrator.emulator.serving import free_port, running
 RUNS = 60
 POLLED = 8
 POLL_SECONDS = 5
-WARM_SECONDS = 4.0
 CALL = {"type": "function_call", "id": "c1", "name": "lookup_order", "arguments": {"order_id": "A-1042"}}
 
 
@@ -86,7 +85,7 @@ async def _measure(gemini: Gemini, address: str, runs: int, *, webhooks: bool) -
         env = process.environment(Path(folder), port, address, "http://127.0.0.1:9")
         env["ORCHESTRATOR_GEMINI__RECONCILE_SECONDS"] = str(POLL_SECONDS)
         async with process.started(["-m", "orchestrator", "serve"], env, f"{service}/healthz"):
-            await asyncio.sleep(WARM_SECONDS)  # the client library is imported behind the open port
+            await asyncio.sleep(process.WARM_SECONDS)
             headers = {"authorization": f"Bearer {process.TOKEN}"}
             async with httpx.AsyncClient(base_url=service, headers=headers) as api:
                 if webhooks:

@@ -41,6 +41,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'new'"),
             postgresql_where=sa.text("state = 'new'"),
         )
+        batch_op.create_index(
+            "ix_delivery_parked",
+            ["subject"],
+            unique=False,
+            sqlite_where=sa.text("state = 'parked'"),
+            postgresql_where=sa.text("state = 'parked'"),
+        )
         batch_op.create_index("ix_delivery_subject", ["subject"], unique=False)
 
     op.create_table(
@@ -75,6 +82,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "key", name=op.f("uq_effect_run_id_key")),
     )
     with op.batch_alter_table("effect", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_effect_dead",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'dead'"),
+            postgresql_where=sa.text("state = 'dead'"),
+        )
         batch_op.create_index(
             "ix_effect_due",
             ["due_at"],
@@ -146,6 +160,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index("ix_run_created", ["created_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_run_live",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        )
         batch_op.create_index("ix_run_status", ["status", "created_at", "id"], unique=False)
         batch_op.create_index("ix_run_workflow", ["workflow", "created_at", "id"], unique=False)
 
@@ -338,6 +359,11 @@ def downgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.drop_index("ix_run_workflow")
         batch_op.drop_index("ix_run_status")
+        batch_op.drop_index(
+            "ix_run_live",
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        )
         batch_op.drop_index("ix_run_created")
 
     op.drop_table("run")
@@ -352,10 +378,20 @@ def downgrade() -> None:
             sqlite_where=sa.text("state = 'pending'"),
             postgresql_where=sa.text("state = 'pending'"),
         )
+        batch_op.drop_index(
+            "ix_effect_dead",
+            sqlite_where=sa.text("state = 'dead'"),
+            postgresql_where=sa.text("state = 'dead'"),
+        )
 
     op.drop_table("effect")
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.drop_index("ix_delivery_subject")
+        batch_op.drop_index(
+            "ix_delivery_parked",
+            sqlite_where=sa.text("state = 'parked'"),
+            postgresql_where=sa.text("state = 'parked'"),
+        )
         batch_op.drop_index(
             "ix_delivery_new",
             sqlite_where=sa.text("state = 'new'"),

@@ -65,6 +65,12 @@ class RunRow(SQLModel, table=True):
         sa.Index("ix_run_created", "created_at", "id"),
         sa.Index("ix_run_status", "status", "created_at", "id"),
         sa.Index("ix_run_workflow", "workflow", "created_at", "id"),
+        sa.Index(
+            "ix_run_live",
+            "id",
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        ),
     )
     id: str = Field(primary_key=True, max_length=ID)
     workflow: str = Field(max_length=NAME)
@@ -196,6 +202,12 @@ class EffectRow(SQLModel, table=True):
             sqlite_where=sa.text("state = 'claimed'"),
             postgresql_where=sa.text("state = 'claimed'"),
         ),
+        sa.Index(
+            "ix_effect_dead",
+            "id",
+            sqlite_where=sa.text("state = 'dead'"),
+            postgresql_where=sa.text("state = 'dead'"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True)
     run_id: str = Field(max_length=ID)
@@ -221,6 +233,12 @@ class DeliveryRow(SQLModel, table=True):
             "received_at",
             sqlite_where=sa.text("state = 'new'"),
             postgresql_where=sa.text("state = 'new'"),
+        ),
+        sa.Index(
+            "ix_delivery_parked",
+            "subject",
+            sqlite_where=sa.text("state = 'parked'"),
+            postgresql_where=sa.text("state = 'parked'"),
         ),
         sa.Index("ix_delivery_subject", "subject"),
     )

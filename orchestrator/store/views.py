@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import ENDED, ApprovalStatus, RunStatus
+from orchestrator.domain.model import ApprovalStatus, RunStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store.runs import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
@@ -134,7 +134,7 @@ def by_idempotency_key(s: Session, owner: str, key: str) -> tuple[str, str] | No
 
 def live_runs(s: Session) -> int:
     """How many runs have not ended."""
-    query = sa.select(sa.func.count()).select_from(run_t).where(run_t.c.status.not_in(ENDED))
+    query = sa.select(sa.func.count()).select_from(run_t).where(run_t.c.closed_at.is_(None))
     return s.connection().execute(query).scalar_one()
 
 

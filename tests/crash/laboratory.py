@@ -1,0 +1,569 @@
+"""The crash laboratory: the real service as a real process, its neighbours and the ledger outside of it.
+
+The stand-in Gemini and the local Slack live in the test's event loop and survive every kill; so does
+the ledger, a file that the tools append to. The service is `python -m orchestrator serve`, killed with
+SIGKILL and started again on the same database and the same port.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+import yaml
+
+from orchestrator.emulator.gemini.app import build as build_gemini
+from orchestrator.emulator.gemini.emulator import Emulator
+from orchestrator.emulator.gemini.interactions import Interaction
+from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
+from orchestrator.emulator.serving import running
+from orchestrator.emulator.slack.app import build as build_slack
+from orchestrator.emulator.slack.inputs import CannotClick
+from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.emulator.slack.settings import SlackEmulatorSettings
+
+APPROVER, CHANNEL = "U0ALICE", "C0APPR"
+START_SECONDS = 30.0
+"""How long a start may take on a busy machine before the laboratory gives up."""
+RECOVERY_SECONDS = 30.0
+"""Promised: so long after a restart a run has ended, waits for a person, or asks for one."""
+ENDED = frozenset({"completed", "failed", "cancelled"})
+RESTING = ENDED | {"attention"}
+
+TOOLS = '''\
+"""A shop whose books are a file: every effect is one line in it, on disk before the tool answers."""
+
+import json
+import os
+import time
+
+from orchestrator import ToolContext, tool
+
+LEDGER = os.environ["LAB_LEDGER"]
+PAUSE_SECONDS = float(os.environ["LAB_PAUSE"])
+
+
+def enter(ctx: ToolContext, name: str) -> None:
+    line = json.dumps({"key": ctx.call_id, "tool": name, "run": ctx.run_id, "at": time.time()}) + "\\n"
+    file = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(file, line.encode())
+    os.fsync(file)
+    os.close(file)
+
+
+def entered(ctx: ToolContext) -> bool:
+    """What a shop does with an idempotency key: the second request finds the first."""
+    if not os.path.exists(LEDGER):
+        return False
+    with open(LEDGER) as file:
+        return any(json.loads(line)["key"] == ctx.call_id for line in file if line.endswith("\\n"))
+
+
+def act(ctx: ToolContext, name: str, *, keyed: bool) -> dict[str, str]:
+    time.sleep(PAUSE_SECONDS / 2)
+    if not (keyed and entered(ctx)):
+        enter(ctx, name)
+    time.sleep(PAUSE_SECONDS / 2)
+    return {"receipt": ctx.call_id}
+
+
+@tool(approval="allow", idempotent=True)
+def lookup_order(order_id: str, ctx: ToolContext) -> dict[str, str]:
+    """Look an order up."""
+    return act(ctx, "lookup_order", keyed=True)
+
+
+@tool(approval="ask", timeout_seconds=20)
+def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str, str]:
+    """Give money back: a shop without idempotency keys."""
+    return act(ctx, "refund_order", keyed=False)
+
+
+@tool(approval="ask", idempotent=True, timeout_seconds=20)
+def send_note(order_id: str, text: str, ctx: ToolContext) -> dict[str, str]:
+    """Write to the customer, once per key."""
+    return act(ctx, "send_note", keyed=True)
+'''
+
+_LOOKUP = {"name": "lookup_order", "arguments": {"order_id": "A-17"}}
+_REFUND = {"name": "refund_order", "arguments": {"order_id": "A-17", "amount_cents": 1250}}
+_NOTE = {"name": "send_note", "arguments": {"order_id": "A-17", "text": "It is on its way."}}
+
+
+def _story(word: str, *turns: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": word, "match": {"input_contains": word}, "turns": [*turns, {"text": "That is done."}]}
+
+
+SCENARIOS = {
+    "scenarios": [
+        _story("refund", {"calls": [_LOOKUP]}, {"calls": [_REFUND]}),
+        _story("note", {"calls": [_LOOKUP]}, {"calls": [_NOTE]}),
+        _story("all at once", {"calls": [_LOOKUP, _REFUND, _NOTE]}),
+        _story("look", {"calls": [_LOOKUP, _LOOKUP, _LOOKUP]}),
+        _story("ponder", {"think": 600.0}),
+    ]
+}
+
+
+def quiet_port() -> int:
+    """A loopback port below those the system hands out.
+
+    While the service is down its port must stay free: a connection attempt from a port the system
+    hands out could otherwise take it, even by meeting itself.
+    """
+    for _ in range(1000):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port between 20000 and 32000")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run somebody wants: the same key however often they ask."""
+
+    text: str
+    key: str = field(default_factory=lambda: secrets.token_hex(12))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger: an effect, its call's id, and when it happened (Unix seconds)."""
+
+    key: str
+    tool: str
+    run: str
+    at: float
+
+
+@dataclass
+class Laboratory:
+    """One service and its neighbours.
+
+    Args:
+        sections: Changes to config.yaml, by section.
+        pause_seconds: How long a tool takes.
+    """
+
+    folder: Path
+    database_url: str
+    gemini: Emulator
+    slack: LocalSlack
+    gemini_url: str
+    slack_url: str
+    port: int
+    hook_secret: str
+    api: httpx.AsyncClient
+    pause_seconds: float
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    spawned_at: float = 0.0
+    ready_at: float = 0.0
+    kills: list[float] = field(default_factory=list)
+    token: str = "crash-laboratory-token"
+
+    @property
+    def base(self) -> str:
+        """The service's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "service.log"
+
+    # --- the process ------------------------------------------------------------------
+
+    def furnish(self) -> None:
+        """Write config.yaml and the tool module."""
+        tools = self.folder / "tools"
+        tools.mkdir(mode=0o700, exist_ok=True)
+        (tools / "shop.py").write_text(TOOLS)
+        (tools / "shop.py").chmod(0o600)
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config()))
+
+    def config(self) -> dict[str, Any]:
+        """config.yaml: everything quick, so that a crash is over in seconds."""
+        config: dict[str, dict[str, Any]] = {
+            "server": {"port": self.port, "graceful_seconds": 10},
+            "gemini": {
+                "base_url": self.gemini_url,
+                "reconcile_seconds": 1,
+                "waiting_reconcile_seconds": 5,
+                "create_grace_seconds": 1,
+            },
+            "slack": {
+                "api_url": f"{self.slack_url}/api/",
+                "channel": CHANNEL,
+                "response_url_hosts": ["127.0.0.1"],
+            },
+            "approvals": {"approvers": [APPROVER]},
+            "api": {"rate_limit_per_minute": 1_000_000},
+            "tools": {"folder": str(self.folder / "tools"), "modules": ["shop"]},
+            "workflows": {
+                "shop": {
+                    "model": "gemini-3.8-flash",
+                    "tools": ["lookup_order", "refund_order", "send_note"],
+                }
+            },
+            "log": {"level": "info", "format": "json"},
+        }
+        for name, changes in self.sections.items():
+            config[name] = {**config.get(name, {}), **changes}
+        return config
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The service's environment: nothing of a real account, secrets for the stand-ins."""
+        foreign = ("GEMINI_", "GOOGLE_API_KEY", "SLACK_", "ORCHESTRATOR_", "DATABASE_URL")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+        return kept | {
+            "ORCHESTRATOR_CONFIG": str(self.folder / "config.yaml"),
+            "ORCHESTRATOR_API_TOKEN": self.token,
+            "GEMINI_API_KEY": "laboratory-key",
+            "GEMINI_WEBHOOK_SECRETS": self.hook_secret,
+            "SLACK_BOT_TOKEN": self.slack.settings.bot_token,
+            "SLACK_SIGNING_SECRET": self.slack.settings.signing_secret,
+            "DATABASE_URL": self.database_url,
+            "LAB_LEDGER": str(self.ledger),
+            "LAB_PAUSE": str(self.pause_seconds),
+            **more,
+        }
+
+    async def spawn(self, *, failpoints: str = "") -> None:
+        """Start the process and do not wait for anything."""
+        assert self.process is None or self.process.returncode is not None, "it is running already"
+        armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
+        self.spawned_at = time.time()
+        self.process = await self.command("serve", env=self.environment(**armed))
+
+    async def command(self, *words: str, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+        """Any command of the program's; what it says goes to the laboratory's log."""
+        with self.log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "orchestrator", *words, env=env, cwd=self.folder, stdout=log, stderr=log
+            )
+
+    async def start(self, *, failpoints: str = "") -> float:
+        """Start the process; returns after how many seconds it was ready."""
+        await self.spawn(failpoints=failpoints)
+        await self.ready()
+        return self.ready_at - self.spawned_at
+
+    async def ready(self) -> None:
+        """Wait for `/readyz`; the service's own words if it ends instead."""
+        assert self.process is not None
+
+        async def asked() -> bool:
+            assert self.process is not None
+            if self.process.returncode is not None:
+                raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.said()}")
+            try:
+                return (await self.api.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False  # not listening yet
+
+        await until(asked, START_SECONDS, "the service is ready", every=0.03, told=self.said)
+        self.ready_at = time.time()
+
+    async def kill(self) -> None:
+        """SIGKILL, now."""
+        assert self.process is not None
+        self.kills.append(time.time())
+        self.process.kill()
+        await self.process.wait()
+
+    async def died(self, within: float) -> None:
+        """Wait for the process to kill itself at its failpoint."""
+        assert self.process is not None
+        try:
+            async with asyncio.timeout(within):
+                code = await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"it did not pass its failpoint within {within} s:\n{self.said()}") from None
+        self.kills.append(time.time())
+        assert code == -signal.SIGKILL, f"it ended with {code}, not by its failpoint:\n{self.said()}"
+
+    async def stop(self, within: float = 30.0) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        async with asyncio.timeout(within):
+            return await self.process.wait()
+
+    def said(self) -> str:
+        """The end of the service's log."""
+        return self.log.read_text()[-6000:] if self.log.exists() else ""
+
+    # --- callers ----------------------------------------------------------------------
+
+    async def ask(self, wish: Wish) -> str | None:
+        """Ask for a run once; its id, or None where there was no answer."""
+        try:
+            answer = await self.api.post(
+                "/v1/workflows/shop/runs",
+                json={"input": wish.text},
+                headers={"idempotency-key": wish.key},
+            )
+        except httpx.TransportError:
+            return None
+        assert answer.status_code in (200, 202), answer.text
+        return str(answer.json()["id"])
+
+    async def run(self, run_id: str) -> dict[str, Any] | None:
+        """A run with its turns and calls, or None where there was no answer."""
+        try:
+            answer = await self.api.get(f"/v1/runs/{run_id}")
+        except httpx.TransportError:
+            return None
+        assert answer.status_code == 200, f"{run_id}: {answer.status_code} {answer.text}"
+        return dict(answer.json())
+
+    async def settled(
+        self, run_ids: Collection[str], within: float = RECOVERY_SECONDS
+    ) -> list[dict[str, Any]]:
+        """Wait until every run has ended or asks for a person."""
+        found: dict[str, dict[str, Any]] = {}
+
+        async def all_rest() -> bool:
+            for run_id in run_ids:
+                if run_id not in found and (run := await self.run(run_id)) and run["status"] in RESTING:
+                    found[run_id] = run
+            return len(found) == len(run_ids)
+
+        def told() -> str:
+            return f"still open: {sorted(set(run_ids) - set(found))}\n{self.said()}"
+
+        await until(all_rest, within, "every run rests", told=told)
+        return [found[run_id] for run_id in run_ids]
+
+    async def cancel(self, run_id: str) -> int | None:
+        """Cancel a run once; the status of the answer, or None where there was none."""
+        try:
+            return (await self.api.post(f"/v1/runs/{run_id}/cancel", json={})).status_code
+        except httpx.TransportError:
+            return None
+
+    # --- people -----------------------------------------------------------------------
+
+    def live_buttons(self) -> list[tuple[str, str]]:
+        """Channel and ts of every message that still has an Approve button."""
+        return [
+            (m.channel, m.ts)
+            for m in self.slack.workspace.listed(CHANNEL)
+            if not m.deleted and '"action_id": "approve"' in json.dumps(m.blocks)
+        ]
+
+    async def approve_all(self, pause: float = 0.1) -> None:
+        """A person who approves whatever is asked, and presses again where nothing seems to happen."""
+        pressed: dict[tuple[str, str], float] = {}
+        while True:
+            waiting = [p for p in self.live_buttons() if time.monotonic() - pressed.get(p, 0.0) > 0.5]
+            pressed |= {place: time.monotonic() for place in waiting}
+            await asyncio.gather(*(self._press(*place) for place in waiting))
+            await asyncio.sleep(pause)
+
+    async def _press(self, channel: str, ts: str) -> None:
+        with suppress(CannotClick):  # redrawn since it was looked at
+            await self.slack.click(channel, ts, "approve", APPROVER)
+
+    # --- the judge --------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """The ledger."""
+        if not self.ledger.exists():
+            return []
+        return [Entry(**json.loads(line)) for line in self.ledger.read_text().splitlines()]
+
+    def judge(self, runs: Sequence[Mapping[str, Any]]) -> None:
+        """No effect twice, none without its call, one for each call that is said to have succeeded.
+
+        `runs` are all runs there are, as the API shows them, each at rest.
+        """
+        effects = Counter(e.key for e in self.entries())
+        doubled = {key: n for key, n in effects.items() if n > 1}
+        assert not doubled, f"effects that happened more than once: {doubled}"
+        calls = {call["id"]: call for run in runs for call in run["calls"]}
+        assert set(effects) <= set(calls), "effects of calls that no record knows"
+        for run in runs:
+            self._judge_run(run, effects)
+        for call in calls.values():
+            if call["outcome"] == "succeeded":
+                assert effects[call["id"]] == 1, f"said to have succeeded, and did not happen: {call}"
+
+    def _judge_run(self, run: Mapping[str, Any], effects: Mapping[str, int]) -> None:
+        if run["status"] == "completed":
+            assert all(c["outcome"] == "succeeded" for c in run["calls"]), run
+            assert all(effects[c["id"]] == 1 for c in run["calls"]), run
+            return
+        assert run["status"] == "attention", f"{run['status']}: {run['reason']}"
+        doubted = [c for c in run["calls"] if c["status"] == "in_doubt"]
+        assert doubted, f"attention without a call in doubt: {run['reason']}"
+        for call in doubted:
+            assert not call["idempotent"], f"an idempotent call was not started again: {call}"
+            began = _seconds(call["started_at"])
+            assert any(began <= kill for kill in self.kills), f"in doubt though nothing was killed: {call}"
+
+    async def judge_chain(self, runs: Sequence[Mapping[str, Any]], within: float = 10.0) -> list[Interaction]:
+        """One continuation per turn: every other interaction is stopped, and was never acted on.
+
+        Returns the orphans: interactions that a lost answer left behind.
+        """
+        chain = {t["interaction_id"] for run in runs for t in run["turns"]}
+        asked = {c["call_id"] for run in runs for c in run["calls"]}
+        orphans = [i for i in self.gemini.interactions.all() if i.id not in chain]
+        for orphan in orphans:
+            assert not orphan.children, f"an orphan was continued: {orphan.id}"
+            assert not (orphan.pending & asked), f"an orphan was acted on: {orphan.id}"
+
+        async def all_stopped() -> bool:
+            return all(self._stopped(orphan) for orphan in orphans)
+
+        await until(all_stopped, within, f"orphans {[o.id for o in orphans]} are stopped", told=self.said)
+        for interaction in self.gemini.interactions.all():
+            heirs = [i for i in self.gemini.interactions.all() if i.parent is interaction and i.id in chain]
+            assert len(heirs) <= 1, f"{interaction.id} goes on in {[h.id for h in heirs]}"
+        return orphans
+
+    def _stopped(self, interaction: Interaction) -> bool:
+        """It has ended; one that waits for results cannot be cancelled at Gemini, only asked to."""
+        if interaction.status == "requires_action":
+            wanted = f"/interactions/{interaction.id}/cancel"
+            return any(str(r["path"]).endswith(wanted) for r in self.gemini.requests)
+        return interaction.status not in ("queued", "in_progress")
+
+    async def buttons_gone(self, within: float = 10.0) -> None:
+        """No question stays open in Slack that the record has closed."""
+
+        async def gone() -> bool:
+            return not self.live_buttons()
+
+        await until(gone, within, "every question in Slack is closed", told=self.said)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Look into the database from outside; a SQLite file is opened read-only."""
+        path = self.database_url.removeprefix("sqlite:///")
+        sqlite = path != self.database_url
+        engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true" if sqlite else self.database_url)
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.exec_driver_sql(query)]
+        finally:
+            engine.dispose()
+
+
+@asynccontextmanager
+async def laboratory(
+    folder: Path,
+    database_url: str,
+    *,
+    think_seconds: float = 0.03,
+    pause_seconds: float = 0.02,
+    clicking: bool = True,
+    **sections: Mapping[str, Any],
+) -> AsyncIterator[Laboratory]:
+    """The neighbours are up while the block runs; the service is started by the test, and ended here."""
+    port = quiet_port()
+    hook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    gemini_app = build_gemini(
+        EmulatorSettings(
+            scenarios=SCENARIOS,
+            think_seconds=think_seconds,
+            webhooks=(StaticWebhook(uri=f"http://127.0.0.1:{port}/webhooks/gemini", secret=hook_secret),),
+            retry_base_seconds=0.4,
+            retry_cap_seconds=2.0,
+        )
+    )
+    slack_app = build_slack(
+        SlackEmulatorSettings(interactivity_url=f"http://127.0.0.1:{port}/slack/interactivity")
+    )
+    async with AsyncExitStack() as stack:
+        gemini_url = await stack.enter_async_context(running(gemini_app))
+        slack_url = await stack.enter_async_context(running(slack_app))
+        api = await stack.enter_async_context(
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"authorization": f"Bearer {Laboratory.token}"},
+                timeout=10,
+                trust_env=False,
+            )
+        )
+        lab = Laboratory(
+            folder=folder,
+            database_url=database_url,
+            gemini=gemini_app.state.emulator,
+            slack=slack_app.state.slack,
+            gemini_url=gemini_url,
+            slack_url=slack_url,
+            port=port,
+            hook_secret=hook_secret,
+            api=api,
+            pause_seconds=pause_seconds,
+            sections=sections,
+        )
+        lab.furnish()
+        stack.push_async_callback(_end, lab)
+        if clicking:
+            await stack.enter_async_context(meanwhile(lab.approve_all()))
+        yield lab
+
+
+async def _end(lab: Laboratory) -> None:
+    if lab.process is not None and lab.process.returncode is None:
+        lab.process.kill()
+        await lab.process.wait()
+
+
+@asynccontextmanager
+async def meanwhile(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Do `work` beside the block; a failure in it is raised at the block's end."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        if not task.done():
+            task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+async def until(
+    claim: Callable[[], Awaitable[bool]],
+    within: float,
+    what: str,
+    *,
+    every: float = 0.1,
+    told: Callable[[], str] = lambda: "",
+) -> None:
+    """Wait for `claim` to hold, `within` seconds at the most."""
+    ends = time.monotonic() + within
+    while not await claim():
+        assert time.monotonic() < ends, f"not within {within:g} s: {what}\n{told()}"
+        await asyncio.sleep(every)
+
+
+def _seconds(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()

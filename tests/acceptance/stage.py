@@ -2,36 +2,46 @@
 
 All three are served on loopback in one event loop; requests, webhooks and clicks go over real
 sockets. One clock with an adjustable lead serves all of them, so that hours pass at once. A story
-ends with `Stage.check`: what must hold after every story, whatever happened in it.
+that went well ends with `always.check`.
 """
 
 import asyncio
-import base64
 import copy
-import hashlib
 import json
 import random
-import shutil
-import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import httpx
+import pytest
 import sqlalchemy as sa
 import structlog
 import yaml
+from always import ENDED, check
+from looking import POLL_SECONDS, Json, headline_of, metadata, until
+from scenery import (
+    HOOK_SECRET,
+    OPERATOR,
+    SIGNING_SECRET,
+    Clock,
+    GeminiClock,
+    Journal,
+    config,
+    merged,
+    own_port,
+    together,
+    token_text,
+    write_tools,
+)
 from sqlalchemy.orm import Session
 
 from orchestrator import app, settings
 from orchestrator.emulator.gemini.app import build as build_gemini
-from orchestrator.emulator.gemini.clock import RealClock
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 from orchestrator.emulator.serving import running
@@ -43,85 +53,11 @@ from orchestrator.emulator.slack.workspace import Message
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import delivery_t
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 20.0
-"""How long a story waits for what must come; far more than it takes, even on a busy machine."""
-POLL_SECONDS = 0.03
-SLACK = timedelta(seconds=1)
-"""An event's time is read before it waits for its run's row, so two that race may be noted a little apart."""
 THINK_SECONDS = 0.02
-PORTS = range(20_000, 32_000)
-"""Below what kernels hand out by themselves, so that a port is still free after a restart."""
-
-HOOK_SECRET = "whsec_" + base64.b64encode(b"the first secret of the webhook").decode()
-NEXT_HOOK_SECRET = "whsec_" + base64.b64encode(b"the secret after the rotation").decode()
-SIGNING_SECRET = "0123456789abcdef0123456789abcdef"
-INSTRUCTION = "You keep a small shop."
-ENDED = ("completed", "failed", "cancelled")
-TROUBLE = ("effect_failed", "worker_failed", "request_failed", "whisper_failed", "lease_not_renewed")
-"""Log lines that say that something was not foreseen."""
-OPERATOR = "operator"
-TOKENS = {
-    OPERATOR: {"scopes": ["trigger", "read", "decide", "operate"]},
-    "alice": {"scopes": ["read", "decide"], "user": "U0ALICE"},
-    "dana": {"scopes": ["read", "decide"], "user": "U0DANA"},
-    "reader": {"scopes": ["read"]},
-    "starter": {"scopes": ["trigger"]},
-    "stopper": {"scopes": ["operate"]},
-    "bygone": {"scopes": ["trigger", "read", "decide", "operate"], "expires": "2020-01-01T00:00:00Z"},
-}
-GATED = {"charge", "refund"}
-TOOLS = (
-    "look_up",
-    "weigh",
-    "charge",
-    "refund",
-    "demolish",
-    "crash",
-    "refuse",
-    "ship",
-    "pack",
-    "courier",
-    "ask_stock",
-    "watch",
-)
-
-
-class Clock:
-    """The computer's time plus a lead that only grows."""
-
-    def __init__(self) -> None:
-        self.lead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.lead
-
-
-class GeminiClock(RealClock):
-    """Gemini's think times are real, its calendar is ours."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def now(self) -> datetime:
-        return self._clock()
-
-
-@dataclass
-class Journal:
-    """Every log line of the service, as a structlog processor."""
-
-    lines: list[Json] = field(default_factory=list)
-
-    def __call__(self, _: Any, method: str, event: Any) -> Any:
-        self.lines.append({"level": method, **event})
-        raise structlog.DropEvent
-
-    def named(self, name: str) -> list[Json]:
-        return [line for line in self.lines if line["event"] == name]
+ON_SQLITE = pytest.mark.parametrize("new_database_url", ["sqlite"], indirect=True)
+"""For stories in which the database has no say, so that one will do."""
 
 
 @dataclass
@@ -456,140 +392,9 @@ class Stage:
 
     # ------------------------------------------------------------------ what always holds
 
-    async def check(self) -> None:
-        """After every story: nothing twice, nothing unforeseen, records without gaps."""
-        strange = [x for x in self.journal.lines if x["event"] in TROUBLE and x["event"] not in self.foreseen]
-        assert not strange, strange
-        told = str(self.journal.lines)
-        assert not [name for name, secret in self.secrets().items() if secret in told]
-        twice = {key: n for key, n in Counter(row["key"] for row in self.book()).items() if n > 1}
-        assert not twice, f"done more than once: {twice}"
-        taken = [tuple(sorted(i.request.metadata.items())) for i in self.gemini.interactions.all()]
-        assert len(set(taken)) == len(taken), "one attempt was taken twice by Gemini"
-        if self._service is not None:
-            for summary in (await self.get("/v1/runs", limit=100))["items"]:
-                await self._check_run(await self.run(summary["id"]))
-
-    def secrets(self) -> dict[str, str]:
-        """What must never stand in a log."""
-        tokens = {name: token_text(name) for name in TOKENS}
-        keys = ("GEMINI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET")
-        return {
-            **tokens,
-            **{key: self.environ[key] for key in keys},
-            "hook": HOOK_SECRET.removeprefix("whsec_"),
-        }
-
-    async def _check_run(self, run: Json) -> None:
-        events = await self.record(run["id"])
-        assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
-        assert events[0]["kind"] == "RunRequested"
-        times = [datetime.fromisoformat(e["at"]) for e in events]
-        assert all(b - a > -SLACK for a, b in pairwise(times)), times
-        assert events[-1]["status"] == run["status"]
-        if run["status"] in ENDED:
-            assert run["closed_at"] is not None
-        for approval in await self.approvals(run["id"]):
-            await self._check_question(approval, run)
-        by_id = {c["id"]: c for c in run["calls"]}
-        for row in self.book():
-            if row["key"] in by_id:
-                self._check_effect(row, by_id[row["key"]])
-        self._check_results(run)
-
-    async def _check_question(self, approval: Json, run: Json) -> None:
-        """A question has one message, and no live button once it is none."""
-        assert len(self.messages(approval["id"])) <= 1
-        assert (approval["status"] == "pending") <= (run["status"] not in ENDED)
-        if approval["ts"] and approval["status"] != "pending":
-
-            async def spent() -> bool:
-                return buttons(self.message(approval)) == []
-
-            await until(spent, f"a message without buttons about {approval['id']}")
-
-    def _check_effect(self, row: Json, call: Json) -> None:
-        """Nothing happens that was not allowed to."""
-        assert call["tool"] == row["tool"]
-        if row["tool"] in GATED:
-            assert call["approval"]["status"] == "approved", call
-        assert row["tool"] != "demolish"
-
-    def _check_results(self, run: Json) -> None:
-        """Each continuation names the interaction before it, and exactly its calls."""
-        turns = {t["number"]: t for t in run["turns"]}
-        for request in self.creates(run["id"]):
-            body, number = request["body"], metadata(request["body"])["turn"]
-            assert body.get("previous_interaction_id") == turns[number]["previous_id"]
-            if number > 1 and "continuation_token" not in body:
-                wanted = sorted(c["call_id"] for c in run["calls"] if c["turn"] == number - 1)
-                assert sorted(step["call_id"] for step in body["input"]) == wanted
-
-
-def metadata(body: Any) -> Json:
-    """What we sent along with a create."""
-    config = body.get("webhook_config", {}) if isinstance(body, dict) else {}
-    found: Json = config.get("user_metadata", {})
-    return found
-
-
-def headline_of(message: Message) -> str:
-    return str(message.blocks[0]["text"]["text"]) if message.blocks else ""
-
-
-def text_of(value: Any) -> str:
-    """Every text of a message's blocks, one a line."""
-    if isinstance(value, list):
-        return "\n".join(filter(None, map(text_of, value)))
-    if not isinstance(value, dict):
-        return ""
-    own = value.get("text")
-    inner = [text_of(v) for k, v in value.items() if k != "text" or not isinstance(own, str)]
-    user = f"<@{value['user_id']}>" if "user_id" in value else ""
-    return "\n".join(filter(None, [own if isinstance(own, str) else "", user, *inner]))
-
-
-def buttons(message: Message) -> list[str]:
-    """The action ids a person can press."""
-    rows = [block for block in message.blocks if block["type"] == "actions"]
-    return [element["action_id"] for row in rows for element in row["elements"]]
-
-
-async def until(probe: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE_SECONDS) -> T:
-    """What `probe` gives, once it is something; fails after `seconds`."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not (found := await probe()):
-        assert loop.time() < end, f"waited {seconds:g} s in vain for {what}"
-        await asyncio.sleep(POLL_SECONDS)
-    return found
-
-
-async def stays(probe: Callable[[], Awaitable[Any]], seconds: float = 0.4) -> None:
-    """`probe` stays true over a while: for what must not happen."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while loop.time() < end:
-        assert await probe()
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def call(name: str, call_id: str = "", **arguments: Any) -> Json:
-    """A function call as the model makes it."""
-    return {"name": name, "arguments": arguments, **({"id": call_id} if call_id else {})}
-
-
-def asks(*calls: Json, **more: Any) -> Json:
-    """A turn in which the model wants these calls made."""
-    return {"calls": list(calls), **more}
-
-
-def says(text: str, refused: str | None = None, **more: Any) -> Json:
-    """A turn in which the model says something and is done; `refused` where a result was an error."""
-    return {"text": text, **({"text_refused": refused} if refused else {}), **more}
-
-
-# ---------------------------------------------------------------------- building it
+    @property
+    def running(self) -> bool:
+        return self._service is not None
 
 
 @asynccontextmanager
@@ -646,98 +451,4 @@ async def staged(
         if start:
             await made.start()
         yield made
-        await made.check()
-
-
-@asynccontextmanager
-async def together(*apps: Any) -> AsyncIterator[list[str]]:
-    """Serve several apps; a server needs a moment to stop, so they stop at the same time."""
-    servers = [running(app) for app in apps]
-    addresses = [await server.__aenter__() for server in servers]
-    try:
-        yield addresses
-    finally:
-        await asyncio.gather(*(server.__aexit__(None, None, None) for server in servers))
-
-
-def write_tools(folder: Path) -> None:
-    (folder / "tools").mkdir(mode=0o700)
-    target = folder / "tools" / "shop.py"
-    shutil.copyfile(Path(__file__).with_name("shop.py"), target)
-    target.chmod(0o600)
-
-
-def merged(tree: Mapping[str, Any], over: Mapping[str, Any]) -> Json:
-    """`over` laid over `tree`, section by section."""
-    both = {**tree, **over}
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), Mapping):
-            both[key] = merged(tree[key], value)
-    return both
-
-
-def config(folder: Path) -> Json:
-    """config.yaml with small intervals."""
-    return {
-        "server": {"graceful_seconds": 0.3, "max_body_bytes": 4096, "max_webhook_bytes": 8192},
-        "gemini": {
-            "timeout_seconds": 5,
-            "reconcile_seconds": 30,
-            "waiting_reconcile_seconds": 3600,
-            "create_grace_seconds": 1,
-            "missing_readings": 3,
-        },
-        "slack": {"channel": "C0APPR", "response_url_hosts": ["127.0.0.1"], "timeout_seconds": 2},
-        "approvals": {"approvers": ["U0ALICE", "U0BOB", "api:operator"], "timeout_seconds": 3600},
-        "tools": {"folder": str(folder / "tools"), "modules": ["shop"]},
-        "api": {
-            "rate_limit_per_minute": 1_000_000,
-            "tokens": [
-                {"name": name, "sha256": hashlib.sha256(token_text(name).encode()).hexdigest(), **more}
-                for name, more in TOKENS.items()
-            ],
-        },
-        "workflows": {
-            "shop": workflow(TOOLS),
-            "other": workflow(("look_up", "refund")),
-            "order": workflow(
-                ("look_up",),
-                input={
-                    "type": "object",
-                    "required": ["item", "count"],
-                    "properties": {
-                        "item": {"type": "string", "minLength": 1, "maxLength": 40},
-                        "count": {"type": "integer", "minimum": 1, "maximum": 9},
-                    },
-                },
-                prompt="Please order {item}, {count} times.",
-            ),
-            "brief": workflow(("look_up",), limits={"max_turns": 2, "max_bad_calls": 1}),
-        },
-    }
-
-
-def workflow(tools: Sequence[str], **more: Any) -> Json:
-    return {
-        "model": "gemini-3.8-flash",
-        "system_instruction": INSTRUCTION,
-        "generation_config": {"thinking_level": "low"},
-        "tools": list(tools),
-        **more,
-    }
-
-
-def token_text(name: str) -> str:
-    return f"token-of-{name}-0123456789"
-
-
-def own_port() -> int:
-    """A loopback port nobody listens on."""
-    for port in random.sample(PORTS, 50):
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port")
+        await check(made)

@@ -4,7 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from stage import OPERATOR, Stage, asks, call, headline_of, says, text_of
+from looking import headline_of, text_of
+from scenery import OPERATOR, asks, call, says
+from stage import ON_SQLITE, Stage
+
+from orchestrator.emulator.slack.interactivity import Click
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,7 +52,7 @@ async def test_api_and_slack_at_once_give_one_decision(stage: Stage) -> None:
         if approval["arguments"]["amount"] % 2:
             both.reverse()
         answers = await asyncio.gather(*both)
-        slack, api = answers if answers[0].__class__.__name__ == "Click" else answers[::-1]
+        slack, api = answers if isinstance(answers[0], Click) else answers[::-1]
         now = await stage.get(f"/v1/approvals/{approval['id']}")
         assert slack.status == 200
         assert api.status_code == (200 if now["status"] == "rejected" else 409)
@@ -100,6 +104,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
 }
 
 
+@ON_SQLITE
 async def test_requests_that_do_not_fit_start_nothing(stage: Stage) -> None:
     for name, (body, headers, status) in BODIES.items():
         usual = {"content-type": "application/json"}
@@ -114,6 +119,7 @@ async def test_requests_that_do_not_fit_start_nothing(stage: Stage) -> None:
     assert stage.counts("create") == 0
 
 
+@ON_SQLITE
 async def test_tokens_open_what_their_scopes_say(stage: Stage) -> None:
     run_id = await stage.play(*STORY)
     [approval] = await stage.asked(run_id)
@@ -141,6 +147,7 @@ async def test_tokens_open_what_their_scopes_say(stage: Stage) -> None:
     assert (await stage.run(run_id))["status"] == "waiting"
 
 
+@ON_SQLITE
 async def test_what_is_unknown_is_not_found(stage: Stage) -> None:
     nobody = "run_0123456789abcdef01234567"
     for path in (f"/v1/runs/{nobody}", f"/v1/runs/{nobody}/events", f"/v1/runs/{nobody}/approvals"):

@@ -1,7 +1,12 @@
 """What no machine can know: a tool that was cut off, and a person who says what became of it."""
 
 import pytest
-from stage import Stage, asks, call, headline_of, says, until
+from looking import headline_of, until
+from scenery import asks, call, says
+from sqlalchemy.orm import Session
+from stage import Stage
+
+from orchestrator.store.runs import call_t
 
 pytestmark = pytest.mark.asyncio
 
@@ -104,9 +109,7 @@ async def test_a_changed_row_does_not_run_under_an_old_approval(stage: Stage) ->
     assert stage.book() == []
 
 
-def _poke(s: object, run_id: str) -> None:
+def _poke(s: Session, run_id: str) -> None:
     """Somebody with a database shell."""
-    from orchestrator.store.runs import call_t
-
     poked = call_t.update().where(call_t.c.run_id == run_id).values(arguments={"item": "book", "amount": 999})
-    s.connection().execute(poked)  # type: ignore[attr-defined]
+    s.connection().execute(poked)

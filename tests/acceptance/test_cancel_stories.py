@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Json, Stage, asks, buttons, call, says, staged, text_of, until
+from looking import Json, buttons, text_of, until
+from scenery import asks, call, says
+from stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,7 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from stage import Stage, asks, buttons, call, metadata, says, staged, stays, until
+from looking import buttons, metadata, stays, until
+from scenery import asks, call, says
+from stage import ON_SQLITE, Stage, staged
 
 pytestmark = pytest.mark.asyncio
 
@@ -13,6 +15,7 @@ SOON = {"gemini": {"reconcile_seconds": 1}}
 CHARGE = asks(call("charge", "c-1", item="book", amount=3))
 
 
+@ON_SQLITE
 async def test_a_busy_gemini_is_asked_again_no_sooner_than_it_said(stage: Stage) -> None:
     stage.gemini.inject("create", "status", status=429, retry_after="1")
     stage.gemini.inject("create", "status", status=429, retry_after="1", skip=1)
@@ -25,6 +28,7 @@ async def test_a_busy_gemini_is_asked_again_no_sooner_than_it_said(stage: Stage)
     assert all((b - a).total_seconds() >= 1 for a, b in [times[:2], times[2:]])
 
 
+@ON_SQLITE
 async def test_a_refused_key_waits_for_people_and_a_refused_request_ends_the_run(stage: Stage) -> None:
     stage.gemini.inject("create", "status", status=401)
     waits = await stage.play(says("Done."))
@@ -138,6 +142,7 @@ async def test_a_lost_create_may_be_a_persons_to_decide(tmp_path: Path, database
         assert (run["output"], run["reason"]) == ("Here I am.", "")
 
 
+@ON_SQLITE
 async def test_an_interaction_may_be_slow_to_appear(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, **SOON) as stage:
         stage.gemini.inject("get", "not_found", times=2)
@@ -182,6 +187,7 @@ async def test_what_gemini_forgot_before_the_results_came_ends_the_run(stage: St
     assert len(stage.book()) == 1
 
 
+@ON_SQLITE
 async def test_a_stale_reading_is_read_again(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, **SOON) as stage:
         stage.gemini.inject("get", "stale", times=1)
@@ -190,6 +196,7 @@ async def test_a_stale_reading_is_read_again(tmp_path: Path, database_url: str) 
         assert len(stage.creates(run_id)) == 2
 
 
+@ON_SQLITE
 async def test_readings_that_cannot_be_read_are_asked_for_again(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, gemini={"timeout_seconds": 0.5}) as stage:
         for kind in ("html", "null", "broken_json", "reset", "hang", "status"):
@@ -199,6 +206,7 @@ async def test_readings_that_cannot_be_read_are_asked_for_again(tmp_path: Path, 
         assert len(stage.creates(run_id)) == 2
 
 
+@ON_SQLITE
 async def test_a_create_that_hangs_is_given_up_on_and_replaced(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, gemini={"timeout_seconds": 0.5}) as stage:
         stage.gemini.inject("create", "hang")

@@ -1,7 +1,9 @@
 """The main job: a run is started, people are asked, tools run, results go back, the record is closed."""
 
 import pytest
-from stage import INSTRUCTION, Stage, asks, buttons, call, headline_of, metadata, says, text_of, until
+from looking import buttons, headline_of, metadata, text_of, until
+from scenery import INSTRUCTION, asks, call, says
+from stage import ON_SQLITE, Stage
 
 pytestmark = pytest.mark.asyncio
 
@@ -62,6 +64,7 @@ async def test_the_record_tells_the_whole_story_in_order(stage: Stage) -> None:
     assert run["turns"][1]["previous_id"] == run["turns"][0]["interaction_id"]
 
 
+@ON_SQLITE
 async def test_everything_is_sent_again_on_every_turn(stage: Stage) -> None:
     run_id = await stage.play(
         asks(call("look_up", item="a")), asks(call("weigh", item="abc")), says("Weighed.")
@@ -83,6 +86,7 @@ async def test_everything_is_sent_again_on_every_turn(stage: Stage) -> None:
     assert later[1]["input"][0]["result"] == {"result": 3.0}
 
 
+@ON_SQLITE
 async def test_usage_is_summed_over_the_turns(stage: Stage) -> None:
     counts = [{"total_input_tokens": n, "total_tokens": 10 * n, "total_output_tokens": 1} for n in (1, 2, 4)]
     run_id = await stage.play(
@@ -108,6 +112,7 @@ async def test_a_rejected_call_does_not_run_and_the_model_is_told(stage: Stage) 
     assert "<@U0BOB>" in text_of((await stage.redrawn(approval, "Rejected: charge")).blocks)
 
 
+@ON_SQLITE
 async def test_a_reason_goes_to_the_model_as_the_persons_words(stage: Stage) -> None:
     run_id = await stage.play(asks(call("charge", item="book", amount=5)), says("Charged.", "Not charged."))
     [approval] = await stage.asked(run_id)
@@ -218,6 +223,7 @@ async def test_people_are_asked_again_on_each_turn(stage: Stage) -> None:
     assert len(stage.book()) == 1
 
 
+@ON_SQLITE
 async def test_a_tool_is_a_name_of_this_workflow_only(stage: Stage) -> None:
     run_id = await stage.play(
         asks(call("charge", item="book", amount=5)), says("Charged.", "I cannot."), workflow="other"
@@ -227,6 +233,7 @@ async def test_a_tool_is_a_name_of_this_workflow_only(stage: Stage) -> None:
     assert await stage.approvals(run_id) == []
 
 
+@ON_SQLITE
 async def test_declared_input_becomes_the_prompt(stage: Stage) -> None:
     run_id = await stage.trigger({"item": "pens", "count": 3}, "order")
     run = await stage.ended(run_id)
@@ -239,6 +246,7 @@ async def test_declared_input_becomes_the_prompt(stage: Stage) -> None:
     assert {e["field"] for e in refused.json()["errors"]} == {"input.count", "input.more"}
 
 
+@ON_SQLITE
 async def test_limits_end_a_run_with_a_reason(stage: Stage) -> None:
     look = asks(call("look_up", item="a"))
     too_long = await stage.play(look, look, look, says("Never."), workflow="brief")

@@ -4,7 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from stage import Stage, asks, buttons, call, metadata, says, staged, until
+from looking import Json, buttons, metadata, until
+from scenery import asks, call, says
+from stage import ON_SQLITE, Stage, staged
 
 from orchestrator.engine.commits import LEASE
 
@@ -133,9 +135,9 @@ async def test_while_the_time_to_answer_runs_out(stage: Stage) -> None:
     assert stage.book() == []
 
 
-async def decided(stage: Stage, *turns: object) -> tuple[str, dict[str, object]]:
+async def decided(stage: Stage) -> tuple[str, Json]:
     """A run whose call was approved and has not begun: whoever would begin it was told to stop."""
-    run_id = await stage.play(*(turns or (CHARGE, says("Charged.", "Not charged."))))  # type: ignore[arg-type]
+    run_id = await stage.play(CHARGE, says("Charged.", "Not charged."))
     [approval] = await stage.asked(run_id)
     await stage.quiet()
     await stage.service.worker.stop(1)
@@ -190,6 +192,7 @@ async def test_decided_under_terms_that_have_changed(stage: Stage) -> None:
     assert buttons(stage.message(approval)) == []
 
 
+@ON_SQLITE
 async def test_a_tool_that_needs_a_person_now_asks_one(stage: Stage) -> None:
     """A call that was free when the model asked and is not when it is to begin."""
     run_id = await stage.play(asks(call("ship", item="a")), says("Done."))
@@ -311,6 +314,7 @@ async def test_a_tool_that_was_taken_away_meanwhile(stage: Stage) -> None:
     assert "look_up" in told
 
 
+@ON_SQLITE
 async def test_a_workflow_that_was_taken_away_meanwhile(stage: Stage) -> None:
     run_id = await stage.play(asks(call("refund", item="book", amount=3)), says("Done."), workflow="other")
     [approval] = await stage.asked(run_id)

@@ -7,20 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from stage import (
-    SIGNING_SECRET,
-    Json,
-    Stage,
-    asks,
-    buttons,
-    call,
-    headline_of,
-    says,
-    staged,
-    stays,
-    text_of,
-    until,
-)
+from looking import Json, buttons, headline_of, stays, text_of, until
+from scenery import SIGNING_SECRET, asks, call, says
+from stage import ON_SQLITE, Stage, staged
 
 pytestmark = pytest.mark.asyncio
 
@@ -83,6 +72,7 @@ ALTERED: dict[str, tuple[Alter, int]] = {
 }
 
 
+@ON_SQLITE
 async def test_altered_clicks_decide_nothing(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, slack={"app_id": "A0LOCAL"}) as stage:
         run_id = await stage.play(*STORY)
@@ -106,6 +96,7 @@ async def test_altered_clicks_decide_nothing(tmp_path: Path, database_url: str) 
         assert len(stage.book()) == 1
 
 
+@ON_SQLITE
 async def test_arguments_in_a_click_are_not_looked_at(stage: Stage) -> None:
     run_id = await stage.play(*STORY)
     [approval] = await stage.asked(run_id)
@@ -211,6 +202,7 @@ TROUBLE: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
+@ON_SQLITE
 async def test_slack_down_delays_a_question_and_posts_it_once(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, slack={"timeout_seconds": 0.3}) as stage:
         for kind, more in TROUBLE:
@@ -235,6 +227,7 @@ async def _shown_in_time(stage: Stage, run_id: str, trouble: str) -> Json:
     return await until(probe, f"the question in Slack after {trouble}")
 
 
+@ON_SQLITE
 async def test_slack_asking_to_slow_down_is_obeyed(stage: Stage) -> None:
     stage.slack.fault("chat.postMessage", "status", status=429, retry_after=1)
     first = await stage.play(*STORY)
@@ -287,6 +280,7 @@ async def _posted(stage: Stage, approval: Json) -> bool:
     return bool(stage.messages(approval["id"]))
 
 
+@ON_SQLITE
 async def test_where_slack_will_not_have_it_the_other_doors_stay_open(stage: Stage) -> None:
     stage.slack.fault("chat.postMessage", "ok_false", error="not_in_channel")
     run_id = await stage.play(*STORY)
@@ -300,6 +294,7 @@ async def test_where_slack_will_not_have_it_the_other_doors_stay_open(stage: Sta
     assert len(stage.book()) == 1
 
 
+@ON_SQLITE
 async def test_a_redraw_that_fails_is_done_later(stage: Stage) -> None:
     stage.slack.fault("chat.update", "status", status=500, count=4)
     stage.slack.fault("chat.update", "status", status=429, retry_after=2)
@@ -318,6 +313,7 @@ async def test_a_redraw_that_fails_is_done_later(stage: Stage) -> None:
     assert "Slack" in shown
 
 
+@ON_SQLITE
 async def test_what_a_message_has_shown(stage: Stage) -> None:
     """Each state in words; buttons go with the first that is not a question."""
     run_id = await stage.play(asks(call("charge", item="book", amount=3)), says("Done."))
@@ -348,6 +344,7 @@ async def test_hostile_arguments_are_shown_and_change_nothing_else(stage: Stage)
     assert [row["item"] for row in stage.book()] == [item]  # what runs is what was asked, unaltered
 
 
+@ON_SQLITE
 async def test_what_does_not_fit_is_not_approved_blindly(stage: Stage) -> None:
     run_id = await stage.play(asks(call("charge", item="x" * 30_000, amount=3)), says("Done."))
     [approval] = await stage.asked(run_id)
@@ -358,6 +355,7 @@ async def test_what_does_not_fit_is_not_approved_blindly(stage: Stage) -> None:
     assert len(stage.book()) == 1
 
 
+@ON_SQLITE
 async def test_slack_may_be_away_when_somebody_decides(stage: Stage) -> None:
     run_id = await stage.play(*STORY)
     [approval] = await stage.asked(run_id)
@@ -373,6 +371,7 @@ async def test_slack_may_be_away_when_somebody_decides(stage: Stage) -> None:
     await until(drawn, "the last picture")
 
 
+@ON_SQLITE
 async def test_clicks_count_once_the_workspace_is_known(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url) as stage:
         run_id = await stage.play(*STORY)
@@ -396,6 +395,7 @@ async def _listening(stage: Stage) -> bool:
     return any("has not answered" in check["detail"] for check in checks)
 
 
+@ON_SQLITE
 async def test_signing_secrets_rotate(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, start=False) as stage:
         stage.environ["SLACK_SIGNING_SECRET"] = f"the-next-one-0123 {SIGNING_SECRET}"
@@ -409,6 +409,7 @@ async def test_signing_secrets_rotate(tmp_path: Path, database_url: str) -> None
             await stage.ended(run_id)
 
 
+@ON_SQLITE
 async def test_without_slack_people_decide_by_api(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, slack={"enabled": False}) as stage:
         run_id = await stage.play(*STORY)

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from stage import Stage, asks, call, says, staged
+from scenery import asks, call, says
+from stage import Stage, staged
 
 from orchestrator import app, settings
 from orchestrator.emulator.serving import running

@@ -7,19 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from stage import (
-    HOOK_SECRET,
-    NEXT_HOOK_SECRET,
-    Stage,
-    asks,
-    buttons,
-    call,
-    metadata,
-    says,
-    staged,
-    stays,
-    until,
-)
+from looking import buttons, metadata, stays, until
+from scenery import HOOK_SECRET, NEXT_HOOK_SECRET, asks, call, says
+from stage import ON_SQLITE, Stage, staged
 
 from orchestrator.emulator.gemini.webhooks import Secret
 
@@ -157,6 +147,7 @@ WRONG: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@ON_SQLITE
 async def test_what_is_not_believed_is_not_even_kept(stage: Stage) -> None:
     stage.gemini.inject("deliver", "hold", times=1000)
     run_id = await stage.play(asks(call("look_up", item="book")), says("Done."))
@@ -183,6 +174,7 @@ async def _running(stage: Stage, run_id: str) -> bool:
     return bool((await stage.run(run_id))["status"] == "running")
 
 
+@ON_SQLITE
 async def test_only_posts_are_taken(stage: Stage) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = await stage.call(method, "/webhooks/gemini")
@@ -275,6 +267,7 @@ async def test_another_body_under_a_known_id_is_not_kept(stage: Stage) -> None:
     assert stage.counts("get") == gets
 
 
+@ON_SQLITE
 async def test_what_is_not_about_an_interaction_is_kept_and_answered(stage: Stage) -> None:
     for body in (
         {"type": "ping", "data": {"id": "x"}},

@@ -14,11 +14,24 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from laboratory import Laboratory, Wish, laboratory, meanwhile, quiet_port, until
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.model import Policy
+from orchestrator.engine.perform import Performer
+from orchestrator.engine.worker import Worker
+from orchestrator.store import outbox
+from orchestrator.store.database import Database
+from orchestrator.store.outbox import Claimed
+
+T = TypeVar("T")
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
@@ -86,6 +99,57 @@ async def test_a_tool_longer_than_the_grace_does_not_hold_the_stop(tmp_path: Pat
         [run] = await lab.settled([run_id])
         assert run["status"] == "attention"
         lab.judge([run])
+
+
+class Slow(Database):
+    """A database whose answers take their time on the way back."""
+
+    async def write(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        try:
+            return await super().write(job, *args, **kwargs)
+        finally:
+            await asyncio.sleep(0.1)
+
+
+class Hands(Performer):
+    """Performs nothing, slowly; knows what was begun and what was done."""
+
+    begun = done = 0
+
+    async def perform(self, _: Claimed) -> None:
+        self.begun += 1
+        await asyncio.sleep(0.1)
+        self.done += 1
+
+
+async def test_what_is_being_claimed_when_the_stop_comes_gets_its_time(sqlite_url: str) -> None:
+    """The narrowest moment: committed as claimed, not yet begun."""
+    database, policy = Slow(sqlite_url), Policy()
+    nothing: Any = None  # nobody is called
+    hands = Hands(database, nothing, nothing, None, policy=policy, clock=_now)
+    worker = Worker(database, hands, policy=policy, clock=_now)
+    try:
+        effect = Effect(EffectKind.FETCH_INTERACTION, "v1_a", _now())
+        await database.write(outbox.add, "", [effect])
+        working = asyncio.create_task(worker.run())
+        await until(partial(_claimed, database), 5, "it is claimed", every=0.005)
+        assert hands.begun == 0, "the stop comes before it is begun"
+        await worker.stop(grace_seconds=5)
+        assert hands.done == hands.begun == 1
+        await working
+    finally:
+        database.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _claimed(database: Database) -> bool:
+    def job(s: Session) -> bool:
+        return bool(s.connection().exec_driver_sql("SELECT count(claim) FROM effect").scalar_one())
+
+    return await database.read(job)
 
 
 def _executing(run: Mapping[str, Any] | None, tool: str) -> bool:

@@ -65,7 +65,8 @@ class Questions:
     async def update(self, effect: Claimed) -> None:
         """Drawn from what is true at this moment, so that only the newest picture is ever sent."""
         card = await self._commit.read(self._card, effect)
-        if self._slack is None or card is None or not card.approval.ts:
+        # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
+        if self._slack is None or card is None or not (card.approval.ts or card.approval.trouble):
             await self._commit.done(effect)
             return
         await self._redraw(effect, card, self._slack)

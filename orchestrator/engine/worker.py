@@ -36,6 +36,8 @@ _LANE: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
 SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
 BATCH: Final = 50
 DELIVERIES: Final = 200
+SORT_EVERY: Final = 0.025
+"""Seconds between two looks into the inbox while webhooks keep coming."""
 LONGEST_SLEEP: Final = 30.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
@@ -69,6 +71,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._mail = True
+        self._sorted_at = 0.0
         self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
@@ -78,9 +81,16 @@ class Worker:
         self._wake.set()
 
     def mail(self) -> None:
-        """A webhook was stored."""
+        """A webhook was stored. A lone one is looked at now; in a storm they are sorted many at a time."""
+        if self._mail:
+            return  # the wake that is on its way finds this one too
         self._mail = True
-        self._wake.set()
+        loop = asyncio.get_running_loop()
+        pause = self._sorted_at + SORT_EVERY - loop.time()
+        if pause <= 0:
+            self._wake.set()
+        else:
+            loop.call_later(pause, self._wake.set)
 
     @property
     def busy(self) -> int:
@@ -149,6 +159,7 @@ class Worker:
 
     async def _deliveries(self) -> int:
         """Sort what came in; each run that should hear of something hears once, in its own transaction."""
+        self._sorted_at = asyncio.get_running_loop().time()
         waiting = await self._db.read(inbox.waiting, DELIVERIES)
         if not waiting:
             return 0

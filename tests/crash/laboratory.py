@@ -15,17 +15,17 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 import yaml
+from shop_floor import SCENARIOS, TOOLS
+from verdict import Entry, entries, judge, judge_chain, stopped
 
 from orchestrator.emulator.gemini.app import build as build_gemini
 from orchestrator.emulator.gemini.emulator import Emulator
@@ -44,80 +44,6 @@ RECOVERY_SECONDS = 30.0
 """Promised: so long after a restart a run has ended, waits for a person, or asks for one."""
 ENDED = frozenset({"completed", "failed", "cancelled"})
 RESTING = ENDED | {"attention"}
-
-TOOLS = '''\
-"""A shop whose books are a file: every effect is one line in it, on disk before the tool answers."""
-
-import json
-import os
-import time
-
-from orchestrator import ToolContext, tool
-
-LEDGER = os.environ["LAB_LEDGER"]
-PAUSE_SECONDS = float(os.environ["LAB_PAUSE"])
-
-
-def enter(ctx: ToolContext, name: str) -> None:
-    line = json.dumps({"key": ctx.call_id, "tool": name, "run": ctx.run_id, "at": time.time()}) + "\\n"
-    file = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(file, line.encode())
-    os.fsync(file)
-    os.close(file)
-
-
-def entered(ctx: ToolContext) -> bool:
-    """What a shop does with an idempotency key: the second request finds the first."""
-    if not os.path.exists(LEDGER):
-        return False
-    with open(LEDGER) as file:
-        return any(json.loads(line)["key"] == ctx.call_id for line in file if line.endswith("\\n"))
-
-
-def act(ctx: ToolContext, name: str, *, keyed: bool) -> dict[str, str]:
-    time.sleep(PAUSE_SECONDS / 2)
-    if not (keyed and entered(ctx)):
-        enter(ctx, name)
-    time.sleep(PAUSE_SECONDS / 2)
-    return {"receipt": ctx.call_id}
-
-
-@tool(approval="allow", idempotent=True)
-def lookup_order(order_id: str, ctx: ToolContext) -> dict[str, str]:
-    """Look an order up."""
-    return act(ctx, "lookup_order", keyed=True)
-
-
-@tool(approval="ask", timeout_seconds=20)
-def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str, str]:
-    """Give money back: a shop without idempotency keys."""
-    return act(ctx, "refund_order", keyed=False)
-
-
-@tool(approval="ask", idempotent=True, timeout_seconds=20)
-def send_note(order_id: str, text: str, ctx: ToolContext) -> dict[str, str]:
-    """Write to the customer, once per key."""
-    return act(ctx, "send_note", keyed=True)
-'''
-
-_LOOKUP = {"name": "lookup_order", "arguments": {"order_id": "A-17"}}
-_REFUND = {"name": "refund_order", "arguments": {"order_id": "A-17", "amount_cents": 1250}}
-_NOTE = {"name": "send_note", "arguments": {"order_id": "A-17", "text": "It is on its way."}}
-
-
-def _story(word: str, *turns: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": word, "match": {"input_contains": word}, "turns": [*turns, {"text": "That is done."}]}
-
-
-SCENARIOS = {
-    "scenarios": [
-        _story("refund", {"calls": [_LOOKUP]}, {"calls": [_REFUND]}),
-        _story("note", {"calls": [_LOOKUP]}, {"calls": [_NOTE]}),
-        _story("all at once", {"calls": [_LOOKUP, _REFUND, _NOTE]}),
-        _story("look", {"calls": [_LOOKUP, _LOOKUP, _LOOKUP]}),
-        _story("ponder", {"think": 600.0}),
-    ]
-}
 
 
 def quiet_port() -> int:
@@ -144,16 +70,6 @@ class Wish:
 
     text: str
     key: str = field(default_factory=lambda: secrets.token_hex(12))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the ledger: an effect, its call's id, and when it happened (Unix seconds)."""
-
-    key: str
-    tool: str
-    run: str
-    at: float
 
 
 @dataclass
@@ -393,66 +309,24 @@ class Laboratory:
 
     def entries(self) -> list[Entry]:
         """The ledger."""
-        if not self.ledger.exists():
-            return []
-        return [Entry(**json.loads(line)) for line in self.ledger.read_text().splitlines()]
+        return entries(self.ledger)
 
     def judge(self, runs: Sequence[Mapping[str, Any]]) -> None:
-        """No effect twice, none without its call, one for each call that is said to have succeeded.
-
-        `runs` are all runs there are, as the API shows them, each at rest.
-        """
-        effects = Counter(e.key for e in self.entries())
-        doubled = {key: n for key, n in effects.items() if n > 1}
-        assert not doubled, f"effects that happened more than once: {doubled}"
-        calls = {call["id"]: call for run in runs for call in run["calls"]}
-        assert set(effects) <= set(calls), "effects of calls that no record knows"
-        for run in runs:
-            self._judge_run(run, effects)
-        for call in calls.values():
-            if call["outcome"] == "succeeded":
-                assert effects[call["id"]] == 1, f"said to have succeeded, and did not happen: {call}"
-
-    def _judge_run(self, run: Mapping[str, Any], effects: Mapping[str, int]) -> None:
-        if run["status"] == "completed":
-            assert all(c["outcome"] == "succeeded" for c in run["calls"]), run
-            assert all(effects[c["id"]] == 1 for c in run["calls"]), run
-            return
-        assert run["status"] == "attention", f"{run['status']}: {run['reason']}"
-        doubted = [c for c in run["calls"] if c["status"] == "in_doubt"]
-        assert doubted, f"attention without a call in doubt: {run['reason']}"
-        for call in doubted:
-            assert not call["idempotent"], f"an idempotent call was not started again: {call}"
-            began = _seconds(call["started_at"])
-            assert any(began <= kill for kill in self.kills), f"in doubt though nothing was killed: {call}"
+        """Every effect against every record; `runs` are all runs there are, each at rest."""
+        judge(runs, self.entries(), self.kills)
 
     async def judge_chain(self, runs: Sequence[Mapping[str, Any]], within: float = 10.0) -> list[Interaction]:
         """One continuation per turn: every other interaction is stopped, and was never acted on.
 
         Returns the orphans: interactions that a lost answer left behind.
         """
-        chain = {t["interaction_id"] for run in runs for t in run["turns"]}
-        asked = {c["call_id"] for run in runs for c in run["calls"]}
-        orphans = [i for i in self.gemini.interactions.all() if i.id not in chain]
-        for orphan in orphans:
-            assert not orphan.children, f"an orphan was continued: {orphan.id}"
-            assert not (orphan.pending & asked), f"an orphan was acted on: {orphan.id}"
+        orphans = judge_chain(runs, self.gemini)
 
         async def all_stopped() -> bool:
-            return all(self._stopped(orphan) for orphan in orphans)
+            return all(stopped(orphan, self.gemini) for orphan in orphans)
 
         await until(all_stopped, within, f"orphans {[o.id for o in orphans]} are stopped", told=self.said)
-        for interaction in self.gemini.interactions.all():
-            heirs = [i for i in self.gemini.interactions.all() if i.parent is interaction and i.id in chain]
-            assert len(heirs) <= 1, f"{interaction.id} goes on in {[h.id for h in heirs]}"
         return orphans
-
-    def _stopped(self, interaction: Interaction) -> bool:
-        """It has ended; one that waits for results cannot be cancelled at Gemini, only asked to."""
-        if interaction.status == "requires_action":
-            wanted = f"/interactions/{interaction.id}/cancel"
-            return any(str(r["path"]).endswith(wanted) for r in self.gemini.requests)
-        return interaction.status not in ("queued", "in_progress")
 
     async def buttons_gone(self, within: float = 10.0) -> None:
         """No question stays open in Slack that the record has closed."""
@@ -563,7 +437,3 @@ async def until(
     while not await claim():
         assert time.monotonic() < ends, f"not within {within:g} s: {what}\n{told()}"
         await asyncio.sleep(every)
-
-
-def _seconds(instant: str) -> float:
-    return datetime.fromisoformat(instant).timestamp()

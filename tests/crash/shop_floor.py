@@ -1,0 +1,78 @@
+"""What the laboratory's service is given to do: its tool module, and what the model asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TOOLS = '''\
+"""A shop whose books are a file: every effect is one line in it, on disk before the tool answers."""
+
+import json
+import os
+import time
+
+from orchestrator import ToolContext, tool
+
+LEDGER = os.environ["LAB_LEDGER"]
+PAUSE_SECONDS = float(os.environ["LAB_PAUSE"])
+
+
+def enter(ctx: ToolContext, name: str) -> None:
+    line = json.dumps({"key": ctx.call_id, "tool": name, "run": ctx.run_id, "at": time.time()}) + "\\n"
+    file = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(file, line.encode())
+    os.fsync(file)
+    os.close(file)
+
+
+def entered(ctx: ToolContext) -> bool:
+    """What a shop does with an idempotency key: the second request finds the first."""
+    if not os.path.exists(LEDGER):
+        return False
+    with open(LEDGER) as file:
+        return any(json.loads(line)["key"] == ctx.call_id for line in file if line.endswith("\\n"))
+
+
+def act(ctx: ToolContext, name: str, *, keyed: bool) -> dict[str, str]:
+    time.sleep(PAUSE_SECONDS / 2)
+    if not (keyed and entered(ctx)):
+        enter(ctx, name)
+    time.sleep(PAUSE_SECONDS / 2)
+    return {"receipt": ctx.call_id}
+
+
+@tool(approval="allow", idempotent=True)
+def lookup_order(order_id: str, ctx: ToolContext) -> dict[str, str]:
+    """Look an order up."""
+    return act(ctx, "lookup_order", keyed=True)
+
+
+@tool(approval="ask", timeout_seconds=20)
+def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str, str]:
+    """Give money back: a shop without idempotency keys."""
+    return act(ctx, "refund_order", keyed=False)
+
+
+@tool(approval="ask", idempotent=True, timeout_seconds=20)
+def send_note(order_id: str, text: str, ctx: ToolContext) -> dict[str, str]:
+    """Write to the customer, once per key."""
+    return act(ctx, "send_note", keyed=True)
+'''
+
+_LOOKUP = {"name": "lookup_order", "arguments": {"order_id": "A-17"}}
+_REFUND = {"name": "refund_order", "arguments": {"order_id": "A-17", "amount_cents": 1250}}
+_NOTE = {"name": "send_note", "arguments": {"order_id": "A-17", "text": "It is on its way."}}
+
+
+def _story(word: str, *turns: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": word, "match": {"input_contains": word}, "turns": [*turns, {"text": "That is done."}]}
+
+
+SCENARIOS = {
+    "scenarios": [
+        _story("refund", {"calls": [_LOOKUP]}, {"calls": [_REFUND]}),
+        _story("note", {"calls": [_LOOKUP]}, {"calls": [_NOTE]}),
+        _story("all at once", {"calls": [_LOOKUP, _REFUND, _NOTE]}),
+        _story("look", {"calls": [_LOOKUP, _LOOKUP, _LOOKUP]}),
+        _story("ponder", {"think": 600.0}),
+    ]
+}

@@ -29,6 +29,19 @@ T = TypeVar("T")
 Job = Callable[[Session], Any]
 
 _SERIALIZATION = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
+CHANNEL = "orchestrator_run"
+"""PostgreSQL's NOTIFY channel; the payload is the id of a run whose record grew."""
+_GREW = "grew"
+
+
+def grew(s: Session, run_id: str) -> None:
+    """Say within a transaction that a run's record grows; whoever watches hears of it after the COMMIT."""
+    s.info.setdefault(_GREW, set()).add(run_id)
+    if s.get_bind().dialect.name == "postgresql":
+        s.connection().execute(_NOTIFY, {"channel": CHANNEL, "payload": run_id})
+
+
+_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
 
 
 class StaleRowError(Exception):
@@ -52,6 +65,8 @@ class Database:
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._max = max_batch
+        self.watcher: Callable[[set[str]], None] | None = None
+        """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self._queue: queue.SimpleQueue[tuple[Job, Future[Any]] | None] = queue.SimpleQueue()
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
@@ -74,7 +89,7 @@ class Database:
         transaction still completes.
         """
         if self._thread is None:
-            return await self._hop(lambda: _retried(self.engine, job, *args, **kwargs))
+            return await self._hop(lambda: _retried(self.engine, self._tell, job, *args, **kwargs))
         done: Future[T] = Future()
         self._queue.put((lambda s: job(s, *args, **kwargs), done))
         return await asyncio.wrap_future(done)
@@ -105,6 +120,11 @@ class Database:
     async def _hop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
+    def _tell(self, s: Session) -> None:
+        grown = s.info.get(_GREW)
+        if grown and self.watcher is not None:
+            self.watcher(grown)
+
     def _writer(self) -> None:
         stop = False
         while not stop:
@@ -133,6 +153,7 @@ class Database:
                 future.set_exception(error)
             else:
                 future.set_result(value)
+        self._tell(s)
 
 
 _Result = tuple[Future[Any], Any, BaseException | None]
@@ -168,7 +189,9 @@ def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -
         return job(s, *args, **kwargs)
 
 
-def _retried(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def _retried(
+    engine: sa.Engine, committed: Callable[[Session], None], job: Callable[..., T], *args: Any, **kwargs: Any
+) -> T:
     """A transaction that lost a race is read and decided again from the start."""
     for attempt in Retrying(
         retry=retry_if_exception(_lost_race),
@@ -177,7 +200,10 @@ def _retried(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any
         reraise=True,
     ):
         with attempt:
-            return _once(engine, job, *args, **kwargs)
+            with Session(engine, expire_on_commit=False) as s, s.begin():
+                value = job(s, *args, **kwargs)
+            committed(s)
+            return value
     raise AssertionError("unreachable: tenacity returns or raises")
 
 

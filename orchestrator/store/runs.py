@@ -25,7 +25,7 @@ from orchestrator.domain.model import (
     Verdict,
 )
 from orchestrator.errors import NotFoundError
-from orchestrator.store.database import StaleRowError
+from orchestrator.store.database import StaleRowError, grew
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,
@@ -137,6 +137,7 @@ def record(
     s: Session, run: Run, kind: str, data: dict[str, Any], note: str, refused: str | None, now: datetime
 ) -> None:
     """One entry of the run's history, numbered by `run.seq`."""
+    grew(s, run.id)
     s.connection().execute(
         event_t.insert(),
         {

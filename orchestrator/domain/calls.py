@@ -161,12 +161,19 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
 
 
 def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> Decision:
-    """Back to ready. The effect itself waits in the outbox, which owns the backoff."""
+    """It was not started: back to ready. The effect itself waits in the outbox, which owns the backoff.
+
+    Where it was taken for cut off meanwhile, the doubt is settled, and the effect is asked for anew.
+    """
     call = run.turn.call(event.call)
-    if call is None or call.status is not CallStatus.EXECUTING or call.claim != event.claim:
+    running = (CallStatus.EXECUTING, CallStatus.IN_DOUBT)
+    if call is None or call.status not in running or call.claim != event.claim:
         return unheard(run, f"{event.call} is not running under that claim")
+    again = call.status is CallStatus.IN_DOUBT
     waiting = replace(call, status=CallStatus.READY, claim=None)
-    return Decision(with_turn(run, run.turn.with_call(waiting)), _redraw(waiting, now), note=event.why)
+    effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now),) if again else ()
+    run = with_turn(run, run.turn.with_call(waiting))
+    return Decision(run, (*effects, *_redraw(waiting, now)), note=event.why)
 
 
 def job_ended(run: Run, event: JobEnded, policy: Policy, now: datetime) -> Decision:

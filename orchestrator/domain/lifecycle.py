@@ -65,7 +65,7 @@ CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
     CallStatus.READY: (CallClaimed,),
     CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred),
     CallStatus.AWAITING_JOB: (JobEnded,),
-    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished),
+    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred),
     CallStatus.SETTLED: (),
 }
 """What each call listens to. The functions of `calls` check it for the one call they are about,

@@ -1,18 +1,24 @@
 """Tool calls: claimed through the gate, run, their outcome committed under the claim."""
 
 import asyncio
+from collections import deque
+from functools import partial
+from typing import Final
 
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
 from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
 from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Run, ToolCall
-from orchestrator.engine.commits import Commits
+from orchestrator.engine.commits import Act, Commits
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
 from orchestrator.store.outbox import Claimed
+
+STOPPED: Final = 1000
+"""How many runs that were stopped are remembered, for a tool that was claimed just before."""
 
 
 class Calls:
@@ -22,21 +28,42 @@ class Calls:
         self._commit = commits
         self._toolkit = toolkit
         self._running: dict[str, set[asyncio.Event]] = {}
+        self._stopped: deque[str] = deque(maxlen=STOPPED)
 
     def stop(self, run_id: str) -> None:
         """Tell the tools that run for this run that nobody wants their result any more."""
+        self._stopped.append(run_id)
         for event in self._running.get(run_id, ()):
             event.set()
 
-    async def execute(self, effect: Claimed) -> None:
-        """Claim the call and pass the gate in one transaction, run it, commit its outcome."""
+    def execute(self, s: Session, effect: Claimed) -> Act | None:
+        """The gate. The digest is made anew from the row as it is now."""
+        run = runs.load(s, effect.run_id)
+        call = run.turn.call(effect.subject)
+        if call is not None and call.status is CallStatus.EXECUTING and call.claim:
+            # Whoever ran it no longer holds the effect: it was cut off.
+            self._commit.settle(s, effect, CallCutOff(call.id, call.claim, "the process ended"))
+            return None
+        if call is None or call.status is not CallStatus.READY or run.closed:
+            outbox.done(s, effect)
+            return None
+        wish = FunctionCall(call.call_id, call.tool, call.arguments)
+        fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish)
+        applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh))
+        started = applied.run.turn.call(call.id)
+        if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
+            outbox.done(s, effect)
+            return None
+        return partial(self._run, effect, started, _context(run, started))
+
+    async def _run(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
+        """Run it, and commit its outcome under the claim."""
         cancelled = asyncio.Event()
-        # Known before the claim commits, so that a cancel right behind it still reaches the tool.
         self._running.setdefault(effect.run_id, set()).add(cancelled)
+        if effect.run_id in self._stopped:  # right behind the claim, before this began
+            cancelled.set()
         try:
-            granted = await self._commit.write(self._claim, effect)
-            if granted is not None:
-                await self._run_tool(effect, *granted, cancelled)
+            await self._run_tool(effect, call, context, cancelled)
         finally:
             self._forget(effect.run_id, cancelled)
 
@@ -55,28 +82,15 @@ class Calls:
             await self._commit.conclude(effect, CallFinished(call.id, effect.token, outcome))
             failpoints.hit("after_tool_stored")
 
-    def _claim(self, s: Session, effect: Claimed) -> tuple[ToolCall, CallContext] | None:
-        """The gate's transaction. The digest is made anew from the row as it is now."""
-        run = runs.load(s, effect.run_id)
-        if not self._commit.still_ours(s, effect):
-            return None
-        call = run.turn.call(effect.subject)
-        if call is not None and call.status is CallStatus.EXECUTING and call.claim:
-            # Whoever ran it no longer holds the effect: it was cut off.
-            outbox.done(s, effect)
-            self._commit.apply(s, run.id, CallCutOff(call.id, call.claim, "the process ended"))
-            return None
-        if call is None or call.status is not CallStatus.READY or run.closed:
-            outbox.done(s, effect)
-            return None
-        wish = FunctionCall(call.call_id, call.tool, call.arguments)
-        fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish)
-        applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh))
-        started = applied.run.turn.call(call.id)
-        if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
-            outbox.done(s, effect)
-            return None
-        return started, _context(run, started)
+    async def not_begun(self, effect: Claimed) -> None:
+        """The claim was lost before the tool was started: who took it over must not doubt that."""
+        late = CallDeferred(effect.subject, effect.token, "the worker stood still before it began")
+
+        def job(s: Session) -> tuple[str, None]:
+            self._commit.apply(s, effect.run_id, late)
+            return effect.run_id, None
+
+        await self._commit.advance(job)
 
     def _forget(self, run_id: str, cancelled: asyncio.Event) -> None:
         running = self._running.get(run_id, set())

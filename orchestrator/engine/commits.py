@@ -1,8 +1,13 @@
-"""How what came of an effect is committed: the effect settled and the event decided, in one transaction."""
+"""Transactions of the performer: what came of an effect is committed with what it makes due.
+
+An effect is claimed and passes its gate in one transaction, often the very one that made it due; what
+is left to do afterwards, on the wire or in a tool, is its act.
+"""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -17,7 +22,7 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, StaleRowError
 from orchestrator.store.outbox import Claimed
 
 P = ParamSpec("P")
@@ -26,7 +31,25 @@ T = TypeVar("T")
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
+Act = Callable[[], Awaitable[None]]
+"""What remains to be done of an effect outside its transaction, and the commit of what came of it."""
+
+Gate = Callable[[Session, Claimed], Act | None]
+"""What is decided about an effect as it is claimed; None where nothing remains to be done."""
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An effect that is claimed and has passed its gate."""
+
+    effect: Claimed
+    act: Act
+
+
+class GateError(Exception):
+    """A gate failed in a way nobody foresaw."""
 
 
 class Commits:
@@ -51,8 +74,9 @@ class Commits:
         self._roll = roll
         self.policy = policy
         self.lease = lease
+        self.gate: Gate = _no_gate
         self.room: Callable[[], Collection[EffectKind]] = tuple
-        self.accept: Callable[[Sequence[Claimed]], None] = _leave_to_the_rows
+        self.accept: Callable[[Sequence[Ticket]], None] = _leave_to_the_rows
 
     def now(self) -> datetime:
         return self._clock()
@@ -69,41 +93,84 @@ class Commits:
         alarm(run_id, applied)
         return applied
 
-    def still_ours(self, s: Session, effect: Claimed) -> bool:
-        """Whether nobody took it over while this process stood still; asked before what cannot be undone.
-
-        Else a paused worker would take the work of its successor, under way by now, for its own that
-        was cut off.
-        """
-        return outbox.renew(s, effect, self._clock(), self.lease)
-
-    async def advance(self, job: Callable[[Session], str | None]) -> None:
+    async def advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
         """Commit a step of a run and go straight on with what it made due, as far as there is room.
 
         What is not taken here stays a row, and the worker finds it.
 
         Args:
-            job: Makes the step and returns the run's id, None if there is none to go on with.
+            job: Makes the step and returns the run's id, None if there is none to go on with, and a
+                value for the caller.
         """
 
-        def whole(s: Session) -> list[Claimed]:
-            run_id = job(s)
-            kinds = self.room()
-            return outbox.claim_next(s, run_id, kinds, self._clock(), self.lease) if run_id else []
+        def whole(s: Session) -> tuple[list[Ticket], T]:
+            run_id, value = job(s)
+            return (self._next(s, run_id) if run_id else []), value
 
-        self.accept(await self._db.write(whole))
+        try:
+            tickets, value = await self._db.write(whole)
+        except GateError:
+            # The step itself must not be lost with it; what it made due is found as a row.
+            log.exception("gate_failed")
+            return (await self._db.write(job))[1]
+        self.accept(tickets)
+        return value
+
+    async def take(self, effect_id: int) -> list[Ticket] | None:
+        """Claim an effect that is due, and what follows at once; None if somebody else has it."""
+        try:
+            return await self._db.write(self._take, effect_id)
+        except GateError as e:
+            log.exception("gate_failed", effect=effect_id)
+            await self._db.write(self._stumble, effect_id, str(e))
+            return []
+
+    def _take(self, s: Session, effect_id: int) -> list[Ticket] | None:
+        effect = outbox.claim(s, effect_id, self._clock(), self.lease)
+        if effect is None:
+            return None
+        return [*self._passed(s, [effect]), *self._next(s, effect.run_id)]
+
+    def _next(self, s: Session, run_id: str) -> list[Ticket]:
+        """What the run has due now, and what that makes due in turn."""
+        tickets: list[Ticket] = []
+        while claimed := outbox.claim_next(s, run_id, self.room(), self._clock(), self.lease):
+            tickets += self._passed(s, claimed)
+        return tickets
+
+    def _passed(self, s: Session, claimed: Sequence[Claimed]) -> list[Ticket]:
+        try:
+            acts = [(effect, self.gate(s, effect)) for effect in claimed]
+        except StaleRowError:
+            raise
+        except Exception as e:
+            raise GateError(f"{type(e).__name__}: {e}") from e
+        return [Ticket(effect, act) for effect, act in acts if act is not None]
+
+    def _stumble(self, s: Session, effect_id: int, why: str) -> None:
+        effect = outbox.claim(s, effect_id, self._clock(), self.lease)
+        if effect is not None:
+            outbox.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
+
+    async def still_ours(self, effect: Claimed) -> bool:
+        """Whether the claim holds, for another lease."""
+        return await self._db.write(outbox.renew, effect, self._clock(), self.lease)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""
         of_run = run_id or effect.run_id
 
-        def job(s: Session) -> str:
-            outbox.done(s, effect)
-            with suppress(NotFoundError):  # the run was deleted meanwhile
-                self.apply(s, of_run, event)
-            return of_run
+        def job(s: Session) -> tuple[str, None]:
+            self.settle(s, effect, event, of_run)
+            return of_run, None
 
         await self.advance(job)
+
+    def settle(self, s: Session, effect: Claimed, event: Event, run_id: str = "") -> None:
+        """`conclude` within a transaction that does more than that."""
+        outbox.done(s, effect)
+        with suppress(NotFoundError):  # the run was deleted meanwhile
+            self.apply(s, run_id or effect.run_id, event)
 
     async def defer(self, effect: Claimed, event: Event, error: UnavailableError) -> None:
         """Nothing happened: say so to the run, and let the effect wait."""
@@ -132,5 +199,9 @@ def alarm(run_id: str, applied: step.Applied) -> None:
         log.warning("run_needs_a_look", run_id=run_id, why=applied.note)
 
 
-def _leave_to_the_rows(claimed: Sequence[Claimed]) -> None:
+def _no_gate(s: Session, effect: Claimed) -> Act | None:
+    raise GateError("nothing is claimed before somebody performs")
+
+
+def _leave_to_the_rows(tickets: Sequence[Ticket]) -> None:
     """Where nobody has room, nothing was claimed."""

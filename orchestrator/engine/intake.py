@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -20,6 +21,7 @@ from orchestrator.domain.events import ApprovalDecided, AttentionResolved, Cance
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Actor, Approval, JsonObject, Policy, Recipe, Run, Verdict
 from orchestrator.engine import step
+from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, outbox, runs, views
@@ -54,6 +56,8 @@ class Intake:
         wake: Called after each commit that may have made work.
         mail: Called instead after a webhook was stored.
         stop_tools: Called with a run's id after it was cancelled.
+        commits: Of the performer in this process, which goes straight on with what a wish makes due;
+            without one, or without room there, it stays a row for whoever works.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Intake:
         wake: Callable[[], None],
         mail: Callable[[], None] | None = None,
         stop_tools: Callable[[str], None],
+        commits: Commits | None = None,
     ) -> None:
         self._db = database
         self._policy = policy
@@ -72,6 +77,7 @@ class Intake:
         self._wake = wake
         self._mail = mail or wake
         self._stop_tools = stop_tools
+        self._commits = commits or Commits(database, policy=policy, clock=clock)
         self._deliveries = Together(database, inbox.put)
 
     async def start(
@@ -96,20 +102,19 @@ class Intake:
         body = f"{recipe.workflow}\0{text}".encode()
         wish = _Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
         try:
-            started = await self._db.write(_start, wish, self._clock())
+            started = await self._commits.advance(partial(_start, wish=wish, now=self._clock()))
         except IntegrityError:  # another process took the same key in this very moment
-            started = await self._db.write(_start, wish, self._clock())
+            started = await self._commits.advance(partial(_start, wish=wish, now=self._clock()))
         failpoints.hit("after_run_stored")
         self._wake()
         return started
 
-    async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> bool:
-        """Keep a verified webhook; returns after the commit. False for one that was known."""
+    async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> None:
+        """Keep a verified webhook; returns after the commit."""
         arrived = inbox.Arrived(webhook_id, kind, subject, timestamp, body, self._clock())
-        fresh = await self._deliveries.put(arrived)
+        await self._deliveries.put(arrived)
         failpoints.hit("after_delivery_stored")
         self._mail()
-        return fresh
 
     async def decide(
         self,
@@ -132,18 +137,21 @@ class Intake:
             NotFoundError: There is no such approval.
         """
         verdict = Verdict(approve, by, self._clock(), reason)
-        answer = await self._db.write(self._decide, approval_id, verdict, entitled_as, digest)
+        decided = partial(
+            self._decide, approval_id=approval_id, verdict=verdict, entitled_as=entitled_as, digest=digest
+        )
+        answer = await self._commits.advance(decided)
         failpoints.hit("after_decision")
         self._wake()
         return answer
 
     def _decide(
         self, s: Session, approval_id: str, verdict: Verdict, entitled_as: str, digest: str | None
-    ) -> Answer:
+    ) -> tuple[str, Answer]:
         found = runs.load_approval(s, approval_id)
-        run_id = runs.run_of_approval(s, approval_id)
-        if found is None or run_id is None:
+        if found is None:
             raise NotFoundError(f"there is no approval {approval_id}")
+        run_id = found[2]
         shown = found[0].digest if digest is None else digest
         event = ApprovalDecided(approval_id, shown, verdict, entitled_as)
         applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
@@ -151,7 +159,7 @@ class Intake:
         note = applied.note
         if applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open:
             note = already(approval)
-        return Answer(approval, call.tool, note, applied.refused)
+        return run_id, Answer(approval, call.tool, note, applied.refused)
 
     async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
         """Stop a run; from here on nothing starts for it.
@@ -197,13 +205,13 @@ class _Wish:
     body_hash: str
 
 
-def _start(s: Session, wish: _Wish, now: datetime) -> Started:
+def _start(s: Session, wish: _Wish, now: datetime) -> tuple[str, Started]:
     if wish.key is not None and (known := views.by_idempotency_key(s, wish.owner, wish.key)):
         if known[1] != wish.body_hash:
             raise ConflictError("this idempotency key was used for another request")
-        return Started(known[0], fresh=False)
+        return known[0], Started(known[0], fresh=False)
     decision = open_run(f"run_{secrets.token_hex(12)}", wish.recipe, wish.text, wish.requester, now=now)
     keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
     run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
     outbox.add(s, run.id, decision.effects)
-    return Started(run.id, fresh=True)
+    return run.id, Started(run.id, fresh=True)

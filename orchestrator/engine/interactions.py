@@ -1,5 +1,6 @@
 """What is done at Gemini: create, read, cancel. A create is claimed before the wire and sent once."""
 
+from functools import partial
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
 from orchestrator.engine import step
-from orchestrator.engine.commits import Commits, alarm
+from orchestrator.engine.commits import Act, Commits, alarm
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -24,6 +25,9 @@ from orchestrator.store.outbox import Claimed
 PROBES: Final = 7
 """How often an unknown interaction is looked at, over about a minute, before it stays parked."""
 CANCELS: Final = 20
+
+Owner = tuple[str, int, int]
+"""Run, turn and attempt an interaction belongs to."""
 
 
 class Interactions:
@@ -34,11 +38,23 @@ class Interactions:
         self._gemini = gemini
         self._toolkit = toolkit
 
-    async def create(self, effect: Claimed) -> None:
+    def create(self, s: Session, effect: Claimed) -> Act | None:
+        """Write the intent down before the wire; None when there is nothing to send."""
         turn, attempt = parse_attempt(effect.subject)
-        request = await self._commit.write(self._claim_create, effect, turn, attempt)
-        if request is None:
-            return
+        sent = runs.load(s, effect.run_id).turn
+        if (sent.number, sent.attempt, sent.status) == (turn, attempt, TurnStatus.SENDING):
+            # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
+            lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
+            self._commit.settle(s, effect, lost)
+            return None
+        applied = self._commit.apply(s, effect.run_id, CreateClaimed(turn, attempt))
+        if applied.refused:
+            outbox.done(s, effect)
+            return None
+        return partial(self._send, effect, step.create_request(s, applied.run, self._toolkit))
+
+    async def _send(self, effect: Claimed, request: CreateRequest) -> None:
+        turn, attempt = request.correlation.turn, request.correlation.attempt
         failpoints.hit("before_create")
         try:
             snapshot = await self._gemini.create(request)
@@ -53,46 +69,29 @@ class Interactions:
             await self._observed(effect, effect.run_id, turn, attempt, snapshot)
             failpoints.hit("after_observe")
 
-    def _claim_create(self, s: Session, effect: Claimed, turn: int, attempt: int) -> CreateRequest | None:
-        """Write the intent down before the wire; None when there is nothing to send."""
-        now = self._commit.now()
-        sent = runs.load(s, effect.run_id).turn
-        if not self._commit.still_ours(s, effect):
-            return None
-        if (sent.number, sent.attempt, sent.status) == (turn, attempt, TurnStatus.SENDING):
-            # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
-            lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
-            self._commit.apply(s, effect.run_id, lost)
-            outbox.done(s, effect)
-            return None
-        applied = step.apply(
-            s, effect.run_id, CreateClaimed(turn, attempt), policy=self._commit.policy, now=now
-        )
-        if applied.refused:
-            outbox.done(s, effect)
-            return None
-        return step.create_request(s, applied.run, self._toolkit)
-
     async def _observed(
         self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
     ) -> None:
-        def job(s: Session) -> str:
+        def job(s: Session) -> tuple[str, None]:
             outbox.done(s, effect)
             tools, now = self._toolkit, self._commit.now()
             seen = step.observe(
                 s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy, now=now
             )
             alarm(run_id, seen)
-            return run_id
+            return run_id, None
 
         await self._commit.advance(job)
 
-    async def fetch(self, effect: Claimed) -> None:
+    def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""
-        owner = await self._commit.read(self._wanted_by, effect)
+        owner = self._wanted_by(s, effect)
         if owner is None and effect.run_id:
-            await self._commit.done(effect)
-            return
+            outbox.done(s, effect)
+            return None
+        return partial(self._read, effect, owner)
+
+    async def _read(self, effect: Claimed, owner: Owner | None) -> None:
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:
@@ -109,7 +108,7 @@ class Interactions:
             return
         await self._observed(effect, *owner, snapshot)
 
-    def _wanted_by(self, s: Session, effect: Claimed) -> tuple[str, int, int] | None:
+    def _wanted_by(self, s: Session, effect: Claimed) -> Owner | None:
         """Run, turn and attempt for which this reading matters."""
         owner = runs.owner_of(s, effect.subject)
         if owner is None or not effect.run_id:
@@ -118,7 +117,7 @@ class Interactions:
         current = run.turn.interaction_id == effect.subject and not run.closed
         return owner if current else None
 
-    def _claims_to_be(self, s: Session, snapshot: Snapshot) -> tuple[str, int, int] | None:
+    def _claims_to_be(self, s: Session, snapshot: Snapshot) -> Owner | None:
         """The run named in the metadata that Gemini echoes to our own key."""
         known = runs.owner_of(s, snapshot.interaction_id)
         mark = snapshot.correlation
@@ -143,8 +142,11 @@ class Interactions:
         else:
             await self._commit.write(outbox.bury, effect, why)
 
-    async def cancel(self, effect: Claimed) -> None:
+    def cancel(self, s: Session, effect: Claimed) -> Act | None:
         """Stop an interaction; whatever it is afterwards, nothing more is to be done about it."""
+        return partial(self._cancel, effect)
+
+    async def _cancel(self, effect: Claimed) -> None:
         try:
             snapshot = await self._gemini.cancel(effect.subject)
         except (UnavailableError, UncertainError) as e:

@@ -6,17 +6,18 @@ decided once, by the run's state and the claims.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, parse_attempt
 from orchestrator.domain.events import ApprovalExpired, CreateGraceEnded, RunOverdue
 from orchestrator.domain.model import Policy
 from orchestrator.engine.calls import Calls
-from orchestrator.engine.commits import LEASE, Commits
+from orchestrator.engine.commits import LEASE, Act, Commits, Gate, Ticket
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
 from orchestrator.engine.questions import Questions
@@ -56,7 +57,7 @@ class Performer:
         self.calls = Calls(self.commits, toolkit)
         interactions = Interactions(self.commits, gemini, toolkit)
         questions = Questions(self.commits, slack, toolkit, link)
-        self._kinds: Mapping[EffectKind, Callable[[Claimed], Awaitable[None]]] = {
+        self._gates: Mapping[EffectKind, Gate] = {
             EffectKind.CREATE_INTERACTION: interactions.create,
             EffectKind.FETCH_INTERACTION: interactions.fetch,
             EffectKind.CANCEL_INTERACTION: interactions.cancel,
@@ -67,20 +68,36 @@ class Performer:
             EffectKind.END_CREATE_GRACE: self._end_grace,
             EffectKind.END_RUN: self._end_run,
         }
+        self.commits.gate = self._gate
 
-    async def perform(self, effect: Claimed) -> None:
+    async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
 
         The lease is renewed for as long as that takes, so that only a process that is gone loses it.
         """
+        effect = ticket.effect
+        if not await self._still_ours(effect):
+            return
         holding = asyncio.create_task(self._hold(effect))
         try:
-            await self._kinds[effect.kind](effect)
+            await ticket.act()
         except Exception as e:
             log.exception("effect_failed", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
             await self.commits.again(effect, f"{type(e).__name__}: {e}")
         finally:
             holding.cancel()
+
+    async def _still_ours(self, effect: Claimed) -> bool:
+        """Whether nobody took it over while this process stood still, before anything was done about it."""
+        if self.commits.now() < effect.until or await self.commits.still_ours(effect):
+            return True
+        log.warning("claim_lost", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
+        if effect.kind is EffectKind.EXECUTE_TOOL:
+            await self.calls.not_begun(effect)
+        return False
+
+    def _gate(self, s: Session, effect: Claimed) -> Act | None:
+        return self._gates[effect.kind](s, effect)
 
     def stop_tools(self, run_id: str) -> None:
         """Tell the tools that run for this run that nobody wants their result any more."""
@@ -96,11 +113,11 @@ class Performer:
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
 
-    async def _expire(self, effect: Claimed) -> None:
-        await self.commits.conclude(effect, ApprovalExpired(effect.subject))
+    def _expire(self, s: Session, effect: Claimed) -> None:
+        self.commits.settle(s, effect, ApprovalExpired(effect.subject))
 
-    async def _end_grace(self, effect: Claimed) -> None:
-        await self.commits.conclude(effect, CreateGraceEnded(*parse_attempt(effect.subject)))
+    def _end_grace(self, s: Session, effect: Claimed) -> None:
+        self.commits.settle(s, effect, CreateGraceEnded(*parse_attempt(effect.subject)))
 
-    async def _end_run(self, effect: Claimed) -> None:
-        await self.commits.conclude(effect, RunOverdue(self.commits.now()))
+    def _end_run(self, s: Session, effect: Claimed) -> None:
+        self.commits.settle(s, effect, RunOverdue(self.commits.now()))

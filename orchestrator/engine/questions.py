@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.model import Card
-from orchestrator.engine.commits import Commits
+from orchestrator.engine.commits import Act, Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -38,20 +39,21 @@ class Questions:
         self._toolkit = toolkit
         self._link = link
 
-    async def request(self, effect: Claimed) -> None:
-        card = await self._commit.read(self._card, effect)
-        if self._slack is None or card is None or not card.approval.terms.channel:
-            await self._commit.done(effect)
-            return
-        if not card.approval.open:
-            # Settled before it was shown, unless an earlier try did show it and we never learned where.
-            await (
-                self._redraw(effect, card, self._slack) if effect.attempts > 1 else self._commit.done(effect)
-            )
-            return
+    def request(self, s: Session, effect: Claimed) -> Act | None:
+        """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
+        card = self._card(s, effect)
+        if self._slack is not None and card is not None and card.approval.terms.channel:
+            if card.approval.open:
+                return partial(self._post, effect, card, self._slack)
+            if effect.attempts > 1:
+                return partial(self._redraw, effect, card, self._slack)
+        outbox.done(s, effect)
+        return None
+
+    async def _post(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            channel, ts = await self._slack.post(card, seen_before=effect.attempts > 1)
+            channel, ts = await slack.post(card, seen_before=effect.attempts > 1)
         except UnavailableError as e:
             await self._commit.again(effect, str(e), e)
         except UncertainError as e:
@@ -62,14 +64,14 @@ class Questions:
             failpoints.hit("after_post")
             await self._commit.conclude(effect, ApprovalPosted(card.approval.id, channel, ts))
 
-    async def update(self, effect: Claimed) -> None:
-        """Drawn from what is true at this moment, so that only the newest picture is ever sent."""
-        card = await self._commit.read(self._card, effect)
+    def update(self, s: Session, effect: Claimed) -> Act | None:
+        """Drawn from what is true at this moment; what changes while it is sent is drawn once more."""
+        card = self._card(s, effect)
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
-        if self._slack is None or card is None or not (card.approval.ts or card.approval.trouble):
-            await self._commit.done(effect)
-            return
-        await self._redraw(effect, card, self._slack)
+        if self._slack is not None and card is not None and (card.approval.ts or card.approval.trouble):
+            return partial(self._redraw, effect, card, self._slack)
+        outbox.done(s, effect)
+        return None
 
     async def _redraw(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         failpoints.hit("before_update")

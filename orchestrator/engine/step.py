@@ -1,6 +1,6 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -107,6 +107,22 @@ def observe(
     return applied
 
 
+def sift(s: Session, most: int) -> tuple[list[inbox.Waiting], list[inbox.Waiting]]:
+    """The oldest webhooks nobody has worked on: those a run should hear of, and those to be sorted."""
+    heeded: list[inbox.Waiting] = []
+    others: list[inbox.Waiting] = []
+    waiting = inbox.waiting(s, most)
+    known = runs.standing(s, {d.subject for d in waiting if d.subject})
+    for delivery in waiting:
+        (heeded if _heeded(delivery, known) else others).append(delivery)
+    return heeded, others
+
+
+def _heeded(delivery: inbox.Waiting, known: Mapping[str, runs.Standing]) -> bool:
+    owner = known.get(delivery.subject)
+    return owner is not None and owner.current and heeds(owner.turn, delivery.kind)
+
+
 def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime) -> list[inbox.Waiting]:
     """Close the webhooks that mean nothing to anybody; returns those that a run should hear of.
 
@@ -119,7 +135,7 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
     heeded: list[inbox.Waiting] = []
     for delivery in waiting:
         owner = known.get(delivery.subject)
-        if owner is not None and owner.current and heeds(owner.turn, delivery.kind):
+        if _heeded(delivery, known):
             heeded.append(delivery)
         elif owner is not None:
             closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, owner.run_id))
@@ -136,17 +152,19 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
     return heeded
 
 
-def hear(s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime) -> str | None:
-    """Tell a run of webhooks about one of its interactions; many say no more than one. Returns its id."""
+def hear(
+    s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime
+) -> tuple[str | None, None]:
+    """Tell a run of webhooks about one of its interactions; many say no more than one."""
     owner = runs.owner_of(s, deliveries[0].subject)
     run_id = owner[0] if owner else None
     inbox.close(s, [inbox.Closed(d.id, DeliveryState.DONE, run_id) for d in deliveries])
     if run_id is None:  # the run was deleted meanwhile
-        return None
+        return None, None
     kinds = {d.kind for d in deliveries}
     kind = kinds.pop() if len(kinds) == 1 else ""  # of several at once none may hide another
     apply(s, run_id, InteractionSignalled(deliveries[0].subject, kind), policy=policy, now=now)
-    return run_id
+    return run_id, None
 
 
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:

@@ -17,11 +17,11 @@ from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
 from orchestrator.engine import step
+from orchestrator.engine.commits import Ticket
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Claimed
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
@@ -137,10 +137,9 @@ class Worker:
     async def _take(self, *, mail: bool = True) -> int:
         async with self._turn:
             taken = await self._deliveries() if mail else 0
-            claimed = [] if self._stopping else await self._claim()
-            self._accept(claimed)
+            taken += 0 if self._stopping else await self._claim()
             await self._prune()
-            return taken + len(claimed)
+            return taken
 
     def _room(self) -> Collection[EffectKind]:
         """What a step may go straight on with."""
@@ -148,53 +147,55 @@ class Worker:
             return ()
         return [kind for kind, lane in _LANE.items() if self._free[lane] > 0]
 
-    def _accept(self, claimed: Sequence[Claimed]) -> None:
-        if claimed:
+    def _accept(self, tickets: Sequence[Ticket]) -> None:
+        if tickets:
             failpoints.hit("after_claim")
-        for effect in claimed:
-            self._free[_LANE[effect.kind]] -= 1
-            task = asyncio.create_task(self._work(effect))
+        for ticket in tickets:
+            self._free[_LANE[ticket.effect.kind]] -= 1
+            task = asyncio.create_task(self._work(ticket))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _deliveries(self) -> int:
         """Sort what came in; each run that should hear of something hears once, in its own transaction."""
         self._sorted_at = asyncio.get_running_loop().time()
-        waiting = await self._db.read(inbox.waiting, DELIVERIES)
-        if not waiting:
-            return 0
         now = self._clock()
-        heeded = await self._db.write(step.sort_deliveries, waiting, now)
+        heeded, others = await self._db.read(step.sift, DELIVERIES)
+        count = len(heeded) + len(others)
+        if count == 0:
+            return 0
+        if others:
+            heeded += await self._db.write(step.sort_deliveries, others, now)
         by_subject: dict[str, list[inbox.Waiting]] = {}
         for delivery in heeded:
             by_subject.setdefault(delivery.subject, []).append(delivery)
         await asyncio.gather(*(self._hear(ds, now) for ds in by_subject.values()))
         failpoints.hit("after_delivery_taken")
-        self._mail = self._mail or len(waiting) == DELIVERIES
-        return len(waiting)
+        self._mail = self._mail or count == DELIVERIES
+        return count
 
     async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:
         await self._performer.commits.advance(
             partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
         )
 
-    async def _claim(self) -> list[Claimed]:
-        """Take what is due, as far as its lane has room."""
+    async def _claim(self) -> int:
+        """Take what is due, as far as its lane has room; returns how much that was."""
         now, left = self._clock(), dict(self._free)
         chosen = []
         for effect_id, kind in await self._db.read(outbox.due, now, BATCH, self._room()):
             left[_LANE[kind]] -= 1
             if left[_LANE[kind]] >= 0:
                 chosen.append(effect_id)
-        return (
-            await self._db.write(outbox.claim, chosen, now, self._performer.commits.lease) if chosen else []
-        )
+        taken = await asyncio.gather(*(self._performer.commits.take(n) for n in chosen))
+        self._accept([ticket for tickets in taken for ticket in tickets or ()])
+        return sum(tickets is not None for tickets in taken)
 
-    async def _work(self, effect: Claimed) -> None:
+    async def _work(self, ticket: Ticket) -> None:
         try:
-            await self._performer.perform(effect)
+            await self._performer.perform(ticket)
         finally:
-            self._free[_LANE[effect.kind]] += 1
+            self._free[_LANE[ticket.effect.kind]] += 1
             self.wake()
 
     async def _sleep(self) -> None:

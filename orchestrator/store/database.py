@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from orchestrator.errors import ConflictError
+from orchestrator.store.prepared import forget, hold
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,23 +166,29 @@ def _alone(s: Session, job: Job, future: Future[Any]) -> _Result:
 
 def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
     """One job of several: when it fails, its neighbours are kept."""
+    sqlite = hold(s).connection
+    sqlite.execute("SAVEPOINT job")
     try:
-        with s.begin_nested():
-            return future, job(s), None
+        value = job(s)
     except Exception as e:  # noqa: BLE001  its caller is told
-        _require_transaction(s)
+        _undo(sqlite)
+        forget(s)
         return future, None, e
-    finally:
-        s.expunge_all()
+    sqlite.execute("RELEASE job")
+    return future, value, None
 
 
-def _require_transaction(s: Session) -> None:
-    """SQLite may answer a full disk or an I/O error by rolling back everything, not just the statement.
+def _undo(sqlite: Any) -> None:
+    """Take back what the job did, and nothing else.
+
+    SQLite may answer a full disk or an I/O error by rolling back everything, not just the statement.
 
     Then nothing of the batch is left to commit, and nobody may hear otherwise.
     """
-    if not s.connection().connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+    if not sqlite.in_transaction:
         raise sa.exc.InvalidRequestError("the database rolled the whole transaction back")
+    sqlite.execute("ROLLBACK TO job")
+    sqlite.execute("RELEASE job")
 
 
 def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:

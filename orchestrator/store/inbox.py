@@ -4,31 +4,39 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from orchestrator.store.prepared import Prepared, insert_into
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
 
-_KEEP = {
-    name: insert(delivery_t).on_conflict_do_nothing(index_elements=["id"]).returning(delivery_t.c.id)
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
-"""Says which rows it kept: what is known may be known by a transaction that committed just now."""
-_AGAIN = (
-    delivery_t.update()
-    .where(delivery_t.c.id == sa.bindparam("known"))
-    .values(duplicates=delivery_t.c.duplicates + 1)
-    .returning(delivery_t.c.body_hash)
-)
-_NEW = (
+
+def _keep(dialect: str) -> sa.Insert:
+    """The first body of an id is kept, whatever a later one says."""
+    new = insert_into(dialect)(delivery_t)
+    other = delivery_t.c.body_hash != new.excluded.body_hash
+    upsert: sa.Insert = new.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            "duplicates": delivery_t.c.duplicates + 1,
+            "note": sa.case((other, _OTHER_BODY), else_=delivery_t.c.note),
+        },
+    )
+    return upsert
+
+
+_OTHER_BODY: Final = "came again with another body, which was not kept"
+_COLUMNS: Final = [c.name for c in delivery_t.c if c.name != "run_id"]
+_KEEP = Prepared(_keep, _COLUMNS)
+_NEW = Prepared(
     sa.select(delivery_t.c.id, delivery_t.c.kind, delivery_t.c.subject)
     .where(delivery_t.c.state == DeliveryState.NEW)
     .order_by(delivery_t.c.received_at)
-    .limit(sa.bindparam("most"))
+    .limit(sa.bindparam("most", type_=sa.Integer))
 )
 
 
@@ -53,23 +61,9 @@ class Arrived:
     at: datetime
 
 
-def put(s: Session, arrived: Sequence[Arrived]) -> list[bool]:
-    """Keep deliveries, many in one statement; False for each whose id is known already.
-
-    The first body of an id is kept, whatever a later one says.
-    """
-    if not arrived:
-        return []
-    conn = s.connection()
-    first: dict[str, int] = {}
-    for position, a in enumerate(arrived):
-        first.setdefault(a.id, position)
-    rows = [_row(arrived[position]) for position in first.values()]
-    kept = set(conn.execute(_KEEP[conn.dialect.name], rows).scalars())
-    fresh = [a.id in kept and first[a.id] == position for position, a in enumerate(arrived)]
-    for again in (a for a, new in zip(arrived, fresh, strict=True) if not new):
-        _count_again(conn, again)
-    return fresh
+def put(s: Session, arrived: Sequence[Arrived]) -> None:
+    """Keep deliveries, many in one go; one whose id is known is counted and otherwise left as it was."""
+    _KEEP.run_many(s, [_row(a) for a in arrived])
 
 
 def _row(arrived: Arrived) -> dict[str, object]:
@@ -87,20 +81,12 @@ def _row(arrived: Arrived) -> dict[str, object]:
     }
 
 
-def _count_again(conn: sa.Connection, again: Arrived) -> None:
-    first = conn.execute(_AGAIN, {"known": again.id}).scalar_one()
-    if first != hashlib.sha256(again.body).hexdigest():
-        note = "came again with another body, which was not kept"
-        conn.execute(delivery_t.update().where(delivery_t.c.id == again.id).values(note=note))
-
-
 def waiting(s: Session, most: int) -> list[Waiting]:
     """The oldest deliveries nobody has worked on."""
-    rows = s.connection().execute(_NEW, {"most": most}).all()
-    return [Waiting(id=r[0], kind=r[1], subject=r[2]) for r in rows]
+    return [Waiting(r["id"], r["kind"], r["subject"]) for r in _NEW.rows(s, most=most)]
 
 
-_CLOSE = (
+_CLOSE = Prepared(
     delivery_t.update()
     .where(delivery_t.c.id == sa.bindparam("which"), delivery_t.c.state == DeliveryState.NEW)
     .values(
@@ -121,25 +107,28 @@ class Closed:
 
 def close(s: Session, closed: Sequence[Closed]) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
-    if closed:
-        rows = [{"which": c.id, "to": c.state, "whose": c.run_id, "why": c.note} for c in closed]
-        s.connection().execute(_CLOSE, rows)
+    _CLOSE.run_many(s, [{"which": c.id, "to": c.state, "whose": c.run_id, "why": c.note} for c in closed])
+
+
+_CLAIM_PARKED = Prepared(
+    delivery_t.update()
+    .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
+    .values(state=DeliveryState.DONE, run_id=sa.bindparam("whose"))
+)
+_PARKED = Prepared(
+    sa.select(sa.func.count()).select_from(delivery_t).where(delivery_t.c.state == DeliveryState.PARKED)
+)
 
 
 def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
     """Whether webhooks came for this interaction before we knew it was ours; they are taken up now."""
-    changed = s.connection().execute(
-        delivery_t.update()
-        .where(delivery_t.c.subject == interaction_id, delivery_t.c.state == DeliveryState.PARKED)
-        .values(state=DeliveryState.DONE, run_id=run_id)
-    )
-    return changed.rowcount > 0
+    return _CLAIM_PARKED.run(s, about=interaction_id, whose=run_id) > 0
 
 
 def parked(s: Session) -> int:
     """How many deliveries name interactions we do not know."""
-    query = sa.select(sa.func.count()).where(delivery_t.c.state == DeliveryState.PARKED)
-    return s.connection().execute(query).scalar_one()
+    count: int = _PARKED.value(s)
+    return count
 
 
 def prune(s: Session, before: datetime) -> int:

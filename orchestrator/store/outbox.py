@@ -4,12 +4,14 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
+from orchestrator.store.prepared import Prepared, Row, insert_into, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
@@ -26,183 +28,220 @@ class Claimed:
     attempts: int
     wanted: int
     token: str
+    until: datetime
     error: str
+
+
+def _upsert(dialect: str) -> sa.Insert:
+    new = insert_into(dialect)(effect_t)
+    busy = effect_t.c.state == EffectState.CLAIMED
+    asked = sa.or_(busy, effect_t.c.state == EffectState.PENDING)
+    earlier = sa.and_(asked, effect_t.c.due_at < new.excluded.due_at)
+    upsert: sa.Insert = new.on_conflict_do_update(
+        index_elements=["run_id", "key"],
+        set_={
+            "due_at": sa.case((earlier, effect_t.c.due_at), else_=new.excluded.due_at),
+            "state": sa.case((busy, EffectState.CLAIMED), else_=EffectState.PENDING),
+            "attempts": sa.case((busy, effect_t.c.attempts), else_=0),
+            "wanted": effect_t.c.wanted + 1,
+        },
+    )
+    return upsert
+
+
+_NEW: Final = ("run_id", "key", "kind", "subject", "due_at", "state", "wanted", "attempts", "error")
+_ADD = Prepared(_upsert, _NEW)
 
 
 def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     """Ask for effects. One that already waits keeps the earlier time; one being performed is wanted again."""
-    insert_into = postgresql.insert if s.get_bind().dialect.name == "postgresql" else sqlite.insert
-    for effect in effects:
-        stmt = insert_into(effect_t).values(
-            run_id=run_id,
-            key=effect.key,
-            kind=effect.kind,
-            subject=effect.subject,
-            due_at=effect.due_at,
-            state=EffectState.PENDING,
-            wanted=1,
-            attempts=0,
-            error="",
-        )
-        busy = effect_t.c.state == EffectState.CLAIMED
-        asked = sa.or_(busy, effect_t.c.state == EffectState.PENDING)
-        earlier = sa.and_(asked, effect_t.c.due_at < stmt.excluded.due_at)
-        s.connection().execute(
-            stmt.on_conflict_do_update(
-                index_elements=["run_id", "key"],
-                set_={
-                    "due_at": sa.case((earlier, effect_t.c.due_at), else_=stmt.excluded.due_at),
-                    "state": sa.case((busy, EffectState.CLAIMED), else_=EffectState.PENDING),
-                    "attempts": sa.case((busy, effect_t.c.attempts), else_=0),
-                    "wanted": effect_t.c.wanted + 1,
-                },
-            )
-        )
+    rows = [
+        {
+            "run_id": run_id,
+            "key": effect.key,
+            "kind": effect.kind,
+            "subject": effect.subject,
+            "due_at": effect.due_at,
+            "state": EffectState.PENDING,
+            "wanted": 1,
+            "attempts": 0,
+            "error": "",
+        }
+        for effect in effects
+    ]
+    _ADD.run_many(s, rows)
+
+
+_IS_PENDING = sa.and_(effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.state == EffectState.PENDING)
+_DROP = Prepared(
+    effect_t.update()
+    .where(_IS_PENDING, effect_t.c.key == sa.bindparam("of_key"))
+    .values(state=EffectState.DROPPED)
+)
+_DROP_ALL = Prepared(
+    effect_t.update()
+    .where(_IS_PENDING, effect_t.c.kind.not_in(words(SURVIVES_CLOSING)))
+    .values(state=EffectState.DROPPED)
+)
 
 
 def drop(s: Session, run_id: str, keys: Collection[str]) -> None:
     """Nobody wants these any more. One that is being performed ends by itself, at the gate."""
-    if keys:
-        _drop(s, run_id, effect_t.c.key.in_(keys))
+    _DROP.run_many(s, [{"of_run": run_id, "of_key": key} for key in keys])
 
 
 def drop_all(s: Session, run_id: str) -> None:
     """The run has ended: all that would act for it is dropped, tidying up is not."""
-    _drop(s, run_id, effect_t.c.kind.not_in(SURVIVES_CLOSING))
+    _DROP_ALL.run(s, of_run=run_id)
 
 
-def _drop(s: Session, run_id: str, which: sa.ColumnElement[bool]) -> None:
-    s.connection().execute(
-        effect_t.update()
-        .where(effect_t.c.run_id == run_id, effect_t.c.state == EffectState.PENDING, which)
-        .values(state=EffectState.DROPPED)
+@lru_cache
+def _due(kinds: frozenset[EffectKind]) -> tuple[Prepared, Prepared]:
+    """The abandoned ones of those kinds, and those that wait."""
+    return _waiting(EffectState.CLAIMED, effect_t.c.lease_until, kinds), _waiting(
+        EffectState.PENDING, effect_t.c.due_at, kinds
     )
 
 
-_DUE = (
-    sa.select(effect_t.c.id, effect_t.c.kind)
-    .where(
-        effect_t.c.state == EffectState.PENDING,
-        effect_t.c.due_at <= sa.bindparam("now"),
-        effect_t.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+def _waiting(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[EffectKind]) -> Prepared:
+    return Prepared(
+        sa.select(effect_t.c.id, effect_t.c.kind)
+        .where(
+            effect_t.c.state == state,
+            since <= sa.bindparam("at", type_=since.type),
+            effect_t.c.kind.in_(words(kinds)),
+        )
+        .order_by(since)
+        .limit(sa.bindparam("most", type_=sa.Integer))
     )
-    .order_by(effect_t.c.due_at)
-    .limit(sa.bindparam("most"))
+
+
+_NEXT = Prepared(sa.select(sa.func.min(effect_t.c.due_at)).where(effect_t.c.state == EffectState.PENDING))
+_NEXT_LEASE = Prepared(
+    sa.select(sa.func.min(effect_t.c.lease_until)).where(effect_t.c.state == EffectState.CLAIMED)
 )
-_STALE = (
-    sa.select(effect_t.c.id, effect_t.c.kind)
-    .where(
-        effect_t.c.state == EffectState.CLAIMED,
-        effect_t.c.lease_until <= sa.bindparam("now"),
-        effect_t.c.kind.in_(sa.bindparam("kinds", expanding=True)),
-    )
-    .order_by(effect_t.c.lease_until)
-    .limit(sa.bindparam("most"))
-)
-_NEXT = sa.select(sa.func.min(effect_t.c.due_at)).where(effect_t.c.state == EffectState.PENDING)
-_NEXT_LEASE = sa.select(sa.func.min(effect_t.c.lease_until)).where(effect_t.c.state == EffectState.CLAIMED)
 
 
 def due(s: Session, now: datetime, most: int, kinds: Collection[EffectKind]) -> list[tuple[int, EffectKind]]:
     """What of those kinds waits to be done now, the abandoned ones first."""
-    found: list[tuple[int, EffectKind]] = []
-    for query in (_STALE, _DUE):
-        rows = s.connection().execute(query, {"now": now, "most": most, "kinds": list(kinds)}).all()
-        found += [(row[0], EffectKind(row[1])) for row in rows]
-    return found
+    if not kinds:
+        return []
+    found = [r for query in _due(frozenset(kinds)) for r in query.rows(s, at=now, most=most)]
+    return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
 def next_due(s: Session) -> datetime | None:
     """When a sleeping worker must look again."""
-    times = [t for q in (_NEXT, _NEXT_LEASE) if (t := s.connection().execute(q).scalar_one()) is not None]
+    times = [t for q in (_NEXT, _NEXT_LEASE) if (t := q.value(s)) is not None]
     return min(times, default=None)
 
 
-def claim(s: Session, ids: Collection[int], now: datetime, lease: timedelta) -> list[Claimed]:
-    """Take those effects that are still free, each under a token nobody had before."""
-    free = sa.or_(
-        effect_t.c.state == EffectState.PENDING,
-        sa.and_(effect_t.c.state == EffectState.CLAIMED, effect_t.c.lease_until <= now),
+_TAKEN: Final = {
+    "state": EffectState.CLAIMED,
+    "claim": sa.bindparam("token"),
+    "lease_until": sa.bindparam("until", type_=effect_t.c.lease_until.type),
+    "attempts": effect_t.c.attempts + 1,
+}
+_CLAIM = Prepared(
+    effect_t.update()
+    .where(
+        effect_t.c.id == sa.bindparam("of_effect"),
+        sa.or_(
+            effect_t.c.state == EffectState.PENDING,
+            sa.and_(
+                effect_t.c.state == EffectState.CLAIMED,
+                effect_t.c.lease_until <= sa.bindparam("at", type_=effect_t.c.lease_until.type),
+            ),
+        ),
     )
-    return _claim(s, sa.and_(effect_t.c.id.in_(ids), free), now, lease)
+    .values(_TAKEN)
+    .returning(effect_t)
+)
+
+
+@lru_cache
+def _claim_next(kinds: frozenset[EffectKind]) -> Prepared:
+    at = sa.bindparam("at", type_=effect_t.c.due_at.type)
+    which = sa.and_(_IS_PENDING, effect_t.c.due_at <= at, effect_t.c.kind.in_(words(kinds)))
+    return Prepared(effect_t.update().where(which).values(_TAKEN).returning(effect_t))
+
+
+def claim(s: Session, effect_id: int, now: datetime, lease: timedelta) -> Claimed | None:
+    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free."""
+    token = secrets.token_hex(12)
+    row = _CLAIM.first(s, of_effect=effect_id, at=now, token=token, until=now + lease)
+    return _claimed(row) if row else None
 
 
 def claim_next(
     s: Session, run_id: str, kinds: Collection[EffectKind], now: datetime, lease: timedelta
 ) -> list[Claimed]:
     """Take what this run has due now, in the very transaction that made it due."""
-    due = sa.and_(
-        effect_t.c.run_id == run_id,
-        effect_t.c.state == EffectState.PENDING,
-        effect_t.c.due_at <= now,
-        effect_t.c.kind.in_(kinds),
-    )
-    return _claim(s, due, now, lease) if kinds else []
-
-
-def _claim(s: Session, which: sa.ColumnElement[bool], now: datetime, lease: timedelta) -> list[Claimed]:
+    if not kinds:
+        return []
+    taking = _claim_next(frozenset(kinds))
     token = secrets.token_hex(12)
-    rows = s.connection().execute(
-        effect_t.update()
-        .where(which)
-        .values(
-            state=EffectState.CLAIMED,
-            claim=token,
-            lease_until=now + lease,
-            attempts=effect_t.c.attempts + 1,
-        )
-        .returning(effect_t)
+    return [_claimed(row) for row in taking.rows(s, of_run=run_id, at=now, token=token, until=now + lease)]
+
+
+def _claimed(row: Row) -> Claimed:
+    return Claimed(
+        id=row["id"],
+        run_id=row["run_id"],
+        kind=EffectKind(row["kind"]),
+        subject=row["subject"],
+        attempts=row["attempts"],
+        wanted=row["wanted"],
+        token=row["claim"],
+        until=row["lease_until"],
+        error=row["error"],
     )
-    return [
-        Claimed(
-            id=r["id"],
-            run_id=r["run_id"],
-            kind=EffectKind(r["kind"]),
-            subject=r["subject"],
-            attempts=r["attempts"],
-            wanted=r["wanted"],
-            token=token,
-            error=r["error"],
-        )
-        for r in rows.mappings()
-    ]
+
+
+_OURS = sa.and_(effect_t.c.id == sa.bindparam("of_effect"), effect_t.c.claim == sa.bindparam("token"))
+_FREED: Final = {"claim": None, "lease_until": None}
+_RENEW = Prepared(effect_t.update().where(_OURS), ["lease_until"])
+_AGAIN = effect_t.c.wanted > sa.bindparam("seen", type_=sa.Integer)
+_DONE = Prepared(
+    effect_t.update()
+    .where(_OURS)
+    .values(
+        state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE), error="", attempts=0, **_FREED
+    )
+)
+_RETRY = Prepared(
+    effect_t.update()
+    .where(_OURS)
+    .values(
+        state=EffectState.PENDING,
+        due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
+        error=sa.bindparam("why"),
+        **_FREED,
+    )
+)
+_BURY = Prepared(
+    effect_t.update().where(_OURS).values(state=EffectState.DEAD, error=sa.bindparam("why"), **_FREED)
+)
 
 
 def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
     """Hold on to it a while longer; False when it is no longer ours."""
-    return _settle(s, effect, lease_until=now + lease)
+    return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=now + lease) == 1
 
 
 def done(s: Session, effect: Claimed) -> bool:
     """It is done; unless it was wanted once more meanwhile, then it waits again."""
-    again = effect_t.c.wanted > effect.wanted
-    state = sa.case((again, EffectState.PENDING), else_=EffectState.DONE)
-    return _settle(s, effect, state=state, claim=None, lease_until=None, error="", attempts=0)
+    return _DONE.run(s, of_effect=effect.id, token=effect.token, seen=effect.wanted) == 1
 
 
 def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
     """Not now; again at `due_at`."""
-    return _settle(
-        s,
-        effect,
-        state=EffectState.PENDING,
-        claim=None,
-        lease_until=None,
-        due_at=due_at,
-        error=error[:1000],
-    )
+    return _RETRY.run(s, of_effect=effect.id, token=effect.token, at=due_at, why=error[:1000]) == 1
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:
     """It will never work; kept for a person to see."""
-    return _settle(s, effect, state=EffectState.DEAD, claim=None, lease_until=None, error=error[:1000])
-
-
-def _settle(s: Session, effect: Claimed, **values: object) -> bool:
-    changed = s.connection().execute(
-        effect_t.update().where(effect_t.c.id == effect.id, effect_t.c.claim == effect.token).values(**values)
-    )
-    return changed.rowcount == 1
+    return _BURY.run(s, of_effect=effect.id, token=effect.token, why=error[:1000]) == 1
 
 
 def release_all(s: Session, now: datetime) -> int:

@@ -3,11 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.decision import Decision
@@ -26,6 +25,7 @@ from orchestrator.domain.model import (
 )
 from orchestrator.errors import NotFoundError
 from orchestrator.store.database import StaleRowError, grew
+from orchestrator.store.prepared import Prepared, insert_into, seen
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,
@@ -39,22 +39,78 @@ from orchestrator.store.tables import (
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
 
-_RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("run_id"))
-_RUN_LOCKED = _RUN.with_for_update()
-_TURN = sa.select(turn_t).where(
-    turn_t.c.run_id == sa.bindparam("run_id"), turn_t.c.number == sa.bindparam("number")
+_MOVING: Final = (
+    "status",
+    "turn",
+    "output",
+    "reason",
+    "usage",
+    "bad_calls",
+    "updated_at",
+    "closed_at",
+    "version",
+    "seq",
 )
-_CALLS = (
+"""The columns of a run that change over its life."""
+
+_RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
+_LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
+_TURN = Prepared(
+    sa.select(turn_t).where(
+        turn_t.c.run_id == sa.bindparam("of_run"), turn_t.c.number == sa.bindparam("of_turn")
+    )
+)
+_CALLS = Prepared(
     sa.select(call_t)
-    .where(call_t.c.run_id == sa.bindparam("run_id"), call_t.c.turn == sa.bindparam("number"))
+    .where(call_t.c.run_id == sa.bindparam("of_run"), call_t.c.turn == sa.bindparam("of_turn"))
     .order_by(call_t.c.position)
 )
-_APPROVALS = sa.select(approval_t).where(
-    approval_t.c.id.in_(
-        sa.select(call_t.c.approval).where(
-            call_t.c.run_id == sa.bindparam("run_id"), call_t.c.turn == sa.bindparam("number")
+_APPROVALS = Prepared(
+    sa.select(approval_t).where(
+        approval_t.c.id.in_(
+            sa.select(call_t.c.approval).where(
+                call_t.c.run_id == sa.bindparam("of_run"), call_t.c.turn == sa.bindparam("of_turn")
+            )
         )
     )
+)
+_NEW_RUN = Prepared(run_t.insert())
+_NEW_TURN = Prepared(turn_t.insert())
+_NEW_CALL = Prepared(call_t.insert())
+_NEW_APPROVAL = Prepared(approval_t.insert())
+_MOVE_RUN = Prepared(
+    run_t.update().where(run_t.c.id == sa.bindparam("of_run"), run_t.c.version == sa.bindparam("of_version")),
+    _MOVING,
+)
+_MOVE_TURN = Prepared(
+    turn_t.update().where(
+        turn_t.c.run_id == sa.bindparam("of_run"), turn_t.c.number == sa.bindparam("of_turn")
+    ),
+    [c.name for c in turn_t.c if c.name not in ("run_id", "number")],
+)
+_MOVE_CALL = Prepared(
+    call_t.update().where(
+        call_t.c.id == sa.bindparam("of_call"), call_t.c.status == sa.bindparam("of_status")
+    ),
+    [c.name for c in call_t.c if c.name not in ("id", "run_id", "turn", "position")],
+)
+_MOVE_APPROVAL = Prepared(
+    approval_t.update().where(
+        approval_t.c.id == sa.bindparam("of_approval"), approval_t.c.status == sa.bindparam("of_status")
+    ),
+    [c.name for c in approval_t.c if c.name not in ("id", "call", "run_id", "requested_at")],
+)
+_RECORD = Prepared(event_t.insert())
+_REMEMBER = Prepared(lambda dialect: insert_into(dialect)(interaction_t).on_conflict_do_nothing())
+_OWNER = Prepared(
+    sa.select(interaction_t.c.run_id, interaction_t.c.turn, interaction_t.c.attempt).where(
+        interaction_t.c.id == sa.bindparam("of_interaction")
+    )
+)
+_APPROVAL = Prepared(sa.select(approval_t).where(approval_t.c.id == sa.bindparam("of_approval")))
+_CALL = Prepared(sa.select(call_t).where(call_t.c.id == sa.bindparam("of_call")))
+_PLACE = Prepared(
+    approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["channel", "ts"]
 )
 
 
@@ -63,21 +119,28 @@ def load(s: Session, run_id: str) -> Run:
 
     On PostgreSQL the row is locked, so that two events of one run take turns instead of racing.
     """
-    locked = s.get_bind().dialect.name == "postgresql"
-    row = s.connection().execute(_RUN_LOCKED if locked else _RUN, {"run_id": run_id}).mappings().first()
-    if row is None:
-        raise NotFoundError(f"there is no run {run_id}")
-    return _run(row, load_turn(s, run_id, row["turn"]))
+    known = seen(s)
+    if run_id not in known:
+        row = _LOAD.first(s, of_run=run_id)
+        if row is None:
+            raise NotFoundError(f"there is no run {run_id}")
+        known[run_id] = _run(row, load_turn(s, run_id, row["turn"]))
+    run: Run = known[run_id]
+    return run
 
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:
     """One turn with its calls and their newest approvals."""
-    where = {"run_id": run_id, "number": number}
-    conn = s.connection()
-    row = conn.execute(_TURN, where).mappings().one()
-    call_rows = conn.execute(_CALLS, where).mappings().all()
-    asked = conn.execute(_APPROVALS, where).mappings().all() if call_rows else []
-    approvals = {a["id"]: approval_value(a) for a in asked}
+    row = _TURN.first(s, of_run=run_id, of_turn=number)
+    if row is None:
+        raise LookupError(f"run {run_id} has no turn {number}")
+    called = row["status"] in (TurnStatus.ACTION, TurnStatus.ENDED)
+    call_rows = _CALLS.rows(s, of_run=run_id, of_turn=number) if called else []
+    asked = any(c["approval"] for c in call_rows)
+    approvals = {
+        a["id"]: approval_value(a)
+        for a in (_APPROVALS.rows(s, of_run=run_id, of_turn=number) if asked else ())
+    }
     return Turn(
         number=number,
         attempt=row["attempt"],
@@ -112,24 +175,22 @@ def insert(
         "created_at": run.created_at,
         "deadline": run.deadline,
     }
-    s.connection().execute(run_t.insert(), {"id": run.id, **fixed, **_moving(run, now), **extra})
-    s.connection().execute(turn_t.insert(), _turn_row(run.id, run.turn))
+    _NEW_RUN.run(s, id=run.id, **fixed, **_moving(run, now), **extra)
+    _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **_turn_row(run.turn))
     record(s, run, "RunRequested", {"input": run.input}, "", None, now)
+    seen(s)[run.id] = run
     return run
 
 
 def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     """Write what changed. Raises `StaleRowError` when the run is no longer what was read."""
     after = replace(decision.run, version=before.version + 1, seq=before.seq + 1)
-    changed = s.connection().execute(
-        run_t.update()
-        .where(run_t.c.id == before.id, run_t.c.version == before.version)
-        .values(_moving(after, now))
-    )
-    _moved(changed, f"run {before.id} at version {before.version}")
+    moved = _MOVE_RUN.run(s, of_run=before.id, of_version=before.version, **_moving(after, now))
+    _moved(moved, f"run {before.id} at version {before.version}")
     _save_turn(s, after.id, before.turn, decision.left or after.turn)
     if decision.left is not None:
-        s.connection().execute(turn_t.insert(), _turn_row(after.id, after.turn))
+        _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **_turn_row(after.turn))
+    seen(s)[after.id] = after
     return after
 
 
@@ -138,42 +199,28 @@ def record(
 ) -> None:
     """One entry of the run's history, numbered by `run.seq`."""
     grew(s, run.id)
-    s.connection().execute(
-        event_t.insert(),
-        {
-            "run_id": run.id,
-            "seq": run.seq,
-            "kind": kind,
-            "at": now,
-            "status": run.status,
-            "data": data,
-            "note": note,
-            "refused": refused,
-        },
+    _RECORD.run(
+        s,
+        run_id=run.id,
+        seq=run.seq,
+        kind=kind,
+        at=now,
+        status=run.status,
+        data=data,
+        note=note,
+        refused=refused,
     )
 
 
 def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
     """This interaction is ours; saying so twice changes nothing."""
-    insert_into = postgresql.insert if s.get_bind().dialect.name == "postgresql" else sqlite.insert
-    s.connection().execute(
-        insert_into(interaction_t).on_conflict_do_nothing(),
-        {"id": interaction_id, "run_id": run_id, "turn": turn, "attempt": attempt},
-    )
+    _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
 
 
 def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
     """Run, turn and attempt of an interaction, if it is known to be ours."""
-    row = (
-        s.connection()
-        .execute(
-            sa.select(interaction_t.c.run_id, interaction_t.c.turn, interaction_t.c.attempt).where(
-                interaction_t.c.id == interaction_id
-            )
-        )
-        .first()
-    )
-    return (row[0], row[1], row[2]) if row else None
+    row = _OWNER.first(s, of_interaction=interaction_id)
+    return (row["run_id"], row["turn"], row["attempt"]) if row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,30 +251,21 @@ def standing(s: Session, ids: Collection[str]) -> dict[str, Standing]:
     return {row[0]: Standing(row[1], bool(row[2]), TurnStatus(row[3])) for row in rows}
 
 
-def run_of_approval(s: Session, approval: str) -> str | None:
-    return (
-        s.connection()
-        .execute(sa.select(approval_t.c.run_id).where(approval_t.c.id == approval))
-        .scalar_one_or_none()
-    )
-
-
 def place(s: Session, approval: str, channel: str, ts: str) -> bool:
     """Where the message of a question is that is asked no longer; False when there is no such question."""
-    placed = s.connection().execute(
-        approval_t.update().where(approval_t.c.id == approval).values(channel=channel, ts=ts)
-    )
-    return placed.rowcount == 1
+    return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
 
 
-def load_approval(s: Session, approval: str) -> tuple[Approval, ToolCall, int] | None:
-    """One question, current or long answered, with its call and that call's turn."""
-    row = s.connection().execute(sa.select(approval_t).where(approval_t.c.id == approval)).mappings().first()
+def load_approval(s: Session, approval: str) -> tuple[Approval, ToolCall, str] | None:
+    """One question, current or long answered, with its call and the id of its run."""
+    row = _APPROVAL.first(s, of_approval=approval)
     if row is None:
         return None
     value = approval_value(row)
-    call = s.connection().execute(sa.select(call_t).where(call_t.c.id == row["call"])).mappings().one()
-    return value, call_value(call, value), call["turn"]
+    call = _CALL.first(s, of_call=row["call"])
+    if call is None:
+        raise LookupError(f"approval {approval} has no call")
+    return value, call_value(call, value), row["run_id"]
 
 
 def _run(row: Any, turn: Turn) -> Run:
@@ -251,7 +289,6 @@ def _run(row: Any, turn: Turn) -> Run:
 
 
 def _moving(run: Run, now: datetime) -> dict[str, Any]:
-    """The columns that change over a run's life."""
     return {
         "status": run.status,
         "turn": run.turn.number,
@@ -266,10 +303,8 @@ def _moving(run: Run, now: datetime) -> dict[str, Any]:
     }
 
 
-def _turn_row(run_id: str, turn: Turn) -> dict[str, Any]:
+def _turn_row(turn: Turn) -> dict[str, Any]:
     return {
-        "run_id": run_id,
-        "number": turn.number,
         "attempt": turn.attempt,
         "status": turn.status,
         "interaction_id": turn.interaction_id,
@@ -282,24 +317,18 @@ def _turn_row(run_id: str, turn: Turn) -> dict[str, Any]:
 
 
 def _save_turn(s: Session, run_id: str, before: Turn, after: Turn) -> None:
-    conn = s.connection()
-    row = _turn_row(run_id, after)
-    if row != _turn_row(run_id, before):
-        conn.execute(
-            turn_t.update().where(turn_t.c.run_id == run_id, turn_t.c.number == after.number).values(row)
-        )
+    row = _turn_row(after)
+    if row != _turn_row(before):
+        _MOVE_TURN.run(s, of_run=run_id, of_turn=after.number, **row)
     known = {c.id: c for c in before.calls}
     for position, call in enumerate(after.calls):
         old = known.get(call.id)
         if old is None:
-            conn.execute(call_t.insert(), _call_row(run_id, after.number, position, call))
+            where = {"id": call.id, "run_id": run_id, "turn": after.number, "position": position}
+            _NEW_CALL.run(s, **where, **_call_row(call))
         elif old != call:
-            changed = conn.execute(
-                call_t.update()
-                .where(call_t.c.id == call.id, call_t.c.status == old.status)
-                .values(_call_row(run_id, after.number, position, call))
-            )
-            _moved(changed, f"call {call.id} in {old.status}")
+            moved = _MOVE_CALL.run(s, of_call=call.id, of_status=old.status, **_call_row(call))
+            _moved(moved, f"call {call.id} in {old.status}")
         _save_approval(s, run_id, call, old.approval if old else None)
 
 
@@ -307,30 +336,23 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
     after = call.approval
     if after is None or after == before:
         return
-    row = _approval_row(run_id, call.id, after)
+    row = _approval_row(after)
     if before is None or before.id != after.id:
-        s.connection().execute(approval_t.insert(), row)
+        fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
+        _NEW_APPROVAL.run(s, **fixed, **row)
         return
-    changed = s.connection().execute(
-        approval_t.update()
-        .where(approval_t.c.id == after.id, approval_t.c.status == before.status)
-        .values(row)
-    )
-    _moved(changed, f"approval {after.id} in {before.status}")
+    moved = _MOVE_APPROVAL.run(s, of_approval=after.id, of_status=before.status, **row)
+    _moved(moved, f"approval {after.id} in {before.status}")
 
 
-def _moved(result: sa.CursorResult[Any], what: str) -> None:
+def _moved(rows: int, what: str) -> None:
     """The number of rows changed decides who won."""
-    if result.rowcount != 1:
+    if rows != 1:
         raise StaleRowError(f"{what} is no longer what was read")
 
 
-def _call_row(run_id: str, turn: int, position: int, call: ToolCall) -> dict[str, Any]:
+def _call_row(call: ToolCall) -> dict[str, Any]:
     return {
-        "id": call.id,
-        "run_id": run_id,
-        "turn": turn,
-        "position": position,
         "call_id": call.call_id,
         "tool": call.tool,
         "arguments": dict(call.arguments),
@@ -363,16 +385,12 @@ def call_value(row: Any, approval: Approval | None) -> ToolCall:
     )
 
 
-def _approval_row(run_id: str, call: str, approval: Approval) -> dict[str, Any]:
+def _approval_row(approval: Approval) -> dict[str, Any]:
     return {
-        "id": approval.id,
-        "call": call,
-        "run_id": run_id,
         "revision": approval.revision,
         "status": approval.status,
         "digest": approval.digest,
         "terms": msgspec.to_builtins(approval.terms),
-        "requested_at": approval.requested_at,
         "expires_at": approval.expires_at,
         "start_by": approval.start_by,
         "verdict": msgspec.to_builtins(approval.verdict) if approval.verdict else None,

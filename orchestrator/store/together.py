@@ -9,56 +9,51 @@ from sqlalchemy.orm import Session
 from orchestrator.store.database import Database
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 MOST: Final = 200
 """Items in one transaction."""
 
 
-class Together(Generic[Item, Result]):
+class Together(Generic[Item]):
     """While one transaction is under way, what arrives gathers for the next one.
 
     Nobody waits for company: a lone item is written at once. Each caller returns after the COMMIT
     that holds its item; one that fails, fails for all of its items.
 
     Args:
-        job: Writes the items and returns one result for each, in order.
+        job: Writes the items.
     """
 
-    def __init__(self, database: Database, job: Callable[[Session, Sequence[Item]], list[Result]]) -> None:
+    def __init__(self, database: Database, job: Callable[[Session, Sequence[Item]], None]) -> None:
         self._db = database
         self._job = job
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def put(self, item: Item) -> Result:
+    async def put(self, item: Item) -> None:
         """Write it with whatever else is there; a caller that is cancelled leaves it to be written."""
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
-        return await done
+        await done
 
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
-                results = await self._db.write(self._job, [item for item, _ in batch])
+                await self._db.write(self._job, [item for item, _ in batch])
             except Exception as e:  # noqa: BLE001  every caller is told
-                _tell(batch, error=e)
+                _tell(batch, e)
             else:
-                _tell(batch, results)
+                _tell(batch)
 
 
-def _tell(
-    batch: Sequence[tuple[Item, asyncio.Future[Result]]],
-    results: Sequence[Result] = (),
-    error: Exception | None = None,
-) -> None:
-    for position, (_, done) in enumerate(batch):
+def _tell(batch: Sequence[tuple[object, asyncio.Future[None]]], error: Exception | None = None) -> None:
+    for _, done in batch:
         if done.done():  # its caller was cancelled
             continue
         if error is not None:
             done.set_exception(error)
         else:
-            done.set_result(results[position])
+            done.set_result(None)

@@ -4,12 +4,15 @@ The checks are in `support/promises.py`. Each runs once on the code as it is, an
 function of ours exchanged for a plausible wrong one.
 """
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from support import promises
 
 from orchestrator import failpoints
@@ -21,6 +24,7 @@ from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import calls as engine_calls
 from orchestrator.engine import commits, seal, step
 from orchestrator.store import database, outbox, together
+from orchestrator.store.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
 
@@ -44,7 +48,12 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def believes_the_savepoint(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(database, "_require_transaction", lambda s: None)
+    def undo(sqlite: Any) -> None:
+        with suppress(sqlite3.OperationalError):  # "no such savepoint: it will be all right"
+            sqlite.execute("ROLLBACK TO job")
+            sqlite.execute("RELEASE job")
+
+    patch.setattr(database, "_undo", undo)
 
 
 def trusts_webhooks_to_arrive(patch: pytest.MonkeyPatch) -> None:
@@ -72,16 +81,16 @@ def starts_every_tool_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def settles_whoever_asks(patch: pytest.MonkeyPatch) -> None:
-    def settle(s: Any, effect: Any, **values: Any) -> bool:
-        rows = outbox.effect_t
-        changed = s.connection().execute(rows.update().where(rows.c.id == effect.id).values(**values))
-        return bool(changed.rowcount == 1)
-
-    patch.setattr(outbox, "_settle", settle)
+    rows = outbox.effect_t
+    anybody = rows.update().where(rows.c.id == sa.bindparam("of_effect")).values(state="done")
+    patch.setattr(outbox, "_DONE", Prepared(anybody))
 
 
 def believes_its_old_claim(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(commits.Commits, "still_ours", lambda self, s, effect: True)
+    async def still_ours(self: Any, effect: Any) -> bool:
+        return True
+
+    patch.setattr(commits.Commits, "still_ours", still_ours)
 
 
 def sends_a_lost_create_again(patch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,20 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import CallStatus, Recipe, Ruling, RunStatus
+from orchestrator.engine.commits import Act
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import outbox
+from orchestrator.store.outbox import Claimed
 from orchestrator.store.tables import EventRow, RunRow, table
 
 pytestmark = pytest.mark.asyncio
@@ -183,14 +187,14 @@ async def test_a_cancel_right_behind_the_claim_reaches_the_tool(sqlite_url: str)
             await world.deliver(webhook)
         while not (await world.run(run_id)).turn.calls:
             await world.turn()
-        claim = world.performer.calls._claim
+        gate = world.performer.commits.gate
 
-        def claim_then_cancel(s, effect):  # type: ignore[no-untyped-def]
-            granted = claim(s, effect)
+        def claim_then_cancel(s: Session, effect: Claimed) -> Act | None:
+            act = gate(s, effect)
             world.performer.stop_tools(run_id)  # what a cancel does, in the worst moment
-            return granted
+            return act
 
-        world.performer.calls._claim = claim_then_cancel  # type: ignore[method-assign]
+        world.performer.commits.gate = claim_then_cancel
         await world.turn()
         assert world.toolkit.ledger == []
 
@@ -321,11 +325,10 @@ async def test_two_workers_and_a_paused_one_run_a_call_once(database_url: str) -
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
-async def test_a_worker_paused_before_the_gate_leaves_its_successor_alone(
+async def test_a_worker_paused_before_it_began_leaves_its_successor_alone(
     database_url: str, idempotent: bool
 ) -> None:
-    """It claimed the effect and stood still; by the time it goes on, another one runs the tool."""
-    gate = asyncio.Event()
+    """It claimed the call and stood still; when it goes on, the call is somebody else's."""
     async with world_on(database_url, lookup=Rule(idempotent=idempotent)) as world:
         run_id = await world.start("work")
         await world.settle(model=False)
@@ -334,40 +337,29 @@ async def test_a_worker_paused_before_the_gate_leaves_its_successor_alone(
             await world.deliver(webhook)
         while not (await world.run(run_id)).turn.calls:
             await world.turn()
-        now, lease = world.clock(), timedelta(seconds=30)
-        due = await world.database.read(outbox.due, now, 9, [outbox.EffectKind.EXECUTE_TOOL])
-        (paused,) = await world.database.write(outbox.claim, [i for i, _ in due], now, lease)
-        world.clock.advance(lease)
-        world.toolkit.rules["lookup"].gate = gate
-        successor = asyncio.create_task(world.turn())
-        await world.toolkit.before_effect.wait()
+        now = world.clock()
+        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
+        (paused,) = await world.performer.commits.take(effect_id) or ()
+        world.clock.advance(timedelta(seconds=30))
+        await world.second_worker().run_once()  # it takes the call for cut off
         await world.performer.perform(paused)
-        (call,) = (await world.run(run_id)).turn.calls
-        assert call.status is CallStatus.EXECUTING, "nobody was cut off"
-        gate.set()
-        await successor
         await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "there was nothing to doubt"
         assert sum(world.toolkit.starts.values()) == 1
         await world.check(run_id)
 
 
-async def test_a_create_claimed_by_a_paused_worker_is_sent_by_its_successor_alone(
-    database_url: str,
-) -> None:
+async def test_a_create_claimed_by_a_paused_worker_is_not_sent_by_it(database_url: str) -> None:
     async with world_on(database_url) as world:
         run_id = await world.start("work")
-        now, lease = world.clock(), timedelta(seconds=30)
-        due = await world.database.read(outbox.due, now, 9, [outbox.EffectKind.CREATE_INTERACTION])
-        (paused,) = await world.database.write(outbox.claim, [i for i, _ in due], now, lease)
-        world.clock.advance(lease)
-        gate = world.gemini.gate = asyncio.Event()
-        successor = asyncio.create_task(world.turn())
-        await world.gemini.at_gate.wait()
+        now = world.clock()
+        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.CREATE_INTERACTION])
+        (paused,) = await world.performer.commits.take(effect_id) or ()
+        world.clock.advance(timedelta(seconds=30))
+        await world.second_worker().run_once()
+        assert (await world.run(run_id)).turn.status == "unknown", "it may have been sent"
         await world.performer.perform(paused)
-        assert (await world.run(run_id)).turn.status == "sending"
-        gate.set()
-        await successor
+        assert world.gemini.creates == {}, "nobody waits for that answer any more"
         await world.to_the_end(run_id)
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert set(world.gemini.creates.values()) == {1}
@@ -475,9 +467,9 @@ async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(databas
     async with world_on(database_url) as world:
         await world.start("work")
         due = await world.database.read(outbox.due, world.clock(), 10, list(outbox.EffectKind))
-        (mine,) = await world.database.write(
-            outbox.claim, [i for i, _ in due], world.clock(), timedelta(seconds=30)
-        )
+        ((effect_id, _),) = due
+        mine = await world.database.write(outbox.claim, effect_id, world.clock(), timedelta(seconds=30))
+        assert mine is not None
         assert await world.database.write(outbox.release_all, world.clock()) == 1
         assert await world.database.write(outbox.done, mine) is False
         await world.settle()

@@ -169,10 +169,11 @@ async def test_the_same_delivery_twice_is_worked_on_once(database_url: str) -> N
         await world.settle(model=False)
         world.gemini.move()
         (webhook,) = world.gemini.take_webhooks()
-        assert [await world.deliver(webhook) for _ in range(3)] == [True, False, False]
+        for _ in range(3):
+            await world.deliver(webhook)
         await world.settle()
         fetches = world.gemini.requests["fetch"]
-        assert await world.deliver(webhook) is False
+        await world.deliver(webhook)
         await world.settle()
         assert world.gemini.requests["fetch"] == fetches
         assert (await world.run(run_id)).status is RunStatus.COMPLETED

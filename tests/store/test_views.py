@@ -137,7 +137,8 @@ def test_the_backlog(s: Session) -> None:
         s, "r", [Effect(fetch, "i1", NOON), Effect(fetch, "i2", NOON + SECOND), Effect(fetch, "i3", NOON)]
     )
     due = outbox.due(s, NOON, 1, [fetch])
-    (claimed,) = outbox.claim(s, [due[0][0]], NOON, SECOND)
+    claimed = outbox.claim(s, due[0][0], NOON, SECOND)
+    assert claimed is not None
     outbox.bury(s, claimed, "x")
     inbox.put(s, [inbox.Arrived("w", "k", "i", 1, b"", NOON)])
     assert views.backlog(s, NOON) == {"deliveries": 1, "effects_due": 1, "effects_dead": 1}

@@ -102,17 +102,19 @@ def tool_calls(draw: st.DrawFn, run_id: str, n: int) -> ToolCall:
 
 @st.composite
 def turns(draw: st.DrawFn, run_id: str) -> Turn:
+    status = draw(st.sampled_from(TurnStatus))
+    called = status in (TurnStatus.ACTION, TurnStatus.ENDED)
     return Turn(
         1,
         draw(st.integers(1, 5)),
-        draw(st.sampled_from(TurnStatus)),
+        status,
         draw(st.none() | st.text("abc_-", min_size=1, max_size=60)),
         draw(st.none() | st.text("abc_-", min_size=1, max_size=60)),
         draw(st.text("abc_", max_size=64)),
         draw(st.integers(0, 9)),
         draw(st.none() | INSTANTS),
         draw(st.none() | TEXT),
-        tuple(draw(tool_calls(run_id, n)) for n in range(draw(st.integers(0, 3)))),
+        tuple(draw(tool_calls(run_id, n)) for n in range(draw(st.integers(0, 3)) if called else 0)),
     )
 
 

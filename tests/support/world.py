@@ -29,12 +29,12 @@ from orchestrator.domain.model import (
     RunStatus,
     Turn,
 )
+from orchestrator.engine.commits import Ticket
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.worker import Worker
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Claimed
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
 RUN_COLUMNS = [
@@ -75,13 +75,13 @@ class MortalPerformer(Performer):
         self._alive: set[asyncio.Task[Any]] = set()
         return self
 
-    async def perform(self, effect: Claimed) -> None:
+    async def perform(self, ticket: Ticket) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._alive.add(task)
         try:
             if not self.dead:
-                await super().perform(effect)
+                await super().perform(ticket)
         except failpoints.FailpointError as e:
             self.dead = str(e)
             for other in self._alive - {task}:
@@ -147,6 +147,7 @@ class World:
             wake=self.worker.wake,
             mail=self.worker.mail,
             stop_tools=self.performer.stop_tools,
+            commits=self.performer.commits,
         )
 
     def second_worker(self) -> Worker:
@@ -241,23 +242,23 @@ class World:
         )
         return (await self.intake.start(recipe, text, ANNA)).run_id
 
-    async def deliver(self, webhook: Webhook, *, webhook_id: str = "") -> bool:
+    async def deliver(self, webhook: Webhook, *, webhook_id: str = "") -> None:
         body = json.dumps({"type": webhook.kind, "data": {"id": webhook.interaction_id}}).encode()
         with suppress(failpoints.FailpointError):
-            return await self.intake.deliver(
+            await self.intake.deliver(
                 webhook_id=webhook_id or webhook.id,
                 kind=webhook.kind,
                 subject=webhook.interaction_id,
                 timestamp=int(self.clock().timestamp()),
                 body=body,
             )
+            return
         await self.restart("after_delivery_stored")
-        return True
 
-    async def signal(self, interaction_id: str, kind: str = "interaction.completed") -> bool:
+    async def signal(self, interaction_id: str, kind: str = "interaction.completed") -> None:
         """A webhook with an id of its own."""
         self.hooks += 1
-        return await self.deliver(Webhook(f"extra_{self.hooks}", kind, interaction_id))
+        await self.deliver(Webhook(f"extra_{self.hooks}", kind, interaction_id))
 
     async def decide(self, approval: Approval, approve: bool, by: Actor = ANNA, **more: Any) -> Answer:
         return await self.intake.decide(

@@ -1,0 +1,198 @@
+"""Statements that are compiled once and sent straight to the driver.
+
+A step of a run is some fifteen statements. Built and compiled anew each time, by far most of its
+processor time goes into that; here it is a dictionary look-up, and the statement is still written once
+for both databases.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+Row = dict[str, Any]
+Convert = Callable[[Any], Any] | None
+
+_HELD: Final = "held"
+_SEEN: Final = "seen"
+_SEEN_IN: Final = "seen_in"
+
+
+def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
+    """The `INSERT` of that database that knows `ON CONFLICT`."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
+def words(values: Iterable[str]) -> list[sa.ColumnElement[str]]:
+    """Constants of the program (never input) as literals, for `IN`."""
+    return [sa.literal_column(f"'{value}'") for value in sorted(values)]
+
+
+class Prepared:
+    """One statement with named parameters.
+
+    Args:
+        statement: A Core statement, or a function of the dialect's name that makes one. Lists for
+            `IN` are made by `words`; SQLAlchemy's own would grow with each execution.
+        columns: Of an `INSERT` or `UPDATE`: the columns set, each by a parameter of its name. None
+            where the statement says so itself, or an `INSERT` sets all.
+    """
+
+    def __init__(self, statement: Any, columns: Sequence[str] | None = None) -> None:
+        self._statement = statement
+        self._columns = columns
+        self._texts: dict[str, _Text] = {}
+
+    def run(self, s: Session, **values: Any) -> int:
+        """Send it; returns the number of rows it changed."""
+        changed: int = self._on(s).send(values).rowcount
+        return changed
+
+    def run_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Send it for each of those, in one go; returns the number of rows changed by all together."""
+        if len(rows) == 1:
+            return self.run(s, **rows[0])
+        return self._on(s).send_many(rows) if rows else 0
+
+    def rows(self, s: Session, **values: Any) -> list[Row]:
+        """Send it; returns what it selects or returns, by column name."""
+        ready = self._on(s)
+        return [ready.text.row(r) for r in ready.send(values).fetchall()]
+
+    def first(self, s: Session, **values: Any) -> Row | None:
+        """The first row, if there is one."""
+        ready = self._on(s)
+        found = ready.send(values).fetchone()
+        return None if found is None else ready.text.row(found)
+
+    def value(self, s: Session, **values: Any) -> Any:
+        """The first column of the first row, None without one."""
+        found = self.first(s, **values)
+        return None if found is None else next(iter(found.values()))
+
+    def _on(self, s: Session) -> "_Ready":
+        held = hold(s)
+        text = self._texts.get(held.dialect.name)
+        if text is None:
+            name = held.dialect.name
+            statement = self._statement(name) if callable(self._statement) else self._statement
+            text = self._texts[name] = _Text(statement, held.dialect, self._columns)
+        return _Ready(held, text)
+
+
+class _Text:
+    """A statement in one dialect, and how values go in and come out."""
+
+    def __init__(self, statement: Any, dialect: sa.Dialect, columns: Sequence[str] | None) -> None:
+        made = statement.compile(dialect=dialect, column_keys=columns)
+        binds = {name: bind for bind, name in made.bind_names.items()}
+        self.sql = str(made)
+        self._named = not made.positional
+        self._names: Sequence[str] = list(binds) if self._named else made.positiontup
+        self._plan = [_parameter(name, binds[name], dialect) for name in self._names]
+        selected = getattr(statement, "exported_columns", ())
+        self._out = [(c.name, _out(c.type, dialect)) for c in selected]
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        given = [
+            fixed if key is None else values[key] if convert is None else convert(values[key])
+            for key, convert, fixed in self._plan
+        ]
+        return dict(zip(self._names, given, strict=True)) if self._named else given
+
+    def row(self, found: Sequence[Any]) -> Row:
+        return {
+            name: value if convert is None or value is None else convert(value)
+            for (name, convert), value in zip(self._out, found, strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The driver's own connection that holds a session's transaction."""
+
+    transaction: Any
+    dialect: sa.Dialect
+    connection: Any
+    error: type[Exception]
+    """What the driver raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A statement and where to send it. What goes wrong is raised as SQLAlchemy does, without the values."""
+
+    held: Held
+    text: _Text
+
+    def send(self, values: Mapping[str, Any]) -> Any:
+        try:
+            return self.held.connection.execute(self.text.sql, self.text.parameters(values))
+        except self.held.error as e:
+            raise self._wrapped(e) from e
+
+    def send_many(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        cursor = self.held.connection.cursor()
+        try:
+            cursor.executemany(self.text.sql, [self.text.parameters(r) for r in rows])
+            changed: int = cursor.rowcount
+        except self.held.error as e:
+            raise self._wrapped(e) from e
+        finally:
+            cursor.close()
+        return changed
+
+    def _wrapped(self, error: Exception) -> Exception:
+        return sa.exc.DBAPIError.instance(
+            self.text.sql, {}, error, self.held.error, hide_parameters=True, dialect=self.held.dialect
+        )
+
+
+_Parameter = tuple[str | None, Convert, Any]
+
+
+def _parameter(name: str, bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Parameter:
+    """How to come by a parameter: from the value of that name, or always the same one."""
+    convert: Convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return name, convert, None
+    return None, None, bind.effective_value if convert is None else convert(bind.effective_value)
+
+
+def _out(kind: Any, dialect: sa.Dialect) -> Convert:
+    convert: Convert = kind.dialect_impl(dialect).result_processor(dialect, None)
+    return convert
+
+
+def hold(s: Session) -> Held:
+    """The driver's connection under the session's transaction; asked for once in each."""
+    known: Held | None = s.info.get(_HELD)
+    if known is None or known.transaction is not _transaction(s):
+        connection = s.connection()
+        dialect = connection.dialect
+        error: type[Exception] = dialect.loaded_dbapi.Error
+        known = Held(_transaction(s), dialect, connection.connection.driver_connection, error)
+        s.info[_HELD] = known
+    return known
+
+
+def _transaction(s: Session) -> Any:
+    """A nested one is of its own: its SAVEPOINT is sent when the connection is asked for."""
+    return s.get_nested_transaction() or s.get_transaction()
+
+
+def seen(s: Session) -> dict[str, Any]:
+    """What this transaction has read or written and holds alone, by key; gone with the transaction."""
+    held = hold(s)
+    if held.transaction is not s.info.get(_SEEN_IN):
+        s.info[_SEEN_IN], s.info[_SEEN] = held.transaction, {}
+    values: dict[str, Any] = s.info[_SEEN]
+    return values
+
+
+def forget(s: Session) -> None:
+    """Part of the transaction was rolled back: what it had seen may not be so."""
+    s.info.pop(_SEEN_IN, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import structlog
 import uvicorn
 from litestar import Litestar
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
@@ -21,14 +22,16 @@ from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.gemini.webhook import StaticVerifier
-from orchestrator.settings import Settings, ToolOverride
+from orchestrator.settings import Secret, Settings, ToolOverride
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import migrate, outbox
+from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.report import ToolReport, list_tools
 from orchestrator.web.application import Lifespan, build_app
 from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
+from orchestrator.web.stream import ENDLESS, Streams
 
 log = structlog.get_logger(__name__)
 
@@ -39,20 +42,26 @@ def now() -> datetime:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
-    """The configured database, closed again at the end.
+def opened(
+    settings: Settings, url: Secret | None = None, *, named: str = "database.url"
+) -> Iterator[Database]:
+    """The configured database, or the one at `url`, closed again at the end.
+
+    Args:
+        named: What the caller knows the address by, for the errors.
 
     Raises:
         ConfigError: Its address leads to no database we can use.
         ConflictError: Another process has this SQLite file open.
     """
-    where = f"database.url: {settings.database.shown}"
+    chosen = settings.database if url is None else settings.database.model_copy(update={"url": url})
+    where = f"{named}: {chosen.shown}"
     try:
-        database = Database(
-            settings.database.url.reveal(), readers=settings.database.readers, threads=settings.database.pool
-        )
+        database = Database(chosen.url.reveal(), readers=chosen.readers, threads=chosen.pool)
     except OSError as e:
         raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
+    except (ValueError, ArgumentError):  # its text may quote the address, password and all
+        raise ConfigError(f"{where} cannot be read as an address") from None
     except ModuleNotFoundError as e:
         extra = "pip install 'gemini-orchestrator[postgres]'"
         raise ConfigError(f"{where} needs {e.name}, which comes with the extra: {extra}") from e
@@ -138,6 +147,7 @@ class Service:
     worker: Worker
     intake: Intake
     web: Litestar
+    changes: Changes
 
 
 def build(settings: Settings, database: Database, *, clock: Clock = now) -> Service:
@@ -166,12 +176,15 @@ def build(settings: Settings, database: Database, *, clock: Clock = now) -> Serv
         wake=worker.wake,
         mail=worker.mail,
         stop_tools=performer.stop_tools,
+        commits=performer.commits,
     )
     workspace = Workspace(settings.slack.team_ids)
     state = State(settings, database, worker, workspace)
     doors = _doors(settings, database, intake, clock, list_tools(tools), slack, state)
     lifespan = _lifespan(state, gemini, slack, database, clock)
-    return Service(settings, database, tools, gemini, slack, worker, intake, build_app(doors, lifespan))
+    changes = Changes(database)
+    web = build_app(doors, lifespan, Streams(database, changes, clock))
+    return Service(settings, database, tools, gemini, slack, worker, intake, web, changes)
 
 
 class Workspace:
@@ -334,6 +347,37 @@ async def _work(worker: Worker, gemini: GeminiGateway) -> None:
     await worker.run()
 
 
+FLUSH_SECONDS = 1.0
+"""How long a stream that was ended may take to reach its client, when the service stops."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn waits for open answers before it leaves the lifespan, and a stream has no end by itself.
+
+    Args:
+        stopping: Called when no new connections are taken any more.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        cut = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut_off(self) -> None:
+        """A stream that is still open has a client that does not read: its last bytes go nowhere."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and cycle.scope["state"].get(ENDLESS):
+                connection.transport.abort()
+
+
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT. Everything is checked before the port opens."""
     with opened(settings) as database:
@@ -355,7 +399,7 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=max(1, round(settings.server.graceful_seconds)),
             lifespan="on",
         )
-        server = uvicorn.Server(config)
+        server = Server(config, stopping=service.changes.stop)
         log.info("listening", host=settings.server.host, port=settings.server.port)
         _run(server)
         if not server.started:

@@ -8,7 +8,6 @@ Sources: Slack, "Verifying requests from Slack"; "block_actions payload".
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from orchestrator.errors import InvalidError, SignatureError
 from orchestrator.slack.text import MENTION
+from orchestrator.strictjson import StrictReader
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 """As a mapping (a multi-mapping keeps its repeats) or as pairs, for example a scope's raw ones."""
@@ -30,6 +30,7 @@ _APP: Final = re.compile(r"A[A-Z0-9]{2,}", re.ASCII)
 _CHANNEL: Final = re.compile(r"[CDG][A-Z0-9]{2,}", re.ASCII)
 _TS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}", re.ASCII)
 _LINKS: Final = frozenset({"review"})  # our buttons that only open a page; Slack reports them all the same
+_READER: Final = StrictReader(depth=64)
 _LONGEST: Final = 2_000  # characters of any string we take
 
 
@@ -169,21 +170,10 @@ def _payload(body: bytes) -> dict[str, Any]:
         )
         if [name for name, _ in fields] != ["payload"]:
             _refuse("", "must be a form with the one field payload")
-        payload = json.loads(fields[0][1], object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as e:
+        payload = _READER.read(fields[0][1].encode("utf-8"))
+    except ValueError as e:
         raise InvalidError("not a form that holds JSON", (("payload", "cannot be read"),)) from e
     return payload if isinstance(payload, dict) else _refuse("payload", "must be an object")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key twice in one object")
-    return made
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _actions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:

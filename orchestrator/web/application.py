@@ -8,10 +8,22 @@ from litestar import Litestar, Router
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+    SecurityScheme,
+)
+from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import PathParameterDefinition
 
+from orchestrator.store.changes import Changes
+from orchestrator.web import stream
 from orchestrator.web.doors import Doors
+from orchestrator.web.hooks import GEMINI, gemini_hook
 from orchestrator.web.problems import HANDLERS
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
@@ -20,26 +32,43 @@ from orchestrator.web.whispers import Whispers
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
+_HTTP: Final[str] = "http"
 VERSION: Final = "1"
 """Of the API, as in its paths; not of the program."""
 
 
-def build_app(doors: Doors, lifespan: Lifespan | None = None) -> Litestar:
+def build_app(
+    doors: Doors, lifespan: Lifespan | None = None, streams: stream.Streams | None = None
+) -> Litestar:
     """The service's one ASGI app.
 
     Args:
         lifespan: Entered before the first request, left after the last whisper.
+        streams: Handed in by who ends them; a server that stops waits for them, then leaves the lifespan.
     """
-    whispers = Whispers(doors.whisper)
+    whispers, hook = Whispers(doors.whisper), gemini_hook(doors)
+    streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock)
     app = Litestar(
-        routes(doors, whispers),
-        lifespan=[*([lifespan] if lifespan else []), whispers.owned],
+        routes(doors, whispers, streams, hook),
+        lifespan=[*([lifespan] if lifespan else []), streams.changes.owned, whispers.owned],
         exception_handlers=HANDLERS,
         logging_config=None,
         openapi_config=_openapi(),
     )
     _tighten(app)
+    _second_form(app)
+    app.asgi_handler = _ahead(app.asgi_handler, hook)
     return app
+
+
+def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:
+    """The webhook endpoint before Litestar's stack, which would double what a delivery costs."""
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        hot = scope["path"] == GEMINI and scope["type"] == _HTTP
+        await (hook if hot else litestar)(scope, receive, send)
+
+    return handler
 
 
 def _openapi() -> OpenAPIConfig:
@@ -72,3 +101,12 @@ def _tighten(app: Litestar) -> None:
     schemas = app.openapi_schema.components.schemas
     for request in (NewRun, CancelOrder, Resolution, Answer):
         schemas[request.__name__].additional_properties = False
+
+
+def _second_form(app: Litestar) -> None:
+    """Litestar documents one media type per status; a run's record has two."""
+    record = (app.openapi_schema.paths or {})["/v1/runs/{run_id}/events"]
+    match record.get:
+        case Operation(responses={"200": OpenAPIResponse(content=dict() as forms)}):
+            told = "`entry` events, each an EventOut; at last `end`."
+            forms[stream.MEDIA] = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, description=told))

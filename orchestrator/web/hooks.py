@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, asgi
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.errors import (
     ForbiddenError,
@@ -21,6 +21,7 @@ from orchestrator.errors import (
 )
 from orchestrator.gemini import webhook
 from orchestrator.slack import action
+from orchestrator.web import problems
 from orchestrator.web.clicks import Clicks
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.whispers import Whispers
@@ -37,10 +38,21 @@ _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
-def gemini_hook(doors: Doors) -> ASGIRouteHandler:
+GEMINI: Final = "/webhooks/gemini"
+
+
+def gemini_hook(doors: Doors) -> ASGIApp:
     """`POST /webhooks/gemini`: verified, stored, answered, in that order; worked on afterwards."""
 
     async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await taken(scope, receive)
+        except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
+            await problems.send_problem(scope, send, e)
+        else:
+            await _answer(send, b"{}", _JSON)
+
+    async def taken(scope: Scope, receive: Receive) -> None:
         body = await _read(scope, receive, doors.limits.max_webhook_bytes)
         headers = [h for h in scope["headers"] if h[0] != webhook.ENCODING]  # identity, as _read saw to it
         try:
@@ -50,7 +62,7 @@ def gemini_hook(doors: Doors) -> ASGIRouteHandler:
             log.warning("webhook_refused", reason=str(e))
             raise
         try:
-            fresh = await doors.intake.deliver(
+            await doors.intake.deliver(
                 webhook_id=delivery.id,
                 kind=_printable(signal.type),
                 subject=signal.subject or "",
@@ -61,10 +73,14 @@ def gemini_hook(doors: Doors) -> ASGIRouteHandler:
             # Not taken, whatever the reason: the sender keeps it and comes again.
             log.error("webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__)
             raise UnavailableError("the delivery could not be stored; send it again") from e
-        log.debug("webhook_stored", webhook_id=delivery.id, type=signal.type, fresh=fresh)
-        await _answer(send, b"{}", _JSON)
+        log.debug("webhook_stored", webhook_id=delivery.id, type=signal.type)
 
-    return _route("/webhooks/gemini", gemini_webhook, {"scope": "signature", "owner": "gemini"})
+    return gemini_webhook
+
+
+def gemini_route(hook: ASGIApp) -> ASGIRouteHandler:
+    """The endpoint as one of Litestar's routes."""
+    return _route(GEMINI, hook, {"scope": "signature", "owner": "gemini"})
 
 
 def slack_hook(doors: Doors, slack: SlackDoor, whispers: Whispers) -> ASGIRouteHandler:

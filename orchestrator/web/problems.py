@@ -14,7 +14,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope, Send
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import (
@@ -83,6 +83,25 @@ def answer(
     )
     always = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     return Response(problem, status_code=status, media_type=MEDIA, headers={**always, **(headers or {})})
+
+
+async def send_problem(scope: Scope, send: Send, exc: Exception) -> None:
+    """The same answer from an endpoint that runs outside Litestar's stack."""
+    request: Request[Any, Any, Any] = Request(scope)
+    match exc:
+        case HTTPException():
+            told = on_http(request, exc)
+        case OrchestratorError():
+            told = on_ours(request, exc)
+        case OperationalError():
+            told = on_database(request, exc)
+        case _:
+            told = on_error(request, exc)
+    body = msgspec.json.encode(told.content)
+    headers = {"content-type": MEDIA, "content-length": str(len(body)), **told.headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": told.status_code or 500, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Problem]:

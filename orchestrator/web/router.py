@@ -7,12 +7,13 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from orchestrator.web import approvals, catalog, health, runs
 from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
-from orchestrator.web.hooks import gemini_hook, slack_hook
+from orchestrator.web.hooks import gemini_route, slack_hook
+from orchestrator.web.stream import Streams
 from orchestrator.web.strict import json_only
 from orchestrator.web.whispers import Whispers
 
@@ -23,11 +24,16 @@ _HEADERS: Final = (
 )
 
 
-def routes(doors: Doors, whispers: Whispers) -> list[ControllerRouterHandler]:
+def routes(
+    doors: Doors, whispers: Whispers, streams: Streams, hook: ASGIApp
+) -> list[ControllerRouterHandler]:
     """The API below `/v1`, the signed endpoints, the probes."""
 
     async def provide_doors() -> Doors:
         return doors
+
+    async def provide_streams() -> Streams:
+        return streams
 
     keeper = Gatekeeper(doors.tokens, per_minute=doors.limits.requests_per_minute, clock=doors.clock)
 
@@ -56,11 +62,11 @@ def routes(doors: Doors, whispers: Whispers) -> list[ControllerRouterHandler]:
             catalog.show_tool,
         ],
         guards=[admit, json_only],
-        dependencies={**provided, "caller": Provide(caller)},
+        dependencies={**provided, "caller": Provide(caller), "streams": Provide(provide_streams)},
         request_max_body_size=doors.limits.max_body_bytes,
         response_headers=_HEADERS,
         security=[{BEARER: []}],
     )
     probes = Router("/", route_handlers=[health.healthz, health.readyz], dependencies=provided)
-    signed = [gemini_hook(doors), *([slack_hook(doors, doors.slack, whispers)] if doors.slack else [])]
+    signed = [gemini_route(hook), *([slack_hook(doors, doors.slack, whispers)] if doors.slack else [])]
     return [api, probes, *signed]

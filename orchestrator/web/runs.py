@@ -38,6 +38,7 @@ from orchestrator.web.schemas import (
     run_summary,
     turn_out,
 )
+from orchestrator.web.stream import LastEventId, Streams, wanted
 
 TRIGGER: Final = {"scope": "trigger", "owner": "api"}
 READ: Final = {"scope": "read", "owner": "api"}
@@ -146,22 +147,34 @@ async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> Ca
     return await doors.database.read(job, own_id(run_id, "run"))
 
 
-@get("/runs/{run_id:str}/events", opt=READ, summary="A run's record", responses=problems(400, 404))
+@get("/runs/{run_id:str}/events", opt=READ, summary="A run's record", responses=problems(400, 404, 503))
 async def list_events(
     run_id: FromPath[str],
+    request: Request[Any, Any, Any],
     doors: NamedDependency[Doors],
+    streams: NamedDependency[Streams],
+    caller: NamedDependency[Token],
     after: Annotated[
         int, QueryParameter(ge=0, le=2**31 - 1, description="Sequence number to go on from.")
     ] = 0,
     limit: Limit = 100,
-) -> EventPage:
+    last_event_id: LastEventId = None,  # for the document; a header given twice shows only in the request
+) -> Response[EventPage]:
+    """A page of it; or, asked for as `text/event-stream`, all of it as it is written.
+
+    Of a stream each `entry` event is one item of the page, its id is the item's `seq`. `end` comes last,
+    once the run is closed. A stream that stops without it is gone on with by `Last-Event-ID`.
+    """
+    if wanted(request):
+        return await streams.start(own_id(run_id, "run"), request, after, caller)
+
     def job(s: Session, run_id: str) -> EventPage:
         views.run(s, run_id)
         rows = views.events(s, run_id, after=after, limit=limit + 1)
         items = [event_out(e) for e in rows[:limit]]
         return EventPage(items=items, next=items[-1].seq if len(rows) > limit else None)
 
-    return await doors.database.read(job, own_id(run_id, "run"))
+    return Response(await doors.database.read(job, own_id(run_id, "run")))
 
 
 @get("/runs/{run_id:str}/approvals", opt=READ, summary="A run's approvals", responses=problems(400, 404))

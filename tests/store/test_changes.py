@@ -1,0 +1,215 @@
+"""Who watches a run hears of it: from this process, from another one, and after a lost connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.store.changes import CONNECTION, Changes
+from orchestrator.store.database import Database, grew
+
+pytestmark = pytest.mark.asyncio
+
+ON_POSTGRESQL = pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
+SOON = 5.0
+SILENCE = 0.1
+
+
+def grow(s: Session, *run_ids: str) -> None:
+    for run_id in run_ids:
+        grew(s, run_id)
+
+
+@pytest.fixture
+def elsewhere(database: Database) -> Iterator[Database]:
+    """A second process on the same PostgreSQL."""
+    other = Database(database.url.render_as_string(hide_password=False))
+    yield other
+    other.close()
+
+
+@asynccontextmanager
+async def listening(changes: Changes) -> AsyncIterator[Changes]:
+    """The hub at work, its connection up where it has one."""
+    async with changes.owned():
+        with changes.watch("anything") as signal:
+            assert changes._database.sqlite or await signal.wait(SOON), "it rings when it has begun to listen"
+        yield changes
+
+
+async def test_a_commit_rings_for_its_runs_and_no_others(database: Database) -> None:
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as a, changes.watch("run_a") as also_a, changes.watch("run_b") as b:
+            await database.write(grow, "run_a", "run_c")
+            assert [await a.wait(SOON), await also_a.wait(SOON), await b.wait(SILENCE)] == [True, True, False]
+
+
+async def test_rings_before_the_wait_are_kept_and_count_once(database: Database) -> None:
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as signal:
+            for _ in range(3):
+                await database.write(grow, "run_a")
+            await asyncio.sleep(SILENCE)  # PostgreSQL tells twice: by the watcher, and by its own NOTIFY
+            assert await signal.wait(SOON)
+            assert not await signal.wait(SILENCE)
+
+
+async def test_who_watched_leaves_nothing_behind(database: Database) -> None:
+    changes = Changes(database)
+    async with listening(changes):
+        for n in range(100):
+            with changes.watch(f"run_{n}"), changes.watch(f"run_{n}"):
+                pass
+        assert changes._signals == {}
+        assert database.watcher is not None
+    assert database.watcher is None
+
+
+async def test_a_stop_rings_everywhere(database: Database) -> None:
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as a, changes.watch("run_b") as b:
+            waiting = asyncio.gather(a.wait(60), b.wait(60))
+            await asyncio.sleep(0)
+            changes.stop()
+            assert changes.stopped
+            async with asyncio.timeout(SOON):
+                assert await waiting == [True, True]
+
+
+async def test_commits_after_the_end_hurt_nobody(database: Database) -> None:
+    """Also in a loop that is closed: the watcher is called in the writer's thread."""
+
+    async def shortly() -> None:
+        async with listening(changes):
+            pass
+
+    changes = Changes(database)
+    await asyncio.to_thread(asyncio.run, shortly())
+    with changes.watch("run_a"):
+        changes._grew({"run_a"})
+        await database.write(grow, "run_a")
+
+
+async def test_it_can_be_begun_again(database: Database) -> None:
+    changes = Changes(database)
+    for _ in range(2):
+        async with listening(changes):
+            assert not changes.stopped
+            with changes.watch("run_a") as signal:
+                await database.write(grow, "run_a")
+                assert await signal.wait(SOON)
+        assert changes.stopped
+
+
+# --- PostgreSQL: other processes, lost connections ---------------------------------------------
+
+
+@ON_POSTGRESQL
+async def test_another_process_is_heard(database: Database, elsewhere: Database) -> None:
+    async with listening(Changes(database)) as changes, listening(Changes(elsewhere)) as others:
+        with changes.watch("run_a") as here, others.watch("run_a") as there, changes.watch("run_b") as b:
+            await elsewhere.write(grow, "run_a")
+            assert [await here.wait(SOON), await there.wait(SOON), await b.wait(SILENCE)] == [
+                True,
+                True,
+                False,
+            ]
+            await database.write(grow, "run_b")
+            assert await b.wait(SOON)
+
+
+@ON_POSTGRESQL
+async def test_after_a_cut_connection_everybody_looks_again(database: Database, elsewhere: Database) -> None:
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as a, changes.watch("run_b") as b:
+            assert await elsewhere.read(_cut) == 1
+            assert [await a.wait(SOON), await b.wait(SOON)] == [True, True]
+            await elsewhere.write(grow, "run_b")
+            assert [await b.wait(SOON), await a.wait(SILENCE)] == [True, False]
+
+
+def _cut(s: Session) -> int:
+    """End the listening connections, as a restart of the server does."""
+    own = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = :name AND datname = current_database()"
+    )
+    return int(s.connection().execute(own, {"name": CONNECTION["application_name"]}).scalar_one())
+
+
+class Line:
+    """The way to the server, which can be cut and mended: a port that leads to its socket."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self.port = 0
+        self.tried = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tried += 1
+        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
+        self._open |= {writer, far_writer}
+        with suppress(OSError):
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await source.read(65536):
+            target.write(piece)
+    finally:
+        target.close()
+
+
+@ON_POSTGRESQL
+async def test_an_outage_is_sat_out(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed while the server could not be reached was told to nobody: all look again."""
+    monkeypatch.setattr("orchestrator.store.changes.LONGEST_PAUSE_SECONDS", 0.2)
+    direct = sa.make_url(database_url)
+    folder = direct.query.get("host")
+    if not isinstance(folder, str) or not folder.startswith("/"):
+        pytest.skip("needs a server behind a socket of this machine")
+    line = Line(str(Path(folder) / ".s.PGSQL.5432"))
+    await line.mend()
+    far = direct.set(host="127.0.0.1", port=line.port, query={"sslmode": "disable", "gssencmode": "disable"})
+    near, distant = Database(database_url), Database(far.render_as_string(hide_password=False))
+    try:
+        async with listening(Changes(distant)) as changes:
+            with changes.watch("run_a") as signal:
+                await line.cut()
+                await near.write(grow, "run_a")
+                assert not await signal.wait(0.8), "cut off, and nothing rings by itself"
+                await line.mend()
+                assert await signal.wait(SOON), "it looks again once it listens"
+                await near.write(grow, "run_a")
+                assert await signal.wait(SOON)
+        await line.cut()
+    finally:
+        near.close()
+        distant.close()
+
+
+@ON_POSTGRESQL
+async def test_a_server_that_cannot_be_reached_holds_nobody_up(database_url: str) -> None:
+    nowhere = sa.make_url(database_url).set(host="127.0.0.1", port=1, query={})
+    database = Database(nowhere.render_as_string(hide_password=False))
+    async with asyncio.timeout(SOON):
+        async with Changes(database).owned():
+            await asyncio.sleep(SILENCE)
+    database.close()

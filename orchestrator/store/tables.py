@@ -23,6 +23,8 @@ SQLModel.metadata.naming_convention = {
 
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # there only INTEGER counts up by itself
+
 ID = 64
 NAME = 200
 
@@ -209,7 +211,7 @@ class EffectRow(SQLModel, table=True):
             postgresql_where=sa.text("state = 'dead'"),
         ),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
     run_id: str = Field(max_length=ID)
     key: str = Field(max_length=600)
     kind: str = Field(max_length=32)

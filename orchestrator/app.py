@@ -1,37 +1,44 @@
 """The composition root: the only room that knows every other room."""
 
 import asyncio
-import signal
-import socket
+import importlib.util
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 from litestar import Litestar
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from orchestrator import jobs
+from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack, Position, is_away
+from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.settings import Secret, Settings, ToolOverride
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.store import migrate, outbox
+from orchestrator.slack.refusals import SlackUnavailableError
+from orchestrator.store import outbox
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.report import ToolReport, list_tools
 from orchestrator.web.application import Lifespan, build_app
+from orchestrator.web.counters import Counters
 from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
-from orchestrator.web.stream import ENDLESS, Streams
+from orchestrator.web.stream import Streams
 
 log = structlog.get_logger(__name__)
 
@@ -144,47 +151,119 @@ class Service:
     toolkit: Toolkit
     gemini: GeminiGateway
     slack: SlackGateway | None
-    worker: Worker
+    worker: Worker | None
     intake: Intake
     web: Litestar
     changes: Changes
+    lifespan: Lifespan
 
 
-def build(settings: Settings, database: Database, *, clock: Clock = now) -> Service:
-    """Put the service together over an open database whose schema is current.
+class Role(StrEnum):
+    """What a process does of the service."""
+
+    ALL = "all"
+    WEB = "web"
+    WORKER = "worker"
+
+
+def prepare_jobs(settings: Settings, database: Database) -> None:
+    """The job queue's own tables, where work is handed out by it."""
+    if not database.sqlite and settings.work.dispatcher != "embedded" and _has_pgqueuer():
+        jobs.install(database.engine)
+
+
+def _has_pgqueuer() -> bool:
+    return importlib.util.find_spec("pgqueuer") is not None
+
+
+def carried(settings: Settings, database: Database) -> bool:
+    """Whether work is handed out among processes by jobs.
 
     Raises:
-        ConfigError: Tools, policy or workflows do not fit together.
+        ConfigError: It should be, and cannot.
     """
+    choice = settings.work.dispatcher
+    if choice == "embedded" or (choice == "auto" and (database.sqlite or not _has_pgqueuer())):
+        return False
+    if database.sqlite:
+        raise ConfigError("work.dispatcher: pgqueuer needs PostgreSQL; database.url names a SQLite file")
+    if not jobs.installed(database.engine):
+        raise ConfigError("the job queue's tables are not there, or older: run `orchestrator db upgrade`")
+    return True
+
+
+def build(
+    settings: Settings,
+    database: Database,
+    *,
+    clock: Clock = now,
+    role: Role = Role.ALL,
+    beat: Callable[[], None] = lambda: None,
+) -> Service:
+    """Put the service together over an open database whose schema is current.
+
+    Args:
+        beat: Called by the worker with each round, every 15 s at least.
+
+    Raises:
+        ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
+    """
+    queued = carried(settings, database)
+    if not queued and role is not Role.ALL:
+        raise ConfigError(
+            "database.url: processes that only answer or only work need PostgreSQL and pgqueuer"
+        )
+    if queued:
+        database.ending = Queued(clock, own_mail=role is not Role.WEB).put
     tools = toolkit(settings)
     gemini, slack = _gemini(settings, clock), _slack(settings, clock)
     policy = settings.policy()
+    counters = Counters()
+    at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=_slack_away)
     performer = Performer(
-        database, gemini, tools, slack, policy=policy, clock=clock, link=_links(settings.public_url)
-    )
-    worker = Worker(
         database,
-        performer,
+        GuardedGemini(gemini, at_gemini, counters),
+        MeteredToolkit(tools, counters),
+        GuardedSlack(slack, at_slack, counters) if slack else None,
         policy=policy,
         clock=clock,
-        keep_deliveries=timedelta(days=settings.webhooks.keep_days),
+        link=_links(settings.public_url),
     )
+    opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
+    worker = None
+    if role is not Role.WEB:
+        worker = opens(
+            database,
+            performer,
+            policy=policy,
+            clock=clock,
+            slots=settings.work.slots,
+            keep_deliveries=timedelta(days=settings.webhooks.keep_days),
+            beat=beat,
+        )
+    wake = worker.wake if worker else _others_work
     intake = Intake(
         database,
         policy=policy,
         clock=clock,
-        wake=worker.wake,
-        mail=worker.mail,
+        wake=wake,
+        mail=worker.mail if worker else _others_work,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
     )
     workspace = Workspace(settings.slack.team_ids)
-    state = State(settings, database, worker, workspace)
-    doors = _doors(settings, database, intake, clock, list_tools(tools), slack, state)
+    breakers = (at_gemini, *([at_slack] if slack else []))
+    state = State(settings, database, worker, workspace, breakers)
+    doors = replace(
+        _doors(settings, database, intake, clock, list_tools(tools), slack, state),
+        wake=wake,
+        counters=counters,
+        breakers=breakers,
+    )
     lifespan = _lifespan(state, gemini, slack, database, clock)
     changes = Changes(database)
     web = build_app(doors, lifespan, Streams(database, changes, clock))
-    return Service(settings, database, tools, gemini, slack, worker, intake, web, changes)
+    return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
 
 
 class Workspace:
@@ -212,21 +291,44 @@ class State:
 
     settings: Settings
     database: Database
-    worker: Worker
+    worker: Worker | None
     workspace: Workspace
+    breakers: Sequence[Breaker] = ()
     working: asyncio.Task[None] | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
-        task = self.working
-        running = task is not None and not task.done()
-        checks = [Check("worker", running, "" if running else "it is not running")]
-        if self.settings.slack.enabled:
-            # No reason to take webhooks elsewhere: approvals wait for Slack in the outbox.
-            known = bool(self.workspace.teams)
-            told = "" if known else "it has not answered yet: clicks are refused until it does"
-            checks.append(Check("slack", True, told))
+        checks = []
+        if self.worker is not None:
+            running = self.working is not None and not self.working.done()
+            checks.append(Check("worker", running, "" if running else "it is not running"))
+        if isinstance(self.worker, QueuedWorker):
+            # A worker without jobs still finds its work, by looking for it every few seconds.
+            checks.append(Check("jobs", True, self.worker.jobs.trouble))
+        # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
+        checks += [Check(b.name, True, self._told(b)) for b in self.breakers]
         return checks
+
+    def _told(self, breaker: Breaker) -> str:
+        """What is amiss with a neighbour, empty where nothing is."""
+        if breaker.name == "slack" and not self.workspace.teams:
+            return "it has not answered yet: clicks are refused until it does"
+        standing = breaker.state()
+        match standing.position:
+            case Position.CLOSED:
+                return ""
+            case Position.HALF_OPEN:
+                return "it was away: the next call finds out whether it is back"
+            case _:
+                return f"it is away: left alone for {standing.rest:.0f} s more"
+
+
+def _slack_away(error: Exception) -> bool | None:
+    """Where Slack itself said not now, it is there: it means one channel and method, or our token.
+
+    The gateway leaves that channel alone, and the outbox the effect; other channels need not wait.
+    """
+    return None if isinstance(error, SlackUnavailableError) else is_away(error)
 
 
 def _gemini(settings: Settings, clock: Clock) -> GeminiGateway:
@@ -306,6 +408,10 @@ def _workflow(settings: Settings, name: str) -> WorkflowInfo:
     )
 
 
+def _others_work() -> None:
+    """In a process that only answers, nobody waits to be woken: the commit itself tells the workers."""
+
+
 async def _nobody_to_tell(*, channel: str, user: str, text: str, response_url: str = "") -> None:
     """Without Slack nobody clicks, so nobody is whispered to."""
 
@@ -316,20 +422,22 @@ def _lifespan(
     """What runs beside the requests: the worker, and a first word with the neighbours."""
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(_: Litestar | None = None) -> AsyncIterator[None]:
         if database.sqlite:
             # The lock file says that no other process is there: whoever held a claim is gone.
             released = await database.write(outbox.release_all, clock())
             log.info("started", taken_over=released)
-        state.working = asyncio.create_task(_work(state.worker, gemini))
+        if state.worker is not None:
+            state.working = asyncio.create_task(_work(state.worker, gemini))
         first = [asyncio.create_task(state.workspace.learn(slack))] if slack is not None else []
         try:
             yield
         finally:
             for task in first:
                 task.cancel()
-            await state.worker.stop(state.settings.server.graceful_seconds)
-            await state.working
+            if state.worker is not None and state.working is not None:
+                await state.worker.stop(state.settings.server.graceful_seconds)
+                await state.working
             await asyncio.gather(*first, return_exceptions=True)
             await gemini.aclose()
             if slack is not None:
@@ -345,74 +453,3 @@ async def _work(worker: Worker, gemini: GeminiGateway) -> None:
     except Exception:
         log.exception("gemini_not_prepared")  # every call tries again, and says what is wrong
     await worker.run()
-
-
-FLUSH_SECONDS = 1.0
-"""How long a stream that was ended may take to reach its client, when the service stops."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn waits for open answers before it leaves the lifespan, and a stream has no end by itself.
-
-    Args:
-        stopping: Called when no new connections are taken any more.
-    """
-
-    def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._stopping()
-        cut = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._cut_off)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            cut.cancel()
-
-    def _cut_off(self) -> None:
-        """A stream that is still open has a client that does not read: its last bytes go nowhere."""
-        for connection in list(self.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            if cycle is not None and cycle.scope["state"].get(ENDLESS):
-                connection.transport.abort()
-
-
-def serve(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT. Everything is checked before the port opens."""
-    with opened(settings) as database:
-        if database.sqlite:
-            migrate.upgrade(database.engine)
-        migrate.require_current(database.engine)
-        if not database.durable():
-            raise ConfigError("database: commits do not wait for the disk (synchronous_commit is off)")
-        service = build(settings, database)
-        config = uvicorn.Config(
-            service.web,
-            host=settings.server.host,
-            port=settings.server.port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(settings.server.graceful_seconds)),
-            lifespan="on",
-        )
-        server = Server(config, stopping=service.changes.stop)
-        log.info("listening", host=settings.server.host, port=settings.server.port)
-        _run(server)
-        if not server.started:
-            where = f"{settings.server.host}:{settings.server.port}"
-            raise ConfigError(f"server: could not listen on {where}; the line above says why")
-
-
-def _run(server: uvicorn.Server) -> None:
-    """Until a signal. uvicorn raises it once more when it has stopped; a clean end is ours to report as 0.
-
-    A start that fails ends in `SystemExit`, with `server.started` still unset.
-    """
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: None)
-    with suppress(SystemExit):
-        server.run()

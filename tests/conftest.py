@@ -17,6 +17,7 @@ from typing import Final
 import pytest
 import sqlalchemy as sa
 
+from orchestrator import jobs
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 
@@ -78,6 +79,7 @@ def postgres_template(postgres_server: sa.URL) -> Iterator[str]:
     _administer(postgres_server, f"CREATE DATABASE {name}")
     engine = sa.create_engine(postgres_server.set(database=name))
     migrate.upgrade(engine)
+    jobs.install(engine)
     engine.dispose()
     yield name
     _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
@@ -125,6 +127,13 @@ def empty_database_url(request: pytest.FixtureRequest, scratch: Path) -> Iterato
 def sqlite_url(sqlite_template: Path, scratch: Path) -> str:
     """For tests that are about the engine and not about the database."""
     return _copy(sqlite_template, scratch)
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest, scratch: Path) -> Iterator[str]:
+    """For tests about several processes."""
+    with _urls(request, "postgresql", scratch, empty=False) as make:
+        yield make()
 
 
 @pytest.fixture

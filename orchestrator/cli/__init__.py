@@ -7,13 +7,13 @@ import rich_click as click
 from click import exceptions
 
 from orchestrator import telemetry
-from orchestrator.cli import db, demo, doctor, emulator, serve, settings, tokens, tools
+from orchestrator.cli import db, demo, doctor, effects, emulator, serve, settings, tokens, tools
 from orchestrator.errors import OrchestratorError
 
 click.rich_click.COMMAND_GROUPS = {
     "orchestrator": [
         {"name": "See it work", "commands": ["demo"]},
-        {"name": "Run it", "commands": ["serve", "doctor", "db"]},
+        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "effects"]},
         {"name": "Set it up", "commands": ["tools", "tokens", "settings"]},
         {"name": "Try things without accounts", "commands": ["emulator"]},
     ]
@@ -44,6 +44,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 for command in (demo.demo, serve.serve, doctor.doctor, db.db, tools.tools, tokens.tokens, settings.settings):
     cli.add_command(command)
 cli.add_command(emulator.emulator)
+cli.add_command(effects.effects)
+cli.add_command(serve.worker)
 
 
 def main() -> None:

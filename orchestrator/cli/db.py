@@ -39,6 +39,7 @@ def upgrade(config: Path | None) -> None:
     settings = _settings(config)
     with _told(settings), app.opened(settings) as database:
         migrate.upgrade(database.engine)
+        app.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
 
 
@@ -141,6 +142,7 @@ def copy(config: Path | None, address: str) -> None:
         app.opened(settings, target, named="--to") as empty,
     ):
         copied = copying.copy(source, empty, now=app.now())
+        app.prepare_jobs(settings, empty)
     _show(copied)
 
 

@@ -1,4 +1,4 @@
-"""`orchestrator serve`."""
+"""`orchestrator serve` and `orchestrator worker`: the processes of the service."""
 
 from pathlib import Path
 
@@ -6,18 +6,46 @@ import rich_click as click
 
 
 @click.command()
+@click.option(
+    "--web", is_flag=True, help="Only answer requests; `orchestrator worker` processes work (PostgreSQL)."
+)
 @click.pass_obj
-def serve(config: Path | None) -> None:
+def serve(config: Path | None, web: bool) -> None:
     """Run the service: HTTP API, webhooks, Slack, worker, all in this process.
 
     Everything is checked before a port opens. On SQLite the schema is brought up to date by itself;
     on PostgreSQL run `orchestrator db upgrade` first. SIGTERM stops it: nothing new is begun, running
     tools get their grace time, what is left is found after the next start.
+
+    With PostgreSQL any number of these may run on any number of machines.
     """
     from orchestrator import telemetry
-    from orchestrator.app import serve as run
+    from orchestrator.app import Role
+    from orchestrator.running import serve as run
     from orchestrator.settings import load
 
     settings = load(config)
     telemetry.configure(settings.log.level, settings.log.format)
-    run(settings)
+    run(settings, Role.WEB if web else Role.ALL)
+
+
+@click.command()
+@click.option(
+    "--pulse",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file to touch with each round (every 15 s at least), for a health check.",
+)
+@click.pass_obj
+def worker(config: Path | None, pulse: Path | None) -> None:
+    """Work beside others: perform what runs wait for, answer no requests (PostgreSQL).
+
+    Start as many as you like, on as many machines. What one that died was doing, another takes over.
+    SIGTERM stops it: nothing new is begun, running tools get their grace time.
+    """
+    from orchestrator import telemetry
+    from orchestrator.running import work
+    from orchestrator.settings import load
+
+    settings = load(config)
+    telemetry.configure(settings.log.level, settings.log.format)
+    work(settings, pulse)

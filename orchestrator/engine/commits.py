@@ -21,9 +21,9 @@ from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import NotFoundError, UnavailableError
-from orchestrator.store import outbox
-from orchestrator.store.database import Database, StaleRowError
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import outbox, runs
+from orchestrator.store.database import Database, lost_race
+from orchestrator.store.outbox import Claimed, Which
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,17 +116,18 @@ class Commits:
         self.accept(tickets)
         return value
 
-    async def take(self, effect_id: int) -> list[Ticket] | None:
+    async def take(self, which: Which) -> list[Ticket] | None:
         """Claim an effect that is due, and what follows at once; None if somebody else has it."""
         try:
-            return await self._db.write(self._take, effect_id)
+            return await self._db.write(self._take, which)
         except GateError as e:
-            log.exception("gate_failed", effect=effect_id)
-            await self._db.write(self._stumble, effect_id, str(e))
+            log.exception("gate_failed", effect=which)
+            await self._db.write(self._stumble, which, str(e))
             return []
 
-    def _take(self, s: Session, effect_id: int) -> list[Ticket] | None:
-        effect = outbox.claim(s, effect_id, self._clock(), self.lease)
+    def _take(self, s: Session, which: Which) -> list[Ticket] | None:
+        runs.lock(s, outbox.run_of(s, which))
+        effect = outbox.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None
         return [*self._passed(s, [effect]), *self._next(s, effect.run_id)]
@@ -141,14 +142,14 @@ class Commits:
     def _passed(self, s: Session, claimed: Sequence[Claimed]) -> list[Ticket]:
         try:
             acts = [(effect, self.gate(s, effect)) for effect in claimed]
-        except StaleRowError:
-            raise
         except Exception as e:
+            if lost_race(e):
+                raise
             raise GateError(f"{type(e).__name__}: {e}") from e
         return [Ticket(effect, act) for effect, act in acts if act is not None]
 
-    def _stumble(self, s: Session, effect_id: int, why: str) -> None:
-        effect = outbox.claim(s, effect_id, self._clock(), self.lease)
+    def _stumble(self, s: Session, which: Which, why: str) -> None:
+        effect = outbox.claim(s, which, self._clock(), self.lease)
         if effect is not None:
             outbox.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
@@ -168,9 +169,11 @@ class Commits:
 
     def settle(self, s: Session, effect: Claimed, event: Event, run_id: str = "") -> None:
         """`conclude` within a transaction that does more than that."""
+        of_run = run_id or effect.run_id
+        runs.lock(s, of_run)
         outbox.done(s, effect)
         with suppress(NotFoundError):  # the run was deleted meanwhile
-            self.apply(s, run_id or effect.run_id, event)
+            self.apply(s, of_run, event)
 
     async def defer(self, effect: Claimed, event: Event, error: UnavailableError) -> None:
         """Nothing happened: say so to the run, and let the effect wait."""

@@ -78,7 +78,7 @@ class Intake:
         self._mail = mail or wake
         self._stop_tools = stop_tools
         self._commits = commits or Commits(database, policy=policy, clock=clock)
-        self._deliveries = Together(database, inbox.put)
+        self._deliveries = Together(database, step.keep)
 
     async def start(
         self,

@@ -73,6 +73,7 @@ class Interactions:
         self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
     ) -> None:
         def job(s: Session) -> tuple[str, None]:
+            runs.lock(s, run_id)
             outbox.done(s, effect)
             tools, now = self._toolkit, self._commit.now()
             seen = step.observe(

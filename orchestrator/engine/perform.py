@@ -21,7 +21,7 @@ from orchestrator.engine.commits import LEASE, Act, Commits, Gate, Ticket
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
 from orchestrator.engine.questions import Questions
-from orchestrator.store import outbox
+from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed
 
@@ -110,6 +110,8 @@ class Performer:
             await asyncio.sleep(commits.lease.total_seconds() / _RENEWALS)
             try:
                 await commits.write(outbox.renew, effect, commits.now(), commits.lease)
+                if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
+                    self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
 

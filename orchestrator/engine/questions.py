@@ -17,7 +17,6 @@ from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
 from orchestrator.store.outbox import Claimed
 
-UPDATES: Final = 20
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
 
@@ -78,10 +77,7 @@ class Questions:
         try:
             await slack.update(card)
         except (UnavailableError, UncertainError) as e:
-            if effect.attempts >= UPDATES:
-                await self._commit.write(outbox.bury, effect, str(e))
-            else:
-                await self._commit.again(effect, str(e), e)
+            await self._commit.again(effect, str(e), e)
         except RejectedError as e:
             log.warning("approval_not_redrawn", approval=card.approval.id, why=str(e))
             await self._commit.write(outbox.bury, effect, str(e))

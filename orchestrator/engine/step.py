@@ -1,7 +1,7 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -107,6 +107,17 @@ def observe(
     return applied
 
 
+def keep(s: Session, arrived: Sequence[inbox.Arrived]) -> None:
+    """Store webhooks; what tells its run nothing new is closed as it comes, and stays so."""
+    known = runs.standing(s, {a.subject for a in arrived if a.subject})
+    inbox.put(s, [a if (run := _told(a, known)) is None else replace(a, run_id=run) for a in arrived])
+
+
+def _told(delivery: inbox.Arrived, known: Mapping[str, runs.Standing]) -> str | None:
+    owner = known.get(delivery.subject)
+    return owner.run_id if owner is not None and not _heeded(delivery, known) else None
+
+
 def sift(s: Session, most: int) -> tuple[list[inbox.Waiting], list[inbox.Waiting]]:
     """The oldest webhooks nobody has worked on: those a run should hear of, and those to be sorted."""
     heeded: list[inbox.Waiting] = []
@@ -118,7 +129,7 @@ def sift(s: Session, most: int) -> tuple[list[inbox.Waiting], list[inbox.Waiting
     return heeded, others
 
 
-def _heeded(delivery: inbox.Waiting, known: Mapping[str, runs.Standing]) -> bool:
+def _heeded(delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, runs.Standing]) -> bool:
     owner = known.get(delivery.subject)
     return owner is not None and owner.current and heeds(owner.turn, delivery.kind)
 

@@ -5,7 +5,7 @@ in this process wakes it, or the next row is due; it never polls while nothing i
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,27 +18,18 @@ from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
 from orchestrator.engine import step
 from orchestrator.engine.commits import Ticket
+from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
 from orchestrator.store.database import Database
-
-LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
-    "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
-    "tools": (EffectKind.EXECUTE_TOOL,),
-    "slack": (EffectKind.REQUEST_APPROVAL, EffectKind.UPDATE_APPROVAL),
-    "timers": (EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN),
-}
-"""Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
-
-_LANE: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
 
 SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
 BATCH: Final = 50
 DELIVERIES: Final = 200
 SORT_EVERY: Final = 0.025
 """Seconds between two looks into the inbox while webhooks keep coming."""
-LONGEST_SLEEP: Final = 30.0
+LONGEST_SLEEP: Final = 15.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -49,7 +40,9 @@ class Worker:
     """Takes deliveries and due effects and works on them, each lane with its own number of slots.
 
     Args:
+        slots: How many effects of each lane at once.
         keep_deliveries: How long a webhook that was worked on is kept.
+        beat: Called with each round, every `LONGEST_SLEEP` at least, for who watches over this process.
     """
 
     def __init__(
@@ -61,6 +54,7 @@ class Worker:
         clock: Clock,
         slots: Mapping[str, int] = SLOTS,
         keep_deliveries: timedelta = timedelta(days=7),
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = database
         self._performer = performer
@@ -75,6 +69,7 @@ class Worker:
         self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
+        self.beat = beat
 
     def wake(self) -> None:
         """Something was committed that may be due."""
@@ -118,6 +113,7 @@ class Worker:
                 log.exception("worker_failed")
                 self._mail = True
                 await asyncio.sleep(1.0)
+            self.beat()
 
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and give what runs its time; what is left is found after the restart."""
@@ -145,13 +141,13 @@ class Worker:
         """What a step may go straight on with."""
         if self._stopping:
             return ()
-        return [kind for kind, lane in _LANE.items() if self._free[lane] > 0]
+        return [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
 
     def _accept(self, tickets: Sequence[Ticket]) -> None:
         if tickets:
             failpoints.hit("after_claim")
         for ticket in tickets:
-            self._free[_LANE[ticket.effect.kind]] -= 1
+            self._free[LANE_OF[ticket.effect.kind]] -= 1
             task = asyncio.create_task(self._work(ticket))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -179,13 +175,13 @@ class Worker:
             partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
         )
 
-    async def _claim(self) -> int:
-        """Take what is due, as far as its lane has room; returns how much that was."""
+    async def _claim(self, overdue: timedelta = timedelta(0)) -> int:
+        """Take what is due for so long, as far as its lane has room; returns how much that was."""
         now, left = self._clock(), dict(self._free)
         chosen = []
-        for effect_id, kind in await self._db.read(outbox.due, now, BATCH, self._room()):
-            left[_LANE[kind]] -= 1
-            if left[_LANE[kind]] >= 0:
+        for effect_id, kind in await self._db.read(outbox.due, now, BATCH, self._room(), overdue):
+            left[LANE_OF[kind]] -= 1
+            if left[LANE_OF[kind]] >= 0:
                 chosen.append(effect_id)
         taken = await asyncio.gather(*(self._performer.commits.take(n) for n in chosen))
         self._accept([ticket for tickets in taken for ticket in tickets or ()])
@@ -195,8 +191,12 @@ class Worker:
         try:
             await self._performer.perform(ticket)
         finally:
-            self._free[_LANE[ticket.effect.kind]] += 1
-            self.wake()
+            self._free[LANE_OF[ticket.effect.kind]] += 1
+            self._room_made()
+
+    def _room_made(self) -> None:
+        """What waits for a slot may be taken now."""
+        self.wake()
 
     async def _sleep(self) -> None:
         next_due = await self._db.read(outbox.next_due)

@@ -297,6 +297,8 @@ def correlation(metadata: object) -> Correlation | None:
 
     Numbers may have travelled as a whole float or as digits in a string (64-bit integers do).
     """
+    if metadata is None:
+        return None
     run, turn, attempt = (_get(metadata, key) for key in ("run", "turn", "attempt"))
     turn, attempt = _whole(turn), _whole(attempt)
     if not isinstance(run, str) or not 0 < len(run) <= 128 or turn is None or attempt is None:

@@ -18,6 +18,7 @@ from orchestrator.settings.sections import (
     Slack,
     Tools,
     Webhooks,
+    Work,
 )
 from orchestrator.settings.workflows import Workflow
 
@@ -30,6 +31,7 @@ class Settings(Section):
     )
     server: Server = Server()
     database: Database = Database()
+    work: Work = Work()
     gemini: Gemini = Gemini()
     webhooks: Webhooks = Webhooks()
     slack: Slack = Slack()

@@ -70,6 +70,29 @@ class Database(Section):
         return f"{text.partition('://')[0]}://{self.url}" if carries_password(text) else text
 
 
+class Work(Section):
+    """How much one process does at once, and who carries the work between processes."""
+
+    dispatcher: Literal["auto", "embedded", "pgqueuer"] = Field(
+        default="auto",
+        description="`embedded`: one process. `pgqueuer`: any number on PostgreSQL. `auto`: by the database.",
+    )
+    gemini_slots: int = Field(default=16, ge=1, le=256, description="Requests to Gemini at once.")
+    tools_slots: int = Field(default=16, ge=1, le=256, description="Tools running at once.")
+    slack_slots: int = Field(default=4, ge=1, le=64, description="Messages to Slack at once.")
+    timers_slots: int = Field(default=16, ge=1, le=256, description="Timers handled at once.")
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """By lane."""
+        return {
+            "gemini": self.gemini_slots,
+            "tools": self.tools_slots,
+            "slack": self.slack_slots,
+            "timers": self.timers_slots,
+        }
+
+
 class Gemini(Section):
     """The Interactions API, and our own pace and patience with it."""
 

@@ -15,7 +15,14 @@ import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
 from orchestrator.slack.refusals import BUSY, SlackUnavailableError, refusal
@@ -28,6 +35,11 @@ _ADDRESS: Final = re.compile(
 )
 _TRIES: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
+
+
+class _UnreachedError(UnavailableError):
+    """No connection came about."""
 
 
 class WebApi:
@@ -80,7 +92,7 @@ class WebApi:
             self._hold(place, error)
             raise error from e
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
-            raise UnavailableError(f"Slack cannot be reached ({type(e).__name__})") from e
+            raise _UnreachedError(f"Slack cannot be reached ({type(e).__name__})") from e
         except (aiohttp.ClientError, TimeoutError, OSError) as e:
             raise UncertainError(f"no answer from Slack ({type(e).__name__})") from e
         except (SlackClientError, ValueError, TypeError, AttributeError, LookupError) as e:
@@ -93,9 +105,10 @@ class WebApi:
     async def safely(self, method: str, **arguments: Any) -> Mapping[str, Any]:
         """A request that may be repeated: rides out blips; what stays uncertain is `UnavailableError`."""
         tries = AsyncRetrying(
-            stop=stop_after_attempt(_TRIES),
+            stop=stop_after_attempt(_TRIES) | stop_after_delay(_RETRY_WITHIN_SECONDS),
             wait=wait_random_exponential(multiplier=self._blip, max=_LONGEST_PAUSE_SECONDS),
-            retry=retry_if_exception_type(UncertainError),
+            retry=retry_if_exception_type((UncertainError, _UnreachedError)),
+            before_sleep=_note,
             reraise=True,
         )
         try:
@@ -163,6 +176,11 @@ def _read(error: SlackApiError) -> OrchestratorError:
     answer: Any = error.response
     status = getattr(answer, "status_code", None) or getattr(answer, "status", None) or 0
     return refusal(int(status), getattr(answer, "data", None), getattr(answer, "headers", {}))
+
+
+def _note(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("slack_blip", attempt=state.attempt_number, why=str(error))
 
 
 def _host(url: str) -> str:

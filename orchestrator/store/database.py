@@ -12,23 +12,32 @@ import asyncio
 import fcntl
 import os
 import queue
+import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from orchestrator.errors import ConflictError
-from orchestrator.store.prepared import forget, hold
+from orchestrator.store.prepared import attach, forget, hold
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Job = Callable[[Session], Any]
 
+log = structlog.get_logger(__name__)
+
+TIDY_SECONDS = 2.0
+"""Between two checkpoints, as long as there is something to move."""
+LONGEST_LOG = 16_000
+"""Pages of 4 KiB: a log longer than that is moved by the commit that finds it so."""
 _SERIALIZATION = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
 CHANNEL = "orchestrator_run"
 """PostgreSQL's NOTIFY channel; the payload is the id of a run whose record grew."""
@@ -36,13 +45,8 @@ _GREW = "grew"
 
 
 def grew(s: Session, run_id: str) -> None:
-    """Say within a transaction that a run's record grows; whoever watches hears of it after the COMMIT."""
+    """Say within a transaction that a run's record grows; who watches here hears of it after the COMMIT."""
     s.info.setdefault(_GREW, set()).add(run_id)
-    if s.get_bind().dialect.name == "postgresql":
-        s.connection().execute(_NOTIFY, {"channel": CHANNEL, "payload": run_id})
-
-
-_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
 
 
 class StaleRowError(Exception):
@@ -68,15 +72,20 @@ class Database:
         self._max = max_batch
         self.watcher: Callable[[set[str]], None] | None = None
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
+        self.ending: Callable[[Session], None] = lambda s: None
+        """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT."""
         self._queue: queue.SimpleQueue[tuple[Job, Future[Any]] | None] = queue.SimpleQueue()
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
+        self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
             self._read_engine = _sqlite_engine(self.url, writer=False, pool=readers)
             self._pool = ThreadPoolExecutor(readers, "db-read")
             self._thread = threading.Thread(target=self._writer, name="db-write", daemon=True)
             self._thread.start()
+            self._tidier = threading.Thread(target=self._tidy, name="db-checkpoint", daemon=True)
+            self._tidier.start()
         else:
             self.engine = self._read_engine = sa.create_engine(
                 self.url, pool_size=threads, max_overflow=0, pool_pre_ping=True, hide_parameters=True
@@ -90,7 +99,7 @@ class Database:
         transaction still completes.
         """
         if self._thread is None:
-            return await self._hop(lambda: _retried(self.engine, self._tell, job, *args, **kwargs))
+            return await self._hop(lambda: self._retried(job, *args, **kwargs))
         done: Future[T] = Future()
         self._queue.put((lambda s: job(s, *args, **kwargs), done))
         return await asyncio.wrap_future(done)
@@ -111,6 +120,9 @@ class Database:
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
+            self._closing.set()
+            self._grown.set()
+            self._tidier.join()
         self._pool.shutdown()
         self._read_engine.dispose()
         self.engine.dispose()
@@ -120,6 +132,22 @@ class Database:
 
     async def _hop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def _retried(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """A transaction that lost a race is read and decided again from the start."""
+        for attempt in Retrying(
+            retry=retry_if_exception(lost_race),
+            stop=stop_after_attempt(10),
+            wait=wait_random_exponential(0.005, max=0.5),
+            reraise=True,
+        ):
+            with attempt:
+                with _session(self.engine) as s:
+                    value = job(s, *args, **kwargs)
+                    self.ending(s)
+                self._tell(s)
+                return value
+        raise AssertionError("unreachable: tenacity returns or raises")
 
     def _tell(self, s: Session) -> None:
         grown = s.info.get(_GREW)
@@ -139,22 +167,39 @@ class Database:
             jobs = [b for b in batch if b is not None and b[1].set_running_or_notify_cancel()]
             if jobs:
                 self._commit(jobs)
+                self._grown.set()
+
+    def _tidy(self) -> None:
+        """Move what is committed from the log into the file (SQLite), beside the commits.
+
+        Left to SQLite, every so-manieth commit would do it, and all that wait for that one with it.
+        """
+        while self._grown.wait() and not self._closing.wait(TIDY_SECONDS):
+            self._grown.clear()
+            connection = self._read_engine.raw_connection()
+            try:
+                connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
+            except sqlite3.Error:
+                log.exception("checkpoint_failed")  # SQLite still does it, at LONGEST_LOG
+            finally:
+                connection.close()
 
     def _commit(self, jobs: list[tuple[Job, Future[Any]]]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it."""
         try:
-            with Session(self.engine, expire_on_commit=False) as s, s.begin():
+            with _session(self.engine) as s:
                 # Alone, a job needs no savepoint: what fails is rolled back whole.
                 attempt = _attempt if len(jobs) > 1 else _alone
                 results = [attempt(s, job, future) for job, future in jobs]
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
-            results = [(future, None, e) for _, future in jobs]
+            s, results = None, [(future, None, e) for _, future in jobs]
         for future, value, error in results:
             if error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(value)
-        self._tell(s)
+        if s is not None:
+            self._tell(s)
 
 
 _Result = tuple[Future[Any], Any, BaseException | None]
@@ -191,30 +236,24 @@ def _undo(sqlite: Any) -> None:
     sqlite.execute("RELEASE job")
 
 
+@contextmanager
+def _session(engine: sa.Engine) -> Iterator[Session]:
+    """A session whose transaction is there already; it begins one of its own only where Core is used."""
+    with engine.begin() as connection:
+        s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
+        attach(s, connection)
+        yield s
+        if s.in_transaction():
+            s.commit()
+
+
 def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    with Session(engine, expire_on_commit=False) as s, s.begin():
+    with _session(engine) as s:
         return job(s, *args, **kwargs)
 
 
-def _retried(
-    engine: sa.Engine, committed: Callable[[Session], None], job: Callable[..., T], *args: Any, **kwargs: Any
-) -> T:
-    """A transaction that lost a race is read and decided again from the start."""
-    for attempt in Retrying(
-        retry=retry_if_exception(_lost_race),
-        stop=stop_after_attempt(10),
-        wait=wait_random_exponential(0.005, max=0.5),
-        reraise=True,
-    ):
-        with attempt:
-            with Session(engine, expire_on_commit=False) as s, s.begin():
-                value = job(s, *args, **kwargs)
-            committed(s)
-            return value
-    raise AssertionError("unreachable: tenacity returns or raises")
-
-
-def _lost_race(error: BaseException) -> bool:
+def lost_race(error: BaseException) -> bool:
+    """Whether the transaction may simply be tried again."""
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
     return isinstance(error, StaleRowError) or code in _SERIALIZATION
 
@@ -254,12 +293,15 @@ def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
             "busy_timeout=5000",
             "temp_store=MEMORY",
             "cache_size=-16000",
+            f"wal_autocheckpoint={LONGEST_LOG}",
             f"query_only={'OFF' if writer else 'ON'}",
         ):
             dbapi.execute(f"PRAGMA {pragma}")
 
+    start = "BEGIN IMMEDIATE" if writer else "BEGIN"
+
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        conn.connection.driver_connection.execute(start)  # type: ignore[union-attr]  # it is connected
 
     return engine

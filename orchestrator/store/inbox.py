@@ -29,9 +29,9 @@ def _keep(dialect: str) -> sa.Insert:
     return upsert
 
 
+_STORED: Final = "stored"
 _OTHER_BODY: Final = "came again with another body, which was not kept"
-_COLUMNS: Final = [c.name for c in delivery_t.c if c.name != "run_id"]
-_KEEP = Prepared(_keep, _COLUMNS)
+_KEEP = Prepared(_keep)
 _NEW = Prepared(
     sa.select(delivery_t.c.id, delivery_t.c.kind, delivery_t.c.subject)
     .where(delivery_t.c.state == DeliveryState.NEW)
@@ -59,11 +59,21 @@ class Arrived:
     timestamp: int
     body: bytes
     at: datetime
+    run_id: str | None = None
+    """Set for one that tells its run nothing new: it is kept, and nobody needs to work on it."""
 
 
 def put(s: Session, arrived: Sequence[Arrived]) -> None:
     """Keep deliveries, many in one go; one whose id is known is counted and otherwise left as it was."""
     _KEEP.run_many(s, [_row(a) for a in arrived])
+    if new := [a.id for a in arrived if a.run_id is None]:
+        s.info[_STORED] = new[-1]
+
+
+def stored(s: Session) -> str | None:
+    """The last delivery this transaction stored for somebody to work on; said once."""
+    newest: str | None = s.info.pop(_STORED, None)
+    return newest
 
 
 def _row(arrived: Arrived) -> dict[str, object]:
@@ -76,7 +86,8 @@ def _row(arrived: Arrived) -> dict[str, object]:
         "body": arrived.body,
         "body_hash": hashlib.sha256(arrived.body).hexdigest(),
         "duplicates": 0,
-        "state": DeliveryState.NEW,
+        "state": DeliveryState.NEW if arrived.run_id is None else DeliveryState.DONE,
+        "run_id": arrived.run_id,
         "note": "",
     }
 
@@ -108,6 +119,21 @@ class Closed:
 def close(s: Session, closed: Sequence[Closed]) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
     _CLOSE.run_many(s, [{"which": c.id, "to": c.state, "whose": c.run_id, "why": c.note} for c in closed])
+
+
+_LINGERING = Prepared(
+    sa.select(delivery_t.c.id)
+    .where(
+        delivery_t.c.state == DeliveryState.NEW,
+        delivery_t.c.received_at <= sa.bindparam("before", type_=delivery_t.c.received_at.type),
+    )
+    .limit(1)
+)
+
+
+def lingering(s: Session, before: datetime) -> bool:
+    """Whether a delivery that came before that time still waits."""
+    return _LINGERING.first(s, before=before) is not None
 
 
 _CLAIM_PARKED = Prepared(

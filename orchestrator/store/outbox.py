@@ -1,7 +1,7 @@
 """What must be done. The row is the truth: claimed under a lease and a token, settled under the same."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -30,6 +30,23 @@ class Claimed:
     token: str
     until: datetime
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An effect a transaction asked for."""
+
+    run_id: str
+    kind: EffectKind
+    subject: str
+    due_at: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.subject}"
+
+
+_ASKED: Final = "asked"
 
 
 def _upsert(dialect: str) -> sa.Insert:
@@ -70,6 +87,37 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
         for effect in effects
     ]
     _ADD.run_many(s, rows)
+    note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
+
+
+def note(s: Session, asked: Iterable[Asked]) -> None:
+    """Whoever carries hints is to hear of these, when the transaction ends."""
+    known: dict[tuple[str, str], Asked] = s.info.setdefault(_ASKED, {})
+    known.update({(a.run_id, a.key): a for a in asked})
+
+
+def asked(s: Session, before: datetime) -> list[Asked]:
+    """What this transaction asked for, due before that time, and did not take itself; said once."""
+    known: dict[tuple[str, str], Asked] = s.info.pop(_ASKED, {})
+    return [a for a in known.values() if a.due_at <= before]
+
+
+_COME_NEAR = Prepared(
+    sa.select(effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
+    .where(
+        effect_t.c.state == EffectState.PENDING,
+        effect_t.c.due_at > sa.bindparam("after", type_=effect_t.c.due_at.type),
+        effect_t.c.due_at <= sa.bindparam("until", type_=effect_t.c.due_at.type),
+    )
+    .order_by(effect_t.c.due_at)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
+def come_near(s: Session, after: datetime, until: datetime, most: int) -> None:
+    """Note what is due in that time as if it were asked for now."""
+    rows = _COME_NEAR.rows(s, after=after, until=until, most=most)
+    note(s, (Asked(r["run_id"], EffectKind(r["kind"]), r["subject"], r["due_at"]) for r in rows))
 
 
 _IS_PENDING = sa.and_(effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.state == EffectState.PENDING)
@@ -122,11 +170,18 @@ _NEXT_LEASE = Prepared(
 )
 
 
-def due(s: Session, now: datetime, most: int, kinds: Collection[EffectKind]) -> list[tuple[int, EffectKind]]:
-    """What of those kinds waits to be done now, the abandoned ones first."""
+def due(
+    s: Session,
+    now: datetime,
+    most: int,
+    kinds: Collection[EffectKind],
+    overdue: timedelta = timedelta(0),
+) -> list[tuple[int, EffectKind]]:
+    """What of those kinds was abandoned, and what waits to be done for at least `overdue`."""
     if not kinds:
         return []
-    found = [r for query in _due(frozenset(kinds)) for r in query.rows(s, at=now, most=most)]
+    abandoned, waiting = _due(frozenset(kinds))
+    found = [*abandoned.rows(s, at=now, most=most), *waiting.rows(s, at=now - overdue, most=most)]
     return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
@@ -142,17 +197,26 @@ _TAKEN: Final = {
     "lease_until": sa.bindparam("until", type_=effect_t.c.lease_until.type),
     "attempts": effect_t.c.attempts + 1,
 }
+_FREE = sa.or_(
+    effect_t.c.state == EffectState.PENDING,
+    sa.and_(
+        effect_t.c.state == EffectState.CLAIMED,
+        effect_t.c.lease_until <= sa.bindparam("at", type_=effect_t.c.lease_until.type),
+    ),
+)
 _CLAIM = Prepared(
     effect_t.update()
+    .where(effect_t.c.id == sa.bindparam("of_effect"), _FREE)
+    .values(_TAKEN)
+    .returning(effect_t)
+)
+_CLAIM_KEY = Prepared(
+    effect_t.update()
     .where(
-        effect_t.c.id == sa.bindparam("of_effect"),
-        sa.or_(
-            effect_t.c.state == EffectState.PENDING,
-            sa.and_(
-                effect_t.c.state == EffectState.CLAIMED,
-                effect_t.c.lease_until <= sa.bindparam("at", type_=effect_t.c.lease_until.type),
-            ),
-        ),
+        effect_t.c.run_id == sa.bindparam("of_run"),
+        effect_t.c.key == sa.bindparam("of_key"),
+        effect_t.c.due_at <= sa.bindparam("at", type_=effect_t.c.due_at.type),
+        _FREE,
     )
     .values(_TAKEN)
     .returning(effect_t)
@@ -166,10 +230,24 @@ def _claim_next(kinds: frozenset[EffectKind]) -> Prepared:
     return Prepared(effect_t.update().where(which).values(_TAKEN).returning(effect_t))
 
 
-def claim(s: Session, effect_id: int, now: datetime, lease: timedelta) -> Claimed | None:
+_RUN_OF = Prepared(sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")))
+
+Which = int | tuple[str, str]
+"""An effect by its number, or by run and key."""
+
+
+def run_of(s: Session, which: Which) -> str:
+    """The run an effect is of, empty for none."""
+    return which[0] if isinstance(which, tuple) else _RUN_OF.value(s, of_effect=which) or ""
+
+
+def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed | None:
     """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free."""
-    token = secrets.token_hex(12)
-    row = _CLAIM.first(s, of_effect=effect_id, at=now, token=token, until=now + lease)
+    taken = {"at": now, "token": secrets.token_hex(12), "until": now + lease}
+    if isinstance(which, int):
+        row = _CLAIM.first(s, of_effect=which, **taken)
+    else:
+        row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], **taken)
     return _claimed(row) if row else None
 
 
@@ -181,7 +259,11 @@ def claim_next(
         return []
     taking = _claim_next(frozenset(kinds))
     token = secrets.token_hex(12)
-    return [_claimed(row) for row in taking.rows(s, of_run=run_id, at=now, token=token, until=now + lease)]
+    rows = taking.rows(s, of_run=run_id, at=now, token=token, until=now + lease)
+    known: dict[tuple[str, str], Asked] = s.info.get(_ASKED, {})
+    for row in rows:
+        known.pop((run_id, row["key"]), None)
+    return [_claimed(row) for row in rows]
 
 
 def _claimed(row: Row) -> Claimed:
@@ -208,6 +290,7 @@ _DONE = Prepared(
     .values(
         state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE), error="", attempts=0, **_FREED
     )
+    .returning(effect_t.c.state, effect_t.c.due_at)
 )
 _RETRY = Prepared(
     effect_t.update()
@@ -231,12 +314,18 @@ def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
 
 def done(s: Session, effect: Claimed) -> bool:
     """It is done; unless it was wanted once more meanwhile, then it waits again."""
-    return _DONE.run(s, of_effect=effect.id, token=effect.token, seen=effect.wanted) == 1
+    row = _DONE.first(s, of_effect=effect.id, token=effect.token, seen=effect.wanted)
+    if row is not None and row["state"] is EffectState.PENDING:
+        note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])
+    return row is not None
 
 
 def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
     """Not now; again at `due_at`."""
-    return _RETRY.run(s, of_effect=effect.id, token=effect.token, at=due_at, why=error[:1000]) == 1
+    ours = _RETRY.run(s, of_effect=effect.id, token=effect.token, at=due_at, why=error[:1000]) == 1
+    if ours:
+        note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
+    return ours
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:

@@ -6,7 +6,7 @@ for both databases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,8 +17,6 @@ Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
-_SEEN: Final = "seen"
-_SEEN_IN: Final = "seen_in"
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -29,6 +27,15 @@ def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
 def words(values: Iterable[str]) -> list[sa.ColumnElement[str]]:
     """Constants of the program (never input) as literals, for `IN`."""
     return [sa.literal_column(f"'{value}'") for value in sorted(values)]
+
+
+def listed(dialect: str, name: str) -> sa.Select[tuple[str]]:
+    """A parameter that is a list of texts, as what stands behind `IN`."""
+    if dialect == "postgresql":
+        many = sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
+        return sa.select(many.column_valued("value"))
+    value = sa.func.json_each(sa.bindparam(name, type_=sa.JSON)).table_valued("value")
+    return sa.select(value.c.value)
 
 
 class Prepared:
@@ -119,6 +126,8 @@ class Held:
     connection: Any
     error: type[Exception]
     """What the driver raises."""
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What this transaction has read or written and holds alone, by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,32 +176,30 @@ def _out(kind: Any, dialect: sa.Dialect) -> Convert:
     return convert
 
 
+def attach(s: Session, connection: sa.Connection) -> None:
+    """Tell a session that has not begun which connection holds its transaction already."""
+    s.info[_HELD] = _held(None, connection)
+
+
 def hold(s: Session) -> Held:
     """The driver's connection under the session's transaction; asked for once in each."""
     known: Held | None = s.info.get(_HELD)
     if known is None or known.transaction is not _transaction(s):
         connection = s.connection()
-        dialect = connection.dialect
-        error: type[Exception] = dialect.loaded_dbapi.Error
-        known = Held(_transaction(s), dialect, connection.connection.driver_connection, error)
-        s.info[_HELD] = known
+        known = s.info[_HELD] = _held(_transaction(s), connection)
     return known
+
+
+def forget(s: Session) -> None:
+    """Part of the transaction was rolled back: what it had seen may not be so."""
+    hold(s).seen.clear()
+
+
+def _held(transaction: Any, connection: sa.Connection) -> Held:
+    error: type[Exception] = connection.dialect.loaded_dbapi.Error
+    return Held(transaction, connection.dialect, connection.connection.driver_connection, error)
 
 
 def _transaction(s: Session) -> Any:
     """A nested one is of its own: its SAVEPOINT is sent when the connection is asked for."""
     return s.get_nested_transaction() or s.get_transaction()
-
-
-def seen(s: Session) -> dict[str, Any]:
-    """What this transaction has read or written and holds alone, by key; gone with the transaction."""
-    held = hold(s)
-    if held.transaction is not s.info.get(_SEEN_IN):
-        s.info[_SEEN_IN], s.info[_SEEN] = held.transaction, {}
-    values: dict[str, Any] = s.info[_SEEN]
-    return values
-
-
-def forget(s: Session) -> None:
-    """Part of the transaction was rolled back: what it had seen may not be so."""
-    s.info.pop(_SEEN_IN, None)

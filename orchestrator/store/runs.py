@@ -1,6 +1,7 @@
 """Rows ↔ values of a run. A save is conditional on the version that was read."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,8 +25,8 @@ from orchestrator.domain.model import (
     Verdict,
 )
 from orchestrator.errors import NotFoundError
-from orchestrator.store.database import StaleRowError, grew
-from orchestrator.store.prepared import Prepared, insert_into, seen
+from orchestrator.store.database import CHANNEL, StaleRowError, grew
+from orchestrator.store.prepared import Prepared, hold, insert_into, listed
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,
@@ -55,6 +56,9 @@ _MOVING: Final = (
 
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
+_OPEN = Prepared(
+    sa.select(run_t.c.id).where(run_t.c.id == sa.bindparam("of_run"), run_t.c.closed_at.is_(None))
+)
 _TURN = Prepared(
     sa.select(turn_t).where(
         turn_t.c.run_id == sa.bindparam("of_run"), turn_t.c.number == sa.bindparam("of_turn")
@@ -100,7 +104,14 @@ _MOVE_APPROVAL = Prepared(
     ),
     [c.name for c in approval_t.c if c.name not in ("id", "call", "run_id", "requested_at")],
 )
-_RECORD = Prepared(event_t.insert())
+_RECORD = Prepared(
+    lambda dialect: (
+        event_t.insert().returning(sa.func.pg_notify(CHANNEL, event_t.c.run_id))
+        if dialect == "postgresql"
+        else event_t.insert()
+    )
+)
+"""On PostgreSQL the same statement tells the other processes, after the COMMIT."""
 _REMEMBER = Prepared(lambda dialect: insert_into(dialect)(interaction_t).on_conflict_do_nothing())
 _OWNER = Prepared(
     sa.select(interaction_t.c.run_id, interaction_t.c.turn, interaction_t.c.attempt).where(
@@ -119,7 +130,7 @@ def load(s: Session, run_id: str) -> Run:
 
     On PostgreSQL the row is locked, so that two events of one run take turns instead of racing.
     """
-    known = seen(s)
+    known = hold(s).seen
     if run_id not in known:
         row = _LOAD.first(s, of_run=run_id)
         if row is None:
@@ -127,6 +138,16 @@ def load(s: Session, run_id: str) -> Run:
         known[run_id] = _run(row, load_turn(s, run_id, row["turn"]))
     run: Run = known[run_id]
     return run
+
+
+def lock(s: Session, run_id: str) -> None:
+    """Take the run before any of its effects, as every transaction does, so that none waits in a circle.
+
+    SQLite has one writer, who needs no order.
+    """
+    if run_id and hold(s).dialect.name == "postgresql":
+        with suppress(NotFoundError):
+            load(s, run_id)
 
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:
@@ -178,7 +199,7 @@ def insert(
     _NEW_RUN.run(s, id=run.id, **fixed, **_moving(run, now), **extra)
     _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **_turn_row(run.turn))
     record(s, run, "RunRequested", {"input": run.input}, "", None, now)
-    seen(s)[run.id] = run
+    hold(s).seen[run.id] = run
     return run
 
 
@@ -190,7 +211,7 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     _save_turn(s, after.id, before.turn, decision.left or after.turn)
     if decision.left is not None:
         _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **_turn_row(after.turn))
-    seen(s)[after.id] = after
+    hold(s).seen[after.id] = after
     return after
 
 
@@ -217,6 +238,11 @@ def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: i
     _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
 
 
+def closed(s: Session, run_id: str) -> bool:
+    """Whether the record is closed, or gone."""
+    return _OPEN.first(s, of_run=run_id) is None
+
+
 def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
     """Run, turn and attempt of an interaction, if it is known to be ours."""
     row = _OWNER.first(s, of_interaction=interaction_id)
@@ -232,23 +258,21 @@ class Standing:
     turn: TurnStatus
 
 
-_STANDING = (
-    sa.select(
-        interaction_t.c.id,
-        run_t.c.id,
-        sa.and_(turn_t.c.interaction_id == interaction_t.c.id, run_t.c.closed_at.is_(None)),
-        turn_t.c.status,
+_CURRENT = sa.and_(turn_t.c.interaction_id == interaction_t.c.id, run_t.c.closed_at.is_(None))
+_STANDING = Prepared(
+    lambda dialect: (
+        sa.select(interaction_t.c.id, interaction_t.c.run_id, _CURRENT.label("current"), turn_t.c.status)
+        .join(run_t, run_t.c.id == interaction_t.c.run_id)
+        .join(turn_t, sa.and_(turn_t.c.run_id == run_t.c.id, turn_t.c.number == run_t.c.turn))
+        .where(interaction_t.c.id.in_(listed(dialect, "ids")))
     )
-    .join(run_t, run_t.c.id == interaction_t.c.run_id)
-    .join(turn_t, sa.and_(turn_t.c.run_id == run_t.c.id, turn_t.c.number == run_t.c.turn))
-    .where(interaction_t.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 
 
 def standing(s: Session, ids: Collection[str]) -> dict[str, Standing]:
     """Of those interactions, the ones known to be ours."""
-    rows = s.connection().execute(_STANDING, {"ids": list(ids)}).all()
-    return {row[0]: Standing(row[1], bool(row[2]), TurnStatus(row[3])) for row in rows}
+    rows = _STANDING.rows(s, ids=list(ids))
+    return {r["id"]: Standing(r["run_id"], bool(r["current"]), r["status"]) for r in rows}
 
 
 def place(s: Session, approval: str, channel: str, ts: str) -> bool:

@@ -1,15 +1,17 @@
 """Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.model import Actor, JsonObject, Recipe
+from orchestrator.engine.breakers import Breaker
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.store.database import Database
+from orchestrator.web.counters import Counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ class Doors:
         workflows: By name.
         slack: None where people are not asked in Slack; its endpoint is then not there.
         readiness: Every check but the database's own, such as schema, worker, neighbours.
+        wake: Called after something was made due.
+        counters: Where everything in this process counts.
+        breakers: The neighbours', for monitors.
     """
 
     database: Database
@@ -142,3 +147,6 @@ class Doors:
     readiness: Callable[[], Awaitable[Sequence[Check]]]
     slack: SlackDoor | None = None
     limits: Limits = Limits()
+    wake: Callable[[], None] = lambda: None
+    counters: Counters = field(default_factory=Counters)
+    breakers: Sequence[Breaker] = ()

@@ -33,7 +33,12 @@ BODY_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 2.5
 """Slack shows a failure after 3."""
 
-_JSON: Final = (b"content-type", b"application/json")
+_TAKEN: Final[Any] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
+}
+_EMPTY: Final[Any] = {"type": "http.response.body", "body": b"{}", "more_body": False}
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -50,7 +55,8 @@ def gemini_hook(doors: Doors) -> ASGIApp:
         except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
             await problems.send_problem(scope, send, e)
         else:
-            await _answer(send, b"{}", _JSON)
+            await send(_TAKEN)
+            await send(_EMPTY)
 
     async def taken(scope: Scope, receive: Receive) -> None:
         body = await _read(scope, receive, doors.limits.max_webhook_bytes)
@@ -73,7 +79,6 @@ def gemini_hook(doors: Doors) -> ASGIApp:
             # Not taken, whatever the reason: the sender keeps it and comes again.
             log.error("webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__)
             raise UnavailableError("the delivery could not be stored; send it again") from e
-        log.debug("webhook_stored", webhook_id=delivery.id, type=signal.type)
 
     return gemini_webhook
 
@@ -181,7 +186,7 @@ def _too_large(most: int) -> HTTPException:
 
 def _printable(text: str) -> str:
     """The sender's word for the event as every database can keep it."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text)
+    return text if text.isprintable() else "".join(ch if ch.isprintable() else "?" for ch in text)
 
 
 async def _answer(send: Send, body: bytes, content_type: tuple[bytes, bytes]) -> None:

@@ -9,10 +9,11 @@ from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from orchestrator.web import approvals, catalog, health, runs
+from orchestrator.web import approvals, catalog, effects, health, runs
 from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
 from orchestrator.web.hooks import gemini_route, slack_hook
+from orchestrator.web.metrics import Scrape, metrics
 from orchestrator.web.stream import Streams
 from orchestrator.web.strict import json_only
 from orchestrator.web.whispers import Whispers
@@ -27,13 +28,18 @@ _HEADERS: Final = (
 def routes(
     doors: Doors, whispers: Whispers, streams: Streams, hook: ASGIApp
 ) -> list[ControllerRouterHandler]:
-    """The API below `/v1`, the signed endpoints, the probes."""
+    """The API below `/v1`, the numbers for monitors, the signed endpoints, the probes."""
 
     async def provide_doors() -> Doors:
         return doors
 
     async def provide_streams() -> Streams:
         return streams
+
+    scrape = Scrape(doors)
+
+    async def provide_scrape() -> Scrape:
+        return scrape
 
     keeper = Gatekeeper(doors.tokens, per_minute=doors.limits.requests_per_minute, clock=doors.clock)
 
@@ -56,6 +62,9 @@ def routes(
             approvals.list_approvals,
             approvals.show_approval,
             approvals.decide,
+            effects.list_effects,
+            effects.retry_effect,
+            effects.drop_effect,
             catalog.list_workflows,
             catalog.show_workflow,
             catalog.list_tools,
@@ -67,6 +76,17 @@ def routes(
         response_headers=_HEADERS,
         security=[{BEARER: []}],
     )
+    monitors = Router(
+        "/",
+        route_handlers=[metrics],
+        guards=[admit],
+        dependencies={"scrape": Provide(provide_scrape)},
+        response_headers=_HEADERS,
+        security=[{BEARER: []}],
+    )
     probes = Router("/", route_handlers=[health.healthz, health.readyz], dependencies=provided)
-    signed = [gemini_route(hook), *([slack_hook(doors, doors.slack, whispers)] if doors.slack else [])]
-    return [api, probes, *signed]
+    signed: list[ControllerRouterHandler] = [gemini_route(hook)]
+    if doors.slack is not None:
+        clicks = slack_hook(doors, doors.slack, whispers)
+        signed.append(Router("/", route_handlers=[clicks], middleware=[doors.counters.at("slack")]))
+    return [api, monitors, probes, *signed]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import (
     Actor,
@@ -44,6 +45,8 @@ class NewRun(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CancelOrder(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A run that is to stop, or an effect to be tried again or given up; and why."""
+
     reason: Reason = ""
 
 
@@ -216,6 +219,28 @@ class EventPage(Struct, kw_only=True):
 
 class CallList(Struct, kw_only=True):
     items: list[CallOut]
+
+
+class EffectOut(Struct, kw_only=True):
+    """Something that must be done. `run` is None for a look at an interaction nobody knows."""
+
+    id: str
+    run: str | None
+    kind: EffectKind
+    subject: str
+    state: str
+    due_at: datetime
+    attempts: int
+    lease_until: datetime | None
+    error: str
+    links: Links
+
+
+class EffectPage(Struct, kw_only=True):
+    """What waits by its time, the soonest first; else newest first. `next` is the next page's cursor."""
+
+    items: list[EffectOut]
+    next: str | None
 
 
 # ------------------------------------------------------------------ rows → answers

@@ -96,6 +96,8 @@ class Laboratory:
     spawned_at: float = 0.0
     ready_at: float = 0.0
     kills: list[float] = field(default_factory=list)
+    workers: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    command_line: tuple[str, ...] = ("serve",)
     token: str = "crash-laboratory-token"
 
     @property
@@ -173,7 +175,16 @@ class Laboratory:
         assert self.process is None or self.process.returncode is not None, "it is running already"
         armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
         self.spawned_at = time.time()
-        self.process = await self.command("serve", env=self.environment(**armed))
+        self.process = await self.command(*self.command_line, env=self.environment(**armed))
+
+    async def hire(self, name: str, *, failpoints: str = "") -> asyncio.subprocess.Process:
+        """A worker process of its own, beside the service."""
+        armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
+        process = await self.command(
+            "worker", "--pulse", str(self.folder / f"{name}.pulse"), env=self.environment(**armed)
+        )
+        self.workers[name] = process
+        return process
 
     async def command(self, *words: str, env: Mapping[str, str]) -> asyncio.subprocess.Process:
         """Any command of the program's; what it says goes to the laboratory's log."""
@@ -405,9 +416,10 @@ async def laboratory(
 
 
 async def _end(lab: Laboratory) -> None:
-    if lab.process is not None and lab.process.returncode is None:
-        lab.process.kill()
-        await lab.process.wait()
+    for process in (lab.process, *lab.workers.values()):
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @asynccontextmanager

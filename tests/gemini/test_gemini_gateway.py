@@ -245,6 +245,29 @@ async def test_fetch_without_an_answer_or_a_connection(opened: Any, reply: Any) 
 
 
 @pytest.mark.asyncio
+async def test_a_try_that_took_too_long_is_the_last(
+    opened: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.gemini.gateway.RETRY_WITHIN_SECONDS", 0.1)
+    async with opened(timeout_seconds=0.2) as (server, gemini):
+        server.answer(reply(act="hang"))
+        for work in (gemini.fetch("v1_a"), gemini.cancel("v1_a")):
+            server.requests.clear()
+            assert isinstance(await fails(work), UnavailableError)
+            assert len(server.requests) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_does_not_come_about_is_tried_again() -> None:
+    gemini = gateway(f"http://127.0.0.1:{free_port()}")
+    for work, blips in ((gemini.fetch("v1_a"), 2), (gemini.cancel("v1_a"), 2), (gemini.create(REQUEST), 0)):
+        with structlog.testing.capture_logs() as lines:
+            assert isinstance(await fails(work), UnavailableError)
+        assert [line["event"] for line in lines] == ["gemini_blip"] * blips
+    await gemini.aclose()
+
+
+@pytest.mark.asyncio
 async def test_fetch_that_is_told_to_wait_or_mend_the_key_is_not_repeated(opened: Any, reply: Any) -> None:
     date = "Sat, 21 Nov 2026 10:01:30 GMT"
     table = [(429, {"retry_after": "12"}, 12.0), (429, {"retry_after": date}, 90.0), (429, {}, None)]

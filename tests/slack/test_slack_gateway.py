@@ -356,6 +356,22 @@ async def test_an_update_rides_out_blips(reply: Reply) -> None:
         assert len(slack.calls) == 3
 
 
+async def test_an_update_tries_a_connection_again_and_a_post_does_not() -> None:
+    async with gateway(None) as slacks:
+        for work, blips in ((slacks.update(PLACED), 2), (slacks.post(card(), seen_before=False), 0)):
+            with capture_logs() as logs, pytest.raises(UnavailableError):
+                await work
+            assert [line["event"] for line in logs] == ["slack_blip"] * blips
+
+
+async def test_a_try_that_took_too_long_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.slack.web_api._RETRY_WITHIN_SECONDS", 0.1)
+    async with FakeSlack(chat__update=SILENT) as slack, gateway(slack, timeout_seconds=0.2) as slacks:
+        with pytest.raises(UnavailableError):
+            await slacks.update(PLACED)
+        assert len(slack.calls) == 1
+
+
 @pytest.mark.parametrize("reply", [SILENT, DROPPED, HTML, no("request_timeout")])
 async def test_an_update_without_an_answer_is_to_be_tried_later(reply: Reply) -> None:
     async with FakeSlack(chat__update=reply) as slack, gateway(slack, timeout_seconds=0.1) as slacks:

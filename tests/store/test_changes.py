@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store.changes import CONNECTION, Changes
-from orchestrator.store.database import Database, grew
+from orchestrator.store.database import CHANNEL, Database, grew
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,6 +22,8 @@ SILENCE = 0.1
 def grow(s: Session, *run_ids: str) -> None:
     for run_id in run_ids:
         grew(s, run_id)
+        if s.get_bind().dialect.name == "postgresql":  # what an entry of the record does
+            s.connection().execute(sa.select(sa.func.pg_notify(CHANNEL, run_id)))
 
 
 @pytest.fixture

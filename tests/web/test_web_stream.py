@@ -24,9 +24,9 @@ from litestar.testing import TestClient
 from sqlalchemy.orm import Session
 from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
 
-from orchestrator.app import Server
 from orchestrator.domain.model import Actor
 from orchestrator.engine.intake import Intake
+from orchestrator.running import Server
 from orchestrator.store import runs
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database

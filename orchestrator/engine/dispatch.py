@@ -1,0 +1,85 @@
+"""Who hears that work is due. The rows are the truth; a dispatcher only carries hints to them.
+
+`embedded`  one process: the worker is woken after the commit, and finds the rows by itself.
+`pgqueuer`  any number of processes on PostgreSQL: what is not taken in the transaction that made it
+            due becomes a job in that very transaction, for whichever process has room.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final, Protocol
+
+from sqlalchemy.orm import Session
+
+from orchestrator import jobs
+from orchestrator.domain.effects import EffectKind
+from orchestrator.engine.ports import Clock
+from orchestrator.store import inbox, outbox
+from orchestrator.store.outbox import Asked
+
+LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
+    "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
+    "tools": (EffectKind.EXECUTE_TOOL,),
+    "slack": (EffectKind.REQUEST_APPROVAL, EffectKind.UPDATE_APPROVAL),
+    "timers": (EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN),
+}
+"""Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
+
+LANE_OF: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
+
+MAIL: Final = "mail"
+"""The lane of webhooks that were stored by a process that does not work itself."""
+
+NEAR: Final = timedelta(seconds=60)
+"""What is due later stays a row; a look once in a while makes jobs of what has come near."""
+
+SLACK: Final = timedelta(milliseconds=50)
+"""A job that is due by the database's clock must find its effect due by ours."""
+
+
+class Dispatcher(Protocol):
+    """Carries hints from the process that commits to the one that works."""
+
+    def put(self, s: Session) -> None:
+        """Within a transaction, before its COMMIT: pass on what it made due and nobody took."""
+        ...
+
+
+class Embedded:
+    """Nothing to carry: the one process there is wakes its worker after the commit."""
+
+    def put(self, s: Session) -> None:
+        """The rows are enough."""
+
+
+class Queued:
+    """A job for each effect that is due soon and was not taken.
+
+    Args:
+        own_mail: Whether this process sorts the webhooks it stores; else another one is told of them.
+    """
+
+    def __init__(self, clock: Clock, *, own_mail: bool) -> None:
+        self._clock = clock
+        self._own_mail = own_mail
+
+    def put(self, s: Session) -> None:
+        """See `Dispatcher`."""
+        now = self._clock()
+        jobs.put(s, [_job(a, max(timedelta(0), a.due_at - now)) for a in outbox.asked(s, now + NEAR)])
+        if not self._own_mail and (newest := inbox.stored(s)):
+            jobs.put(s, [jobs.Job(MAIL, f"mail:{newest}", b"")])
+
+
+def _job(asked: Asked, delay: timedelta) -> jobs.Job:
+    # An effect may be asked for anew while its job is being handled: the time it is due makes the difference.
+    key = f"{asked.run_id}:{asked.key}:{asked.due_at.timestamp():.6f}"
+    payload = json.dumps([asked.run_id, asked.key]).encode()
+    return jobs.Job(LANE_OF[asked.kind], key, payload, delay + SLACK if delay else delay)
+
+
+def effect_of(payload: bytes) -> tuple[str, str]:
+    """Run and key of the effect a job is about."""
+    run_id, key = json.loads(payload)
+    return run_id, key

@@ -1,0 +1,121 @@
+"""A worker among many: jobs tell it where to look, and a sweep finds what no job tells of."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.orm import Session
+
+from orchestrator.engine.dispatch import MAIL, NEAR, effect_of
+from orchestrator.engine.worker import Worker
+from orchestrator.jobs import Jobs
+from orchestrator.store import inbox, outbox
+
+SWEEP_SECONDS: Final = 3.0
+"""Between two looks for what no job told of. With the lease it bounds how long a dead worker's work rests."""
+NEAR_SECONDS: Final = 20.0
+"""Between two looks for timers that come near."""
+OVERDUE: Final = timedelta(seconds=3)
+"""How long after its time an effect that nobody took must have lost its job."""
+NEAR_BATCH: Final = 1000
+PICKED: Final = 4
+"""Jobs of one lane this process holds while it waits for room."""
+
+log = structlog.get_logger(__name__)
+
+
+class QueuedWorker(Worker):
+    """Works on what jobs point to, beside any number of others.
+
+    Args:
+        make_jobs: Opens the job queue for those lanes and that handler.
+        roll: Dice, so that many workers do not sweep at the same moment.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        make_jobs: Callable[..., Jobs],
+        roll: Callable[[], float] = random.random,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._roll = roll
+        self._freed = asyncio.Event()
+        lanes: Mapping[str, int] = {**dict.fromkeys(self._free, PICKED), MAIL: 1}
+        self.jobs = make_jobs(lanes=lanes, handle=self._handle)
+        self._sweep_at = self._near_at = 0.0
+
+    async def run(self) -> None:
+        """Until `stop`. A failing database is waited for, not died of."""
+        commits = self._performer.commits
+        commits.room, commits.accept = self._room, self._accept
+        carrying = asyncio.create_task(self.jobs.run())
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                await self._round()
+        finally:
+            await carrying
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Claim nothing more and give what runs its time; what is left others take over."""
+        self._stopping = True
+        self._freed.set()
+        await asyncio.gather(super().stop(grace_seconds), self.jobs.stop(grace_seconds))
+
+    async def _round(self) -> None:
+        mail, self._mail = self._mail, False
+        try:
+            async with self._turn:
+                if mail:
+                    await self._deliveries()
+                await self._sweep()
+        except Exception:
+            log.exception("worker_failed")
+            self._mail = True
+            await asyncio.sleep(1.0)
+        else:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        self.beat()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.05, self._sweep_at - asyncio.get_running_loop().time())):
+                await self._wake.wait()
+
+    async def _sweep(self) -> None:
+        """What is long due or was abandoned is taken; what comes near becomes jobs."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._sweep_at or self._stopping:
+            return
+        self._sweep_at = clock() + SWEEP_SECONDS * (0.7 + 0.6 * self._roll())
+        await self._claim(overdue=OVERDUE)
+        self._mail = self._mail or await self._db.read(inbox.lingering, self._clock() - OVERDUE)
+        if clock() >= self._near_at:
+            self._near_at = clock() + NEAR_SECONDS * (0.7 + 0.6 * self._roll())
+            await self._db.write(_come_near, self._clock())
+        await self._prune()
+
+    async def _handle(self, lane: str, payload: bytes) -> None:
+        """A job only says where to look. It is done when the row was looked at."""
+        if lane == MAIL:
+            self.mail()
+            return
+        while self._free[lane] <= 0 and not self._stopping:
+            self._freed.clear()
+            await self._freed.wait()
+        if not self._stopping:
+            self._accept(await self._performer.commits.take(effect_of(payload)) or [])
+
+    def _room_made(self) -> None:
+        self._freed.set()
+
+
+def _come_near(s: Session, now: datetime) -> None:
+    """The transaction's end makes jobs of them."""
+    outbox.come_near(s, now, now + NEAR, NEAR_BATCH)

@@ -1,0 +1,135 @@
+"""Processes: what serves, what works, how each starts and ends."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+
+from orchestrator.app import Role, Service, build, opened
+from orchestrator.errors import ConfigError
+from orchestrator.settings import Settings
+from orchestrator.store import migrate
+from orchestrator.store.database import Database
+from orchestrator.web.stream import ENDLESS
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 1.0
+"""How long a stream that was ended may take to reach its client, when the service stops."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn waits for open answers before it leaves the lifespan, and a stream has no end by itself.
+
+    Args:
+        stopping: Called when no new connections are taken any more.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        cut = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut_off(self) -> None:
+        """A stream that is still open has a client that does not read: its last bytes go nowhere."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and cycle.scope["state"].get(ENDLESS):
+                connection.transport.abort()
+
+
+def serve(settings: Settings, role: Role = Role.ALL) -> None:
+    """Answer requests, and work too unless others do, until SIGTERM or SIGINT.
+
+    Everything is checked before the port opens.
+    """
+    with _ready(settings) as database:
+        service = build(settings, database, role=role)
+        server = Server(_config(settings, service), stopping=service.changes.stop)
+        log.info("listening", host=settings.server.host, port=settings.server.port, role=role)
+        _run(server)
+        if not server.started:
+            where = f"{settings.server.host}:{settings.server.port}"
+            raise ConfigError(f"server: could not listen on {where}; the line above says why")
+
+
+def work(settings: Settings, pulse: Path | None = None) -> None:
+    """Work, without answering anybody, until SIGTERM or SIGINT.
+
+    Args:
+        pulse: A file that is touched while the worker goes round, for who watches over it.
+    """
+    with _ready(settings) as database:
+        service = build(settings, database, role=Role.WORKER, beat=_beat(pulse))
+        log.info("working", slots=settings.work.slots)
+        uvloop.run(_until_stopped(service))
+
+
+@contextmanager
+def _ready(settings: Settings) -> Iterator[Database]:
+    with opened(settings) as database:
+        if database.sqlite:
+            migrate.upgrade(database.engine)
+        migrate.require_current(database.engine)
+        if not database.durable():
+            raise ConfigError("database: commits do not wait for the disk (synchronous_commit is off)")
+        yield database
+
+
+def _config(settings: Settings, service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        service.web,
+        host=settings.server.host,
+        port=settings.server.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.server.graceful_seconds)),
+        lifespan="on",
+    )
+
+
+def _beat(pulse: Path | None) -> Callable[[], None]:
+    def touch() -> None:
+        if pulse is not None:
+            try:
+                pulse.touch()
+            except OSError as e:
+                log.warning("pulse_not_written", file=str(pulse), why=e.strerror)
+
+    return touch
+
+
+async def _until_stopped(service: Service) -> None:
+    asked = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, asked.set)
+    async with service.lifespan(service.web):
+        await asked.wait()
+        log.info("stopping")
+
+
+def _run(server: uvicorn.Server) -> None:
+    """Until a signal. uvicorn raises it once more when it has stopped; a clean end is ours to report as 0.
+
+    A start that fails ends in `SystemExit`, with `server.started` still unset.
+    """
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: None)
+    with suppress(SystemExit):
+        server.run()

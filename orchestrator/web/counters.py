@@ -1,0 +1,92 @@
+"""What this process has done since it began, for monitors. A registry of its own; nothing global.
+
+Names and units follow Prometheus' naming rules: base units, `_total` on what only grows.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+PACKAGE: Final = "gemini-orchestrator"
+CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+TOOL_SECONDS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
+
+
+class Counters:
+    """Counts what goes out and what comes in. Labels are words of the program or names of registered tools,
+    never of a caller's choosing, so that their number is bounded.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        known: Any = {"registry": self.registry, "namespace": "orchestrator"}
+        self._deliveries = Counter(
+            "deliveries",
+            "Signed requests from outside: taken, refused (4xx), or failed (5xx).",
+            ("door", "outcome"),
+            **known,
+        )
+        self._calls = Counter(
+            "calls",
+            "Calls of a neighbour by outcome; spared ones were not sent, its breaker was open.",
+            ("neighbour", "operation", "outcome"),
+            **known,
+        )
+        self._call_seconds = Histogram(
+            "call_seconds",
+            "How long calls that were sent took, repeats of safe ones included.",
+            ("neighbour", "operation"),
+            buckets=CALL_SECONDS,
+            **known,
+        )
+        self._tools = Counter(
+            "tool_executions", "Executions of a tool by outcome.", ("tool", "outcome"), **known
+        )
+        self._tool_seconds = Histogram(
+            "tool_execution_seconds", "How long they took.", ("tool",), buckets=TOOL_SECONDS, **known
+        )
+        build = Gauge("build_info", "Always 1; the label says what runs.", ("version",), **known)
+        build.labels(program_version()).set(1)
+
+    def called(self, neighbour: str, operation: str, outcome: str, seconds: float | None) -> None:
+        """As `Meters` says."""
+        self._calls.labels(neighbour, operation, outcome).inc()
+        if seconds is not None:
+            self._call_seconds.labels(neighbour, operation).observe(seconds)
+
+    def ran(self, tool: str, outcome: str, seconds: float) -> None:
+        """As `Meters` says."""
+        self._tools.labels(tool, outcome).inc()
+        self._tool_seconds.labels(tool).observe(seconds)
+
+    def at(self, door: str) -> Callable[[ASGIApp], ASGIApp]:
+        """ASGI middleware that counts the answers of a door; all three numbers are there from the start."""
+        taken, refused, failed = (self._deliveries.labels(door, o) for o in ("taken", "refused", "failed"))
+
+        def middleware(app: ASGIApp) -> ASGIApp:
+            @wraps(app)
+            async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+                async def heard(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        status = message["status"]
+                        (taken if status < 400 else refused if status < 500 else failed).inc()
+                    await send(message)
+
+                await app(scope, receive, heard)
+
+            return counted
+
+        return middleware
+
+
+def program_version() -> str:
+    """Of the installed package; `unknown` where it runs without having been installed."""
+    try:
+        return version(PACKAGE)
+    except PackageNotFoundError:
+        return "unknown"

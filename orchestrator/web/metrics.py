@@ -1,0 +1,147 @@
+"""`GET /metrics`: what this process did, how its neighbours' breakers stand, and what waits in the database.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from litestar import Response, get
+from litestar.di import NamedDependency
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.engine.breakers import Breaker, Position
+from orchestrator.store.numbers import Numbers, ended_runs, numbers
+from orchestrator.web.doors import Doors
+from orchestrator.web.health import PATIENCE_SECONDS
+from orchestrator.web.problems import problems
+from orchestrator.web.runs import READ
+
+log = structlog.get_logger(__name__)
+
+FRESH: Final = timedelta(seconds=5)
+"""So long the database's numbers are told again without asking it: several monitors cost no more than one."""
+ENDED_FRESH: Final = timedelta(seconds=60)
+"""Counting the runs that ended walks an index over all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The database's numbers, and when they were counted."""
+
+    at: datetime
+    numbers: Numbers
+    ended_at: datetime
+    ended: Mapping[str, int]
+
+
+class Scrape:
+    """Makes the text. One reading of the database at a time, kept for a while."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._turn = asyncio.Lock()
+        self._last: Reading | None = None
+
+    async def text(self) -> str:
+        """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
+        once = CollectorRegistry()
+        once.register(_Families([*_of_breakers(self._doors.breakers), *_of_database(await self._reading())]))
+        return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
+
+    async def _reading(self) -> Reading | None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
+                if self._last is None or not _fresh(self._last.at, self._doors.clock(), FRESH):
+                    self._last = await self._read(self._last)
+                return self._last
+        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
+            log.warning("metrics_without_database", error=type(e).__name__)
+            return None
+
+    async def _read(self, last: Reading | None) -> Reading:
+        now = self._doors.clock()
+        counted = await self._doors.database.read(numbers, now)
+        if last is not None and _fresh(last.ended_at, now, ENDED_FRESH):
+            return Reading(now, counted, last.ended_at, last.ended)
+        return Reading(now, counted, now, await self._doors.database.read(ended_runs))
+
+
+def _fresh(since: datetime, now: datetime, span: timedelta) -> bool:
+    return timedelta(0) <= now - since < span  # the clock may be set back
+
+
+@get(
+    "/metrics",
+    opt=READ,
+    summary="Numbers for monitors, in Prometheus' text format",
+    responses=problems(),
+    media_type=CONTENT_TYPE_LATEST,
+)
+async def metrics(scrape: NamedDependency[Scrape]) -> Response[str]:
+    """Calls, tools and deliveries are this process's own since it began, what waits is the service's."""
+    return Response(await scrape.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Families(Collector):
+    """Numbers that were read for this one answer."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _of_breakers(breakers: Iterable[Breaker]) -> list[Metric]:
+    state = GaugeMetricFamily(
+        "orchestrator_breaker_state",
+        "How a neighbour's breaker stands: 1 for the one state it is in.",
+        labels=("neighbour", "state"),
+    )
+    opened = CounterMetricFamily("orchestrator_breaker_opened", "How often it opened.", labels=("neighbour",))
+    for breaker in breakers:
+        standing = breaker.state()
+        for position in Position:
+            state.add_metric((breaker.name, position), float(standing.position is position))
+        opened.add_metric((breaker.name,), standing.opened)
+    return [state, opened]
+
+
+def _of_database(reading: Reading | None) -> list[Metric]:
+    up = _one("database_up", "Whether the database answered within two seconds.", float(reading is not None))
+    if reading is None:
+        return [up]
+    n = reading.numbers
+    effects = GaugeMetricFamily(
+        "orchestrator_effects",
+        "Effects that are due, being performed (claimed), or given up (dead).",
+        labels=("state", "kind"),
+    )
+    for state, kinds in (("due", n.due), ("claimed", n.claimed), ("dead", n.dead)):
+        for kind, count in sorted(kinds.items()):
+            effects.add_metric((state, kind), count)
+    runs = GaugeMetricFamily("orchestrator_runs", "Runs by status.", labels=("status",))
+    for status, count in (*n.live_runs.items(), *reading.ended.items()):
+        runs.add_metric((status,), count)
+    return [
+        up,
+        runs,
+        effects,
+        _one("effects_scheduled", "Effects that wait for a later time, timers mostly.", n.scheduled),
+        _one("backlog_lag_seconds", "How long the longest due effect has been waiting.", n.lag),
+        _one("approvals_open", "Questions that wait for a person.", n.open_approvals),
+        _one("webhooks_waiting", "Stored webhooks nobody has worked on yet.", n.deliveries),
+        _one("webhooks_parked", "Stored webhooks about interactions nobody knows.", n.parked),
+    ]
+
+
+def _one(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"orchestrator_{name}", told, value=value)

@@ -19,6 +19,7 @@ from orchestrator import jobs
 from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack, Position, is_away
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.limits import Ceilings, Pace
 from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
@@ -228,6 +229,7 @@ def build(
         policy=policy,
         clock=clock,
         link=_links(settings.public_url),
+        limits=_limits(settings),
     )
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     worker = None
@@ -264,6 +266,17 @@ def build(
     changes = Changes(database)
     web = build_app(doors, lifespan, Streams(database, changes, clock))
     return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
+
+
+def _limits(settings: Settings) -> Ceilings:
+    paces = {
+        name: Pace(o.max_concurrent or 0, o.max_per_minute or 0)
+        for name, o in settings.tools.overrides.items()
+    }
+    return Ceilings(
+        {name: pace for name, pace in paces.items() if pace != Pace()},
+        {name: w.max_concurrent for name, w in settings.workflows.items() if w.max_concurrent},
+    )
 
 
 class Workspace:

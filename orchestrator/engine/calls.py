@@ -11,6 +11,7 @@ from orchestrator import failpoints
 from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
 from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Run, ToolCall
 from orchestrator.engine.commits import Act, Commits
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import UnavailableError, UncertainError
@@ -24,8 +25,9 @@ STOPPED: Final = 1000
 class Calls:
     """Performs the effects that run tools."""
 
-    def __init__(self, commits: Commits, toolkit: ToolkitPort) -> None:
+    def __init__(self, commits: Commits, toolkit: ToolkitPort, limits: Ceilings) -> None:
         self._commit = commits
+        self._limits = limits
         self._toolkit = toolkit
         self._running: dict[str, set[asyncio.Event]] = {}
         self._stopped: deque[str] = deque(maxlen=STOPPED)
@@ -46,6 +48,9 @@ class Calls:
             return None
         if call is None or call.status is not CallStatus.READY or run.closed:
             outbox.done(s, effect)
+            return None
+        if (wait := self._limits.call(s, call.tool, self._commit.now())) is not None:
+            outbox.retry(s, effect, wait.until, wait.why)
             return None
         wish = FunctionCall(call.call_id, call.tool, call.arguments)
         fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish)

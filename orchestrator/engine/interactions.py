@@ -17,6 +17,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
 from orchestrator.engine import step
 from orchestrator.engine.commits import Act, Commits, alarm
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -33,19 +34,24 @@ Owner = tuple[str, int, int]
 class Interactions:
     """Performs the effects that talk to Gemini."""
 
-    def __init__(self, commits: Commits, gemini: GeminiPort, toolkit: ToolkitPort) -> None:
+    def __init__(self, commits: Commits, gemini: GeminiPort, toolkit: ToolkitPort, limits: Ceilings) -> None:
         self._commit = commits
+        self._limits = limits
         self._gemini = gemini
         self._toolkit = toolkit
 
     def create(self, s: Session, effect: Claimed) -> Act | None:
         """Write the intent down before the wire; None when there is nothing to send."""
         turn, attempt = parse_attempt(effect.subject)
-        sent = runs.load(s, effect.run_id).turn
+        run = runs.load(s, effect.run_id)
+        sent = run.turn
         if (sent.number, sent.attempt, sent.status) == (turn, attempt, TurnStatus.SENDING):
             # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
             lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
             self._commit.settle(s, effect, lost)
+            return None
+        if (wait := self._limits.run(s, run, self._commit.now())) is not None and not run.closed:
+            outbox.retry(s, effect, wait.until, wait.why)
             return None
         applied = self._commit.apply(s, effect.run_id, CreateClaimed(turn, attempt))
         if applied.refused:

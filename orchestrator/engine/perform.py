@@ -19,6 +19,7 @@ from orchestrator.domain.model import Policy
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Act, Commits, Gate, Ticket
 from orchestrator.engine.interactions import Interactions
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
 from orchestrator.engine.questions import Questions
 from orchestrator.store import outbox, runs
@@ -38,6 +39,7 @@ class Performer:
         slack: None where no Slack is set up; approvals are then decided over the API.
         link: Makes the address of a run's page from its id; empty without a public address.
         roll: Dice for the backoff, in [0, 1).
+        limits: On single tools and workflows, over all processes.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Performer:
         link: Callable[[str], str] = lambda run_id: "",
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
+        limits: Ceilings | None = None,
     ) -> None:
         self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease)
-        self.calls = Calls(self.commits, toolkit)
-        interactions = Interactions(self.commits, gemini, toolkit)
+        limits = limits or Ceilings()
+        self.calls = Calls(self.commits, toolkit, limits)
+        interactions = Interactions(self.commits, gemini, toolkit, limits)
         questions = Questions(self.commits, slack, toolkit, link)
         self._gates: Mapping[EffectKind, Gate] = {
             EffectKind.CREATE_INTERACTION: interactions.create,

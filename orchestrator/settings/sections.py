@@ -232,6 +232,12 @@ class ToolOverride(Section):
     execution_timeout_seconds: float | None = Field(
         default=None, gt=0, le=DAY_SECONDS, description="How long one execution may take."
     )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, description="Most executions at once, over all processes."
+    )
+    max_per_minute: int | None = Field(
+        default=None, ge=1, description="Most executions started in any 60 seconds, over all processes."
+    )
 
     @model_validator(mode="after")
     def _when_narrows_something(self) -> "ToolOverride":

@@ -62,6 +62,9 @@ class Workflow(Section):
     generation_config: dict[str, Any] = Field(default={}, description="Handed to the model as it is.")
     response_format: dict[str, Any] | None = Field(default=None, description="Handed to Gemini as it is.")
     agent_config: dict[str, Any] | None = Field(default=None, description="Handed to the agent as it is.")
+    max_concurrent: int | None = Field(
+        default=None, ge=1, description="Most runs of it that have begun and not ended; others stay queued."
+    )
     limits: RunLimits = RunLimits()
 
     @field_validator("builtin_tools")

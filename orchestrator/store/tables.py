@@ -68,6 +68,12 @@ class RunRow(SQLModel, table=True):
         sa.Index("ix_run_status", "status", "created_at", "id"),
         sa.Index("ix_run_workflow", "workflow", "created_at", "id"),
         sa.Index(
+            "ix_run_open",
+            "workflow",
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        ),
+        sa.Index(
             "ix_run_live",
             "id",
             sqlite_where=sa.text("closed_at IS NULL"),
@@ -126,7 +132,16 @@ class CallRow(SQLModel, table=True):
     """One function call."""
 
     __tablename__ = "call"
-    __table_args__: ClassVar[Any] = (sa.UniqueConstraint("run_id", "turn", "call_id"),)
+    __table_args__: ClassVar[Any] = (
+        sa.UniqueConstraint("run_id", "turn", "call_id"),
+        sa.Index(
+            "ix_call_executing",
+            "tool",
+            sqlite_where=sa.text("status = 'executing'"),
+            postgresql_where=sa.text("status = 'executing'"),
+        ),
+        sa.Index("ix_call_started", "tool", "started_at"),
+    )
     id: str = Field(primary_key=True, max_length=ID)
     run_id: str = Field(max_length=ID, foreign_key="run.id", ondelete="CASCADE")
     turn: int

@@ -31,6 +31,7 @@ from orchestrator.domain.model import (
 )
 from orchestrator.engine.commits import Ticket
 from orchestrator.engine.intake import Answer, Intake
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.worker import Worker
 from orchestrator.store import outbox, runs
@@ -112,6 +113,7 @@ class World:
         lease: timedelta = timedelta(seconds=30),
         database: Database | None = None,
         eager: bool = False,
+        limits: Ceilings | None = None,
     ) -> None:
         self.clock = SettableClock()
         self.policy = policy or Policy()
@@ -120,6 +122,7 @@ class World:
         self.toolkit = FakeToolkit(dict(rules or {}))
         self.database = database or Database(url, readers=2, threads=8)
         self.deaths: list[str] = []
+        self._limits = limits
         self.hooks = 0
         self._roll, self._lease, self._has_slack, self._eager = roll, lease, slack, eager
         self.boot()
@@ -135,6 +138,7 @@ class World:
             clock=self.clock,
             roll=self._roll,
             lease=self._lease,
+            limits=self._limits,
         ).begin()
         self.worker = Worker(self.database, self.performer, policy=self.policy, clock=self.clock)
         if self._eager:

@@ -1,0 +1,58 @@
+"""How much is going on over all processes, for the limits on it. Each question reads a partial index."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.model import CallStatus, TurnStatus
+from orchestrator.store.prepared import Prepared, hold, words
+from orchestrator.store.runs import call_t, run_t, turn_t
+
+_LOCK = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sa.bindparam("name")))))
+_EXECUTING = Prepared(
+    sa.select(sa.func.count())
+    .select_from(call_t)
+    .where(call_t.c.status.in_(words([CallStatus.EXECUTING])), call_t.c.tool == sa.bindparam("of_tool"))
+)
+_NTH_START = Prepared(
+    sa.select(call_t.c.started_at)
+    .where(call_t.c.tool == sa.bindparam("of_tool"), call_t.c.started_at.is_not(None))
+    .order_by(call_t.c.started_at.desc())
+    .limit(1)
+    .offset(sa.bindparam("before_it", type_=sa.Integer))
+)
+_BEGUN = Prepared(
+    sa.select(sa.func.count())
+    .select_from(run_t)
+    .join(turn_t, sa.and_(turn_t.c.run_id == run_t.c.id, turn_t.c.number == run_t.c.turn))
+    .where(
+        run_t.c.workflow == sa.bindparam("of_workflow"),
+        run_t.c.closed_at.is_(None),
+        sa.or_(turn_t.c.number > 1, turn_t.c.status.not_in(words([TurnStatus.INTENDED]))),
+    )
+)
+
+
+def alone(s: Session, name: str) -> None:
+    """Let no other transaction count under that name until this one ends. SQLite has one writer anyway."""
+    if hold(s).dialect.name == "postgresql":
+        _LOCK.first(s, name=f"orchestrator:{name}")
+
+
+def executing(s: Session, tool: str) -> int:
+    """How many calls of a tool run now."""
+    count: int = _EXECUTING.value(s, of_tool=tool)
+    return count
+
+
+def nth_start(s: Session, tool: str, n: int) -> datetime | None:
+    """When the n-th last call of a tool was started, None if there were fewer."""
+    started: datetime | None = _NTH_START.value(s, of_tool=tool, before_it=n - 1)
+    return started
+
+
+def begun(s: Session, workflow: str) -> int:
+    """How many runs of a workflow have begun and not ended."""
+    count: int = _BEGUN.value(s, of_workflow=workflow)
+    return count

@@ -1,0 +1,99 @@
+"""How much of one tool or workflow goes on at once: what has no room waits as a row, and nothing is lost."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.model import RunStatus
+from orchestrator.engine.limits import Ceilings, Pace
+
+pytestmark = pytest.mark.asyncio
+
+CALL = ("lookup", {"n": 1})
+STORIES = {"one": [Plan((CALL,)), Plan()], "three": [Plan((CALL, CALL, CALL)), Plan()]}
+SECOND = timedelta(seconds=1)
+
+
+def world_with(url: str, rule: Rule, limits: Ceilings) -> World:
+    return World(url, stories=STORIES, rules={"lookup": rule}, limits=limits)
+
+
+async def _at_the_gate(world: World) -> None:
+    """Until the model has asked, and whatever may run is running."""
+    while not any(i.status == "requires_action" for i in world.gemini.interactions.values()):
+        await asyncio.wait({asyncio.create_task(world.turn())}, timeout=0.2)
+        world.gemini.move()
+        for webhook in world.gemini.take_webhooks():
+            await world.deliver(webhook)
+    for _ in range(4):
+        await asyncio.wait({asyncio.create_task(world.turn())}, timeout=0.2)
+
+
+async def test_no_more_calls_of_a_tool_run_at_once_than_it_may(database_url: str) -> None:
+    rule = Rule(gate=asyncio.Event())
+    async with world_with(database_url, rule, Ceilings({"lookup": Pace(at_once=2)})) as world:
+        run_id = await world.start("three")
+        await _at_the_gate(world)
+        running = [c for c in (await world.run(run_id)).turn.calls if c.status == "executing"]
+        assert len(running) == 2
+        assert rule.gate is not None
+        rule.gate.set()
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert sum(world.toolkit.starts.values()) == 3
+        await world.check(run_id)
+
+
+async def test_a_tool_is_started_so_often_in_a_minute_and_then_waits(database_url: str) -> None:
+    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+        run_id = await world.start("three")
+        await world.settle()
+        assert sum(world.toolkit.starts.values()) == 2
+        world.clock.advance(58 * SECOND)
+        await world.settle()
+        assert sum(world.toolkit.starts.values()) == 2, "the minute is not over"
+        world.clock.advance(3 * SECOND)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert sum(world.toolkit.starts.values()) == 3
+        await world.check(run_id)
+
+
+async def test_other_tools_are_not_held_back(database_url: str) -> None:
+    async with world_with(database_url, Rule(), Ceilings({"another": Pace(1, 1)})) as world:
+        run_id = await world.start("three")
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+
+
+async def test_runs_of_a_workflow_wait_for_their_turn(database_url: str) -> None:
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first = await world.start("one")
+        second = await world.start("one")
+        await world.settle(model=False)
+        found = await world.statuses()
+        assert sorted(found[r] for r in (first, second)) == [RunStatus.QUEUED, RunStatus.RUNNING]
+        await world.to_the_end(first, second)
+        found = await world.statuses()
+        assert {found[first], found[second]} == {RunStatus.COMPLETED}
+        await world.check(first, second)
+
+
+async def test_a_run_that_waits_for_its_turn_can_be_cancelled(database_url: str) -> None:
+    from support.conversation import ANNA
+
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first = await world.start("one")
+        await world.settle(model=False)
+        second = await world.start("one")
+        await world.settle(model=False)
+        await world.intake.cancel(second, ANNA)
+        await world.to_the_end(first)
+        found = await world.statuses()
+        assert (found[first], found[second]) == (RunStatus.COMPLETED, RunStatus.CANCELLED)
+        assert set(world.gemini.creates.values()) == {1}
+        await world.check(first, second)

@@ -77,6 +77,7 @@ class Commits:
         self.gate: Gate = _no_gate
         self.room: Callable[[], Collection[EffectKind]] = tuple
         self.accept: Callable[[Sequence[Ticket]], None] = _leave_to_the_rows
+        self.expect: Callable[[datetime], None] = _leave_it_to_the_next_look
 
     def now(self) -> datetime:
         return self._clock()
@@ -85,7 +86,13 @@ class Commits:
         return await self._db.read(job, *args, **kwargs)
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._db.write(job, *args, **kwargs)
+        value, due = await self._db.write(_told, lambda s: job(s, *args, **kwargs))
+        self._tell(due)
+        return value
+
+    def _tell(self, due: datetime | None) -> None:
+        if due is not None:
+            self.expect(due)
 
     def apply(self, s: Session, run_id: str, event: Event) -> step.Applied:
         """Decide about an event within a transaction that does more than that."""
@@ -108,21 +115,22 @@ class Commits:
             return (self._next(s, run_id) if run_id else []), value
 
         try:
-            tickets, value = await self._db.write(whole)
+            (tickets, value), due = await self._db.write(_told, whole)
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")
-            return (await self._db.write(job))[1]
+            return (await self.write(job))[1]
         self.accept(tickets)
+        self._tell(due)
         return value
 
     async def take(self, which: Which) -> list[Ticket] | None:
         """Claim an effect that is due, and what follows at once; None if somebody else has it."""
         try:
-            return await self._db.write(self._take, which)
+            return await self.write(self._take, which)
         except GateError as e:
             log.exception("gate_failed", effect=which)
-            await self._db.write(self._stumble, which, str(e))
+            await self.write(self._stumble, which, str(e))
             return []
 
     def _take(self, s: Session, which: Which) -> list[Ticket] | None:
@@ -135,7 +143,10 @@ class Commits:
     def _next(self, s: Session, run_id: str) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
         tickets: list[Ticket] = []
-        while claimed := outbox.claim_next(s, run_id, self.room(), self._clock(), self.lease):
+        while outbox.ripe(s, run_id, self._clock()):
+            claimed = outbox.claim_next(s, run_id, self.room(), self._clock(), self.lease)
+            if not claimed:
+                break
             tickets += self._passed(s, claimed)
         return tickets
 
@@ -204,6 +215,15 @@ def alarm(run_id: str, applied: step.Applied) -> None:
 
 def _no_gate(s: Session, effect: Claimed) -> Act | None:
     raise GateError("nothing is claimed before somebody performs")
+
+
+def _told(s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:
+    """The job's value, and when what it left to the rows is due."""
+    return job(s), outbox.earliest_left(s)
+
+
+def _leave_it_to_the_next_look(due: datetime) -> None:
+    """Where nobody sleeps, nobody is woken."""
 
 
 def _leave_to_the_rows(tickets: Sequence[Ticket]) -> None:

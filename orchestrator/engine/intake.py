@@ -74,10 +74,11 @@ class Intake:
         self._db = database
         self._policy = policy
         self._clock = clock
-        self._wake = wake
         self._mail = mail or wake
         self._stop_tools = stop_tools
         self._commits = commits or Commits(database, policy=policy, clock=clock)
+        if commits is None:
+            self._commits.expect = lambda due: wake()
         self._deliveries = Together(database, step.keep)
 
     async def start(
@@ -106,7 +107,6 @@ class Intake:
         except IntegrityError:  # another process took the same key in this very moment
             started = await self._commits.advance(partial(_start, wish=wish, now=self._clock()))
         failpoints.hit("after_run_stored")
-        self._wake()
         return started
 
     async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> None:
@@ -142,7 +142,6 @@ class Intake:
         )
         answer = await self._commits.advance(decided)
         failpoints.hit("after_decision")
-        self._wake()
         return answer
 
     def _decide(
@@ -155,7 +154,7 @@ class Intake:
         shown = found[0].digest if digest is None else digest
         event = ApprovalDecided(approval_id, shown, verdict, entitled_as)
         applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
-        approval, call, _ = runs.load_approval(s, approval_id) or found
+        approval, call, _ = runs.load_approval(s, approval_id, applied.run) or found
         note = applied.note
         if applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open:
             note = already(approval)
@@ -190,9 +189,8 @@ class Intake:
         return applied.run
 
     async def _apply(self, run_id: str, event: CancelRequested | AttentionResolved) -> step.Applied:
-        applied = await self._db.write(step.apply, run_id, event, policy=self._policy, now=self._clock())
-        self._wake()
-        return applied
+        now = self._clock()
+        return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
 
 
 @dataclass(frozen=True, slots=True)

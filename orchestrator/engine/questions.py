@@ -86,11 +86,11 @@ class Questions:
             await self._commit.done(effect)
 
     def _card(self, s: Session, effect: Claimed) -> Card | None:
-        found = runs.load_approval(s, effect.subject)
+        run = runs.load(s, effect.run_id)
+        found = runs.load_approval(s, effect.subject, run)
         if found is None:
             return None
         approval, call, _ = found
-        run = runs.load(s, effect.run_id)
         return Card(
             approval=approval,
             call=call,

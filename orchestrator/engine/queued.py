@@ -53,7 +53,7 @@ class QueuedWorker(Worker):
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
         commits = self._performer.commits
-        commits.room, commits.accept = self._room, self._accept
+        commits.room, commits.accept = self._room, self._accept  # what is left becomes jobs
         carrying = asyncio.create_task(self.jobs.run())
         try:
             while not self._stopping:

@@ -69,6 +69,8 @@ class Worker:
         self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
+        self._starved = False
+        self._next = clock()
         self.beat = beat
 
     def wake(self) -> None:
@@ -87,6 +89,12 @@ class Worker:
         else:
             loop.call_later(pause, self._wake.set)
 
+    def expect(self, due: datetime) -> None:
+        """Something was left to the rows that is due then: a sleep must not last longer."""
+        if due < self._next:
+            self._next = due
+            self._wake.set()
+
     @property
     def busy(self) -> int:
         """How many effects are being performed."""
@@ -102,7 +110,7 @@ class Worker:
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
         commits = self._performer.commits
-        commits.room, commits.accept = self._room, self._accept
+        commits.room, commits.accept, commits.expect = self._room, self._accept, self.expect
         while not self._stopping:
             self._wake.clear()
             mail, self._mail = self._mail, False
@@ -141,7 +149,9 @@ class Worker:
         """What a step may go straight on with."""
         if self._stopping:
             return ()
-        return [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
+        kinds = [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
+        self._starved = self._starved or len(kinds) < len(LANE_OF)
+        return kinds
 
     def _accept(self, tickets: Sequence[Ticket]) -> None:
         if tickets:
@@ -183,6 +193,8 @@ class Worker:
             left[LANE_OF[kind]] -= 1
             if left[LANE_OF[kind]] >= 0:
                 chosen.append(effect_id)
+            else:
+                self._starved = True
         taken = await asyncio.gather(*(self._performer.commits.take(n) for n in chosen))
         self._accept([ticket for tickets in taken for ticket in tickets or ()])
         return sum(tickets is not None for tickets in taken)
@@ -195,16 +207,18 @@ class Worker:
             self._room_made()
 
     def _room_made(self) -> None:
-        """What waits for a slot may be taken now."""
-        self.wake()
+        """What waits for a slot may be taken now; where nothing does, nobody needs to look."""
+        if self._starved:
+            self._starved = False
+            self.wake()
 
     async def _sleep(self) -> None:
-        next_due = await self._db.read(outbox.next_due)
-        seconds = LONGEST_SLEEP
-        if next_due is not None:
-            seconds = min(LONGEST_SLEEP, max(0.05, (next_due - self._clock()).total_seconds()))
+        now = self._clock()
+        self._next = now + timedelta(seconds=LONGEST_SLEEP)  # what is left meanwhile is expected
+        due = await self._db.read(outbox.next_due)
+        self._next = min(self._next, due or self._next)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(0.05, (self._next - self._clock()).total_seconds())):
                 await self._wake.wait()
         except TimeoutError:
             self._mail = True

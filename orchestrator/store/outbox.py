@@ -96,6 +96,18 @@ def note(s: Session, asked: Iterable[Asked]) -> None:
     known.update({(a.run_id, a.key): a for a in asked})
 
 
+def ripe(s: Session, run_id: str, now: datetime) -> bool:
+    """Whether this transaction asked for something of that run that is due now, and did not take it."""
+    known: dict[tuple[str, str], Asked] = s.info.get(_ASKED, {})
+    return any(a.run_id == run_id and a.due_at <= now for a in known.values())
+
+
+def earliest_left(s: Session) -> datetime | None:
+    """When the first of what this transaction asked for, and did not take, is due."""
+    known: dict[tuple[str, str], Asked] = s.info.get(_ASKED, {})
+    return min((a.due_at for a in known.values()), default=None)
+
+
 def asked(s: Session, before: datetime) -> list[Asked]:
     """What this transaction asked for, due before that time, and did not take itself; said once."""
     known: dict[tuple[str, str], Asked] = s.info.pop(_ASKED, {})

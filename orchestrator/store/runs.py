@@ -233,9 +233,9 @@ def record(
     )
 
 
-def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
-    """This interaction is ours; saying so twice changes nothing."""
-    _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
+def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> bool:
+    """This interaction is ours; saying so twice changes nothing. Whether it was not known before."""
+    return _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt) == 1
 
 
 def closed(s: Session, run_id: str) -> bool:
@@ -280,8 +280,15 @@ def place(s: Session, approval: str, channel: str, ts: str) -> bool:
     return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
 
 
-def load_approval(s: Session, approval: str) -> tuple[Approval, ToolCall, str] | None:
-    """One question, current or long answered, with its call and the id of its run."""
+def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Approval, ToolCall, str] | None:
+    """One question, current or long answered, with its call and the id of its run.
+
+    Args:
+        run: As it is now, where that is known: a question of its newest turn need not be read.
+    """
+    current = run.turn.by_approval(approval) if run else None
+    if run is not None and current is not None and current.approval is not None:
+        return current.approval, current, run.id
     row = _APPROVAL.first(s, of_approval=approval)
     if row is None:
         return None

@@ -1,31 +1,58 @@
-"""What ten thousand waiting runs cost a service that has nothing to do: memory, processor, restart.
+"""What many waiting runs cost a service that has nothing to do, and how fast one of them is woken.
 
-Each run waits for a person, its question shown in Slack. Beside it the same service over an empty database.
+    python -m bench.waiting                     ten thousand
+    python -m bench.waiting --runs 100000       ten times as many
+
+A tenth of the runs, a thousand at most, wait for Gemini; the others wait for a person, their questions
+shown in Slack. Beside it the same service over an empty database. A run is woken by a webhook and
+answers with a read of its interaction, timed when that arrives. Without news a live run is read every
+`gemini.reconcile_seconds`; here that is a day, so that what is measured is waiting.
 """
 
+import argparse
 import asyncio
+import json
+import random
 import statistics
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
-from bench import process, seed
-from orchestrator.emulator.gemini.app import build as build_gemini
+from bench import load, process, seed
 from orchestrator.emulator.serving import free_port, running
 from orchestrator.emulator.slack.app import build as build_slack
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 
-RUNS = 10_000
-STARTS = 3
-SETTLE_SECONDS = 8.0
+RUNS: Final = 10_000
+MOST_LIVE: Final = 1000
+STARTS: Final = 3
+WAKES: Final = 500
+SETTLE_SECONDS: Final = 8.0
 """After being ready; the client library is imported meanwhile."""
-IDLE_SECONDS = 20.0
+IDLE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 10.0
+"""A wake-up that takes longer is lost, and the measurement ends with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What is promised for so many runs."""
+
+    mib: float
+    cpu: float
+    ready: float = 5.0
+    wake_ms: float = 100.0
+
+
+SMALL: Final = Bars(20, 0.01)
+LARGE: Final = Bars(100, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,45 +62,94 @@ class Cost:
     resident_mib: float
     cpu: float
     ready: list[float]
+    wakes: list[float] = field(default_factory=list)
 
 
-async def main() -> None:
+class Gemini:
+    """Everything is in progress, and was read when it was read."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, asyncio.Future[float]] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await _lifespan(receive, send)
+            return
+        now, interaction = time.perf_counter(), scope["path"].rsplit("/", 1)[1]
+        if (waiting := self.read.pop(interaction, None)) is not None:
+            waiting.set_result(now)
+        answer = json.dumps({"id": interaction, "status": "in_progress", "steps": []}).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def main(count: int = RUNS) -> None:
     """Print the table."""
+    gemini = Gemini()
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as folder:
         empty, full = Path(folder, "empty"), Path(folder, "full")
-        size_mib = [await _prepared(empty, 0), await _prepared(full, RUNS)]
-        async with running(build_gemini()) as gemini, running(build_slack()) as slack:
-            costs = [await _cost(where, gemini, slack) for where in (empty, full)]
-    print(f"a service at rest, with nothing and with {RUNS} runs that wait for a person")
-    for name, cost, mib in zip(("empty", f"{RUNS} waiting"), costs, size_mib, strict=True):
+        await _prepared(empty, 0)
+        live = await _prepared(full, count)
+        size_mib = [_mib(where / "bench.db") for where in (empty, full)]
+        async with running(gemini) as address, running(build_slack()) as slack:
+            costs = [await _cost(empty, address, slack), await _cost(full, address, slack, gemini, live)]
+    print(f"a service at rest, with nothing and with {count} waiting runs, {len(live)} of them for Gemini")
+    for name, cost, mib in zip(("empty", f"{count} waiting"), costs, size_mib, strict=True):
         print(
             f"  {name:14} {cost.resident_mib:6.1f} MiB resident   {cost.cpu:7.3%} of a core"
             f"   ready in {statistics.median(cost.ready):.2f} s (longest {max(cost.ready):.2f})"
             f"   {mib:5.1f} MiB on disk"
         )
-    more = costs[1].resident_mib - costs[0].resident_mib
-    print(f"  waiting costs {more:+.1f} MiB   (bar: at most 20 MiB, under 1% of a core, ready in 5 s)")
+    _against(costs, SMALL if count <= RUNS else LARGE)
 
 
-async def _prepared(folder: Path, count: int) -> float:
-    """A database with so many waiting runs; its size in MiB."""
+def _against(costs: Sequence[Cost], bars: Bars) -> None:
+    empty, full = costs
+    more = full.resident_mib - empty.resident_mib
+    print(
+        f"  waiting costs {more:+.1f} MiB   (bar: at most {bars.mib:g} MiB, under {bars.cpu:.0%} of a core,"
+        f" ready in {bars.ready:g} s)"
+    )
+    if len(full.wakes) > 1:
+        cuts = [cut * 1000 for cut in statistics.quantiles(full.wakes, n=100, method="inclusive")]
+        print(
+            f"  webhook → read on the wire, {len(full.wakes)} picked at random: p50 {cuts[49]:.1f} ms,"
+            f" p99 {cuts[98]:.1f} ms   (bar: p99 at most {bars.wake_ms:g} ms)"
+        )
+
+
+async def _prepared(folder: Path, count: int) -> list[str]:
+    """A database with so many waiting runs; the interactions of those that wait for Gemini."""
     database = Database(f"sqlite:///{folder / 'bench.db'}")  # makes the folder
     try:
         migrate.upgrade(database.engine)
-        await seed.waiting_runs(database, count)
+        live = min(MOST_LIVE, count // 10)
+        await seed.copied(database, seed.waiting, count - live)
+        return await seed.copied(database, seed.live, live)
     finally:
         database.close()
-    return _mib(folder / "bench.db")
 
 
 def _mib(file: Path) -> float:
     return file.stat().st_size / 2**20
 
 
-async def _cost(folder: Path, gemini: str, slack: str) -> Cost:
-    """Started several times; the last one is watched while it has nothing to do."""
+async def _cost(
+    folder: Path, address: str, slack: str, gemini: Gemini | None = None, live: Sequence[str] = ()
+) -> Cost:
+    """Started several times; the last one is watched while it has nothing to do, then its runs are woken."""
     port = free_port()
-    env = process.environment(folder, port, gemini, slack)
+    env = process.environment(folder, port, address, slack)
+    env["ORCHESTRATOR_GEMINI__RECONCILE_SECONDS"] = "86400"
     ready: list[float] = []
     for _ in range(STARTS - 1):
         async with _service(env, port, ready):
@@ -83,7 +159,21 @@ async def _cost(folder: Path, gemini: str, slack: str) -> Cost:
         before, began = process.cpu_seconds(pid), time.monotonic()
         await asyncio.sleep(IDLE_SECONDS)
         cpu = (process.cpu_seconds(pid) - before) / (time.monotonic() - began)
-        return Cost(process.resident_mib(pid), cpu, ready)
+        resident = process.resident_mib(pid)
+        picked = random.choices(live, k=WAKES) if live and gemini is not None else []
+        wakes = [await _woken(gemini, port, which) for which in picked] if gemini is not None else []
+        return Cost(resident, cpu, ready, wakes)
+
+
+async def _woken(gemini: Gemini, port: int, interaction: str) -> float:
+    """Seconds from the webhook's first byte to the read of its interaction; then a moment of rest."""
+    read: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    gemini.read[interaction] = read
+    began = time.perf_counter()
+    await load.flood(f"http://127.0.0.1:{port}", [load.signed(process.SECRET, interaction, 256)], 1)
+    arrived = await asyncio.wait_for(read, PATIENCE_SECONDS)
+    await asyncio.sleep(0.02)
+    return arrived - began
 
 
 @asynccontextmanager
@@ -108,4 +198,6 @@ def _ready(probe: str) -> bool:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m bench.waiting")
+    parser.add_argument("--runs", type=int, default=RUNS, help="how many wait (%(default)s)")
+    asyncio.run(main(parser.parse_args().runs))

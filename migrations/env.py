@@ -73,6 +73,7 @@ def run(conn: sa.Connection) -> None:
     )
     with context.begin_transaction():
         if conn.dialect.name == "postgresql":
+            conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
         context.run_migrations()
 

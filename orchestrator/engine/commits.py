@@ -4,15 +4,18 @@ An effect is claimed and passes its gate in one transaction, often the very one 
 is left to do afterwards, on the wire or in a tool, is its act.
 """
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Event
@@ -28,6 +31,8 @@ from orchestrator.store.outbox import Claimed, Which
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OUTLAST_SECONDS: Final = 300.0
+"""How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
@@ -46,6 +51,37 @@ class Ticket:
 
     effect: Claimed
     act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An effect that was claimed, unless its gate left nothing to do, and what follows it at once."""
+
+    own: Ticket | None
+    following: Sequence[Ticket] = ()
+
+
+class Slots(Protocol):
+    """Places for work in this process; asked from any thread."""
+
+    def reserve(self, kind: EffectKind) -> bool:
+        """Take a place for an effect of that kind, if there is one."""
+        ...
+
+    def give_back(self, kind: EffectKind) -> None:
+        """The place is not needed, or not any more."""
+        ...
+
+
+class NoSlots:
+    """Where nobody works, everything is left to the rows."""
+
+    def reserve(self, kind: EffectKind) -> bool:
+        """There is none."""
+        return False
+
+    def give_back(self, kind: EffectKind) -> None:
+        """None was taken."""
 
 
 class GateError(Exception):
@@ -71,11 +107,12 @@ class Commits:
     ) -> None:
         self._db = database
         self._clock = clock
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.policy = policy
         self.lease = lease
         self.gate: Gate = _no_gate
-        self.room: Callable[[], Collection[EffectKind]] = tuple
+        self.slots: Slots = NoSlots()
         self.accept: Callable[[Sequence[Ticket]], None] = _leave_to_the_rows
         self.expect: Callable[[datetime], None] = _leave_it_to_the_next_look
 
@@ -103,61 +140,115 @@ class Commits:
     async def advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
         """Commit a step of a run and go straight on with what it made due, as far as there is room.
 
-        What is not taken here stays a row, and the worker finds it.
+        What is not taken here stays a row, and the worker finds it. A caller that is cancelled stops
+        waiting; the step and what follows are not.
 
         Args:
             job: Makes the step and returns the run's id, None if there is none to go on with, and a
                 value for the caller.
         """
+        return await asyncio.shield(self._kept(self._advance(job)))
+
+    async def _advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
+        places = _Places(self.slots)
 
         def whole(s: Session) -> tuple[list[Ticket], T]:
+            places.clear()  # of an attempt that lost a race
             run_id, value = job(s)
-            return (self._next(s, run_id) if run_id else []), value
+            return (self._next(s, run_id, places) if run_id else []), value
 
         try:
             (tickets, value), due = await self._db.write(_told, whole)
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")
+            places.clear()
             return (await self.write(job))[1]
+        except BaseException:
+            places.clear()
+            raise
         self.accept(tickets)
         self._tell(due)
         return value
 
-    async def take(self, which: Which) -> list[Ticket] | None:
-        """Claim an effect that is due, and what follows at once; None if somebody else has it."""
+    async def outlast(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
+        """`advance` for what came of an effect: it happened, so a database that is away is waited for.
+
+        Nobody else can take the effect over meanwhile without that database; whoever did before loses
+        nothing, because the outcome is heard under its claim only.
+        """
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((OperationalError, InterfaceError)),
+            wait=wait_random_exponential(0.1, max=2.0),
+            stop=stop_after_delay(OUTLAST_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                return await self.advance(job)
+        raise AssertionError("unreachable: tenacity returns or raises")
+
+    async def take(self, which: Which) -> Taken | None:
+        """Claim an effect that is due, and what follows at once; None if somebody else has it.
+
+        The place for the effect itself is the caller's; what follows has places of its own.
+        """
+        return await asyncio.shield(self._kept(self._taken(which)))
+
+    async def _taken(self, which: Which) -> Taken | None:
+        places = _Places(self.slots)
         try:
-            return await self.write(self._take, which)
+            return await self.write(self._take, which, places)
         except GateError as e:
             log.exception("gate_failed", effect=which)
+            places.clear()
             await self.write(self._stumble, which, str(e))
-            return []
+            return Taken(None)
+        except BaseException:
+            places.clear()
+            raise
 
-    def _take(self, s: Session, which: Which) -> list[Ticket] | None:
+    def _take(self, s: Session, which: Which, places: "_Places") -> Taken | None:
+        places.clear()
         runs.lock(s, outbox.run_of(s, which))
         effect = outbox.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None
-        return [*self._passed(s, [effect]), *self._next(s, effect.run_id)]
+        return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
 
-    def _next(self, s: Session, run_id: str) -> list[Ticket]:
+    def _kept(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _next(self, s: Session, run_id: str, places: "_Places") -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
         tickets: list[Ticket] = []
-        while outbox.ripe(s, run_id, self._clock()):
-            claimed = outbox.claim_next(s, run_id, self.room(), self._clock(), self.lease)
-            if not claimed:
-                break
-            tickets += self._passed(s, claimed)
+        tried: set[outbox.Asked] = set()
+        while left := [a for a in outbox.ripe(s, run_id, self._clock()) if a not in tried]:
+            for asked in left:
+                tried.add(asked)
+                if (ticket := self._one(s, asked, places)) is not None:
+                    tickets.append(ticket)
         return tickets
 
-    def _passed(self, s: Session, claimed: Sequence[Claimed]) -> list[Ticket]:
+    def _one(self, s: Session, asked: outbox.Asked, places: "_Places") -> Ticket | None:
+        if not places.reserve(asked.kind):
+            return None
+        effect = outbox.claim(s, (asked.run_id, asked.key), self._clock(), self.lease)
+        ticket = self._passed(s, effect) if effect is not None else None
+        if ticket is None:
+            places.give_back(asked.kind)
+        return ticket
+
+    def _passed(self, s: Session, effect: Claimed) -> Ticket | None:
         try:
-            acts = [(effect, self.gate(s, effect)) for effect in claimed]
+            act = self.gate(s, effect)
         except Exception as e:
             if lost_race(e):
                 raise
             raise GateError(f"{type(e).__name__}: {e}") from e
-        return [Ticket(effect, act) for effect, act in acts if act is not None]
+        return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
         effect = outbox.claim(s, which, self._clock(), self.lease)
@@ -176,7 +267,7 @@ class Commits:
             self.settle(s, effect, event, of_run)
             return of_run, None
 
-        await self.advance(job)
+        await self.outlast(job)
 
     def settle(self, s: Session, effect: Claimed, event: Event, run_id: str = "") -> None:
         """`conclude` within a transaction that does more than that."""
@@ -215,6 +306,28 @@ def alarm(run_id: str, applied: step.Applied) -> None:
 
 def _no_gate(s: Session, effect: Claimed) -> Act | None:
     raise GateError("nothing is claimed before somebody performs")
+
+
+class _Places:
+    """The places one transaction has reserved, so that none stays taken when it comes to nothing."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._taken: list[EffectKind] = []
+
+    def reserve(self, kind: EffectKind) -> bool:
+        if not self._slots.reserve(kind):
+            return False
+        self._taken.append(kind)
+        return True
+
+    def give_back(self, kind: EffectKind) -> None:
+        self._taken.remove(kind)
+        self._slots.give_back(kind)
+
+    def clear(self) -> None:
+        while self._taken:
+            self._slots.give_back(self._taken.pop())
 
 
 def _told(s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:

@@ -88,7 +88,7 @@ class Interactions:
             alarm(run_id, seen)
             return run_id, None
 
-        await self._commit.advance(job)
+        await self._commit.outlast(job)
 
     def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,8 +10,9 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.effects import EffectKind
 from orchestrator.engine.dispatch import MAIL, NEAR, effect_of
-from orchestrator.engine.worker import Worker
+from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Jobs
 from orchestrator.store import inbox, outbox
 
@@ -22,8 +23,11 @@ NEAR_SECONDS: Final = 20.0
 OVERDUE: Final = timedelta(seconds=3)
 """How long after its time an effect that nobody took must have lost its job."""
 NEAR_BATCH: Final = 1000
-PICKED: Final = 4
-"""Jobs of one lane this process holds while it waits for room."""
+PICKED: Final = 2
+"""Jobs of one lane this process looks at at once; while it has no room, others are kept waiting by them."""
+HELD_SECONDS: Final = 0.1
+"""How long a job waits for room here before it is passed on."""
+AGAIN: Final = timedelta(milliseconds=200)
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +56,7 @@ class QueuedWorker(Worker):
 
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
-        commits = self._performer.commits
-        commits.room, commits.accept = self._room, self._accept  # what is left becomes jobs
+        self.attach()
         carrying = asyncio.create_task(self.jobs.run())
         try:
             while not self._stopping:
@@ -65,10 +68,11 @@ class QueuedWorker(Worker):
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and give what runs its time; what is left others take over."""
         self._stopping = True
-        self._freed.set()
-        await asyncio.gather(super().stop(grace_seconds), self.jobs.stop(grace_seconds))
+        # A handler that waits for room has nothing to be waited for: its job goes back, for others.
+        await asyncio.gather(super().stop(grace_seconds), self.jobs.stop(0.0))
 
     async def _round(self) -> None:
+        self.beat()
         mail, self._mail = self._mail, False
         try:
             async with self._turn:
@@ -83,7 +87,6 @@ class QueuedWorker(Worker):
             await self._rest()
 
     async def _rest(self) -> None:
-        self.beat()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.05, self._sweep_at - asyncio.get_running_loop().time())):
                 await self._wake.wait()
@@ -94,8 +97,9 @@ class QueuedWorker(Worker):
         if clock() < self._sweep_at or self._stopping:
             return
         self._sweep_at = clock() + SWEEP_SECONDS * (0.7 + 0.6 * self._roll())
-        await self._claim(overdue=OVERDUE)
-        self._mail = self._mail or await self._db.read(inbox.lingering, self._clock() - OVERDUE)
+        due, mail = await self._db.read(_left_lying, self._clock(), self._room())
+        self._mail = self._mail or mail
+        await self._claim_of(due)
         if clock() >= self._near_at:
             self._near_at = clock() + NEAR_SECONDS * (0.7 + 0.6 * self._roll())
             await self._db.write(_come_near, self._clock())
@@ -106,14 +110,36 @@ class QueuedWorker(Worker):
         if lane == MAIL:
             self.mail()
             return
-        while self._free[lane] <= 0 and not self._stopping:
+        which = effect_of(payload)
+        kind = EffectKind(which[1].partition(":")[0])
+        if self._free[lane] <= 0:
             self._freed.clear()
-            await self._freed.wait()
-        if not self._stopping:
-            self._accept(await self._performer.commits.take(effect_of(payload)) or [])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HELD_SECONDS):
+                    await self._freed.wait()
+        if self._stopping:
+            await asyncio.Event().wait()  # until `stop` gives the job back
+        if self._free[lane] <= 0:
+            await self._db.write(_pass_on, which, kind, self._clock() + AGAIN)
+        else:
+            await asyncio.shield(self._begin(which, kind))
 
     def _room_made(self) -> None:
+        super()._room_made()
         self._freed.set()
+
+
+def _left_lying(
+    s: Session, now: datetime, kinds: Collection[EffectKind]
+) -> tuple[list[tuple[int, EffectKind]], bool]:
+    """Effects and, whether there are any, webhooks that nobody took in time."""
+    return outbox.due(s, now, BATCH, kinds, OVERDUE), inbox.lingering(s, now - OVERDUE)
+
+
+def _pass_on(s: Session, which: tuple[str, str], kind: EffectKind, due: datetime) -> None:
+    """The transaction's end makes a new job of it, for whoever has room then."""
+    run_id, key = which
+    outbox.note(s, [outbox.Asked(run_id, kind, key.partition(":")[2], due)])
 
 
 def _come_near(s: Session, now: datetime) -> None:

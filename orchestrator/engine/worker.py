@@ -5,7 +5,8 @@ in this process wakes it, or the next row is due; it never polls while nothing i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +24,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
 from orchestrator.store.database import Database
+from orchestrator.store.outbox import Which
 
 SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
 BATCH: Final = 50
@@ -69,6 +71,7 @@ class Worker:
         self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
+        self._counting = threading.Lock()
         self._starved = False
         self._next = clock()
         self.beat = beat
@@ -109,8 +112,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until `stop`. A failing database is waited for, not died of."""
-        commits = self._performer.commits
-        commits.room, commits.accept, commits.expect = self._room, self._accept, self.expect
+        self.attach()
         while not self._stopping:
             self._wake.clear()
             mail, self._mail = self._mail, False
@@ -145,19 +147,34 @@ class Worker:
             await self._prune()
             return taken
 
-    def _room(self) -> Collection[EffectKind]:
-        """What a step may go straight on with."""
-        if self._stopping:
-            return ()
-        kinds = [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
-        self._starved = self._starved or len(kinds) < len(LANE_OF)
-        return kinds
+    def attach(self) -> None:
+        """From here on steps go straight on with what they make due, in this worker's slots."""
+        commits = self._performer.commits
+        commits.slots, commits.accept, commits.expect = self, self._accept, self.expect
+
+    def reserve(self, kind: EffectKind) -> bool:
+        """See `Slots`."""
+        with self._counting:
+            lane = LANE_OF[kind]
+            if self._stopping or self._free[lane] <= 0:
+                self._starved = True
+                return False
+            self._free[lane] -= 1
+            return True
+
+    def give_back(self, kind: EffectKind) -> None:
+        """See `Slots`."""
+        with self._counting:
+            self._free[LANE_OF[kind]] += 1
+
+    def _room(self) -> list[EffectKind]:
+        """Kinds that may be begun now."""
+        return [] if self._stopping else [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
 
     def _accept(self, tickets: Sequence[Ticket]) -> None:
         if tickets:
             failpoints.hit("after_claim")
         for ticket in tickets:
-            self._free[LANE_OF[ticket.effect.kind]] -= 1
             task = asyncio.create_task(self._work(ticket))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -185,25 +202,34 @@ class Worker:
             partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
         )
 
-    async def _claim(self, overdue: timedelta = timedelta(0)) -> int:
-        """Take what is due for so long, as far as its lane has room; returns how much that was."""
-        now, left = self._clock(), dict(self._free)
-        chosen = []
-        for effect_id, kind in await self._db.read(outbox.due, now, BATCH, self._room(), overdue):
-            left[LANE_OF[kind]] -= 1
-            if left[LANE_OF[kind]] >= 0:
-                chosen.append(effect_id)
-            else:
-                self._starved = True
-        taken = await asyncio.gather(*(self._performer.commits.take(n) for n in chosen))
-        self._accept([ticket for tickets in taken for ticket in tickets or ()])
-        return sum(tickets is not None for tickets in taken)
+    async def _claim(self) -> int:
+        """Take what is due; returns how much that was."""
+        return await self._claim_of(await self._db.read(outbox.due, self._clock(), BATCH, self._room()))
+
+    async def _claim_of(self, due: Sequence[tuple[int, EffectKind]]) -> int:
+        """Take of those as many as their lanes have room for."""
+        return sum(await asyncio.gather(*(self._begin(which, kind) for which, kind in due)))
+
+    async def _begin(self, which: Which, kind: EffectKind) -> bool:
+        """Claim an effect in a slot of ours and perform it; False without a slot, or nothing to claim."""
+        if not self.reserve(kind):
+            return False
+        taken = None
+        try:
+            taken = await self._performer.commits.take(which)
+        finally:
+            if taken is None or taken.own is None:
+                self.give_back(kind)
+        if taken is None:
+            return False
+        self._accept([*([taken.own] if taken.own else []), *taken.following])
+        return True
 
     async def _work(self, ticket: Ticket) -> None:
         try:
             await self._performer.perform(ticket)
         finally:
-            self._free[LANE_OF[ticket.effect.kind]] += 1
+            self.give_back(ticket.effect.kind)
             self._room_made()
 
     def _room_made(self) -> None:

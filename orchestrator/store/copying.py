@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import ConflictError, UnavailableError
 from orchestrator.store import migrate, outbox
 from orchestrator.store.care import reason
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, unhurried
 
 BATCH: Final = 500
 """Rows in one statement."""
@@ -79,6 +79,7 @@ def copy(source: Database, target: Database, *, now: datetime, batch: int = BATC
 
 def _copy(source: sa.Connection, s: Session, now: datetime, batch: int) -> Copied:
     target = s.connection()
+    unhurried(target)
     _prepare(target)
     sent = tuple(_move(source, target, table, batch) for table in migrate.TABLES)
     _number_on(target)
@@ -96,6 +97,7 @@ def _held(engine: sa.Engine) -> Iterator[sa.Connection]:
     with engine.connect() as conn:
         if postgresql:
             conn = conn.execution_options(isolation_level="REPEATABLE READ")
+            unhurried(conn)
             _lock(conn, migrate.TABLES, "SHARE")
         try:
             yield conn

@@ -34,6 +34,11 @@ Job = Callable[[Session], Any]
 
 log = structlog.get_logger(__name__)
 
+IDLE_MILLISECONDS = 5000
+"""A process that stands still must not hold the rows of a run: PostgreSQL ends a transaction in which
+nothing is said for so long."""
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Seconds; a machine that is gone without a word is noticed, and what it held let go."""
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
 LONGEST_LOG = 16_000
@@ -87,9 +92,7 @@ class Database:
             self._tidier = threading.Thread(target=self._tidy, name="db-checkpoint", daemon=True)
             self._tidier.start()
         else:
-            self.engine = self._read_engine = sa.create_engine(
-                self.url, pool_size=threads, max_overflow=0, pool_pre_ping=True, hide_parameters=True
-            )
+            self.engine = self._read_engine = _postgres_engine(self.url, threads)
             self._pool = ThreadPoolExecutor(threads, "db")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -192,7 +195,7 @@ class Database:
                 attempt = _attempt if len(jobs) > 1 else _alone
                 results = [attempt(s, job, future) for job, future in jobs]
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
-            s, results = None, [(future, None, e) for _, future in jobs]
+            s, results = None, [(future, None, _known(e)) for _, future in jobs]
         for future, value, error in results:
             if error is not None:
                 future.set_exception(error)
@@ -221,6 +224,13 @@ def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
         return future, None, e
     sqlite.execute("RELEASE job")
     return future, value, None
+
+
+def _known(error: Exception) -> Exception:
+    """As SQLAlchemy raises it, also what the driver said to a statement of ours."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    return sa.exc.DBAPIError.instance("", {}, error, sqlite3.Error, hide_parameters=True)
 
 
 def _undo(sqlite: Any) -> None:
@@ -274,6 +284,30 @@ def _lock_file(path: str | None) -> int | None:
     return handle
 
 
+def unhurried(connection: sa.Connection) -> None:
+    """This transaction may take its time: a migration, a copy, nothing another process waits for."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+def _postgres_engine(url: sa.URL, threads: int) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_size=threads,
+        max_overflow=0,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=KEEPALIVES,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
+        dbapi.commit()
+
+    return engine
+
+
 def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
     engine = sa.create_engine(
         url,
@@ -302,6 +336,6 @@ def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
-        conn.connection.driver_connection.execute(start)  # type: ignore[union-attr]  # it is connected
+        conn.exec_driver_sql(start)
 
     return engine

@@ -96,10 +96,10 @@ def note(s: Session, asked: Iterable[Asked]) -> None:
     known.update({(a.run_id, a.key): a for a in asked})
 
 
-def ripe(s: Session, run_id: str, now: datetime) -> bool:
-    """Whether this transaction asked for something of that run that is due now, and did not take it."""
+def ripe(s: Session, run_id: str, now: datetime) -> list[Asked]:
+    """What this transaction asked for that run and did not take, and is due now."""
     known: dict[tuple[str, str], Asked] = s.info.get(_ASKED, {})
-    return any(a.run_id == run_id and a.due_at <= now for a in known.values())
+    return [a for a in known.values() if a.run_id == run_id and a.due_at <= now]
 
 
 def earliest_left(s: Session) -> datetime | None:
@@ -235,13 +235,6 @@ _CLAIM_KEY = Prepared(
 )
 
 
-@lru_cache
-def _claim_next(kinds: frozenset[EffectKind]) -> Prepared:
-    at = sa.bindparam("at", type_=effect_t.c.due_at.type)
-    which = sa.and_(_IS_PENDING, effect_t.c.due_at <= at, effect_t.c.kind.in_(words(kinds)))
-    return Prepared(effect_t.update().where(which).values(_TAKEN).returning(effect_t))
-
-
 _RUN_OF = Prepared(sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")))
 
 Which = int | tuple[str, str]
@@ -260,22 +253,10 @@ def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed 
         row = _CLAIM.first(s, of_effect=which, **taken)
     else:
         row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], **taken)
-    return _claimed(row) if row else None
-
-
-def claim_next(
-    s: Session, run_id: str, kinds: Collection[EffectKind], now: datetime, lease: timedelta
-) -> list[Claimed]:
-    """Take what this run has due now, in the very transaction that made it due."""
-    if not kinds:
-        return []
-    taking = _claim_next(frozenset(kinds))
-    token = secrets.token_hex(12)
-    rows = taking.rows(s, of_run=run_id, at=now, token=token, until=now + lease)
-    known: dict[tuple[str, str], Asked] = s.info.get(_ASKED, {})
-    for row in rows:
-        known.pop((run_id, row["key"]), None)
-    return [_claimed(row) for row in rows]
+    if row is None:
+        return None
+    s.info.get(_ASKED, {}).pop((row["run_id"], row["key"]), None)
+    return _claimed(row)
 
 
 def _claimed(row: Row) -> Claimed:

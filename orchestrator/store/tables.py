@@ -67,6 +67,7 @@ class RunRow(SQLModel, table=True):
         sa.Index("ix_run_created", "created_at", "id"),
         sa.Index("ix_run_status", "status", "created_at", "id"),
         sa.Index("ix_run_workflow", "workflow", "created_at", "id"),
+        sa.Index("ix_run_workflow_status", "workflow", "status", "created_at", "id"),
         sa.Index(
             "ix_run_open",
             "workflow",
@@ -258,6 +259,7 @@ class DeliveryRow(SQLModel, table=True):
             postgresql_where=sa.text("state = 'parked'"),
         ),
         sa.Index("ix_delivery_subject", "subject"),
+        sa.Index("ix_delivery_received", "received_at"),
     )
     id: str = Field(primary_key=True, max_length=256)
     kind: str = Field(max_length=NAME)

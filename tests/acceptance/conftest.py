@@ -1,10 +1,67 @@
-"""One stage per story, on SQLite and on PostgreSQL."""
+"""One stage per story, on SQLite and on PostgreSQL, by one process and by several.
 
+A story does not say who does the work. By default each is played by one process on either database, and
+those of `BY_SEVERAL` by a process that only answers and two workers too. With `ACCEPTANCE_WORKERS=1,2,3` in
+the environment all stories are played on PostgreSQL, by one that answers and so many workers.
+"""
+
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Final
 
+import pytest
 import pytest_asyncio
 from stage import Stage, staged
+
+ON_SQLITE: Final = pytest.param(("sqlite_url", 0), id="sqlite")
+ON_POSTGRESQL: Final = pytest.param(("postgres_url", 0), id="postgresql")
+BY_SEVERAL: Final = (
+    "test_main_story",
+    "test_cancel_stories",
+    "test_attention_stories",
+    "test_webhook_stories",
+)
+VARIABLE: Final = "ACCEPTANCE_WORKERS"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "one_database: a story in which the database has no say")
+    config.addinivalue_line("markers", "one_process: a story about what a process knows by itself")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Who plays this story, and where."""
+    if "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("cast", _casts(metafunc.definition), indirect=True)
+
+
+def _casts(story: pytest.Item) -> list[Any]:
+    if asked := os.environ.get(VARIABLE):
+        if story.get_closest_marker("one_process"):
+            return [ON_POSTGRESQL]
+        return [_several(int(count)) for count in asked.split(",")]
+    if story.get_closest_marker("one_database"):
+        return [ON_SQLITE]
+    several = story.path.stem in BY_SEVERAL
+    return [ON_SQLITE, ON_POSTGRESQL, *([_several(2)] if several else [])]
+
+
+def _several(count: int) -> Any:
+    return pytest.param(("postgres_url", count), id=f"{count}-workers")
+
+
+@pytest.fixture
+def cast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Sets how many workers there are beside the process that answers; the database's fixture."""
+    database, workers = request.param
+    monkeypatch.setattr(Stage, "workers", workers)
+    return str(database)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, cast: str) -> str:
+    return str(request.getfixturevalue(cast))
 
 
 @pytest_asyncio.fixture

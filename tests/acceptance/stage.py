@@ -9,12 +9,12 @@ import asyncio
 import copy
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -50,14 +50,18 @@ from orchestrator.emulator.slack.interactivity import Click, sign
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 from orchestrator.emulator.slack.workspace import Message
+from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.worker import Worker
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import delivery_t
 
 T = TypeVar("T")
 
 THINK_SECONDS = 0.02
-ON_SQLITE = pytest.mark.parametrize("new_database_url", ["sqlite"], indirect=True)
-"""For stories in which the database has no say, so that one will do."""
+ON_SQLITE = pytest.mark.one_database
+"""For stories in which the database has no say, so that one will do; see `conftest.py`."""
+ONE_PROCESS = pytest.mark.one_process
+"""For stories about what each process knows by itself, such as which neighbour it leaves alone."""
 
 
 @dataclass
@@ -83,6 +87,10 @@ class Stage:
     port: int
     journal: Journal
     foreseen: set[str] = field(default_factory=set)
+    workers: ClassVar[int] = 0
+    """So many processes' worth of worker beside one that only answers; 0 for one that does both.
+    `conftest.py` sets it: a story is the same whoever does the work."""
+    _hired: list[app.Service] = field(default_factory=list)
     _life: AsyncExitStack = field(default_factory=AsyncExitStack)
     _service: app.Service | None = None
 
@@ -94,21 +102,38 @@ class Stage:
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config), encoding="utf-8")
         chosen = settings.load(file, environ=self.environ)
-        database = Database(self.url)
-        self._life.callback(database.close)
-        self._service = app.build(chosen, database, clock=self.clock)
+        self._hired = [self._build(chosen, app.Role.WORKER) for _ in range(self.workers)]
+        await self._life.enter_async_context(_at_work(self._hired))
+        self._service = self._build(chosen, app.Role.WEB if self.workers else app.Role.ALL)
         await self._life.enter_async_context(running(self._service.web, port=self.port))
         await until(self._ready, "readiness")
 
+    def _build(self, chosen: settings.Settings, role: app.Role) -> app.Service:
+        """A process's worth of service, with connections of its own."""
+        database = Database(self.url)
+        self._life.callback(database.close)
+        return app.build(chosen, database, clock=self.clock, role=role)
+
     async def _ready(self) -> bool:
-        """Ready, and Slack has told who we are, so that clicks count."""
+        """Ready, Slack has told who we are, so that clicks count, and workers hear of their jobs."""
         answer = await self.http.get(f"{self.base}/readyz")
-        return answer.status_code == 200 and not any(c["detail"] for c in answer.json()["checks"])
+        told = answer.status_code == 200 and not any(c["detail"] for c in answer.json()["checks"])
+        return told and all(w.jobs.alive for w in self._hands() if isinstance(w, QueuedWorker))
+
+    def _hands(self) -> list[Worker]:
+        """Every worker there is, wherever it works."""
+        services = [*self._hired, *([self._service] if self._service else [])]
+        return [s.worker for s in services if s.worker is not None]
 
     async def stop(self) -> None:
-        """Stop the service as SIGTERM does."""
+        """Stop the service as SIGTERM does, workers last."""
         self._service = None
+        self._hired = []
         await self._life.aclose()
+
+    async def stop_working(self, grace_seconds: float = 1.0) -> None:
+        """From here on nobody works; requests are still answered."""
+        await asyncio.gather(*(worker.stop(grace_seconds) for worker in self._hands()))
 
     async def restart(self, **changes: Any) -> None:
         await self.stop()
@@ -133,8 +158,10 @@ class Stage:
     def skip(self, seconds: float) -> None:
         """Let so much time pass at once, for everybody."""
         self.clock.lead += timedelta(seconds=seconds)
-        if self._service is not None:
-            self._service.worker.wake()
+        for worker in self._hands():
+            if isinstance(worker, QueuedWorker):  # what it leaves between two looks has passed as well
+                worker._sweep_at = worker._near_at = 0.0
+            worker.wake()
 
     # ------------------------------------------------------------------ the API
 
@@ -378,7 +405,8 @@ class Stage:
 
         async def probe() -> bool:
             backlog = await self.backlog()
-            return not (backlog["deliveries"] or backlog["effects_due"] or self.service.worker.busy)
+            busy = any(worker.busy for worker in self._hands())
+            return not (busy or bool(backlog["deliveries"]) or bool(backlog["effects_due"]))
 
         await until(probe, "quiet")
 
@@ -395,6 +423,17 @@ class Stage:
     @property
     def running(self) -> bool:
         return self._service is not None
+
+
+@asynccontextmanager
+async def _at_work(services: Sequence[app.Service]) -> AsyncIterator[None]:
+    """What those do beside requests; they begin and end at the same time."""
+    lives = [service.lifespan(service.web) for service in services]
+    await asyncio.gather(*(life.__aenter__() for life in lives))
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(life.__aexit__(None, None, None) for life in lives))
 
 
 @asynccontextmanager

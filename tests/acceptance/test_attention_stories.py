@@ -93,7 +93,7 @@ async def test_a_changed_row_does_not_run_under_an_old_approval(stage: Stage) ->
     """What was approved is what runs: anything else stops at the gate, and is asked about anew."""
     run_id = await stage.play(asks(call("charge", item="book", amount=3)), says("Charged."))
     [approval] = await stage.asked(run_id)
-    await stage.service.worker.stop(1)
+    await stage.stop_working()
     assert (await stage.click(approval)).status == 200
     await stage.service.database.write(_poke, run_id)
     await stage.restart()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from looking import Json, until
 from scenery import asks, call, says
-from stage import ON_SQLITE, Stage, staged
+from stage import ON_SQLITE, ONE_PROCESS, Stage, staged
 
 from orchestrator.engine.breakers import FAILURES
 
@@ -41,6 +41,7 @@ async def away(stage: Stage, neighbour: str) -> None:
 
 
 @ON_SQLITE
+@ONE_PROCESS
 async def test_slack_is_away_and_comes_back(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, **SOON) as stage:
         stage.slack.fault("*", "status", status=503, count=10_000)
@@ -72,6 +73,7 @@ async def test_slack_is_away_and_comes_back(tmp_path: Path, database_url: str) -
 
 
 @ON_SQLITE
+@ONE_PROCESS
 async def test_a_gemini_that_asks_to_wait_is_left_alone_by_all(tmp_path: Path, database_url: str) -> None:
     """One create is told to wait: others are not sent meanwhile, and none of them is ever in doubt."""
     async with staged(tmp_path, database_url, **SOON) as stage:

@@ -140,7 +140,7 @@ async def decided(stage: Stage) -> tuple[str, Json]:
     run_id = await stage.play(CHARGE, says("Charged.", "Not charged."))
     [approval] = await stage.asked(run_id)
     await stage.quiet()
-    await stage.service.worker.stop(1)
+    await stage.stop_working()
     assert (await stage.click(approval)).status == 200
     assert (await stage.run(run_id))["calls"][0]["status"] == "ready"
     await stage.stop()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from looking import Json, buttons, headline_of, stays, text_of, until
 from scenery import SIGNING_SECRET, asks, call, says
-from stage import ON_SQLITE, Stage, staged
+from stage import ON_SQLITE, ONE_PROCESS, Stage, staged
 
 pytestmark = pytest.mark.asyncio
 
@@ -182,7 +182,7 @@ async def _fresh(stage: Stage, payload: Json) -> Json:
 async def test_time_decides_even_before_its_timer_rings(stage: Stage) -> None:
     run_id = await stage.play(*STORY)
     [approval] = await stage.asked(run_id)
-    await stage.service.worker.stop(1)  # no timer rings
+    await stage.stop_working()  # no timer rings
     stage.skip(3600)
     assert (await stage.click(approval)).status == 200
     assert (await stage.approvals(run_id))[0]["status"] == "expired"
@@ -228,6 +228,7 @@ async def _shown_in_time(stage: Stage, run_id: str, trouble: str) -> Json:
 
 
 @ON_SQLITE
+@ONE_PROCESS
 async def test_slack_asking_to_slow_down_is_obeyed(stage: Stage) -> None:
     stage.slack.fault("chat.postMessage", "status", status=429, retry_after=1)
     first = await stage.play(*STORY)

@@ -28,10 +28,9 @@ async def another(stage: Stage) -> AsyncIterator[str]:
         database.close()
 
 
-@pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
-async def test_two_services_do_the_work_of_one(tmp_path: Path, database_url: str) -> None:
+async def test_two_services_do_the_work_of_one(tmp_path: Path, postgres_url: str) -> None:
     async with (
-        staged(tmp_path, database_url, gemini={"reconcile_seconds": 1}) as stage,
+        staged(tmp_path, postgres_url, gemini={"reconcile_seconds": 1}) as stage,
         another(stage) as base,
     ):
         doors = [f"{base}/slack/interactivity", f"{stage.base}/slack/interactivity"]

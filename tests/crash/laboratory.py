@@ -13,13 +13,14 @@ import random
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 
 APPROVER, CHANNEL = "U0ALICE", "C0APPR"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 """How long a start may take on a busy machine before the laboratory gives up."""
 RECOVERY_SECONDS = 30.0
 """Promised: so long after a restart a run has ended, waits for a person, or asks for one."""
@@ -79,6 +80,8 @@ class Laboratory:
     Args:
         sections: Changes to config.yaml, by section.
         pause_seconds: How long a tool takes.
+        piped: What the processes say goes through a pipe, as under a supervisor.
+        not_now: Statuses that count as no answer; with its database away the service cannot know better.
     """
 
     folder: Path
@@ -98,6 +101,9 @@ class Laboratory:
     kills: list[float] = field(default_factory=list)
     workers: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     command_line: tuple[str, ...] = ("serve",)
+    piped: bool = False
+    not_now: frozenset[int] = frozenset({503})
+    scribes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     token: str = "crash-laboratory-token"
 
     @property
@@ -144,7 +150,7 @@ class Laboratory:
             "workflows": {
                 "shop": {
                     "model": "gemini-3.8-flash",
-                    "tools": ["lookup_order", "refund_order", "send_note"],
+                    "tools": ["lookup_order", "refund_order", "send_note", "watch_parcel"],
                 }
             },
             "log": {"level": "info", "format": "json"},
@@ -180,18 +186,63 @@ class Laboratory:
     async def hire(self, name: str, *, failpoints: str = "") -> asyncio.subprocess.Process:
         """A worker process of its own, beside the service."""
         armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
+        self.pulse(name).unlink(missing_ok=True)
         process = await self.command(
-            "worker", "--pulse", str(self.folder / f"{name}.pulse"), env=self.environment(**armed)
+            "worker", "--pulse", str(self.pulse(name)), env=self.environment(**armed)
         )
         self.workers[name] = process
         return process
 
+    def pulse(self, name: str) -> Path:
+        """The file that worker touches; it is there when the worker has gone round once."""
+        return self.folder / f"{name}.pulse"
+
+    async def at_work(self, *names: str) -> None:
+        """Wait until those workers have gone round."""
+
+        async def all_beat() -> bool:
+            for name in names:
+                code = self.workers[name].returncode
+                assert code is None, f"worker {name} ended with {code}:\n{self.said()}"
+            return all(self.pulse(name).exists() for name in names)
+
+        await until(all_beat, START_SECONDS, f"{names} work", every=0.03, told=self.said)
+
+    async def fell(self, name: str) -> None:
+        """SIGKILL for a worker, now."""
+        self.kills.append(time.time())
+        self.workers[name].kill()
+        await self.workers[name].wait()
+
+    async def dismiss(self, name: str, within: float = 30.0) -> int:
+        """SIGTERM for a worker; returns the exit code."""
+        self.workers[name].terminate()
+        async with asyncio.timeout(within):
+            return await self.workers[name].wait()
+
+    async def stop_all(self) -> set[int]:
+        """SIGTERM for every process there is; returns the exit codes."""
+        return {*await asyncio.gather(self.stop(), *(self.dismiss(name) for name in self.workers))}
+
     async def command(self, *words: str, env: Mapping[str, str]) -> asyncio.subprocess.Process:
         """Any command of the program's; what it says goes to the laboratory's log."""
-        with self.log.open("ab") as log:
+        with self._listening() as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "orchestrator", *words, env=env, cwd=self.folder, stdout=log, stderr=log
             )
+
+    @contextmanager
+    def _listening(self) -> Iterator[IO[bytes]]:
+        """The log, or a pipe to it, as under a supervisor: a limit on files does not hold for that."""
+        with self.log.open("ab") as log:
+            if not self.piped:
+                yield log
+                return
+            scribe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
+            self.scribes.append(scribe)
+            assert scribe.stdin is not None
+            with scribe.stdin as pipe:
+                yield pipe
 
     async def start(self, *, failpoints: str = "") -> float:
         """Start the process; returns after how many seconds it was ready."""
@@ -247,7 +298,7 @@ class Laboratory:
     # --- callers ----------------------------------------------------------------------
 
     async def ask(self, wish: Wish) -> str | None:
-        """Ask for a run once; its id, or None where there was no answer."""
+        """Ask for a run once; its id, or None where there was no answer, or a "not now"."""
         try:
             answer = await self.api.post(
                 "/v1/workflows/shop/runs",
@@ -255,6 +306,8 @@ class Laboratory:
                 headers={"idempotency-key": wish.key},
             )
         except httpx.TransportError:
+            return None
+        if answer.status_code in self.not_now:
             return None
         assert answer.status_code in (200, 202), answer.text
         return str(answer.json()["id"])
@@ -264,6 +317,8 @@ class Laboratory:
         try:
             answer = await self.api.get(f"/v1/runs/{run_id}")
         except httpx.TransportError:
+            return None
+        if answer.status_code in self.not_now:
             return None
         assert answer.status_code == 200, f"{run_id}: {answer.status_code} {answer.text}"
         return dict(answer.json())
@@ -420,6 +475,8 @@ async def _end(lab: Laboratory) -> None:
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
+    for scribe in lab.scribes:  # what they listen to has ended
+        await asyncio.to_thread(scribe.wait, 10)
 
 
 @asynccontextmanager

@@ -56,11 +56,24 @@ def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str
 def send_note(order_id: str, text: str, ctx: ToolContext) -> dict[str, str]:
     """Write to the customer, once per key."""
     return act(ctx, "send_note", keyed=True)
+
+
+@tool(approval="allow", idempotent=True, timeout_seconds=40)
+def watch_parcel(order_id: str, ctx: ToolContext) -> dict[str, str]:
+    """Follow a parcel until it is there, or nobody wants to know any more."""
+    enter(ctx, "begun")
+    for _ in range(3000):
+        if ctx.is_cancelled():
+            enter(ctx, "stopped")
+            break
+        time.sleep(0.01)
+    return {"receipt": ctx.call_id}
 '''
 
 _LOOKUP = {"name": "lookup_order", "arguments": {"order_id": "A-17"}}
 _REFUND = {"name": "refund_order", "arguments": {"order_id": "A-17", "amount_cents": 1250}}
 _NOTE = {"name": "send_note", "arguments": {"order_id": "A-17", "text": "It is on its way."}}
+_WATCH = {"name": "watch_parcel", "arguments": {"order_id": "A-17"}}
 
 
 def _story(word: str, *turns: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +86,7 @@ SCENARIOS = {
         _story("note", {"calls": [_LOOKUP]}, {"calls": [_NOTE]}),
         _story("all at once", {"calls": [_LOOKUP, _REFUND, _NOTE]}),
         _story("look", {"calls": [_LOOKUP, _LOOKUP, _LOOKUP]}),
+        _story("watch", {"calls": [_WATCH]}),
         _story("ponder", {"think": 600.0}),
     ]
 }

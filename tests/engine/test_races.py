@@ -339,7 +339,10 @@ async def test_a_worker_paused_before_it_began_leaves_its_successor_alone(
             await world.turn()
         now = world.clock()
         ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
-        (paused,) = await world.performer.commits.take(effect_id) or ()
+        taken = await world.performer.commits.take(effect_id)
+        assert taken is not None
+        assert taken.own is not None
+        paused = taken.own
         world.clock.advance(timedelta(seconds=30))
         await world.second_worker().run_once()  # it takes the call for cut off
         await world.performer.perform(paused)
@@ -354,7 +357,10 @@ async def test_a_create_claimed_by_a_paused_worker_is_not_sent_by_it(database_ur
         run_id = await world.start("work")
         now = world.clock()
         ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.CREATE_INTERACTION])
-        (paused,) = await world.performer.commits.take(effect_id) or ()
+        taken = await world.performer.commits.take(effect_id)
+        assert taken is not None
+        assert taken.own is not None
+        paused = taken.own
         world.clock.advance(timedelta(seconds=30))
         await world.second_worker().run_once()
         assert (await world.run(run_id)).turn.status == "unknown", "it may have been sent"

@@ -150,7 +150,7 @@ class FakeGemini:
         """The interaction changes, and a webhook tells of it where there is one."""
         self.interactions[interaction_id].status = status
         if status in SIGNALLED:
-            number = len(self.outgoing) + self.requests["webhook"]
+            number = self.requests["webhook"]
             self.requests["webhook"] += 1
             self.outgoing.append(Webhook(f"wh_{number}_{status}", SIGNALLED[status], interaction_id))
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from orchestrator.jobs import Jobs
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 
-PATIENCE = 15.0
+PATIENCE = 10.0
 """Seconds until a condition that does not come true fails the test."""
 SEEN_EVERY = 0.005
 QUEUE = "orchestrator_jobs.pgqueuer"
@@ -49,7 +49,7 @@ def now() -> datetime:
 
 
 class Probed(FakeGemini):
-    """Cancels of interactions it does not know are the smallest effects there are: it notes when each came."""
+    """A cancel of an interaction it does not know is the smallest effect there is: it notes each."""
 
     def __init__(self, stories: Mapping[str, Sequence[Plan]]) -> None:
         super().__init__(stories)
@@ -112,7 +112,8 @@ class Process:
         self._running: asyncio.Task[None] | None = None
         if works:
             make_jobs = partial(Jobs, self.database.url, poll=poll)
-            opens: Any = partial(QueuedWorker, make_jobs=make_jobs) if place.queued else Worker
+            even: dict[str, Any] = {"make_jobs": make_jobs, "roll": lambda: 0.5}
+            opens: Any = partial(QueuedWorker, **even) if place.queued else Worker
             self.worker = opens(
                 self.database,
                 self.performer,
@@ -147,6 +148,11 @@ class Process:
             await self._running
             self._running = None
 
+    async def end(self) -> None:
+        """It is gone, and has let go of its database."""
+        await self.stop()
+        self.database.close()
+
     async def ask(self, *effects: tuple[str, datetime], fail: bool = False) -> None:
         """Commit probes, by name and when they are due, and wake as every door does after its commit."""
 
@@ -156,10 +162,8 @@ class Process:
             if fail:
                 raise _ChangedMindError
 
-        try:
+        with suppress(_ChangedMindError):
             await self.database.write(job)
-        except _ChangedMindError:
-            pass
         if self.worker is not None:
             self.worker.wake()
 
@@ -177,12 +181,14 @@ class Place:
 
     def __init__(self, url: str, *, queued: bool) -> None:
         self.url, self.queued = url, queued
+        self.lite = url.startswith("sqlite")
         self.policy = Policy()
         self.slack = FakeSlack()
         self.toolkit = FakeToolkit()
         self.gemini = Probed({})
         self.processes: list[Process] = []
         self._server: sa.Engine | None = None
+        self._webhooks = 0
 
     def knows(self, stories: Mapping[str, Sequence[Plan]], rules: Mapping[str, Rule]) -> None:
         self.gemini.stories, self.toolkit.rules = stories, dict(rules)
@@ -196,8 +202,7 @@ class Place:
 
     async def close(self) -> None:
         for process in self.processes:
-            await process.stop()
-            process.database.close()
+            await process.end()
         if self._server is not None:
             self._server.dispose()
 
@@ -211,9 +216,10 @@ class Place:
             while True:
                 self.gemini.move()
                 for webhook in self.gemini.take_webhooks():
+                    self._webhooks += 1
                     body = json.dumps({"type": webhook.kind, "data": {"id": webhook.interaction_id}})
                     await door.intake.deliver(
-                        webhook_id=webhook.id,
+                        webhook_id=f"wh_{self._webhooks}",
                         kind=webhook.kind,
                         subject=webhook.interaction_id,
                         timestamp=int(now().timestamp()),
@@ -235,7 +241,7 @@ class Place:
 
     async def ended(self, *run_ids: str, seconds: float = PATIENCE) -> None:
         """Until those runs have ended."""
-        database = self.processes[0].database
+        database = self.processes[-1].database
         end = asyncio.get_running_loop().time() + seconds
         while True:
             found = [(await database.read(runs.load, r)).status for r in run_ids]
@@ -259,7 +265,8 @@ class Place:
 
     def jobs(self, where: str = "true") -> int:
         """How many jobs there are; none where no jobs carry anything."""
-        return int(self.scalar(f"SELECT count(*) FROM {QUEUE} WHERE {where}")) if self.queued else 0
+        found = self.scalar(f"SELECT count(*) FROM {QUEUE} WHERE {where}") if self.queued else 0  # noqa: S608
+        return int(found)
 
     def effects(self, state: str) -> int:
         return int(self.scalar("SELECT count(*) FROM effect WHERE state = :state", state=state))

@@ -147,7 +147,10 @@ async def a_paused_worker_leaves_its_successor_alone(url: str) -> None:
             await world.turn()
         now, lease = world.clock(), timedelta(seconds=30)
         ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
-        (paused,) = await world.performer.commits.take(effect_id) or ()
+        taken = await world.performer.commits.take(effect_id)
+        assert taken is not None
+        assert taken.own is not None
+        paused = taken.own
         world.clock.advance(lease)
         await world.turn()  # its successor takes the call for cut off
         await world.turn()  # and runs it again, for the tool is idempotent

@@ -142,8 +142,7 @@ class World:
         ).begin()
         self.worker = Worker(self.database, self.performer, policy=self.policy, clock=self.clock)
         if self._eager:
-            commits = self.performer.commits
-            commits.room, commits.accept = self.worker._room, self.worker._accept
+            self.worker.attach()
         self.intake = Intake(
             self.database,
             policy=self.policy,

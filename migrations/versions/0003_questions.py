@@ -1,7 +1,7 @@
-"""what limits count is indexed
+"""questions whose cost grew with the history have an index
 
-How many calls of a tool run, when they were started, how many runs of a workflow are open: asked before
-each start where a limit is set, so the answer must not grow with the history.
+Before a start where a limit is set: how many calls of a tool run, when they were started, how many runs of
+a workflow are open. In lists: a workflow's runs in one status. In housekeeping: which webhooks are old.
 """
 
 import sqlalchemy as sa
@@ -22,9 +22,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_call_started", "call", ["tool", "started_at"])
     op.create_index("ix_run_open", "run", ["workflow"], postgresql_where=_OPEN, sqlite_where=_OPEN)
+    op.create_index("ix_run_workflow_status", "run", ["workflow", "status", "created_at", "id"])
+    op.create_index("ix_delivery_received", "delivery", ["received_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_delivery_received", "delivery")
+    op.drop_index("ix_run_workflow_status", "run")
     op.drop_index("ix_run_open", "run")
     op.drop_index("ix_call_started", "call")
     op.drop_index("ix_call_executing", "call")

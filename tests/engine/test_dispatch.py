@@ -1,0 +1,422 @@
+"""One suite for every way work reaches a worker: what `embedded` and `pgqueuer` both promise, and then some.
+
+The workers' own loops run here, under the computer's clock. Where a test shows that nothing polls, every
+interval of a look without a hint is made an hour. That a paused worker's late outcome commits nothing
+is told in `test_races.py`, for it holds whoever carries the hints.
+"""
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from support.conversation import ANNA
+from support.gemini import Plan
+from support.processes import Place, now, until
+from support.toolkit import Rule
+
+from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.model import Ruling
+from orchestrator.engine import dispatch, queued, worker
+from orchestrator.engine.queued import QueuedWorker
+from orchestrator.store import outbox
+from orchestrator.store.tables import EffectState
+
+pytestmark = pytest.mark.asyncio
+
+HOUR: Final = 3600.0
+PROMPT: Final = 0.25
+"""Seconds, as a median: what is due now is begun within that, on a machine with other things to do."""
+STORIES = {
+    "look it up": (Plan((("lookup", {"order": "A-1"}),)), Plan(output="found")),
+    "refund": (Plan((("refund", {"cents": 5}), ("lookup", {}))), Plan(output="refunded")),
+    "wait": (Plan((("slow", {}),)), Plan(output="waited")),
+}
+Pace = Callable[..., None]
+
+
+@pytest_asyncio.fixture(params=["embedded on sqlite", "embedded on postgresql", "pgqueuer"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """Where the tests of both happen."""
+    made = Place(
+        request.getfixturevalue("sqlite_url" if request.param.endswith("sqlite") else "postgres_url"),
+        queued=request.param == "pgqueuer",
+    )
+    made.knows(STORIES, {"lookup": Rule(), "refund": Rule(Ruling.ASK), "slow": Rule()})
+    yield made
+    await made.close()
+
+
+ON_POSTGRESQL = pytest.mark.parametrize("place", ["embedded on postgresql", "pgqueuer"], indirect=True)
+QUEUED = pytest.mark.parametrize("place", ["pgqueuer"], indirect=True)
+"""For what only makes sense among several processes."""
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Sets how often workers look for what no hint told of, and when that counts as overdue; in seconds."""
+
+    def act(sweep: float, *, near: float | None = None, overdue: float | None = None) -> None:
+        monkeypatch.setattr(worker, "LONGEST_SLEEP", sweep)
+        monkeypatch.setattr(queued, "SWEEP_SECONDS", sweep)
+        monkeypatch.setattr(queued, "NEAR_SECONDS", sweep)
+        monkeypatch.setattr(queued, "OVERDUE", timedelta(seconds=sweep if overdue is None else overdue))
+        if near is not None:
+            monkeypatch.setattr(queued, "NEAR", timedelta(seconds=near))
+            monkeypatch.setattr(dispatch, "NEAR", timedelta(seconds=near))
+
+    return act
+
+
+# --- what both promise ------------------------------------------------------------------
+
+
+async def test_a_run_goes_to_its_end_without_a_look_at_the_clock(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    process = await place.process()
+    async with place.model_at_work(process):
+        free = [await place.trigger(process, "look it up") for _ in range(5)]
+        asking = await place.trigger(process, "refund")
+        await until(place.slack.live_buttons, "a question")
+        (card,) = place.slack.messages.values()
+        answer = await process.intake.decide(
+            card.approval.id, approve=True, by=ANNA, entitled_as=ANNA.id, digest=card.approval.digest
+        )
+        assert answer.refused is None
+        await place.ended(*free, asking)
+    await until(lambda: not place.slack.live_buttons(), "a message without buttons")
+    assert [e.tool for e in place.toolkit.ledger].count("lookup") == 6
+    assert [e.tool for e in place.toolkit.ledger].count("refund") == 1
+    place.at_rest()
+
+
+async def test_what_is_due_wakes_the_worker_at_once(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    process = await place.process()
+    took = []
+    for n in range(20):
+        asked_at = now()
+        await process.ask((f"p{n}", asked_at))
+        await until(lambda n=n: place.came(f"p{n}"), "the probe")
+        took.append((place.gemini.came[f"p{n}"][0] - asked_at).total_seconds())
+    assert statistics.median(took) < PROMPT, took
+
+
+async def test_a_rolled_back_transaction_leaves_nothing(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    process = await place.process()
+    await process.ask(("never", now()), fail=True)
+    assert (place.effects("pending"), place.jobs()) == (0, 0)
+    await process.ask(("after", now()))
+    await until(lambda: place.came("after"), "the probe that was committed")
+    assert place.came("never") == 0
+
+
+async def test_what_no_hint_tells_of_is_found(place: Place, pace: Pace) -> None:
+    """The commit that asked for it woke nobody, or its job was lost: the rows are the truth."""
+    pace(0.3)
+    process = await place.process()
+    process.database.ending = lambda s: None  # no job
+    assert process.worker is not None
+    process.worker.wake = lambda: None  # type: ignore[method-assign]  # and no wake
+    await process.ask(("lost", now()))
+    assert place.jobs() == 0
+    await until(lambda: place.came("lost"), "the effect without a hint", seconds=5)
+    await until(lambda: place.effects("done") == 1, "its end")
+    assert place.came("lost") == 1
+
+
+async def test_a_lost_hint_costs_seconds() -> None:
+    """The real intervals; everything else here may shorten them."""
+    assert worker.LONGEST_SLEEP <= 15
+    assert queued.OVERDUE.total_seconds() + 1.3 * queued.SWEEP_SECONDS <= 8
+    assert dispatch.NEAR.total_seconds() > 1.3 * queued.NEAR_SECONDS
+
+
+async def test_a_timer_is_performed_at_its_time(place: Place, pace: Pace) -> None:
+    pace(0.1, near=0.5, overdue=HOUR)
+    process = await place.process()
+    due_at = now() + timedelta(seconds=1.2)
+    await process.ask(("timer", due_at))
+    assert place.jobs() == 0, "a far timer is a row and nothing else"
+    if place.queued:
+        await until(lambda: place.jobs() == 1, "its job, as it comes near")
+        assert now() < due_at
+    await until(lambda: place.came("timer"), "the timer")
+    (at,) = place.gemini.came["timer"]
+    assert timedelta(0) <= at - due_at < timedelta(seconds=1)
+
+
+async def test_a_near_timer_needs_no_look(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    process = await place.process()
+    due_at = now() + timedelta(seconds=0.4)
+    await process.ask(("timer", due_at))
+    assert place.jobs() == (1 if place.queued else 0)
+    await until(lambda: place.came("timer"), "the timer")
+    assert timedelta(0) <= place.gemini.came["timer"][0] - due_at < timedelta(seconds=1)
+
+
+async def test_far_timers_cost_neither_a_look_nor_a_hint(place: Place, pace: Pace) -> None:
+    """Ten thousand of them: each question a worker asks is answered from an index, and touches none."""
+    pace(0.2)
+    process = await place.process()
+    await process.database.write(_far_timers, 10_000)
+    await process.ask(("due", now()))
+    await until(lambda: place.came("due"), "what is due")
+    assert place.jobs(where="entrypoint <> 'gemini'") == 0
+    every = frozenset(EffectKind)
+    abandoned, waiting = outbox._due(every)
+    at = now()
+    for question, values in (
+        (abandoned, {"at": at, "most": 50}),
+        (waiting, {"at": at, "most": 50}),
+        (outbox._COME_NEAR, {"after": at, "until": at + dispatch.NEAR, "most": queued.NEAR_BATCH}),
+    ):
+        plan = await process.database.read(_plan, question, values)
+        assert "ix_effect_" in plan, plan
+        assert "Seq Scan" not in plan, plan
+        assert "SCAN effect USING" not in plan, plan
+
+
+def _far_timers(s: Session, count: int) -> None:
+    rows = [
+        {
+            "run_id": f"run_far{n}",
+            "key": f"end_run:{n}",
+            "kind": EffectKind.END_RUN,
+            "subject": str(n),
+            "due_at": now() + timedelta(days=1, seconds=n),
+            "state": EffectState.PENDING,
+            "wanted": 1,
+            "attempts": 0,
+            "error": "",
+        }
+        for n in range(count)
+    ]
+    s.connection().execute(outbox.effect_t.insert(), rows)
+    s.connection().exec_driver_sql("ANALYZE effect")
+
+
+def _plan(s: Session, question: Any, values: dict[str, Any]) -> str:
+    conn = s.connection()
+    made = question._statement.compile(dialect=conn.dialect)
+    explain = "EXPLAIN QUERY PLAN " if conn.dialect.name == "sqlite" else "EXPLAIN "
+    given = made.construct_params(values)
+    processed = {k: f(given[k]) for k, f in made._bind_processors.items()}
+    given = {**given, **processed}
+    params = tuple(given[n] for n in made.positiontup) if made.positional else given
+    rows = conn.exec_driver_sql(explain + str(made), params)
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+async def test_a_lane_without_room_does_not_hold_back_others(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    gate = asyncio.Event()
+    place.toolkit.rules["slow"] = Rule(gate=gate)
+    process = await place.process(slots={"tools": 1})
+    async with place.model_at_work(process):
+        blocked = [await place.trigger(process, "wait") for _ in range(3)]
+        await until(place.toolkit.before_effect.is_set, "a tool that waits")
+        await until(lambda: len(place.gemini.interactions) == 3, "the other runs' models")
+        assert len(place.toolkit.starts) == 1
+        free = await place.trigger(process, "nothing to call")
+        await place.ended(free)
+        gate.set()
+        await place.ended(*blocked)
+    assert len(place.toolkit.starts) == 3
+    place.at_rest()
+
+
+async def test_wanted_again_while_it_is_performed(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    process = await place.process()
+    place.gemini.holding["twice"] = asyncio.Event()
+    await process.ask(("twice", now()))
+    await until(lambda: place.came("twice"), "the first time")
+    await process.ask(("twice", now()))
+    await process.ask(("twice", now()))
+    place.gemini.holding["twice"].set()
+    await until(lambda: place.came("twice") == 2, "the second time")
+    await until(lambda: place.effects("done") == 1, "its end")
+    await process.ask(("another", now()))
+    await until(lambda: place.came("another"), "what came after")
+    assert place.came("twice") == 2, "wanted twice meanwhile is wanted once more"
+
+
+async def test_a_stop_ends_what_runs_and_begins_nothing(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    gate = asyncio.Event()
+    place.toolkit.rules["slow"] = Rule(gate=gate)
+    process = await place.process(slots={"tools": 1})
+    async with place.model_at_work(process):
+        runs = [await place.trigger(process, "wait") for _ in range(4)]
+        await until(place.toolkit.before_effect.is_set, "a tool that waits")
+        await until(lambda: len(_waiting(place)) + len(place.toolkit.starts) >= 4, "all runs at their tool")
+    begun = len(place.toolkit.starts)
+    stopping = asyncio.create_task(process.stop(5))
+    await asyncio.sleep(0)
+    gate.set()
+    await stopping
+    assert len(place.toolkit.starts) == len(place.toolkit.ledger) == begun
+    assert place.effects("claimed") == 0
+    assert place.jobs("status = 'picked'") == 0, "its jobs are given back"
+    await process.ask(("later", now()))
+    await process.end()
+    assert place.came("later") == 0
+    after = await place.process()
+    async with place.model_at_work(after):
+        await place.ended(*runs)
+        await until(lambda: place.came("later"), "what was asked for while nobody worked")
+    assert len(place.toolkit.ledger) == 4
+    place.at_rest()
+
+
+def _waiting(place: Place) -> list[str]:
+    """Runs whose tool has not begun."""
+    asked = "SELECT string_agg(run_id, ',') FROM effect WHERE kind = 'execute_tool' AND state = 'pending'"
+    found = place.scalar(asked.replace("string_agg", "group_concat") if place.lite else asked)
+    return str(found).split(",") if found else []
+
+
+async def test_no_more_at_once_than_there_are_slots(place: Place) -> None:
+    """Many runs come to the same lane in the same moment, each by a transaction of its own."""
+    gate = asyncio.Event()
+    place.toolkit.rules["slow"] = Rule(gate=gate)
+    process = await place.process(slots={"tools": 2})
+    async with place.model_at_work(process):
+        runs = await asyncio.gather(*(place.trigger(process, "wait") for _ in range(20)))
+        await until(lambda: len(_waiting(place)) + len(place.toolkit.starts) >= 20, "all runs at their tool")
+        at_once = len(place.toolkit.starts)
+        gate.set()
+        await place.ended(*runs)
+    assert at_once == 2
+    place.at_rest()
+
+
+# --- among several processes --------------------------------------------------------------
+
+
+@QUEUED
+@pytest.mark.parametrize("workers", [2, 3])
+async def test_workers_share_the_work(place: Place, workers: int) -> None:
+    door = await place.process(works=False)
+    hands = [await place.process(takes=0.02, slots={"tools": 2}) for _ in range(workers)]
+    async with place.model_at_work(door):
+        runs = await asyncio.gather(*(place.trigger(door, "look it up") for _ in range(40)))
+        await place.ended(*runs, seconds=40)
+    shares = [len(p.tools.calls) for p in hands]
+    assert sum(shares) == 40, shares
+    assert min(shares) >= 4, shares
+    assert max(place.toolkit.starts.values()) == 1
+    place.at_rest()
+
+
+@QUEUED
+async def test_who_only_answers_hands_everything_on(place: Place, pace: Pace) -> None:
+    """Runs, webhooks and decisions come in where nobody works; jobs alone carry them."""
+    pace(HOUR)
+    door = await place.process(works=False)
+    await place.process()
+    async with place.model_at_work(door):
+        run_ids = [await place.trigger(door, "look it up") for _ in range(3)]
+        asking = await place.trigger(door, "refund")
+        await until(place.slack.live_buttons, "a question")
+        (card,) = place.slack.messages.values()
+        await door.intake.decide(
+            card.approval.id, approve=True, by=ANNA, entitled_as=ANNA.id, digest=card.approval.digest
+        )
+        await place.ended(*run_ids, asking)
+    assert door.tools.calls == []
+    place.at_rest()
+
+
+@QUEUED
+async def test_mail_whose_job_was_lost_is_found(place: Place, pace: Pace) -> None:
+    pace(0.3)
+    door = await place.process(works=False)
+    door.database.ending = lambda s: None
+    await place.process()
+    async with place.model_at_work(door):
+        await place.ended(await place.trigger(door, "look it up"))
+
+
+@QUEUED
+async def test_every_job_was_lost(place: Place, pace: Pace) -> None:
+    """Somebody emptied the queue's table between two processes."""
+    pace(0.3)
+    door = await place.process(works=False)
+    for n in range(30):
+        await door.ask((f"p{n}", now()))
+    assert place.jobs() == 30
+    place.scalar("DELETE FROM orchestrator_jobs.pgqueuer RETURNING 1")
+    await place.process()
+    await until(lambda: all(place.came(f"p{n}") for n in range(30)), "all thirty", seconds=10)
+    await until(lambda: place.effects("done") == 30, "their end")
+    assert all(place.came(f"p{n}") == 1 for n in range(30))
+
+
+@QUEUED
+async def test_a_full_worker_does_not_hold_back_another(place: Place, pace: Pace) -> None:
+    """It may hold jobs it has no room for; another takes those effects once they are overdue."""
+    pace(0.3)
+    gate = asyncio.Event()
+    place.toolkit.rules["slow"] = Rule(gate=gate)
+    full = await place.process(slots={"tools": 1})
+    async with place.model_at_work(full):
+        blocked = await place.trigger(full, "wait")
+        await until(place.toolkit.before_effect.is_set, "a tool that waits")
+        other = await place.process()
+        runs = [await place.trigger(full, "look it up") for _ in range(6)]
+        await place.ended(*runs)
+        assert len(other.tools.calls) == 6
+        gate.set()
+        await place.ended(blocked)
+    assert len(full.tools.calls) == 1
+    place.at_rest()
+
+
+@QUEUED
+async def test_a_worker_takes_over_from_one_that_stopped(place: Place, pace: Pace) -> None:
+    """What did not end within the grace time stays claimed until its lease is over."""
+    pace(HOUR)
+    first = await place.process()
+    place.gemini.holding["held"] = asyncio.Event()
+    await first.ask(("held", now()))
+    await until(lambda: place.came("held"), "the probe")
+    await first.ask(("more", now() + timedelta(seconds=0.5)))
+    await first.stop(0.05)
+    await place.process()
+    await until(lambda: place.came("more"), "what the first one had a job for")
+    assert place.effects("claimed") == 1, "until its lease is over"
+
+
+@QUEUED
+async def test_an_idle_worker_costs_next_to_nothing(place: Place) -> None:
+    """With the service's own intervals; what is counted are transactions of all its connections."""
+    name = sa.make_url(place.url).database
+    elsewhere = sa.make_url(place.url).set(database="postgres")
+    engine = sa.create_engine(elsewhere, isolation_level="AUTOCOMMIT")
+    count = sa.text("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name")
+
+    async def lived(seconds: float) -> int:
+        """How many transactions a process makes in its life; a connection that ends tells all of them."""
+        with engine.connect() as conn:
+            before = int(conn.execute(count, {"name": name}).scalar_one())
+            process = await place.process(poll=timedelta(seconds=5))
+            assert isinstance(process.worker, QueuedWorker)
+            await asyncio.sleep(seconds)
+            await process.end()
+            await asyncio.sleep(0.5)
+            return int(conn.execute(count, {"name": name}).scalar_one()) - before
+
+    try:
+        short, long = await lived(0.5), await lived(9.5)
+    finally:
+        engine.dispose()
+    assert 0 < long - short <= 9 * 2, (short, long)

@@ -137,16 +137,14 @@ class Intake:
             NotFoundError: There is no such approval.
         """
         verdict = Verdict(approve, by, self._clock(), reason)
-        decided = partial(
-            self._decide, approval_id=approval_id, verdict=verdict, entitled_as=entitled_as, digest=digest
-        )
-        answer = await self._commits.advance(decided)
+        # The decision alone: a tool that is claimed with it would be in doubt if the process ended here.
+        answer = await self._commits.write(self._decide, approval_id, verdict, entitled_as, digest)
         failpoints.hit("after_decision")
         return answer
 
     def _decide(
         self, s: Session, approval_id: str, verdict: Verdict, entitled_as: str, digest: str | None
-    ) -> tuple[str, Answer]:
+    ) -> Answer:
         found = runs.load_approval(s, approval_id)
         if found is None:
             raise NotFoundError(f"there is no approval {approval_id}")
@@ -158,7 +156,7 @@ class Intake:
         note = applied.note
         if applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open:
             note = already(approval)
-        return run_id, Answer(approval, call.tool, note, applied.refused)
+        return Answer(approval, call.tool, note, applied.refused)
 
     async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
         """Stop a run; from here on nothing starts for it.

@@ -122,7 +122,7 @@ class QueuedWorker(Worker):
         if self._free[lane] <= 0:
             await self._db.write(_pass_on, which, kind, self._clock() + AGAIN)
         else:
-            await asyncio.shield(self._begin(which, kind))
+            await asyncio.shield(self._own(self._begin(which, kind)))
 
     def _room_made(self) -> None:
         super()._room_made()

@@ -6,11 +6,11 @@ in this process wakes it, or the next row is due; it never polls while nothing i
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -34,6 +34,8 @@ SORT_EVERY: Final = 0.025
 LONGEST_SLEEP: Final = 15.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Worker:
         self._clock = clock
         self._free = dict(slots)
         self._keep = keep_deliveries
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._wake = asyncio.Event()
         self._mail = True
         self._sorted_at = 0.0
@@ -175,9 +177,14 @@ class Worker:
         if tickets:
             failpoints.hit("after_claim")
         for ticket in tickets:
-            task = asyncio.create_task(self._work(ticket))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._own(self._work(ticket))
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that a stop waits for."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _deliveries(self) -> int:
         """Sort what came in; each run that should hear of something hears once, in its own transaction."""

@@ -25,11 +25,11 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import Policy
+from orchestrator.engine.commits import Ticket
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.worker import Worker
 from orchestrator.store import outbox
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Claimed
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class Hands(Performer):
 
     begun = done = 0
 
-    async def perform(self, _: Claimed) -> None:
+    async def perform(self, _: Ticket) -> None:
         self.begun += 1
         await asyncio.sleep(0.1)
         self.done += 1

@@ -278,5 +278,7 @@ def test_every_count_walks_an_index(s: Session) -> None:
     sa.event.remove(engine, "before_cursor_execute", note)
     assert len(asked) > 10
     for statement, parameters in asked:
+        if statement.startswith("BEGIN"):
+            continue
         plan = s.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         assert any("INDEX" in step[3] or "PRIMARY KEY" in step[3] for step in plan), (statement, plan)

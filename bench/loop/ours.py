@@ -37,9 +37,9 @@ from orchestrator.domain.model import (
     Snapshot,
     Terms,
 )
-from orchestrator.engine.commits import Ticket
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import migrate, runs
 from orchestrator.store.database import Database

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
 from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Run, ToolCall
-from orchestrator.engine.commits import Act, Commits
+from orchestrator.engine.commits import Commits
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
+from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
 from orchestrator.store.outbox import Claimed

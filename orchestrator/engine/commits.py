@@ -6,23 +6,22 @@ is left to do afterwards, on the wire or in a tool, is its act.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database, lost_race
@@ -36,56 +35,7 @@ OUTLAST_SECONDS: Final = 300.0
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
-Act = Callable[[], Awaitable[None]]
-"""What remains to be done of an effect outside its transaction, and the commit of what came of it."""
-
-Gate = Callable[[Session, Claimed], Act | None]
-"""What is decided about an effect as it is claimed; None where nothing remains to be done."""
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """An effect that is claimed and has passed its gate."""
-
-    effect: Claimed
-    act: Act
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """An effect that was claimed, unless its gate left nothing to do, and what follows it at once."""
-
-    own: Ticket | None
-    following: Sequence[Ticket] = ()
-
-
-class Slots(Protocol):
-    """Places for work in this process; asked from any thread."""
-
-    def reserve(self, kind: EffectKind) -> bool:
-        """Take a place for an effect of that kind, if there is one."""
-        ...
-
-    def give_back(self, kind: EffectKind) -> None:
-        """The place is not needed, or not any more."""
-        ...
-
-
-class NoSlots:
-    """Where nobody works, everything is left to the rows."""
-
-    def reserve(self, kind: EffectKind) -> bool:
-        """There is none."""
-        return False
-
-    def give_back(self, kind: EffectKind) -> None:
-        """None was taken."""
-
-
-class GateError(Exception):
-    """A gate failed in a way nobody foresaw."""
 
 
 class Commits:
@@ -123,7 +73,11 @@ class Commits:
         return await self._db.read(job, *args, **kwargs)
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        value, due = await self._db.write(_told, lambda s: job(s, *args, **kwargs))
+        """A caller that is cancelled stops waiting; what it left to the rows is told of all the same."""
+        return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
+
+    async def _write(self, job: Callable[[Session], T]) -> T:
+        value, due = await self._db.write(_told, job)
         self._tell(due)
         return value
 
@@ -150,7 +104,7 @@ class Commits:
         return await asyncio.shield(self._kept(self._advance(job)))
 
     async def _advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
-        places = _Places(self.slots)
+        places = Places(self.slots)
 
         def whole(s: Session) -> tuple[list[Ticket], T]:
             places.clear()  # of an attempt that lost a race
@@ -195,7 +149,7 @@ class Commits:
         return await asyncio.shield(self._kept(self._taken(which)))
 
     async def _taken(self, which: Which) -> Taken | None:
-        places = _Places(self.slots)
+        places = Places(self.slots)
         try:
             return await self.write(self._take, which, places)
         except GateError as e:
@@ -207,7 +161,7 @@ class Commits:
             places.clear()
             raise
 
-    def _take(self, s: Session, which: Which, places: "_Places") -> Taken | None:
+    def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
         runs.lock(s, outbox.run_of(s, which))
         effect = outbox.claim(s, which, self._clock(), self.lease)
@@ -221,7 +175,7 @@ class Commits:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _next(self, s: Session, run_id: str, places: "_Places") -> list[Ticket]:
+    def _next(self, s: Session, run_id: str, places: Places) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
         tickets: list[Ticket] = []
         tried: set[outbox.Asked] = set()
@@ -232,7 +186,7 @@ class Commits:
                     tickets.append(ticket)
         return tickets
 
-    def _one(self, s: Session, asked: outbox.Asked, places: "_Places") -> Ticket | None:
+    def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
         effect = outbox.claim(s, (asked.run_id, asked.key), self._clock(), self.lease)
@@ -306,28 +260,6 @@ def alarm(run_id: str, applied: step.Applied) -> None:
 
 def _no_gate(s: Session, effect: Claimed) -> Act | None:
     raise GateError("nothing is claimed before somebody performs")
-
-
-class _Places:
-    """The places one transaction has reserved, so that none stays taken when it comes to nothing."""
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self._taken: list[EffectKind] = []
-
-    def reserve(self, kind: EffectKind) -> bool:
-        if not self._slots.reserve(kind):
-            return False
-        self._taken.append(kind)
-        return True
-
-    def give_back(self, kind: EffectKind) -> None:
-        self._taken.remove(kind)
-        self._slots.give_back(kind)
-
-    def clear(self) -> None:
-        while self._taken:
-            self._slots.give_back(self._taken.pop())
 
 
 def _told(s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:

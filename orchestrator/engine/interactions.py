@@ -16,9 +16,10 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
 from orchestrator.engine import step
-from orchestrator.engine.commits import Act, Commits, alarm
+from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
+from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
 from orchestrator.store.outbox import Claimed

@@ -17,11 +17,12 @@ from orchestrator.domain.effects import EffectKind, parse_attempt
 from orchestrator.domain.events import ApprovalExpired, CreateGraceEnded, RunOverdue
 from orchestrator.domain.model import Policy
 from orchestrator.engine.calls import Calls
-from orchestrator.engine.commits import LEASE, Act, Commits, Gate, Ticket
+from orchestrator.engine.commits import LEASE, Commits
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
 from orchestrator.engine.questions import Questions
+from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed

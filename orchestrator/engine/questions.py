@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.model import Card
-from orchestrator.engine.commits import Act, Commits
+from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
+from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
 from orchestrator.store.outbox import Claimed

@@ -18,10 +18,10 @@ from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
 from orchestrator.engine import step
-from orchestrator.engine.commits import Ticket
 from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.tickets import Ticket
 from orchestrator.store import inbox, outbox
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Which

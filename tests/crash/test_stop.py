@@ -25,8 +25,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import Policy
-from orchestrator.engine.commits import Ticket
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import outbox
 from orchestrator.store.database import Database

@@ -14,7 +14,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import CallStatus, Recipe, Ruling, RunStatus
-from orchestrator.engine.commits import Act
+from orchestrator.engine.tickets import Act
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Claimed

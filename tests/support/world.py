@@ -29,10 +29,10 @@ from orchestrator.domain.model import (
     RunStatus,
     Turn,
 )
-from orchestrator.engine.commits import Ticket
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database

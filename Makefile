@@ -26,7 +26,7 @@ demo: $(VENV)/.app ## The whole job on this machine, with a stand-in Gemini and 
 	$(BIN)/orchestrator demo
 
 test: $(VENV)/.dev ## All tests, on SQLite and on a PostgreSQL of their own
-	$(BIN)/pytest -q -n 3 --dist worksteal
+	$(BIN)/pytest -q -n 4 --dist load --maxschedchunk 8
 
 lint: $(VENV)/.dev ## Formatting, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

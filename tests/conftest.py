@@ -28,6 +28,11 @@ MEMORY: Final = "/dev/shm"  # noqa: S108  a place in memory, not a guessable nam
 NewUrl = Callable[[], str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that it is not what everybody waits for at the end."""
+    items.sort(key=lambda item: (item.path.name != "test_kill_storm.py", "crash" not in item.path.parts))
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty file to copy."""

@@ -35,6 +35,7 @@ def empty(postgres_server: sa.URL) -> Iterator[Workshop]:
 def bare(postgres_server: sa.URL, postgres_template: str) -> Iterator[Workshop]:
     """Our tables, without those for jobs."""
     with database(postgres_server, postgres_template) as made:
+        jobs.uninstall(made.engine)
         yield made
 
 

@@ -16,18 +16,8 @@ from stage import Stage, staged
 
 ON_SQLITE: Final = pytest.param(("sqlite_url", 0), id="sqlite")
 ON_POSTGRESQL: Final = pytest.param(("postgres_url", 0), id="postgresql")
-BY_SEVERAL: Final = (
-    "test_main_story",
-    "test_cancel_stories",
-    "test_attention_stories",
-    "test_webhook_stories",
-)
+BY_SEVERAL: Final = ("test_main_story",)
 VARIABLE: Final = "ACCEPTANCE_WORKERS"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_database: a story in which the database has no say")
-    config.addinivalue_line("markers", "one_process: a story about what a process knows by itself")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -22,7 +22,8 @@ from orchestrator.engine.commits import LEASE
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(900)]
 
-KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+KILLS = int(os.environ.get("CRASH_KILLS", "3"))
+WORKERS = [int(n) for n in os.environ.get("CRASH_WORKERS", "2").split(",")]
 STILL = int(os.environ.get("CRASH_STOPS_CONT", "1"))
 STOPS = int(os.environ.get("CRASH_STOPS", "2"))
 TAKE_OVER_SECONDS = LEASE.total_seconds() + 5
@@ -97,7 +98,7 @@ def _in_the_way(lab: Laboratory) -> str:
     return "\n".join(map(str, sessions)) + "\n" + lab.said()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", WORKERS)
 async def test_runs_end_with_any_number_of_workers(tmp_path: Path, postgres_url: str, workers: int) -> None:
     async with laboratory(tmp_path, postgres_url) as lab:
         await opened(lab, *(f"w{n}" for n in range(workers)))

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
-STOPS = int(os.environ.get("CRASH_STOPS", "4"))
+STOPS = int(os.environ.get("CRASH_STOPS", "3"))
 STORIES = ("refund", "all at once", "look", "note")
 STOP_SECONDS = 30.0
 

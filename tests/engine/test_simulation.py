@@ -24,7 +24,7 @@ from orchestrator.store import outbox
 
 pytestmark = pytest.mark.asyncio
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "40"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "25"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 PARTS = 20
 STEPS = 45

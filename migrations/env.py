@@ -17,6 +17,8 @@ from alembic import context
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString, UTCDateTime
 
+from orchestrator.store.database import unhurried
+
 JSON_TYPE = "sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), 'postgresql')"
 LOCK: Final = 0x6F726368
 """Number of PostgreSQL's advisory lock; any will do that nobody else takes. It ends with the transaction,
@@ -73,7 +75,7 @@ def run(conn: sa.Connection) -> None:
     )
     with context.begin_transaction():
         if conn.dialect.name == "postgresql":
-            conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            unhurried(conn)
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
         context.run_migrations()
 

@@ -91,7 +91,7 @@ def observe(
     now: datetime,
 ) -> Applied:
     """A reading of an interaction that is ours: remembered, its calls assessed, decided about."""
-    first = runs.remember(s, snapshot.interaction_id, run_id, turn, attempt)
+    runs.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
         seen = tuple(assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls)
@@ -100,7 +100,7 @@ def observe(
         return InteractionObserved(turn, attempt, snapshot, seen, former)
 
     applied = apply(s, run_id, event, policy=policy, now=now)
-    if first and inbox.claim_parked(s, snapshot.interaction_id, run_id):
+    if inbox.claim_parked(s, snapshot.interaction_id, run_id):
         # Webhooks overtook the create's answer: they may tell of something newer than this reading.
         overtaken = InteractionSignalled(snapshot.interaction_id)
         apply(s, run_id, overtaken, policy=policy, now=now)

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 IDLE_MILLISECONDS = 5000
 """A process that stands still must not hold the rows of a run: PostgreSQL ends a transaction in which
 nothing is said for so long."""
+TRANSACTION_MILLISECONDS = 15_000
+"""None of ours takes a second; one that has stood still so long in any other state is ended too."""
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds; a machine that is gone without a word is noticed, and what it held let go."""
 TIDY_SECONDS = 2.0
@@ -287,7 +289,14 @@ def _lock_file(path: str | None) -> int | None:
 def unhurried(connection: sa.Connection) -> None:
     """This transaction may take its time: a migration, a copy, nothing another process waits for."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        for name in _limits_of(connection.connection.driver_connection):
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+
+
+def _limits_of(dbapi: Any) -> dict[str, int]:
+    """PostgreSQL's settings that end what a process leaves lying, in milliseconds; the second since 17."""
+    whole = {"transaction_timeout": TRANSACTION_MILLISECONDS} if dbapi.info.server_version >= 170000 else {}
+    return {"idle_in_transaction_session_timeout": IDLE_MILLISECONDS, **whole}
 
 
 def _postgres_engine(url: sa.URL, threads: int) -> sa.Engine:
@@ -302,7 +311,8 @@ def _postgres_engine(url: sa.URL, threads: int) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
-        dbapi.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
+        for name, milliseconds in _limits_of(dbapi).items():
+            dbapi.execute(f"SET {name} = {milliseconds}")
         dbapi.commit()
 
     return engine

@@ -60,9 +60,10 @@ async def batch(database: Database, *jobs: object) -> list[object]:
 @pytest.mark.usefixtures("table_t")
 async def test_a_failing_job_loses_only_itself(database: Database) -> None:
     told = await batch(database, (insert, 1), (insert_and_fail, 2), (insert, 3), (insert, 1), (insert, 4))
-    assert told[0] == 1
+    refused = [t for t in (told[0], told[3]) if isinstance(t, sa.exc.IntegrityError)]
+    assert len(refused) == 1, "on PostgreSQL either may come first"
+    assert 1 in (told[0], told[3])
     assert isinstance(told[1], ValueError)
-    assert isinstance(told[3], sa.exc.IntegrityError)
     assert (told[2], told[4]) == (3, 4)
     assert await database.read(ids) == {1, 3, 4}
 

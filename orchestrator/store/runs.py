@@ -233,9 +233,9 @@ def record(
     )
 
 
-def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> bool:
-    """This interaction is ours; saying so twice changes nothing. Whether it was not known before."""
-    return _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt) == 1
+def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
+    """This interaction is ours; saying so twice changes nothing."""
+    _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
 
 
 def closed(s: Session, run_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,8 @@ import structlog
 from litestar import Litestar
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from orchestrator import jobs
-from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack, Position, is_away
+from orchestrator import jobs, neighbours
+from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.limits import Ceilings, Pace
@@ -25,12 +25,12 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
-from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.gemini.webhook import StaticVerifier
+from orchestrator.readiness import State, Workspace
 from orchestrator.settings import Secret, Settings, ToolOverride
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.slack.refusals import SlackUnavailableError
 from orchestrator.store import outbox
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
@@ -38,7 +38,7 @@ from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.report import ToolReport, list_tools
 from orchestrator.web.application import Lifespan, build_app
 from orchestrator.web.counters import Counters
-from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
+from orchestrator.web.doors import Doors, Limits, SlackDoor, Token, WorkflowInfo
 from orchestrator.web.stream import Streams
 
 log = structlog.get_logger(__name__)
@@ -217,10 +217,10 @@ def build(
     if queued:
         database.ending = Queued(clock, own_mail=role is not Role.WEB).put
     tools = toolkit(settings)
-    gemini, slack = _gemini(settings, clock), _slack(settings, clock)
+    gemini, slack = neighbours.gemini(settings, clock), neighbours.slack(settings, clock)
     policy = settings.policy()
     counters = Counters()
-    at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=_slack_away)
+    at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=neighbours.slack_away)
     performer = Performer(
         database,
         GuardedGemini(gemini, at_gemini, counters),
@@ -276,96 +276,6 @@ def _limits(settings: Settings) -> Ceilings:
     return Ceilings(
         {name: pace for name, pace in paces.items() if pace != Pace()},
         {name: w.max_concurrent for name, w in settings.workflows.items() if w.max_concurrent},
-    )
-
-
-class Workspace:
-    """The Slack workspaces whose clicks count: the configured ones, else the bot token's own once known."""
-
-    def __init__(self, configured: Collection[str]) -> None:
-        self.configured = bool(configured)
-        self.teams = frozenset(configured)
-
-    async def learn(self, slack: SlackGateway) -> None:
-        """Ask Slack until it answers; clicks of an unknown workspace count for nothing meanwhile."""
-        pause = 1.0
-        while not self.teams:
-            try:
-                self.teams = frozenset({(await slack.identity()).team_id})
-            except OrchestratorError as e:
-                log.warning("slack_not_reached", why=str(e))
-                await asyncio.sleep(pause)
-                pause = min(60.0, pause * 2)
-
-
-@dataclass(slots=True)
-class State:
-    """What `/readyz` looks at."""
-
-    settings: Settings
-    database: Database
-    worker: Worker | None
-    workspace: Workspace
-    breakers: Sequence[Breaker] = ()
-    working: asyncio.Task[None] | None = None
-
-    async def checks(self) -> list[Check]:
-        """Whether this process can do its work now."""
-        checks = []
-        if self.worker is not None:
-            running = self.working is not None and not self.working.done()
-            checks.append(Check("worker", running, "" if running else "it is not running"))
-        if isinstance(self.worker, QueuedWorker):
-            # A worker without jobs still finds its work, by looking for it every few seconds.
-            checks.append(Check("jobs", True, self.worker.jobs.trouble))
-        # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
-        checks += [Check(b.name, True, self._told(b)) for b in self.breakers]
-        return checks
-
-    def _told(self, breaker: Breaker) -> str:
-        """What is amiss with a neighbour, empty where nothing is."""
-        if breaker.name == "slack" and not self.workspace.teams:
-            return "it has not answered yet: clicks are refused until it does"
-        standing = breaker.state()
-        match standing.position:
-            case Position.CLOSED:
-                return ""
-            case Position.HALF_OPEN:
-                return "it was away: the next call finds out whether it is back"
-            case _:
-                return f"it is away: left alone for {standing.rest:.0f} s more"
-
-
-def _slack_away(error: Exception) -> bool | None:
-    """Where Slack itself said not now, it is there: it means one channel and method, or our token.
-
-    The gateway leaves that channel alone, and the outbox the effect; other channels need not wait.
-    """
-    return None if isinstance(error, SlackUnavailableError) else is_away(error)
-
-
-def _gemini(settings: Settings, clock: Clock) -> GeminiGateway:
-    g = settings.gemini
-    return GeminiGateway(
-        api_key=g.api_key.reveal(),
-        base_url=g.base_url,
-        api_version=g.api_version,
-        timeout_seconds=g.timeout_seconds,
-        resend_tools=g.resend_tools,
-        now=clock,
-    )
-
-
-def _slack(settings: Settings, clock: Clock) -> SlackGateway | None:
-    s = settings.slack
-    if not s.enabled:
-        return None
-    return SlackGateway(
-        s.bot_token.reveal(),
-        clock=clock,
-        base_url=s.api_url,
-        timeout_seconds=s.timeout_seconds,
-        response_hosts=s.response_url_hosts,
     )
 
 

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.decision import Decision
-from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
     ApprovalPosted,
     CancelRequested,
@@ -157,8 +156,10 @@ def _hear(s: Session, interaction: str, now: datetime) -> None:
 def _did(s: Session, run_id: str, event: Event, now: datetime) -> None:
     """The step, and all that was due is done."""
     step.apply(s, run_id, event, policy=POLICY, now=now)
-    for effect in outbox.claim_next(s, run_id, list(EffectKind), now, timedelta(minutes=1)):
-        outbox.done(s, effect)
+    for asked in outbox.ripe(s, run_id, now):
+        effect = outbox.claim(s, (run_id, asked.key), now, timedelta(minutes=1))
+        if effect is not None:
+            outbox.done(s, effect)
 
 
 def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
@@ -168,6 +169,7 @@ def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
         rows = [
             (t, dict(row))
             for t in migrate.TABLES
+            if t.name == "run" or "run_id" in t.c
             for row in conn.execute(
                 sa.select(t).where((t.c.id if t.name == "run" else t.c.run_id) == run_id)
             ).mappings()

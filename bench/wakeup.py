@@ -33,7 +33,7 @@ class Gemini:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
             return
         body = b""
         while True:
@@ -51,13 +51,14 @@ class Gemini:
 
     def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
         made = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
-        made |= {"webhook_config": asked["webhook_config"], "steps": []}
+        made |= {"webhook_config": asked.get("webhook_config"), "steps": []}
         self.interactions[made["id"]] = made
         self.created.put_nowait((made["id"], time.perf_counter(), "previous_interaction_id" in asked))
         return made
 
 
-async def _lifespan(receive: Any, send: Any) -> None:
+async def lifespan(receive: Any, send: Any) -> None:
+    """What a server is asked at its start and end."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -69,8 +70,8 @@ async def main() -> None:
     """Print the table."""
     gemini = Gemini()
     async with running(gemini) as address:
-        hooked = await _measure(gemini, address, RUNS, webhooks=True)
-        polled = await _measure(gemini, address, POLLED, webhooks=False)
+        hooked = await measure(gemini, address, RUNS)
+        polled = await measure(gemini, address, POLLED, poll_seconds=POLL_SECONDS)
     cuts = statistics.quantiles(hooked, n=100)
     print("webhook received → resume request on the wire (a free tool runs in between), idle service")
     print(f"  webhook     p50 {cuts[49]:7.1f} ms   p99 {cuts[98]:7.1f} ms   (bar: p50 at most 30 ms)")
@@ -78,19 +79,22 @@ async def main() -> None:
     print(f"  5 s poll    p50 {slow:7.1f} ms   {slow / cuts[49]:.0f} times as long")
 
 
-async def _measure(gemini: Gemini, address: str, runs: int, *, webhooks: bool) -> list[float]:
+async def measure(gemini: Gemini, address: str, runs: int, *, poll_seconds: float = 0) -> list[float]:
+    """Milliseconds from the end of a turn to the next create, by webhook, or without one by such a poll."""
     port = free_port()
     service = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         env = process.environment(Path(folder), port, address, "http://127.0.0.1:9")
-        env["ORCHESTRATOR_GEMINI__RECONCILE_SECONDS"] = str(POLL_SECONDS)
+        if poll_seconds:
+            env["ORCHESTRATOR_WEBHOOKS__MODE"] = "poll"
+            env["ORCHESTRATOR_GEMINI__POLL_SECONDS"] = str(poll_seconds)
         async with process.started(["-m", "orchestrator", "serve"], env, f"{service}/healthz"):
             await asyncio.sleep(process.WARM_SECONDS)
             headers = {"authorization": f"Bearer {process.TOKEN}"}
             async with httpx.AsyncClient(base_url=service, headers=headers) as api:
-                if webhooks:
-                    return [await _one(gemini, api, service) for _ in range(runs)]
-                return [await _polled(gemini, api) for _ in range(runs)]
+                if poll_seconds:
+                    return [await _polled(gemini, api, poll_seconds) for _ in range(runs)]
+                return [await _one(gemini, api, service) for _ in range(runs)]
 
 
 async def _one(gemini: Gemini, api: httpx.AsyncClient, service: str) -> float:
@@ -106,10 +110,10 @@ async def _one(gemini: Gemini, api: httpx.AsyncClient, service: str) -> float:
     return (arrived - began) * 1000 if resumed else float("nan")
 
 
-async def _polled(gemini: Gemini, api: httpx.AsyncClient) -> float:
+async def _polled(gemini: Gemini, api: httpx.AsyncClient, poll_seconds: float) -> float:
     """The same without a webhook; Gemini moves at a random moment, as it does."""
     first = await _start(gemini, api)
-    await asyncio.sleep(secrets.randbelow(POLL_SECONDS * 1000) / 1000)
+    await asyncio.sleep(secrets.randbelow(int(poll_seconds * 1000)) / 1000)
     gemini.interactions[first] |= {"status": "requires_action", "steps": [CALL]}
     began = time.perf_counter()
     _, arrived, _ = await gemini.created.get()

@@ -18,27 +18,28 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from orchestrator import jobs, neighbours
 from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack
 from orchestrator.engine.dispatch import Queued
+from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.limits import Ceilings, Pace
 from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.readiness import State, Workspace
 from orchestrator.settings import Secret, Settings, ToolOverride
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.store import outbox
+from orchestrator.store import outbox, standstill
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.report import ToolReport, list_tools
 from orchestrator.web.application import Lifespan, build_app
 from orchestrator.web.counters import Counters
-from orchestrator.web.doors import Doors, Limits, SlackDoor, Token, WorkflowInfo
+from orchestrator.web.doors import Doors, DynamicDoor, Limits, SlackDoor, Token, WorkflowInfo
 from orchestrator.web.stream import Streams
 
 log = structlog.get_logger(__name__)
@@ -65,7 +66,12 @@ def opened(
     chosen = settings.database if url is None else settings.database.model_copy(update={"url": url})
     where = f"{named}: {chosen.shown}"
     try:
-        database = Database(chosen.url.reveal(), readers=chosen.readers, threads=chosen.pool)
+        database = Database(
+            chosen.url.reveal(),
+            readers=chosen.readers,
+            threads=chosen.pool,
+            still_seconds=standstill.allowed(settings.work.lease_seconds),
+        )
     except OSError as e:
         raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
     except (ValueError, ArgumentError):  # its text may quote the address, password and all
@@ -219,6 +225,8 @@ def build(
     tools = toolkit(settings)
     gemini, slack = neighbours.gemini(settings, clock), neighbours.slack(settings, clock)
     policy = settings.policy()
+    share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
+    hearing = Hearing(policy, Allowance(settings.gemini.gets_per_second, share), clock=clock)
     counters = Counters()
     at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=neighbours.slack_away)
     performer = Performer(
@@ -229,7 +237,9 @@ def build(
         policy=policy,
         clock=clock,
         link=_links(settings.public_url),
+        lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
+        hearing=hearing,
     )
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     worker = None
@@ -243,29 +253,43 @@ def build(
             keep_deliveries=timedelta(days=settings.webhooks.keep_days),
             beat=beat,
         )
-    wake = worker.wake if worker else _others_work
+    wake, mail = (worker.wake, worker.mail) if worker else (_others_work, _others_work)
     intake = Intake(
         database,
         policy=policy,
         clock=clock,
         wake=wake,
-        mail=worker.mail if worker else _others_work,
+        mail=mail,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
+        repeated=counters.repeated,
     )
     workspace = Workspace(settings.slack.team_ids)
     breakers = (at_gemini, *([at_slack] if slack else []))
-    state = State(settings, database, worker, workspace, breakers)
+    state = State(settings, database, worker, workspace, breakers, care=_care(settings, clock, role))
+    dynamic = neighbours.dynamic(settings)
     doors = replace(
-        _doors(settings, database, intake, clock, list_tools(tools), slack, state),
+        _doors(settings, database, intake, clock, list_tools(tools), slack, dynamic, state),
         wake=wake,
+        mail=mail,
         counters=counters,
         breakers=breakers,
+        hearing=hearing,
     )
-    lifespan = _lifespan(state, gemini, slack, database, clock)
+    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock)
     changes = Changes(database)
     web = build_app(doors, lifespan, Streams(database, changes, clock))
     return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
+
+
+def _care(settings: Settings, clock: Clock, role: Role) -> WebhookCare | None:
+    """Who looks after the registered webhook; processes that only answer leave it to the others."""
+    w = settings.webhooks
+    if role is Role.WEB or w.mode != "static" or w.check_seconds == 0:
+        return None
+    return WebhookCare(
+        neighbours.registrations(settings, clock), neighbours.wanted(settings), every_seconds=w.check_seconds
+    )
 
 
 def _limits(settings: Settings) -> Ceilings:
@@ -291,10 +315,10 @@ def _doors(
     clock: Clock,
     tools: Sequence[ToolReport],
     slack: SlackGateway | None,
+    dynamic: DynamicDoor | None,
     state: State,
 ) -> Doors:
     """The settings in the doors' own words."""
-    secrets = [s.reveal() for s in settings.webhooks.secrets]
     door = SlackDoor(
         secrets=[s.reveal() for s in settings.slack.signing_secrets],
         teams=lambda: state.workspace.teams,
@@ -308,7 +332,8 @@ def _doors(
         tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
         workflows={name: _workflow(settings, name) for name in settings.workflows},
         tools=tools,
-        webhook=StaticVerifier(secrets, tolerance_seconds=settings.webhooks.tolerance_seconds),
+        webhook=neighbours.static(settings),
+        dynamic=dynamic,
         whisper=slack.whisper if slack else _nobody_to_tell,
         readiness=state.checks,
         slack=door if slack else None,
@@ -324,7 +349,7 @@ def _workflow(settings: Settings, name: str) -> WorkflowInfo:
     workflow = settings.workflows[name]
     return WorkflowInfo(
         name=name,
-        recipe=workflow.recipe(name),
+        recipe=settings.recipe(name),
         render=workflow.form.render,
         description=workflow.description,
         input_schema=workflow.input,
@@ -340,7 +365,12 @@ async def _nobody_to_tell(*, channel: str, user: str, text: str, response_url: s
 
 
 def _lifespan(
-    state: State, gemini: GeminiGateway, slack: SlackGateway | None, database: Database, clock: Clock
+    state: State,
+    gemini: GeminiGateway,
+    slack: SlackGateway | None,
+    dynamic: DynamicDoor | None,
+    database: Database,
+    clock: Clock,
 ) -> Lifespan:
     """What runs beside the requests: the worker, and a first word with the neighbours."""
 
@@ -353,6 +383,10 @@ def _lifespan(
         if state.worker is not None:
             state.working = asyncio.create_task(_work(state.worker, gemini))
         first = [asyncio.create_task(state.workspace.learn(slack))] if slack is not None else []
+        if dynamic is not None and state.settings.webhooks.mode == "dynamic":
+            first.append(asyncio.create_task(dynamic.verifier.warm()))
+        if state.care is not None:
+            first.append(asyncio.create_task(state.care.run()))
         try:
             yield
         finally:
@@ -362,6 +396,8 @@ def _lifespan(
                 await state.worker.stop(state.settings.server.graceful_seconds)
                 await state.working
             await asyncio.gather(*first, return_exceptions=True)
+            if dynamic is not None:
+                await dynamic.verifier.aclose()
             await gemini.aclose()
             if slack is not None:
                 await slack.aclose()

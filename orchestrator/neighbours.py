@@ -2,10 +2,18 @@
 
 from orchestrator.engine.breakers import is_away
 from orchestrator.engine.ports import Clock
-from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.engine.webhook_care import Wanted
+from orchestrator.gemini.dynamic import DynamicVerifier
+from orchestrator.gemini.gateway import TRIES, GeminiGateway
+from orchestrator.gemini.keyset import KeySet
+from orchestrator.gemini.registrations import Registrations
+from orchestrator.gemini.static import StaticSecret, StaticVerifier
+from orchestrator.gemini.token import TokenRule
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.refusals import SlackUnavailableError
+from orchestrator.web.doors import DynamicDoor
+from orchestrator.web.hooks import DYNAMIC, GEMINI
 
 
 def slack_away(error: Exception) -> bool | None:
@@ -24,8 +32,58 @@ def gemini(settings: Settings, clock: Clock) -> GeminiGateway:
         api_version=g.api_version,
         timeout_seconds=g.timeout_seconds,
         resend_tools=g.resend_tools,
+        webhook_uris=[address] if (address := dynamic_address(settings)) is not None else (),
+        tries=1 if settings.webhooks.mode == "poll" else TRIES,
         now=clock,
     )
+
+
+def dynamic_address(settings: Settings) -> str | None:
+    """Where each create asks for its events, secret end and all; None where it leaves that to Gemini."""
+    w = settings.webhooks
+    if w.mode != "dynamic" or settings.public_url is None or not w.dynamic_tokens:
+        return None
+    return f"{settings.public_url}{DYNAMIC}{w.dynamic_tokens[0].reveal()}"
+
+
+def static(settings: Settings) -> StaticVerifier:
+    """For the registered webhook's deliveries; it stays where news come another way, but needs no secret."""
+    w = settings.webhooks
+    secrets = [StaticSecret(secret.reveal(), until) for secret, until in w.signing]
+    return StaticVerifier(secrets, tolerance_seconds=w.tolerance_seconds)
+
+
+def dynamic(settings: Settings) -> DynamicDoor | None:
+    """The address that creates name, wherever tokens are given: what was asked for earlier still comes."""
+    w = settings.webhooks
+    if not w.dynamic_tokens:
+        return None
+    rule = TokenRule(w.jwt_audience, w.jwt_issuer) if w.jwt_audience and w.jwt_issuer else None
+    keys = KeySet(w.jwks_url, age_seconds=w.jwks_age_seconds)
+    verifier = DynamicVerifier(keys, tokens=rule, tolerance_seconds=w.tolerance_seconds)
+    return DynamicDoor([t.reveal() for t in w.dynamic_tokens], verifier)
+
+
+def registrations(settings: Settings, clock: Clock, *, timeout_seconds: float | None = None) -> Registrations:
+    g = settings.gemini
+    return Registrations(
+        api_key=g.api_key.reveal(),
+        base_url=g.base_url,
+        api_version=g.api_version,
+        timeout_seconds=timeout_seconds or g.timeout_seconds,
+        now=clock,
+    )
+
+
+def webhook_address(settings: Settings) -> str | None:
+    """Where Gemini's registered webhook should send to; None where nobody said where we are."""
+    return f"{settings.public_url}{GEMINI}" if settings.public_url else None
+
+
+def wanted(settings: Settings) -> Wanted | None:
+    """What should be registered, as far as the settings can tell."""
+    address, w = webhook_address(settings), settings.webhooks
+    return Wanted(address, w.events, w.heal) if address else None
 
 
 def slack(settings: Settings, clock: Clock) -> SlackGateway | None:

@@ -8,6 +8,7 @@ import structlog
 
 from orchestrator.engine.breakers import Breaker, Position
 from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
@@ -47,6 +48,7 @@ class State:
     workspace: Workspace
     breakers: Sequence[Breaker] = ()
     working: asyncio.Task[None] | None = None
+    care: WebhookCare | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -59,6 +61,8 @@ class State:
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
         checks += [Check(b.name, True, self._told(b)) for b in self.breakers]
+        if self.care is not None and (told := self.care.told) is not None:
+            checks.append(Check("webhook", True, told))  # without it runs go on, only slower
         return checks
 
     def _told(self, breaker: Breaker) -> str:

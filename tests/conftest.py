@@ -25,12 +25,30 @@ BACKENDS: Final = ("sqlite", "postgresql")
 
 MEMORY: Final = "/dev/shm"  # noqa: S108  a place in memory, not a guessable name in it
 
+CHUNK: Final = 8
+"""`--maxschedchunk` of `make test`."""
+LONGEST: Final = (
+    "test_many_kills_lose",
+    "test_a_small_storm",
+    "test_kills_among_many",
+    "test_postgresql_is_restarted",
+)
+"""One for each process of `make test`."""
+
 NewUrl = Callable[[], str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that it is not what everybody waits for at the end."""
-    items.sort(key=lambda item: (item.path.name != "test_kill_storm.py", "crash" not in item.path.parts))
+    """What takes longest begins first, so that it is not what everybody waits for at the end.
+
+    pytest-xdist hands out `CHUNK` tests at once: no two of the longest shall wait for each other in one.
+    """
+    crash = [item for item in items if "crash" in item.path.parts]
+    quick = [item for item in items if "crash" not in item.path.parts]
+    long = [item for item in crash if item.name.startswith(LONGEST)]
+    between = len(long) * (CHUNK - 1)
+    padded = [i for n, item in enumerate(long) for i in (item, *quick[n : between : len(long)])]
+    items[:] = padded + [item for item in crash if item not in long] + quick[between:]
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,26 @@ import rich_click as click
 from click import exceptions
 
 from orchestrator import telemetry
-from orchestrator.cli import db, demo, doctor, effects, emulator, serve, settings, tokens, tools
+from orchestrator.cli import (
+    db,
+    deliveries,
+    demo,
+    doctor,
+    effects,
+    emulator,
+    serve,
+    settings,
+    tokens,
+    tools,
+    webhooks,
+)
 from orchestrator.errors import OrchestratorError
 
 click.rich_click.COMMAND_GROUPS = {
     "orchestrator": [
         {"name": "See it work", "commands": ["demo"]},
-        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "effects"]},
-        {"name": "Set it up", "commands": ["tools", "tokens", "settings"]},
+        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "effects", "deliveries"]},
+        {"name": "Set it up", "commands": ["tools", "tokens", "webhooks", "settings"]},
         {"name": "Try things without accounts", "commands": ["emulator"]},
     ]
 }
@@ -45,7 +57,9 @@ for command in (demo.demo, serve.serve, doctor.doctor, db.db, tools.tools, token
     cli.add_command(command)
 cli.add_command(emulator.emulator)
 cli.add_command(effects.effects)
+cli.add_command(deliveries.deliveries)
 cli.add_command(serve.worker)
+cli.add_command(webhooks.webhooks)
 
 
 def main() -> None:

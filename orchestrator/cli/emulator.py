@@ -1,10 +1,25 @@
 """`orchestrator emulator`: the stand-in Gemini and the local Slack, for trying things."""
 
 import asyncio
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rich_click as click
+
+from orchestrator.emulator.gemini import faults as kinds  # standard library only, and its table is the help
+
+HELP_WIDTH: Final = 74
+GROUPS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
+    ("Any request (create, get, cancel, delete, webhooks.*, batches.*, files.download, jwks)", kinds.REQUEST),
+    ("create, get, cancel", kinds.INTERACTION),
+    ("create", kinds.CREATE),
+    ("get", {**kinds.GET, **kinds.CALLS}),
+    ("cancel", kinds.CANCEL),
+    ("jwks (the key set)", kinds.KEY_SET),
+    ("deliver (webhooks)", kinds.DELIVERY),
+)
 
 
 @click.group()
@@ -16,21 +31,146 @@ def emulator() -> None:
     """
 
 
-@emulator.command()
+def _table() -> str:
+    """The kinds of fault, a paragraph to a group; `\\b` keeps the lines as they are."""
+    width = max(len(kind) for _, group in GROUPS for kind in group) + 2
+    paragraphs = []
+    for title, group in GROUPS:
+        lines = textwrap.wrap(f"{title}:", HELP_WIDTH)
+        for kind, says in group.items():
+            lines += textwrap.wrap(
+                f"{kind:<{width}}{says}",
+                HELP_WIDTH,
+                initial_indent="  ",
+                subsequent_indent=" " * (width + 2),
+            )
+        paragraphs.append("\b\n" + "\n".join(lines))
+    return "\n\n".join(paragraphs)
+
+
+GEMINI_HELP: Final = f"""The Interactions API with webhooks and batches.
+
+Without --scenarios the model improvises from the declared tools.
+
+\b
+Webhooks, two modes:
+  static   registered: --webhook and --secret (repeat both for more), or over
+           the API; v1 HMAC, rotation, switched off after failures
+  dynamic  a request's own webhook_config.uris; v1a Ed25519 under the keys at
+           /.well-known/jwks.json, or the documented token with
+           --signature jwt
+
+\b
+Control, beside Gemini's own paths:
+  GET  /_emulator/stats                what was asked, made and delivered
+  POST /_emulator/scenarios            turns to come
+  POST /_emulator/clock/advance        with --clock virtual
+  GET, POST, DELETE /_emulator/faults  what goes wrong next
+  POST /_emulator/deliver, /release    webhooks now, right or wrong
+  POST /_emulator/interactions/ID/status, /batches/ID/state
+  POST /_emulator/keys/rotate, /reset
+
+\b
+Faults: --fault operation:kind and options, for example
+  --fault create:status,status=429,retry_after=5,times=3
+  --fault get:not_found,for_seconds=20
+  --fault deliver:duplicate,probability=0.2,times=forever
+Options: times (a number or forever), skip, probability, for_seconds,
+subject (an id), status, code, message, retry_after, shape (new, classic,
+list), seconds, copies.
+
+{_table()}
+"""
+
+
+def _faults(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[dict[str, Any]]:
+    try:
+        return [kinds.parse(text) for text in given]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _retention(_: click.Context, __: click.Parameter, given: str) -> float:
+    from orchestrator.emulator.gemini.settings import RETENTION_SECONDS
+
+    try:
+        return RETENTION_SECONDS[given] if given in RETENTION_SECONDS else float(given)
+    except ValueError as error:
+        raise click.BadParameter("expected paid, free or a number of seconds") from error
+
+
+@emulator.command(help=GEMINI_HELP)
 @click.option("--port", default=8090, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option(
     "--scenarios", type=click.Path(exists=True, path_type=Path), help="YAML file of scripted turns."
 )
 @click.option("--think", default=0.5, show_default=True, help="Seconds each turn takes.")
-@click.option("--webhook", "uri", help="Address to deliver static webhooks to.")
-@click.option("--secret", help="Its signing secret, whsec_…")
-def gemini(port: int, scenarios: Path | None, think: float, uri: str | None, secret: str | None) -> None:
-    """The Interactions API with webhooks; without --scenarios it improvises from the declared tools."""
+@click.option("--webhook", "uris", multiple=True, help="Address to deliver static webhooks to.")
+@click.option("--secret", "secrets", multiple=True, help="Its signing secret, whsec_…")
+@click.option("--key", "keys", multiple=True, help="An API key that is taken, KEY or KEY=PROJECT; else any.")
+@click.option(
+    "--metadata",
+    type=click.Choice(["data", "top", "none"]),
+    default="data",
+    show_default=True,
+    help="Where events carry user_metadata.",
+)
+@click.option(
+    "--signature",
+    type=click.Choice(["v1a", "jwt"]),
+    default="v1a",
+    show_default=True,
+    help="Of dynamic deliveries.",
+)
+@click.option("--audience", default="gemini-webhooks", show_default=True, help="Of a jwt signature.")
+@click.option("--disable-after", type=int, help="Failed attempts in a row that switch a webhook off.")
+@click.option(
+    "--retention",
+    default="paid",
+    show_default=True,
+    callback=_retention,
+    help="How long interactions live: paid (55 days), free (1 day) or seconds.",
+)
+@click.option("--clock", type=click.Choice(["real", "virtual"]), default="real", show_default=True)
+@click.option("--seed", type=int, help="Makes ids, secrets and invented values repeatable.")
+@click.option("--fault", "faults", multiple=True, callback=_faults, help="A fault, as above; repeatable.")
+@click.option("--storm", is_flag=True, help="Every fault at once, for good: 30 % refused, 5 % answers lost.")
+@click.option(
+    "--fault-seed", default=0, show_default=True, help="Makes faults with a probability repeatable."
+)
+def gemini(
+    *,
+    port: int,
+    uris: tuple[str, ...],
+    secrets: tuple[str, ...],
+    keys: tuple[str, ...],
+    clock: str,
+    faults: list[dict[str, Any]],
+    storm: bool,
+    **options: Any,
+) -> None:
+    """Run it; the help is `GEMINI_HELP`."""
     from orchestrator.emulator.gemini.app import build
+    from orchestrator.emulator.gemini.clock import VirtualClock
     from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 
-    hooks = (StaticWebhook(uri=uri, secret=secret),) if uri and secret else ()
-    settings = EmulatorSettings(scenarios=scenarios, think_seconds=think, webhooks=hooks)
+    if len(uris) != len(secrets):
+        raise click.UsageError("give as many --secret as --webhook: each address has its own")
+    settings = EmulatorSettings(
+        scenarios=options["scenarios"],
+        think_seconds=options["think"],
+        webhooks=[StaticWebhook(uri, secret) for uri, secret in zip(uris, secrets, strict=True)],
+        accepted_keys={key: project or key for key, _, project in (k.partition("=") for k in keys)},
+        metadata=options["metadata"],
+        dynamic_signature=options["signature"],
+        token_audience=options["audience"],
+        disable_after_failures=options["disable_after"],
+        retention_seconds=options["retention"],
+        clock=VirtualClock() if clock == "virtual" else None,
+        seed=options["seed"],
+        faults=[*faults, *(kinds.storm() if storm else [])],
+        fault_seed=options["fault_seed"],
+    )
     asyncio.run(_serve("Gemini", build(settings), port, "/_emulator/stats"))
 
 

@@ -7,15 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator import app
+from orchestrator import app, neighbours
+from orchestrator.domain.registration import Standing, judge
+from orchestrator.engine.webhook_care import NOWHERE
 from orchestrator.errors import OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.settings import Settings, load
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import migrate
+from orchestrator.web.hooks import DYNAMIC, GEMINI
 
 SAFE_SQLITE: Final = (3, 51, 3)
 """Earlier ones may, rarely, damage a file on which two connections checkpoint at once; we keep to one."""
+
+WAYS_OUT: Final = {
+    Standing.NONE: "`orchestrator webhooks register`",
+    Standing.DISABLED: "`orchestrator webhooks enable`",
+    Standing.FAILING: "see that it can be reached, then `orchestrator webhooks enable`",
+    Standing.OTHER_EVENTS: "`orchestrator webhooks enable --events`, or set webhooks.events",
+    Standing.STRANGE: "`orchestrator webhooks show`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
     yield _callers(settings)
     yield _address(settings)
     yield await _gemini(settings)
+    yield await _webhook(settings)
     if settings.slack.enabled:
         yield await _slack(settings)
 
@@ -76,10 +88,17 @@ def _callers(settings: Settings) -> Finding:
 
 
 def _address(settings: Settings) -> Finding:
-    if settings.public_url:
-        return Finding("ok", "public_url", f"Gemini's webhook goes to {settings.public_url}/webhooks/gemini")
-    text = "not set: Gemini cannot be told where we are, cards carry no links"
-    return Finding("warn", "public_url", text)
+    mode, ours = settings.webhooks.mode, settings.public_url
+    if mode == "poll":
+        told = f"{ours}; " if ours else "not set: cards carry no links; "
+        return Finding("ok", "public_url", f"{told}no webhooks are expected, interactions are polled")
+    if not ours:
+        text = "not set: Gemini cannot be told where we are, cards carry no links"
+        return Finding("warn", "public_url", text)
+    if mode == "dynamic":
+        text = f"each interaction names {ours}{DYNAMIC}<token> as its webhook"
+        return Finding("ok", "public_url", text)
+    return Finding("ok", "public_url", f"Gemini's webhook goes to {ours}{GEMINI}")
 
 
 async def _gemini(settings: Settings) -> Finding:
@@ -99,6 +118,25 @@ async def _gemini(settings: Settings) -> Finding:
     finally:
         await gateway.aclose()
     return Finding("ok", "Gemini", g.base_url)
+
+
+async def _webhook(settings: Settings) -> Finding:
+    """How our webhook is registered; without one, runs still go on, by readings now and then."""
+    mode, wanted = settings.webhooks.mode, neighbours.wanted(settings)
+    if mode != "static":
+        return Finding("ok", "webhook", f"none needs to be registered with webhooks.mode: {mode}")
+    if wanted is None:
+        return Finding("warn", "webhook", NOWHERE)
+    registrations = neighbours.registrations(settings, app.now, timeout_seconds=10)
+    try:
+        verdict = judge(await registrations.list(), address=wanted.address, events=wanted.events)
+    except OrchestratorError as e:
+        return Finding("warn", "webhook", f"Gemini could not be asked: {e}")
+    finally:
+        await registrations.aclose()
+    if verdict.well:
+        return Finding("ok", "webhook", verdict.text)
+    return Finding("warn", "webhook", f"{verdict.text}: {WAYS_OUT[verdict.standing]}")
 
 
 async def _slack(settings: Settings) -> Finding:

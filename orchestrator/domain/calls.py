@@ -9,6 +9,8 @@ admit ─┬─ allow ──────────────► READY ──
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.domain import pauses
+from orchestrator.domain.asking import Asked, ask, is_own, no_expiry, redraw
 from orchestrator.domain.decision import Decision, Refusal, advance, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
@@ -37,17 +39,14 @@ from orchestrator.domain.model import (
     Terms,
     ToolCall,
     Verdict,
-    approval_key,
     call_key,
 )
-
-Admitted = tuple[ToolCall, tuple[Effect, ...]]
 
 EXPIRED_TEXT = "Nobody decided about this call in time. It did not run."
 LAPSED_TEXT = "This call was approved but could not start in time. It did not run."
 
 
-def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Admitted:
+def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Asked:
     """A function call as a call of ours, in the state its ruling gives it."""
     key = call_key(run.id, interaction_id, wish.call_id)
     call = ToolCall(key, wish.call_id, wish.tool, wish.arguments, CallStatus.READY, wish.idempotent)
@@ -55,37 +54,11 @@ def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Adm
         case Ruling.ALLOW:
             return call, (Effect(EffectKind.EXECUTE_TOOL, key, now),)
         case Ruling.ASK:
-            return ask(call, wish, now)
+            return ask(call, run.turn, wish.terms or Terms(approvers=()), wish.digest, now)
         case Ruling.DENY:
             return settle(call, OutcomeKind.DENIED, wish.reason, now), ()
         case _:
             return settle(call, OutcomeKind.FAILED, wish.reason, now), ()
-
-
-def ask(call: ToolCall, wish: Assessment, now: datetime) -> Admitted:
-    """Put the question to people, sealed by its digest. A newer question replaces an older one."""
-    terms = wish.terms or Terms(approvers=())
-    revision = call.approval.revision + 1 if call.approval else 1
-    approval = Approval(
-        id=approval_key(call.id, revision),
-        status=ApprovalStatus.PENDING,
-        digest=wish.digest,
-        terms=terms,
-        requested_at=now,
-        expires_at=now + terms.expires_after,
-        revision=revision,
-    )
-    asked = replace(
-        call,
-        arguments=wish.arguments,
-        idempotent=wish.idempotent,
-        status=CallStatus.AWAITING_APPROVAL,
-        approval=approval,
-    )
-    return asked, (
-        Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),
-        Effect(EffectKind.EXPIRE_APPROVAL, approval.id, approval.expires_at),
-    )
 
 
 def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decision:
@@ -99,7 +72,8 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     if approval and approval.status is not ApprovalStatus.WITHDRAWN:
         return _gated(run, call, approval, event, now)
     if fresh.ruling is Ruling.ASK:
-        asked, effects = ask(call, fresh, now)
+        call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
+        asked, effects = ask(call, run.turn, fresh.terms or Terms(approvers=()), fresh.digest, now)
         note = "the policy now asks for a person"
         return Decision(
             with_turn(run, run.turn.with_call(asked)), effects, note=note, refused=Refusal.NOT_NOW
@@ -116,7 +90,7 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
         spent = replace(approval, status=ApprovalStatus.WITHDRAWN)
         doubt = replace(call, status=CallStatus.IN_DOUBT, approval=spent)
         run = with_turn(run, run.turn.with_call(doubt), reason)
-        return Decision(run, _redraw(doubt, now), note=reason, refused=Refusal.CHANGED, alarm=True)
+        return Decision(run, redraw(doubt, now), note=reason, refused=Refusal.CHANGED, alarm=True)
     if approval.start_by is None or now > approval.start_by:
         return _settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
     return _execute(run, call, event.claim, now)
@@ -124,7 +98,7 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
 
 def _execute(run: Run, call: ToolCall, claim: str, now: datetime) -> Decision:
     started = replace(call, status=CallStatus.EXECUTING, claim=claim, started_at=now)
-    return Decision(with_turn(run, run.turn.with_call(started)), _redraw(started, now))
+    return Decision(with_turn(run, run.turn.with_call(started)), redraw(started, now))
 
 
 def finished(run: Run, event: CallFinished, policy: Policy, now: datetime) -> Decision:
@@ -142,7 +116,7 @@ def finished_late(run: Run, event: CallFinished, now: datetime) -> Decision:
         return unheard(run, "a result for a run that has ended")
     late = settle(call, event.outcome.kind, event.outcome.result, now)
     run = replace(run, turn=run.turn.with_call(late))
-    return Decision(run, _redraw(late, now), note="late: the run had ended, the result was not sent")
+    return Decision(run, redraw(late, now), note="late: the run had ended, the result was not sent")
 
 
 def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decision:
@@ -157,7 +131,7 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
     reason = f"{call.tool} was cut off while running ({event.why}); did it happen?"
     doubt = replace(call, status=CallStatus.IN_DOUBT)
     run = with_turn(run, run.turn.with_call(doubt), reason)
-    return Decision(run, _redraw(doubt, now), note=reason, alarm=True)
+    return Decision(run, redraw(doubt, now), note=reason, alarm=True)
 
 
 def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> Decision:
@@ -173,7 +147,7 @@ def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> De
     waiting = replace(call, status=CallStatus.READY, claim=None)
     effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now),) if again else ()
     run = with_turn(run, run.turn.with_call(waiting))
-    return Decision(run, (*effects, *_redraw(waiting, now)), note=event.why)
+    return Decision(run, (*effects, *redraw(waiting, now)), note=event.why)
 
 
 def job_ended(run: Run, event: JobEnded, policy: Policy, now: datetime) -> Decision:
@@ -191,7 +165,7 @@ def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> De
     shown = replace(call.approval, channel=event.channel, ts=event.ts, trouble="")
     call = replace(call, approval=shown)
     run = replace(run, turn=run.turn.with_call(call))
-    return Decision(run, () if shown.open else _redraw(call, now))
+    return Decision(run, () if shown.open else redraw(call, now))
 
 
 def undelivered(run: Run, event: ApprovalUndelivered, policy: Policy, now: datetime) -> Decision:
@@ -219,6 +193,10 @@ def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> 
         return replace(_expire(run, call, approval, now), refused=Refusal.EXPIRED, note="its time was up")
     if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
         return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
+    if is_own(call):
+        return pauses.answered(run, call, event.verdict, now)
+    if event.verdict.refine:
+        return unheard(run, "only a plan can be sent back with a note", Refusal.NOT_NOW)
     return (_approve if event.verdict.approve else _reject)(run, call, approval, event.verdict, now)
 
 
@@ -238,8 +216,8 @@ def _approve(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now
         start_by=now + approval.terms.start_within,
     )
     call = replace(call, status=CallStatus.READY, approval=granted)
-    effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *_redraw(call, now))
-    return Decision(with_turn(run, run.turn.with_call(call)), effects, drop=_no_expiry(approval))
+    effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *redraw(call, now))
+    return Decision(with_turn(run, run.turn.with_call(call)), effects, drop=no_expiry(approval))
 
 
 def _reject(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
@@ -260,6 +238,8 @@ def expired(run: Run, event: ApprovalExpired, policy: Policy, now: datetime) -> 
 
 
 def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Decision:
+    if is_own(call):
+        return pauses.lapsed(run, call, now)
     lapsed = replace(call, approval=replace(approval, status=ApprovalStatus.EXPIRED))
     return _settled(run, lapsed, OutcomeKind.EXPIRED, EXPIRED_TEXT, now)
 
@@ -290,12 +270,4 @@ def _retry(run: Run, call: ToolCall, now: datetime) -> Decision:
 def _settled(run: Run, call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> Decision:
     call = settle(call, kind, result, now)
     run = with_turn(run, run.turn.with_call(call))
-    return advance(run, now, _redraw(call, now), _no_expiry(call.approval))
-
-
-def _redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:
-    return (Effect(EffectKind.UPDATE_APPROVAL, call.approval.id, now),) if call.approval else ()
-
-
-def _no_expiry(approval: Approval | None) -> tuple[str, ...]:
-    return (f"{EffectKind.EXPIRE_APPROVAL}:{approval.id}",) if approval else ()
+    return advance(run, now, redraw(call, now), no_expiry(call.approval))

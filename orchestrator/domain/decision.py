@@ -5,19 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
+from orchestrator.domain.asking import GO_ON, PLAN, is_own, own_question
+from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject
 from orchestrator.domain.model import (
     ApprovalStatus,
     CallStatus,
     Outcome,
     OutcomeKind,
+    Policy,
     Run,
     RunStatus,
     ToolCall,
     Turn,
     TurnStatus,
 )
+
+TOKENS: Final = "total_tokens"
+"""What a run's token limit counts (Gemini API, Interactions, `usage`)."""
+WATCH_FROM: Final = 0.75
+WATCH_TO: Final = 0.9
+"""In which part of an interval its reading is due."""
 
 
 class Refusal(StrEnum):
@@ -58,7 +67,7 @@ def unheard(run: Run, note: str, refused: Refusal | None = None) -> Decision:
 def status_of(turn: Turn) -> RunStatus:
     """Where a live run stands is a matter of its turn and calls; it is never set beside them."""
     calls = {c.status for c in turn.calls}
-    if CallStatus.IN_DOUBT in calls or turn.status is TurnStatus.LOST:
+    if CallStatus.IN_DOUBT in calls or turn.status in (TurnStatus.LOST, TurnStatus.REFUSED):
         return RunStatus.ATTENTION
     if turn.status in (TurnStatus.INTENDED, TurnStatus.SENDING, TurnStatus.UNKNOWN):
         return RunStatus.QUEUED if turn.number == 1 else RunStatus.RESUMING
@@ -85,13 +94,20 @@ def settle(call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> 
 
 
 def watch(run: Run, interaction_id: str, every: timedelta, now: datetime) -> Effect:
-    """The next reading nobody asked for, spread over the last third of the interval.
+    """The next reading nobody asked for, within the interval; its last tenth is for standing in line.
 
     The spread is a hash and not a dice roll, so that deciding stays pure.
     """
     seed = hashlib.sha256(f"{run.id}{now.timestamp()}".encode()).digest()
-    share = 0.7 + 0.3 * int.from_bytes(seed[:4]) / 2**32
-    return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + every * share)
+    share = WATCH_FROM + (WATCH_TO - WATCH_FROM) * int.from_bytes(seed[:4]) / 2**32
+    return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + every * share, Urgency.WATCH)
+
+
+def watch_span(run: Run, policy: Policy, now: datetime) -> timedelta:
+    """Within what time a live interaction is read again: the older it is, the less a moment matters."""
+    age = now - (run.turn.sent_at or now)
+    grown = min(policy.watch_every + age * policy.watch_growth, policy.watch_most)
+    return max(policy.watch_every, grown)
 
 
 def create_effect(turn: Turn, due_at: datetime) -> Effect:
@@ -112,9 +128,55 @@ def advance(
     if run.turn.number >= run.recipe.limits.max_turns:
         reason = f"turn limit: {run.turn.number} turns and the model still asks for more"
         return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
+    if over_tokens(run):
+        return _hold(run, now, effects, drop)
+    return next_turn(run, now, effects, drop)
+
+
+def next_turn(
+    run: Run,
+    now: datetime,
+    effects: tuple[Effect, ...] = (),
+    drop: tuple[str, ...] = (),
+) -> Decision:
+    """The interaction that goes on from the current one."""
     left = replace(run.turn, status=TurnStatus.ENDED)
-    turn = Turn(number=left.number + 1, previous_id=left.interaction_id)
+    planning, note = _after_plan(left)
+    turn = Turn(
+        number=left.number + 1,
+        previous_id=left.interaction_id,
+        note=note,
+        planning=planning,
+        environment=left.environment,
+    )
+    if left.forgotten_at is not None:
+        drop = (*drop, f"{EffectKind.WARN_FORGETTING}:{left.interaction_id}")
     return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
+
+
+def _after_plan(left: Turn) -> tuple[bool | None, str]:
+    """Whether the agent plans once more, and what a person wants changed; as before without a plan."""
+    plan = next((c for c in left.calls if is_own(c) and c.tool == PLAN), None)
+    if plan is None or plan.approval is None or plan.approval.verdict is None:
+        return left.planning, ""
+    verdict = plan.approval.verdict
+    return verdict.refine, verdict.reason if verdict.refine else ""
+
+
+def over_tokens(run: Run) -> bool:
+    """Whether the run has used as many tokens as it may before people are asked."""
+    most = run.recipe.limits.max_tokens
+    return most is not None and run.usage.get(TOKENS, 0) >= run.granted + most
+
+
+def _hold(run: Run, now: datetime, effects: tuple[Effect, ...], drop: tuple[str, ...]) -> Decision:
+    """Every result is there; whether more tokens are spent on them is for people to say."""
+    used, most = run.usage.get(TOKENS, 0), run.recipe.limits.max_tokens
+    facts = {"tokens_used": used, "limit": most, "turns": run.turn.number}
+    call, asked = own_question(run, GO_ON, run.turn.number, facts, f"{used}/{most}", now)
+    turn = replace(run.turn, calls=(*run.turn.calls, call))
+    note = f"{used} tokens used, the limit is {most}: people are asked whether to go on"
+    return Decision(with_turn(run, turn), (*effects, *asked), drop, note=note)
 
 
 def finish(

@@ -6,7 +6,7 @@ once, and asking again after it was done moves the one row. A timer is an effect
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class EffectKind(StrEnum):
@@ -19,6 +19,7 @@ class EffectKind(StrEnum):
     EXPIRE_APPROVAL = "expire_approval"  # timer
     END_CREATE_GRACE = "end_create_grace"  # timer
     END_RUN = "end_run"  # timer
+    WARN_FORGETTING = "warn_forgetting"  # timer
 
 
 SURVIVES_CLOSING = frozenset(
@@ -27,6 +28,15 @@ SURVIVES_CLOSING = frozenset(
 """What is still done for a run that has ended: tidying up behind it, nothing that acts.
 
 A request whose post had no answer may stand in the channel: it is not posted again, but redrawn."""
+
+
+class Urgency(IntEnum):
+    """Who waits for an effect; where the budget is short, the higher one goes first."""
+
+    WATCH = 0  # a reading nobody asked for
+    TURN = 1  # the same, when it has stood in line
+    ASKED = 2  # somebody did: a run, a webhook, a person
+    NEXT = 3  # the same, when there was no room: it has a time to come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Effect:
     kind: EffectKind
     subject: str
     due_at: datetime
+    urgency: Urgency = Urgency.ASKED
 
     @property
     def key(self) -> str:

@@ -70,11 +70,12 @@ class CreateDeferred:
 
 @dataclass(frozen=True, slots=True)
 class CreateRefused:
-    """Gemini refused the create for good; nothing runs there."""
+    """Gemini refused the create for good; nothing runs there. `code` is its word for why."""
 
     turn: int
     attempt: int
     why: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,21 @@ class RunOverdue:
     deadline: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ForgettingNear:
+    """Gemini soon forgets the interaction that the run waits with."""
+
+    interaction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """Another run goes on with the work of this one, which waits for a person."""
+
+    by: Actor
+    as_run: str
+
+
 class Choice(StrEnum):
     """What a person says about a run in `attention`."""
 
@@ -216,5 +232,7 @@ Event = (
     | ApprovalExpired
     | CancelRequested
     | RunOverdue
+    | ForgettingNear
+    | TakenUp
     | AttentionResolved
 )

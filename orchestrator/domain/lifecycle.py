@@ -32,11 +32,13 @@ from orchestrator.domain.events import (
     CreateRefused,
     CreateUncertain,
     Event,
+    ForgettingNear,
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
     JobEnded,
     RunOverdue,
+    TakenUp,
 )
 from orchestrator.domain.model import (
     Actor,
@@ -54,6 +56,7 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.SENDING: (InteractionObserved, CreateUncertain, CreateDeferred, CreateRefused),
     TurnStatus.UNKNOWN: (InteractionObserved, CreateGraceEnded),
     TurnStatus.LOST: (InteractionObserved, AttentionResolved),
+    TurnStatus.REFUSED: (AttentionResolved,),
     TurnStatus.LIVE: (InteractionSignalled, InteractionObserved, InteractionMissing),
     TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing),
     TurnStatus.ENDED: (),
@@ -97,9 +100,17 @@ def decide(run: Run, event: Event, *, policy: Policy, now: datetime) -> Decision
     return _HANDLERS[type(event)](run, event, policy, now)
 
 
-def open_run(run_id: str, recipe: Recipe, text: str, requester: Actor, *, now: datetime) -> Decision:
+def open_run(
+    run_id: str,
+    recipe: Recipe,
+    text: str,
+    requester: Actor,
+    *,
+    now: datetime,
+    restart_of: str | None = None,
+) -> Decision:
     """A run is asked for: the record is opened and its first interaction intended."""
-    turn = Turn(number=1)
+    turn = Turn(number=1, planning=True if recipe.plans else None)
     deadline = now + recipe.limits.max_duration
     run = Run(
         id=run_id,
@@ -110,6 +121,7 @@ def open_run(run_id: str, recipe: Recipe, text: str, requester: Actor, *, now: d
         requester=requester,
         created_at=now,
         deadline=deadline,
+        restart_of=restart_of,
     )
     return Decision(run, (create_effect(turn, now), Effect(EffectKind.END_RUN, run_id, deadline)))
 
@@ -129,7 +141,13 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return calls.finished_late(run, event, now)
         case ApprovalPosted():
             return calls.posted(run, event, Policy(), now)
-        case InteractionSignalled() | ApprovalExpired() | RunOverdue() | InteractionMissing():
+        case (
+            InteractionSignalled()
+            | ApprovalExpired()
+            | RunOverdue()
+            | InteractionMissing()
+            | ForgettingNear()
+        ):
             return Decision(run)  # what was on its way when the run ended
         case _:
             return unheard(run, f"the run is {run.status}", Refusal.RUN_ENDED)
@@ -139,6 +157,14 @@ def _cancel(run: Run, event: CancelRequested, policy: Policy, now: datetime) -> 
     """Wins from its commit on; an interaction whose create is in flight is stopped when it shows itself."""
     reason = f"cancelled by {event.by.name or event.by.id}" + (f": {event.reason}" if event.reason else "")
     return finish(run, RunStatus.CANCELLED, now, reason=reason)
+
+
+def _taken_up(run: Run, event: TakenUp, policy: Policy, now: datetime) -> Decision:
+    """Only a run that waits for a person is left behind; one that is at work must be stopped first."""
+    if run.status is not RunStatus.ATTENTION:
+        return unheard(run, f"the run is {run.status}; cancel it first", Refusal.NOT_NOW)
+    reason = f"taken up again as {event.as_run} by {event.by.name or event.by.id}; before that: {run.reason}"
+    return finish(run, RunStatus.FAILED, now, reason=reason)
 
 
 def _overdue(run: Run, event: RunOverdue, policy: Policy, now: datetime) -> Decision:
@@ -156,7 +182,7 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
         case Choice.GIVE_UP:
             return finish(run, RunStatus.FAILED, now, reason=f"given up by {event.by.id}: {run.reason}")
         case Choice.HAPPENED:
-            return unheard(run, "a lost create has no result to give", Refusal.NOT_NOW)
+            return unheard(run, "a create has no result to give", Refusal.NOT_NOW)
 
 
 _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
@@ -179,6 +205,8 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     ApprovalExpired: calls.expired,
     CancelRequested: _cancel,
     RunOverdue: _overdue,
+    ForgettingNear: turns.forgetting_near,
+    TakenUp: _taken_up,
     AttentionResolved: _resolve,
 }
 

@@ -41,6 +41,7 @@ class TurnStatus(StrEnum):
     SENDING = "sending"  # the create was claimed; it may be on the wire
     UNKNOWN = "unknown"  # the answer got lost; the interaction may or may not exist
     LOST = "lost"  # it did not show itself; a person says whether to send again
+    REFUSED = "refused"  # Gemini does not go on from the interaction before; a person says how
     LIVE = "live"  # Gemini works on it
     ACTION = "action"  # Gemini waits for our function results
     ENDED = "ended"
@@ -131,12 +132,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A person's answer; recorded once."""
+    """A person's answer; recorded once. `refine` sends a plan back, with the reason as what to change."""
 
     approve: bool
     by: Actor
     at: datetime
     reason: str = ""
+    refine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,10 @@ class Turn:
 
     `attempt` counts sends of this turn: an attempt whose answer got lost is replaced, never
     repeated. `readings` counts consecutive readings that made no sense (unknown status, 404).
-    `continuation` is Gemini's token when a cut answer is taken up again.
+    `continuation` is Gemini's token when a cut answer is taken up again. `forgotten_at` is
+    until when Gemini keeps the interaction; `said` is the model's text of it. `note` is a person's
+    word that goes along with it; `planning` says whether an agent that plans first is to plan (True)
+    or to carry its plan out (False); `environment` is the sandbox it works in.
     """
 
     number: int
@@ -208,6 +213,11 @@ class Turn:
     readings: int = 0
     sent_at: datetime | None = None
     continuation: str | None = None
+    forgotten_at: datetime | None = None
+    said: str = ""
+    note: str = ""
+    planning: bool | None = None
+    environment: str | None = None
     calls: tuple[ToolCall, ...] = ()
 
     def call(self, call: str) -> ToolCall | None:
@@ -229,11 +239,15 @@ class Limits:
     max_calls_per_turn: int = 16
     max_bad_calls: int = 10  # unknown tools and arguments that do not fit, over the whole run
     max_duration: timedelta = timedelta(days=7)
+    max_tokens: int | None = None  # of all turns; over it people are asked whether to go on
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A workflow as it stood when the run began: a run keeps its recipe for life."""
+    """A workflow as it stood when the run began: a run keeps its recipe for life.
+
+    `terms` are those of the run's own questions: whether to carry a plan out, or to go on beyond a limit.
+    """
 
     workflow: str
     model: str | None = None
@@ -244,7 +258,14 @@ class Recipe:
     generation_config: JsonObject = field(default_factory=dict)
     response_format: JsonObject | None = None
     agent_config: JsonObject | None = None
+    environment: str | JsonObject | None = None
+    terms: Terms | None = None
     limits: Limits = Limits()
+
+    @property
+    def plans(self) -> bool:
+        """Whether the agent shows its plan first (Gemini API, Deep Research, `collaborative_planning`)."""
+        return bool((self.agent_config or {}).get("collaborative_planning"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +274,8 @@ class Run:
 
     `version` is what a conditional save compares; `seq` numbers the events of the record.
     `reason` says why the run ended or what it waits for. `usage` sums token counts over turns.
+    `granted` is the number of tokens used when a person let it go on beyond its limit, which counts
+    anew from there. `restart_of` is the run whose work it takes up.
     """
 
     id: str
@@ -267,6 +290,8 @@ class Run:
     reason: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
     bad_calls: int = 0
+    granted: int = 0
+    restart_of: str | None = None
     closed_at: datetime | None = None
     version: int = 0
     seq: int = 0
@@ -310,6 +335,7 @@ class Snapshot:
     previous_id: str | None = None
     correlation: Correlation | None = None
     continuation: str | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,12 +361,15 @@ class Policy:
     """Our own pace and patience, from the settings.
 
     Args:
-        watch_every: Between readings of a live interaction nobody told us about (jittered).
+        watch_every: The longest between two readings of a live interaction nobody told us about.
         watch_waiting_every: The same while Gemini waits for us and only retention can strike.
         create_grace: How long a create without an answer may still show itself.
         retry_lost_create: After the grace, send again (else ask a person).
         strange_readings: Readings with an unknown status before an alarm.
         missing_readings: 404s in a row before an interaction counts as gone.
+        retention: How long Gemini keeps an interaction; after that nothing goes on from it.
+        watch_growth: By which share of its age an interaction may be read later than that.
+        watch_most: The longest this grows to.
     """
 
     watch_every: timedelta = timedelta(seconds=30)
@@ -349,6 +378,9 @@ class Policy:
     retry_lost_create: bool = True
     strange_readings: int = 10
     missing_readings: int = 5
+    retention: timedelta = timedelta(days=55)
+    watch_growth: float = 0.0
+    watch_most: timedelta = timedelta(minutes=1)
 
 
 def call_key(run_id: str, interaction_id: str, call_id: str) -> str:
@@ -376,7 +408,8 @@ class FunctionResult:
 class CreateRequest:
     """Everything one create says; nothing is carried over between turns, so all of it each time.
 
-    `input` is the caller's text on the first turn, the function results on later ones.
+    `input` is the caller's text on the first turn, the function results on later ones, and what a
+    person said about a plan after that.
     `functions` are the declared tools as Gemini takes them (`type: function`).
     """
 
@@ -386,6 +419,8 @@ class CreateRequest:
     functions: tuple[JsonObject, ...] = ()
     previous_id: str | None = None
     continuation: str | None = None
+    planning: bool | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +436,8 @@ class Card:
     run_reason: str = ""
     description: str = ""  # the tool's own summary, from its docstring
     link: str = ""  # our page about the run, if we have a public address
+    progress: str = ""  # how far the turn's other calls are
+    forgotten_at: datetime | None = None  # until when Gemini keeps what waits for the answer
 
 
 @dataclass(frozen=True, slots=True)

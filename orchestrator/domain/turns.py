@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from orchestrator.domain.asking import OURS, WARNING, redraw
 from orchestrator.domain.calls import admit
 from orchestrator.domain.decision import (
     Decision,
@@ -14,8 +15,10 @@ from orchestrator.domain.decision import (
     advance,
     create_effect,
     finish,
+    next_turn,
     unheard,
     watch,
+    watch_span,
     with_turn,
 )
 from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
@@ -25,6 +28,7 @@ from orchestrator.domain.events import (
     CreateGraceEnded,
     CreateRefused,
     CreateUncertain,
+    ForgettingNear,
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
@@ -35,9 +39,9 @@ from orchestrator.domain.model import (
     Run,
     RunStatus,
     Snapshot,
-    Turn,
     TurnStatus,
 )
+from orchestrator.domain.pauses import ask_about_plan
 
 
 class Meaning(StrEnum):
@@ -68,6 +72,9 @@ MEANING: Final[Mapping[str, Meaning]] = {
 
 GONE: Final = "not_found"
 """What we note in the place of a status when Gemini has no such interaction."""
+
+MAX_SAID: Final = 100_000
+"""Characters of a turn's text that are kept with it."""
 
 STILL_OPEN: Final = frozenset({Meaning.LIVE, Meaning.ACTION, Meaning.CONTINUE, Meaning.STRANGE})
 
@@ -103,7 +110,17 @@ def create_uncertain(run: Run, event: CreateUncertain, policy: Policy, now: date
 def create_refused(run: Run, event: CreateRefused, policy: Policy, now: datetime) -> Decision:
     if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
         return stale
-    return finish(run, RunStatus.FAILED, now, reason=f"Gemini refused the request: {event.why}")
+    if run.turn.previous_id is None:
+        return finish(run, RunStatus.FAILED, now, reason=f"Gemini refused the request: {event.why}")
+    if event.code == GONE:
+        gone = "Gemini no longer has the interaction to go on from: deleted, or past its retention"
+        return finish(run, RunStatus.FAILED, now, reason=f"{gone} ({event.why})")
+    # Seen live with results that fit: the chain has another root at Gemini, or it cannot go on at all.
+    reason = (
+        f"Gemini does not go on from the interaction before ({event.why}); send again, restart or give up"
+    )
+    turn = replace(run.turn, status=TurnStatus.REFUSED)
+    return Decision(with_turn(run, turn, reason), note=reason, alarm=True)
 
 
 def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime) -> Decision:
@@ -168,7 +185,9 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         return stray(run, event, now)
     adopted = turn.interaction_id is None
     sense = meaning(snap.status)
-    if turn.status is TurnStatus.ACTION and sense in STILL_OPEN:
+    if turn.status is TurnStatus.ACTION and (
+        sense in STILL_OPEN or (turn.planning and sense is Meaning.DONE)
+    ):
         # Its calls are being dealt with: "in progress" is a stale reading, and only retention can strike.
         if turn.readings:
             run = replace(run, turn=replace(turn, readings=0, gemini_status=snap.status))
@@ -177,9 +196,18 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     first_end = turn.status is not TurnStatus.ACTION and sense not in (Meaning.LIVE, Meaning.STRANGE)
     usage = add_usage(run.usage, snap.usage) if first_end and not callless else run.usage
     if adopted:
-        turn = replace(turn, interaction_id=snap.interaction_id, status=TurnStatus.LIVE)
+        forgotten_at = (turn.sent_at or now) + policy.retention
+        turn = replace(
+            turn, interaction_id=snap.interaction_id, status=TurnStatus.LIVE, forgotten_at=forgotten_at
+        )
     same = turn.gemini_status != GONE and meaning(turn.gemini_status) is sense
-    turn = replace(turn, gemini_status=snap.status, readings=turn.readings if same else 0)
+    turn = replace(
+        turn,
+        gemini_status=snap.status,
+        readings=turn.readings if same else 0,
+        said=snap.output[:MAX_SAID] if first_end else turn.said,
+        environment=snap.environment or turn.environment,
+    )
     run = replace(run, turn=turn, usage=usage)
     decision = _ROWS[sense](run, event, policy, now)
     if adopted:
@@ -200,7 +228,7 @@ def stray(run: Run, event: InteractionObserved, now: datetime) -> Decision:
 def _live(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
     turn = replace(run.turn, status=TurnStatus.LIVE, readings=0)
     return Decision(
-        with_turn(run, turn), (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+        with_turn(run, turn), (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
     )
 
 
@@ -209,7 +237,7 @@ def _strange(run: Run, event: InteractionObserved, policy: Policy, now: datetime
     turn = replace(run.turn, status=TurnStatus.LIVE, readings=run.turn.readings + 1)
     alarm = turn.readings == policy.strange_readings
     note = f"unknown status {event.snapshot.status[:64]!r}, read {turn.readings} times" if alarm else ""
-    effects = (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+    effects = (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
     return Decision(with_turn(run, turn, note or run.reason), effects, note=note, alarm=alarm)
 
 
@@ -230,8 +258,27 @@ def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         reason = f"{bad} calls of unknown tools or with arguments that do not fit: over the limit"
         return finish(run, RunStatus.FAILED, now, reason=reason)
     effects = tuple(e for _, es in admitted for e in es)
-    watching = watch(run, event.snapshot.interaction_id, policy.watch_waiting_every, now)
-    return advance(run, now, (*effects, watching))
+    return advance(run, now, (*effects, *_waiting(run, event.snapshot.interaction_id, policy, now)))
+
+
+def _waiting(run: Run, interaction_id: str, policy: Policy, now: datetime) -> tuple[Effect, ...]:
+    """While people or tools take their time: seldom a reading, and a warning before Gemini forgets."""
+    watching = watch(run, interaction_id, policy.watch_waiting_every, now)
+    if run.turn.forgotten_at is None:
+        return (watching,)
+    warned_at = run.turn.forgotten_at - min(WARNING, policy.retention / 2)
+    return watching, Effect(EffectKind.WARN_FORGETTING, interaction_id, warned_at)
+
+
+def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: datetime) -> Decision:
+    """Said once to people while something of this interaction is still open; expiry does the rest."""
+    turn = run.turn
+    if event.interaction_id != turn.interaction_id or turn.forgotten_at is None:
+        return Decision(run)
+    when = f"{turn.forgotten_at:%Y-%m-%d %H:%M} UTC"
+    note = f"Gemini forgets this interaction at {when}; what is open lapses before"
+    shown = tuple(e for c in turn.calls if c.approval and c.approval.open for e in redraw(c, now))
+    return Decision(run, shown, note=note, alarm=True)
 
 
 def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
@@ -239,7 +286,7 @@ def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetim
     if turn.readings >= policy.missing_readings:
         reason = "Gemini waits for an action and names no function call we can answer"
         return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason)
-    effects = (watch(run, event.snapshot.interaction_id, policy.watch_every, now),)
+    effects = (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
     return Decision(with_turn(run, turn, run.reason), effects)
 
 
@@ -249,6 +296,8 @@ def _unanswerable(wanted: tuple[Assessment, ...], most: int) -> str | None:
         return f"{len(wanted)} calls in one turn: over the limit of {most}"
     seen: dict[str, Assessment] = {}
     for a in wanted:
+        if a.call_id.startswith(OURS):
+            return f"the model made a function call under an id that is ours, {a.call_id[:64]!r}"
         if not a.call_id:
             return "the model made a function call without an id, which cannot be answered"
         if seen.setdefault(a.call_id, a) != a:
@@ -257,6 +306,10 @@ def _unanswerable(wanted: tuple[Assessment, ...], most: int) -> str | None:
 
 
 def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
+    if run.turn.planning:
+        asked = ask_about_plan(run, event.snapshot.output, now)
+        more = _waiting(asked.run, event.snapshot.interaction_id, policy, now)
+        return replace(asked, effects=(*asked.effects, *more))
     return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
 
 
@@ -292,9 +345,9 @@ def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetim
         return finish(run, RunStatus.FAILED, now, reason=reason, output=snap.output, stop=False)
     if run.turn.number >= run.recipe.limits.max_turns:
         return finish(run, RunStatus.FAILED, now, reason="turn limit", output=snap.output, stop=False)
-    left = replace(run.turn, status=TurnStatus.ENDED)
-    turn = Turn(number=left.number + 1, previous_id=snap.interaction_id, continuation=snap.continuation)
-    return Decision(with_turn(run, turn), (create_effect(turn, now),), left=left)
+    decision = next_turn(run, now)
+    turn = replace(decision.run.turn, continuation=snap.continuation)
+    return replace(decision, run=replace(decision.run, turn=turn))
 
 
 _Row = Callable[[Run, InteractionObserved, Policy, datetime], Decision]

@@ -20,6 +20,7 @@ from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
+from orchestrator.engine.hearing import Go, Hearing, PutOff
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
@@ -44,6 +45,7 @@ class Commits:
     Args:
         roll: Dice for the backoff, in [0, 1).
         lease: How long a claim holds without being renewed.
+        hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
     """
 
     def __init__(
@@ -54,12 +56,13 @@ class Commits:
         clock: Clock,
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
+        hearing: Hearing | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
-        self.policy = policy
+        self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
         self.slots: Slots = NoSlots()
@@ -85,9 +88,17 @@ class Commits:
         if due is not None:
             self.expect(due)
 
+    def policy(self, s: Session) -> Policy:
+        """Our pace and patience as they can be kept at this moment."""
+        return self.hearing.policy(s)
+
+    def room(self, s: Session, effect: Claimed) -> Go | PutOff:
+        """Whether an interaction may be read now."""
+        return self.hearing.admit(s, effect.urgency)
+
     def apply(self, s: Session, run_id: str, event: Event) -> step.Applied:
         """Decide about an event within a transaction that does more than that."""
-        applied = step.apply(s, run_id, event, policy=self.policy, now=self._clock())
+        applied = step.apply(s, run_id, event, policy=self.policy(s), now=self._clock())
         alarm(run_id, applied)
         return applied
 

@@ -22,7 +22,12 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
     "tools": (EffectKind.EXECUTE_TOOL,),
     "slack": (EffectKind.REQUEST_APPROVAL, EffectKind.UPDATE_APPROVAL),
-    "timers": (EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN),
+    "timers": (
+        EffectKind.EXPIRE_APPROVAL,
+        EffectKind.END_CREATE_GRACE,
+        EffectKind.END_RUN,
+        EffectKind.WARN_FORGETTING,
+    ),
 }
 """Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
 

@@ -5,10 +5,12 @@ Every door (HTTP, webhook, Slack, shell) ends here. Answers are values; the door
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -17,9 +19,16 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.calls import already
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.events import ApprovalDecided, AttentionResolved, CancelRequested, Choice
+from orchestrator.domain.events import (
+    ApprovalDecided,
+    AttentionResolved,
+    CancelRequested,
+    Choice,
+    TakenUp,
+)
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Actor, Approval, JsonObject, Policy, Recipe, Run, Verdict
+from orchestrator.domain.model import Actor, Approval, JsonObject, Policy, Recipe, Run, RunStatus, Verdict
+from orchestrator.domain.transcript import summary
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock
@@ -28,7 +37,11 @@ from orchestrator.store import inbox, outbox, runs, views
 from orchestrator.store.database import Database
 from orchestrator.store.together import Together
 
+RESTARTS: Final = "orchestrator:restart"
+"""Whose idempotency keys restarts have: one for each run; no token has such a name."""
+
 log = structlog.get_logger(__name__)
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class Intake:
         stop_tools: Called with a run's id after it was cancelled.
         commits: Of the performer in this process, which goes straight on with what a wish makes due;
             without one, or without room there, it stays a row for whoever works.
+        repeated: Told of webhooks that had come before, as `inbox.put` says; from any thread.
     """
 
     def __init__(
@@ -70,6 +84,7 @@ class Intake:
         mail: Callable[[], None] | None = None,
         stop_tools: Callable[[str], None],
         commits: Commits | None = None,
+        repeated: inbox.Counts = lambda again, other: None,
     ) -> None:
         self._db = database
         self._policy = policy
@@ -79,7 +94,7 @@ class Intake:
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
-        self._deliveries = Together(database, step.keep)
+        self._deliveries = Together(database, partial(step.keep, repeated=repeated))
 
     async def start(
         self,
@@ -109,9 +124,27 @@ class Intake:
         failpoints.hit("after_run_stored")
         return started
 
-    async def deliver(self, *, webhook_id: str, kind: str, subject: str, timestamp: int, body: bytes) -> None:
-        """Keep a verified webhook; returns after the commit."""
-        arrived = inbox.Arrived(webhook_id, kind, subject, timestamp, body, self._clock())
+    async def deliver(
+        self,
+        *,
+        webhook_id: str,
+        kind: str,
+        subject: str,
+        timestamp: int,
+        body: bytes,
+        scheme: str = "v1",
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        """Keep a verified webhook; returns after the commit.
+
+        Args:
+            scheme: Which kind of signature was good.
+            headers: Those worth keeping; short and printable.
+        """
+        now = self._clock()
+        arrived = inbox.Arrived(
+            webhook_id, kind, subject, timestamp, body, now, scheme=scheme, headers=headers
+        )
         await self._deliveries.put(arrived)
         failpoints.hit("after_delivery_stored")
         self._mail()
@@ -125,6 +158,7 @@ class Intake:
         entitled_as: str,
         digest: str | None,
         reason: str = "",
+        refine: bool = False,
     ) -> Answer:
         """A person's answer to a question, by whichever door. The first valid one stands.
 
@@ -132,11 +166,12 @@ class Intake:
             entitled_as: The entry of the approvers they stand for: a Slack user id or `api:<token>`.
             digest: At least 16 characters of the digest they were shown; None takes the current
                 one, for a door that shows the question and takes the answer in one.
+            refine: Not approved, but a plan sent back: the reason says what to change.
 
         Raises:
             NotFoundError: There is no such approval.
         """
-        verdict = Verdict(approve, by, self._clock(), reason)
+        verdict = Verdict(approve, by, self._clock(), reason, refine)
         # The decision alone: a tool that is claimed with it would be in doubt if the process ended here.
         answer = await self._commits.write(self._decide, approval_id, verdict, entitled_as, digest)
         failpoints.hit("after_decision")
@@ -186,6 +221,36 @@ class Intake:
             raise ConflictError(applied.note)
         return applied.run
 
+    async def restart(self, run_id: str, recipe: Recipe, by: Actor) -> Started:
+        """Open a run that takes up the work of one that ended, or that waits for a person and is then closed.
+
+        Its input is the earlier request with a record of what was done. Doing so twice is doing it once.
+
+        Args:
+            recipe: The workflow as it stands now.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ConflictError: It is still at work, or it completed.
+        """
+        started = await self._commits.advance(partial(self._restart, run_id, recipe, by))
+        failpoints.hit("after_run_stored")
+        return started
+
+    def _restart(self, run_id: str, recipe: Recipe, by: Actor, s: Session) -> tuple[str, Started]:
+        run = runs.load(s, run_id)
+        if run.status not in (RunStatus.ATTENTION, RunStatus.FAILED, RunStatus.CANCELLED):
+            raise ConflictError(
+                f"the run is {run.status}: only one that failed or waits for a person is restarted"
+            )
+        turns = [runs.load_turn(s, run_id, n) for n in range(1, run.turn.number + 1)]
+        text, key = summary(run, turns), f"restart of {run_id}"
+        wish = _Wish(recipe, text, by, RESTARTS, key, "", run_id)
+        new_id, started = _start(s, wish, self._clock())
+        if started.fresh and not run.closed:
+            step.apply(s, run_id, TakenUp(by, new_id), policy=self._policy, now=self._clock())
+        return new_id, started
+
     async def _apply(self, run_id: str, event: CancelRequested | AttentionResolved) -> step.Applied:
         now = self._clock()
         return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
@@ -199,14 +264,16 @@ class _Wish:
     owner: str
     key: str | None
     body_hash: str
+    restart_of: str | None = None
 
 
 def _start(s: Session, wish: _Wish, now: datetime) -> tuple[str, Started]:
     if wish.key is not None and (known := views.by_idempotency_key(s, wish.owner, wish.key)):
-        if known[1] != wish.body_hash:
+        if wish.restart_of is None and known[1] != wish.body_hash:
             raise ConflictError("this idempotency key was used for another request")
         return known[0], Started(known[0], fresh=False)
-    decision = open_run(f"run_{secrets.token_hex(12)}", wish.recipe, wish.text, wish.requester, now=now)
+    new_id = f"run_{secrets.token_hex(12)}"
+    decision = open_run(new_id, wish.recipe, wish.text, wish.requester, now=now, restart_of=wish.restart_of)
     keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
     run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
     outbox.add(s, run.id, decision.effects)

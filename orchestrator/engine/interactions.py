@@ -17,11 +17,12 @@ from orchestrator.domain.events import (
 from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits, alarm
+from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox, runs
+from orchestrator.store import inbox, outbox, runs
 from orchestrator.store.outbox import Claimed
 
 PROBES: Final = 7
@@ -70,7 +71,7 @@ class Interactions:
         except UncertainError as e:
             await self._commit.conclude(effect, CreateUncertain(turn, attempt, str(e)))
         except RejectedError as e:
-            await self._commit.conclude(effect, CreateRefused(turn, attempt, str(e)))
+            await self._commit.conclude(effect, CreateRefused(turn, attempt, str(e), e.code))
         else:
             failpoints.hit("after_create")
             await self._observed(effect, effect.run_id, turn, attempt, snapshot)
@@ -84,7 +85,7 @@ class Interactions:
             outbox.done(s, effect)
             tools, now = self._toolkit, self._commit.now()
             seen = step.observe(
-                s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy, now=now
+                s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy(s), now=now
             )
             alarm(run_id, seen)
             return run_id, None
@@ -97,9 +98,14 @@ class Interactions:
         if owner is None and effect.run_id:
             outbox.done(s, effect)
             return None
-        return partial(self._read, effect, owner)
+        room = self._commit.room(s, effect)
+        if isinstance(room, PutOff):
+            outbox.put_off(s, effect, room.until, room.then)
+            return None
+        return partial(self._read, effect, owner, room)
 
-    async def _read(self, effect: Claimed, owner: Owner | None) -> None:
+    async def _read(self, effect: Claimed, owner: Owner | None, room: Go) -> None:
+        await self._commit.hearing.wait(room)
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:
@@ -148,7 +154,7 @@ class Interactions:
         if effect.attempts < PROBES:
             await self._commit.again(effect, why)
         else:
-            await self._commit.write(outbox.bury, effect, why)
+            await self._commit.write(_not_ours, effect, why)
 
     def cancel(self, s: Session, effect: Claimed) -> Act | None:
         """Stop an interaction; whatever it is afterwards, nothing more is to be done about it."""
@@ -171,3 +177,9 @@ class Interactions:
             await self._commit.again(effect, f"still {snapshot.status}")
             return
         await self._commit.done(effect)
+
+
+def _not_ours(s: Session, effect: Claimed, why: str) -> None:
+    """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
+    outbox.bury(s, effect, why)
+    inbox.disown(s, effect.subject)

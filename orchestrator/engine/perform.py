@@ -14,10 +14,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, parse_attempt
-from orchestrator.domain.events import ApprovalExpired, CreateGraceEnded, RunOverdue
+from orchestrator.domain.events import ApprovalExpired, CreateGraceEnded, ForgettingNear, RunOverdue
 from orchestrator.domain.model import Policy
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Commits
+from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
@@ -41,6 +42,7 @@ class Performer:
         link: Makes the address of a run's page from its id; empty without a public address.
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
+        hearing: On readings, over all processes.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Performer:
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
-        self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease)
+        self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing)
         limits = limits or Ceilings()
         self.calls = Calls(self.commits, toolkit, limits)
         interactions = Interactions(self.commits, gemini, toolkit, limits)
@@ -72,6 +75,7 @@ class Performer:
             EffectKind.EXPIRE_APPROVAL: self._expire,
             EffectKind.END_CREATE_GRACE: self._end_grace,
             EffectKind.END_RUN: self._end_run,
+            EffectKind.WARN_FORGETTING: self._warn,
         }
         self.commits.gate = self._gate
 
@@ -128,3 +132,6 @@ class Performer:
 
     def _end_run(self, s: Session, effect: Claimed) -> None:
         self.commits.settle(s, effect, RunOverdue(self.commits.now()))
+
+    def _warn(self, s: Session, effect: Claimed) -> None:
+        self.commits.settle(s, effect, ForgettingNear(effect.subject))

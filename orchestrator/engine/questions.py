@@ -1,6 +1,6 @@
 """What people are shown in Slack: each question posted once, redrawn from what is true."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -9,8 +9,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.asking import GO_ON, PLAN
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
-from orchestrator.domain.model import Card
+from orchestrator.domain.model import CallStatus, Card, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.tickets import Act
@@ -20,6 +21,12 @@ from orchestrator.store.outbox import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
+
+OWN_WORDS: Final = {
+    PLAN: "The agent shows its plan before it begins: carry it out, send it back with a note, or stop?",
+    GO_ON: "The run has used as many tokens as it may: let it go on for as many again, or stop it?",
+}
+"""What the run's own questions are about."""
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +107,16 @@ class Questions:
             requester=run.requester,
             run_status=run.status,
             run_reason=run.reason,
-            description=self._toolkit.describe(call.tool),
+            description=OWN_WORDS.get(call.tool) or self._toolkit.describe(call.tool),
             link=self._link(run.id),
+            progress=_progress(run.turn.calls) if run.turn.call(call.id) else "",
+            forgotten_at=run.turn.forgotten_at,
         )
+
+
+def _progress(calls: Sequence[ToolCall]) -> str:
+    """How far a turn of several calls is; empty where there is only one."""
+    if len(calls) < 2:
+        return ""
+    decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)
+    return f"{decided} of {len(calls)} calls of this turn need no decision any more"

@@ -15,6 +15,7 @@ from orchestrator.engine.dispatch import MAIL, NEAR, effect_of
 from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Jobs
 from orchestrator.store import inbox, outbox
+from orchestrator.store.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0
 """Between two looks for what no job told of. With the lease it bounds how long a dead worker's work rests."""
@@ -58,11 +59,14 @@ class QueuedWorker(Worker):
         """Until `stop`. A failing database is waited for, not died of."""
         self.attach()
         carrying = asyncio.create_task(self.jobs.run())
+        freeing = asyncio.create_task(self._free_rows())
         try:
             while not self._stopping:
                 self._wake.clear()
                 await self._round()
         finally:
+            freeing.cancel()
+            await asyncio.wait({freeing})
             await carrying
 
     async def stop(self, grace_seconds: float) -> None:
@@ -70,6 +74,18 @@ class QueuedWorker(Worker):
         self._stopping = True
         # A handler that waits for room has nothing to be waited for: its job goes back, for others.
         await asyncio.gather(super().stop(grace_seconds), self.jobs.stop(0.0))
+
+    async def _free_rows(self) -> None:
+        """What processes that stand still hold is let go, also while this one waits for just that."""
+        while True:
+            await asyncio.sleep(self._db.still_seconds * LOOK_SHARE)
+            try:
+                ended = await self._db.let_go()
+            except Exception as e:  # noqa: BLE001  the rounds say it at length
+                log.warning("sessions_not_looked_at", error=type(e).__name__)
+            else:
+                if ended:
+                    log.warning("sessions_ended", sessions=ended, why="their process stands still")
 
     async def _round(self) -> None:
         self.beat()

@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.effects import Effect, EffectKind, Urgency
 from orchestrator.domain.events import ApprovalPosted, Event, InteractionObserved, InteractionSignalled
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Policy, Run, Snapshot, Turn
+from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.store import inbox, outbox, runs
-from orchestrator.store.tables import DeliveryState
+from orchestrator.store.inbox import DeliveryVerdict
 
 MAX_PARKED = 10_000
 """How many webhooks about interactions we do not know are kept."""
@@ -107,10 +109,19 @@ def observe(
     return applied
 
 
-def keep(s: Session, arrived: Sequence[inbox.Arrived]) -> None:
-    """Store webhooks; what tells its run nothing new is closed as it comes, and stays so."""
+def keep(
+    s: Session,
+    arrived: Sequence[inbox.Arrived],
+    repeated: inbox.Counts = lambda again, other: None,
+) -> None:
+    """Store webhooks; what tells its run nothing new is closed as it comes, and stays so.
+
+    Args:
+        repeated: See `inbox.put`.
+    """
     known = runs.standing(s, {a.subject for a in arrived if a.subject})
-    inbox.put(s, [a if (run := _told(a, known)) is None else replace(a, run_id=run) for a in arrived])
+    sorted_out = [a if (run := _told(a, known)) is None else replace(a, run_id=run) for a in arrived]
+    inbox.put(s, sorted_out, repeated)
 
 
 def _told(delivery: inbox.Arrived, known: Mapping[str, runs.Standing]) -> str | None:
@@ -149,17 +160,20 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
         if _heeded(delivery, known):
             heeded.append(delivery)
         elif owner is not None:
-            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, owner.run_id))
+            closed.append(inbox.Closed(delivery.id, DeliveryVerdict.KNOWN, owner.run_id))
         elif not delivery.subject or not delivery.kind.startswith("interaction."):
-            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, note="not about an interaction"))
+            note = "not about an interaction"
+            closed.append(inbox.Closed(delivery.id, DeliveryVerdict.IGNORED, note=note))
         elif room <= 0:
             note = "too many unknown interactions are kept already"
-            closed.append(inbox.Closed(delivery.id, DeliveryState.DONE, note=note))
+            closed.append(inbox.Closed(delivery.id, DeliveryVerdict.OVERFLOW, note=note))
         else:
             room -= 1
-            closed.append(inbox.Closed(delivery.id, DeliveryState.PARKED))
-            outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, delivery.subject, now)])
-    inbox.close(s, closed)
+            closed.append(inbox.Closed(delivery.id, DeliveryVerdict.PARKED))
+            # Anybody may have signed it: no run's own readings wait for a stranger's.
+            look = Effect(EffectKind.FETCH_INTERACTION, delivery.subject, now, Urgency.WATCH)
+            outbox.add(s, "", [look])
+    inbox.close(s, closed, now)
     return heeded
 
 
@@ -169,9 +183,11 @@ def hear(
     """Tell a run of webhooks about one of its interactions; many say no more than one."""
     owner = runs.owner_of(s, deliveries[0].subject)
     run_id = owner[0] if owner else None
-    inbox.close(s, [inbox.Closed(d.id, DeliveryState.DONE, run_id) for d in deliveries])
-    if run_id is None:  # the run was deleted meanwhile
+    if run_id is None:
+        gone = "its run was deleted"
+        inbox.close(s, [inbox.Closed(d.id, DeliveryVerdict.IGNORED, note=gone) for d in deliveries], now)
         return None, None
+    inbox.close(s, [inbox.Closed(d.id, DeliveryVerdict.WOKE, run_id) for d in deliveries], now)
     kinds = {d.kind for d in deliveries}
     kind = kinds.pop() if len(kinds) == 1 else ""  # of several at once none may hide another
     apply(s, run_id, InteractionSignalled(deliveries[0].subject, kind), policy=policy, now=now)
@@ -185,6 +201,8 @@ def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
         recipe=run.recipe,
         correlation=Correlation(run.id, turn.number, turn.attempt),
         input="" if turn.continuation is not None else _input(s, run),
+        planning=turn.planning,
+        environment=turn.environment,
         functions=toolkit.declarations(run.recipe.tools),
         previous_id=turn.previous_id,
         continuation=turn.continuation,
@@ -192,9 +210,12 @@ def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
 
 
 def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
-    """The caller's text first, then the results of the turn before."""
-    number = run.turn.number
-    return run.input if number == 1 else _results(runs.load_turn(s, run.id, number - 1))
+    """The caller's text first, then the results of the turn before, or what was said about its plan."""
+    if run.turn.number == 1:
+        return run.input
+    before = runs.load_turn(s, run.id, run.turn.number - 1)
+    planned = any(is_own(c) and c.tool == PLAN for c in before.calls)
+    return (run.turn.note or CARRY_OUT) if planned else _results(before)
 
 
 def _results(turn: Turn) -> tuple[FunctionResult, ...]:
@@ -202,5 +223,5 @@ def _results(turn: Turn) -> tuple[FunctionResult, ...]:
     return tuple(
         FunctionResult(c.call_id, c.tool, c.outcome.result, c.outcome.is_error)
         for c in turn.calls
-        if c.outcome is not None
+        if c.outcome is not None and not is_own(c)
     )

@@ -7,7 +7,7 @@ repeated (fetch, cancel) is repeated here for seconds; outages of minutes are th
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -59,7 +59,9 @@ class GeminiGateway:
         api_key: The project's key. It appears in no error and no log line.
         base_url: Without a trailing slash; a path in it is kept.
         timeout_seconds: For each answer; to connect, at most ten of them. A create deserves 30 or more.
-        resend_tools: See `wire.create_body`.
+        resend_tools, webhook_uris: See `wire.create_body`. The addresses appear in no error either: they
+            end in a secret.
+        tries: Of a fetch or cancel, within seconds; 1 where each request has to keep to a budget.
         retry_wait_seconds: Before the second try of a fetch or cancel, on average half of it; doubles,
             up to `retry_wait_max_seconds`.
         now: The clock against which a `Retry-After` date is read.
@@ -76,6 +78,8 @@ class GeminiGateway:
         api_version: str = "v1beta",
         timeout_seconds: float = 30.0,
         resend_tools: bool = True,
+        webhook_uris: Sequence[str] = (),
+        tries: int = TRIES,
         retry_wait_seconds: float = 0.5,
         retry_wait_max_seconds: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -96,6 +100,10 @@ class GeminiGateway:
             now=now,
         )
         self._resend_tools = resend_tools
+        self._uris = tuple(webhook_uris)
+        self._tries = tries
+        # An address in parts too: a message may quote its path alone.
+        self._untold = (self._key, *(part for uri in self._uris for part in (uri, uri.rpartition("/")[2])))
         self._wait = wait_random_exponential(multiplier=retry_wait_seconds, max=retry_wait_max_seconds)
         self._library: Library | None = None
         self._opening = asyncio.Lock()
@@ -125,7 +133,8 @@ class GeminiGateway:
 
         Source: Gemini API, "Errors"; there is no idempotency key and no way to search interactions.
         """
-        content = wire.encode(wire.create_body(request, resend_tools=self._resend_tools))
+        body = wire.create_body(request, resend_tools=self._resend_tools, webhook_uris=self._uris)
+        content = wire.encode(body)
         library = await self._opened()
         answer = await library.exchange(library.create, content)
         if isinstance(answer, Silence):
@@ -214,7 +223,7 @@ class GeminiGateway:
         self, attempt: Callable[[Library, str], Awaitable[T]], library: Library, interaction_id: str
     ) -> T:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(TRIES) | stop_after_delay(RETRY_WITHIN_SECONDS),
+            stop=stop_after_attempt(self._tries) | stop_after_delay(RETRY_WITHIN_SECONDS),
             wait=self._wait,
             retry=retry_if_exception_type(_BlipError),
             before_sleep=_note,
@@ -228,13 +237,18 @@ class GeminiGateway:
         """Gemini's word for a refusal, and a text for people."""
         word, message = _error_of(answer.content)
         told = ": ".join(part for part in (word, message) if part)
-        code = word.replace(self._key, "***") or _CODES.get(answer.status, f"http_{answer.status}")
+        code = self._masked(word) or _CODES.get(answer.status, f"http_{answer.status}")
         hint = "check the API key; " if answer.status in _REFUSED_KEY else ""
         return code, self._tell(what, f"{hint}HTTP {answer.status} {told}".strip())
 
     def _tell(self, what: str, why: str) -> str:
         # The cut comes last: before, it could leave half a key to see.
-        return f"Gemini {what}: {why}".replace(self._key, "***")[: wire.MAX_TEXT]
+        return self._masked(f"Gemini {what}: {why}")[: wire.MAX_TEXT]
+
+    def _masked(self, text: str) -> str:
+        for secret in self._untold:
+            text = text.replace(secret, "***")
+        return text
 
     async def _opened(self) -> Library:
         if self._library is None:

@@ -10,7 +10,7 @@ Source: Gemini API, Interactions (v1beta), read with google-genai 3.4.0.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -44,13 +44,17 @@ def is_interaction_id(value: object) -> TypeGuard[str]:
 # ------------------------------------------------------------------ out: a create's body
 
 
-def create_body(request: CreateRequest, *, resend_tools: bool = True) -> dict[str, Any]:
+def create_body(
+    request: CreateRequest, *, resend_tools: bool = True, webhook_uris: Sequence[str] = ()
+) -> dict[str, Any]:
     """The JSON object of one create: always in the background, always stored.
 
     Args:
         request: Everything this turn says. A turn with a continuation token may have an empty
             input; it is then left out, for Gemini has it already.
         resend_tools: Declare the tools again on turns that name a previous interaction.
+        webhook_uris: Where Gemini is to send this interaction's events, instead of to the webhooks
+            registered for the project.
 
     Source: Gemini API, Interactions, "Create"; nothing but the conversation is carried over.
     """
@@ -68,10 +72,22 @@ def create_body(request: CreateRequest, *, resend_tools: bool = True) -> dict[st
         "tools": tools or None,
         "generation_config": recipe.generation_config or None,
         "response_format": recipe.response_format,
-        "agent_config": recipe.agent_config,
-        "webhook_config": {"user_metadata": _metadata(request.correlation)},
+        "agent_config": _agent_config(request),
+        "environment": request.environment or recipe.environment,
+        "webhook_config": {
+            **({"uris": list(webhook_uris)} if webhook_uris else {}),
+            "user_metadata": _metadata(request.correlation),
+        },
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def _agent_config(request: CreateRequest) -> JsonObject | None:
+    """As configured; whether an agent that plans first plans or carries out is this turn's to say."""
+    config = request.recipe.agent_config
+    if config is None or request.planning is None:
+        return config
+    return {**config, "collaborative_planning": request.planning}
 
 
 def _input(request: CreateRequest) -> str | list[JsonObject] | None:
@@ -194,7 +210,17 @@ def snapshot(raw: object) -> Snapshot:
         previous_id=previous if is_interaction_id(previous) else None,
         correlation=correlation(_get(raw.get("webhook_config"), "user_metadata")),
         continuation=token if isinstance(token, str) and token else None,
+        environment=_environment(raw.get("environment_id"), raw.get("environment")),
     )
+
+
+def _environment(*told: object) -> str | None:
+    """A managed agent's sandbox by its id, in whichever form it is told; "remote" asks for a new one."""
+    for value in told:
+        name = value if isinstance(value, str) else _get(value, "id")
+        if is_interaction_id(name) and name != "remote":
+            return name
+    return None
 
 
 def _list(value: object) -> list[Any]:

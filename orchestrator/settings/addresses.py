@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,6 +17,8 @@ from orchestrator.settings.fields import shaped
 from orchestrator.settings.secrets import Secret
 
 WEBHOOK_PREFIX: Final = "whsec_"
+UNTIL: Final = ";until="
+RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 VISIBLE: Final = re.compile(r"[!-~]*")
 POSTGRESQL: Final = "postgresql+psycopg"
 
@@ -81,8 +84,11 @@ def carries_password(address: str) -> bool:
 
 
 def webhook_secret(secret: Secret) -> Secret:
-    """`whsec_` and base64, as Gemini hands it out when a webhook is made (Gemini API, "Webhooks")."""
-    text = secret.reveal()
+    """`whsec_` and base64, as Gemini hands it out when a webhook is made (Gemini API, "Webhooks").
+
+    After it may stand `;until=` and the instant from which on it counts no longer, as a rotation sets it.
+    """
+    text, mark, end = secret.reveal().partition(UNTIL)
     try:
         key = base64.b64decode(text.removeprefix(WEBHOOK_PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -90,6 +96,30 @@ def webhook_secret(secret: Secret) -> Secret:
     # encoded again, because the decoder lets surplus padding pass
     if not key or text != WEBHOOK_PREFIX + base64.b64encode(key).decode():
         raise ValueError(f"must be {WEBHOOK_PREFIX} followed by base64")
+    if mark:
+        _instant(end)
+    return secret
+
+
+def ending(secret: Secret) -> tuple[Secret, datetime | None]:
+    """A checked webhook secret without its end, and the end; None for one that counts on."""
+    text, mark, end = secret.reveal().partition(UNTIL)
+    return Secret(text), _instant(end) if mark else None
+
+
+def _instant(text: str) -> datetime:
+    try:
+        if RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # of the right shape, and yet no date
+    raise ValueError(f"must end in {UNTIL} and a time such as 2026-12-01T00:00:00Z")
+
+
+def webhook_token(secret: Secret) -> Secret:
+    """A part of an address nobody guesses: with 64 letters to choose from, 32 of them are 192 bits."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{32,256}", secret.reveal()):
+        raise ValueError("must be 32 to 256 letters, digits, - and _")
     return secret
 
 
@@ -116,6 +146,7 @@ GeminiAddress = Annotated[str, AfterValidator(gemini_address)]
 SlackAddress = Annotated[str, AfterValidator(slack_address)]
 DatabaseAddress = Annotated[Secret, AfterValidator(database_address)]
 WebhookSecret = Annotated[Secret, AfterValidator(webhook_secret)]
+WebhookToken = Annotated[Secret, AfterValidator(webhook_token)]
 HeaderSecret = Annotated[Secret, AfterValidator(header_safe)]
 
 TOKEN_NAME: Final = r"[a-z][a-z0-9_-]{0,63}"  # noqa: S105 - the shape of a name
@@ -129,6 +160,9 @@ ChannelId = Annotated[
 ]
 TeamId = Annotated[str, shaped(r"[TE][A-Z0-9]{2,}", "a Slack workspace id, such as T0123ABC")]
 AppId = Annotated[str, shaped(r"A[A-Z0-9]{2,}|", "a Slack app id, such as A0123ABC")]
+EventName = Annotated[
+    str, shaped(r"[a-z_]{1,64}\.[a-z_]{1,64}", "an event's name, such as interaction.completed")
+]
 HostName = Annotated[str, shaped(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?", "a host name, with :port where needed")]
 TokenName = Annotated[str, shaped(TOKEN_NAME, "lower case letters, digits, _ and -, beginning with a letter")]
 ModuleName = Annotated[str, shaped(r"[a-z_][a-z0-9_]*", "a module name: lower case letters, digits and _")]

@@ -16,6 +16,16 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
     yield from _nobody(settings)
     if settings.slack.enabled and not settings.slack.channel:
         yield ("slack", "channel"), "is missing; needed while slack.enabled is true"
+    yield from _unheard(settings)
+
+
+def _unheard(settings: Settings) -> Iterator[Fault]:
+    """What a way to hear of news cannot do without."""
+    w = settings.webhooks
+    if w.mode == "dynamic" and settings.public_url is None:
+        yield ("public_url",), "is missing; needed while webhooks.mode is dynamic"
+    if w.jwt_audience is not None and w.jwt_issuer is None:
+        yield ("webhooks", "jwt_issuer"), "is missing; needed while webhooks.jwt_audience is set"
 
 
 def _too_late(settings: Settings) -> Iterator[Fault]:

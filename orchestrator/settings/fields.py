@@ -35,7 +35,7 @@ class FromEnv:
 
     Args:
         names: In order of preference. A secret may also come from a file named by `<NAME>_FILE`.
-        needed: True, False, or the dotted key of the switch that makes it needed.
+        needed: True, False, the dotted key of the switch that makes it needed, or `key=value`.
         in_file: May also be written in config.yaml.
     """
 

@@ -138,7 +138,9 @@ def _missing(settings: Settings, found: Environment, environ: Mapping[str, str])
     for leaf in LEAVES:
         needed = leaf.source.needed
         if isinstance(needed, str):
-            needed = bool(_value(settings, tuple(needed.split("."))))
+            key, _, wanted = needed.partition("=")
+            value = _value(settings, key.split("."))
+            needed = value == wanted if wanted else bool(value)
         if not needed or _value(settings, leaf.path):
             continue
         variable = leaf.source.names[0]

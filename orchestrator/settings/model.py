@@ -1,6 +1,7 @@
 """The whole of the settings, and what the rest of the service takes from them; nothing is read here."""
 
 from datetime import timedelta
+from typing import Final
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,9 @@ from orchestrator.settings.sections import (
     Work,
 )
 from orchestrator.settings.workflows import Workflow
+
+POLL_GROWTH: Final = 0.1
+"""Of its age; so an end is noticed within about a tenth of what it took."""
 
 
 class Settings(Section):
@@ -55,14 +59,17 @@ class Settings(Section):
 
     def policy(self) -> Policy:
         """Our pace and patience, as the domain takes it."""
-        g = self.gemini
+        g, polls = self.gemini, self.webhooks.mode == "poll"
         return Policy(
-            watch_every=timedelta(seconds=g.reconcile_seconds),
+            watch_every=timedelta(seconds=g.poll_seconds if polls else g.reconcile_seconds),
             watch_waiting_every=timedelta(seconds=g.waiting_reconcile_seconds),
             create_grace=timedelta(seconds=g.create_grace_seconds),
             retry_lost_create=g.lost_create == "retry",
             strange_readings=g.strange_readings,
             missing_readings=g.missing_readings,
+            watch_growth=POLL_GROWTH if polls else 0.0,
+            watch_most=timedelta(seconds=g.poll_most_seconds),
+            retention=timedelta(days=g.retention_days),
         )
 
     def default_terms(self) -> Terms:
@@ -77,7 +84,7 @@ class Settings(Section):
 
     def recipe(self, name: str) -> Recipe:
         """The workflow as a run keeps it. Raises `NotFoundError` for a name that is not configured."""
-        return self._workflow(name).recipe(name)
+        return self._workflow(name).recipe(name, self.default_terms())
 
     def render_input(self, name: str, value: object) -> str:
         """What a caller gave as `input`, checked and put into the text the model reads.

@@ -9,11 +9,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from orchestrator.domain.registration import EVENTS
 from orchestrator.settings.addresses import (
     AppId,
     Approver,
     ChannelId,
     DatabaseAddress,
+    EventName,
     GeminiAddress,
     HeaderSecret,
     HostName,
@@ -25,7 +27,9 @@ from orchestrator.settings.addresses import (
     ToolName,
     UserId,
     WebhookSecret,
+    WebhookToken,
     carries_password,
+    ending,
 )
 from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section, shaped
 from orchestrator.settings.secrets import Secret
@@ -34,6 +38,7 @@ MIB: Final = 1024 * 1024
 DAY_SECONDS: Final = 86_400
 SCOPES: Final = ("trigger", "read", "decide", "operate")
 ENV_TOKEN: Final = "env"  # noqa: S105 - the name of a token, not a token
+PLAIN_WORD: Final = shaped(r"[!-~]{1,512}", "visible ASCII without blanks")
 Scope = Literal["trigger", "read", "decide", "operate"]
 
 
@@ -81,6 +86,12 @@ class Work(Section):
     tools_slots: int = Field(default=16, ge=1, le=256, description="Tools running at once.")
     slack_slots: int = Field(default=4, ge=1, le=64, description="Messages to Slack at once.")
     timers_slots: int = Field(default=16, ge=1, le=256, description="Timers handled at once.")
+    lease_seconds: float = Field(
+        default=15,
+        ge=2,
+        le=300,
+        description="How long the work of a process that fell silent stays untouched; the same everywhere.",
+    )
 
     @property
     def slots(self) -> dict[str, int]:
@@ -112,6 +123,24 @@ class Gemini(Section):
     waiting_reconcile_seconds: float = Field(
         default=21_600, ge=1, le=7 * DAY_SECONDS, description="The same while Gemini waits for our results."
     )
+    poll_seconds: float = Field(
+        default=5,
+        ge=1,
+        le=DAY_SECONDS,
+        description="The same with `webhooks.mode: poll`; it grows by a tenth of the interaction's age.",
+    )
+    poll_most_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=DAY_SECONDS,
+        description="The longest it grows to by age; by load it may be longer.",
+    )
+    gets_per_second: float = Field(
+        default=50,
+        ge=0.1,
+        le=10_000,
+        description="Most readings of interactions in any second, over all runs and processes.",
+    )
     create_grace_seconds: float = Field(
         default=30,
         ge=0,
@@ -134,11 +163,26 @@ class Gemini(Section):
 
 
 class Webhooks(Section):
-    """What we believe of Gemini's deliveries."""
+    """How we hear of news, and what we believe of Gemini's deliveries."""
 
-    secrets: Annotated[Items[WebhookSecret], UNIQUE, FromEnv(("GEMINI_WEBHOOK_SECRETS",))] = Field(
+    mode: Literal["static", "dynamic", "poll"] = Field(
+        default="static",
+        description="`static`: the registered webhook. `dynamic`: an address named in each create."
+        " `poll`: by asking only.",
+    )
+    secrets: Annotated[
+        Items[WebhookSecret], UNIQUE, FromEnv(("GEMINI_WEBHOOK_SECRETS",), needed="webhooks.mode=static")
+    ] = Field(
         default=(),
-        description="Signing secrets, `whsec_…`, separated by blanks or commas; several while rotating.",
+        description="Signing secrets, `whsec_…`, separated by blanks or commas; several while rotating."
+        " With `;until=2026-12-01T00:00:00Z` one counts until then.",
+    )
+    dynamic_tokens: Annotated[
+        Items[WebhookToken], UNIQUE, FromEnv(("GEMINI_WEBHOOK_TOKEN",), needed="webhooks.mode=dynamic")
+    ] = Field(
+        default=(),
+        description="Secret end of the address that creates name, at least 32 letters, digits, - and _."
+        " The first is sent; several, separated by blanks or commas, while rotating.",
     )
     tolerance_seconds: int = Field(
         default=300, ge=1, le=3600, description="How far a delivery's time may be off, either way."
@@ -147,12 +191,48 @@ class Webhooks(Section):
         default="https://generativelanguage.googleapis.com/.well-known/jwks.json",
         description="Google's public keys, for deliveries signed with them.",
     )
+    jwks_age_seconds: float = Field(
+        default=3600, ge=60, le=7 * DAY_SECONDS, description="When Google's public keys are fetched anew."
+    )
+    jwt_audience: Annotated[str, PLAIN_WORD] | None = Field(
+        default=None,
+        description="Take RS256 tokens made for this audience too, on the dynamic address. Unset: none.",
+    )
+    jwt_issuer: Annotated[str, PLAIN_WORD] | None = Field(
+        default=None, description="Who such tokens must say made them."
+    )
     keep_days: int = Field(
         default=14,
         ge=2,
         le=3650,
         description="How long deliveries are kept; longer than Gemini's day of retries.",
     )
+    events: Annotated[Items[EventName], UNIQUE] = Field(
+        default=EVENTS, min_length=1, description="Events our registered webhook is to be told of."
+    )
+    check_seconds: float = Field(
+        default=3600,
+        ge=0,
+        le=7 * DAY_SECONDS,
+        description="Between looks at how Gemini has our webhook registered; 0: never.",
+    )
+    heal: bool = Field(
+        default=False,
+        description="Switch it on again when Gemini switched it off, and set its events right.",
+    )
+
+    @field_validator("secrets")
+    @classmethod
+    def _one_end_each(cls, secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
+        """One secret with two ends would count until the later, or for ever."""
+        if len({ending(s)[0] for s in secrets}) < len(secrets):
+            raise ValueError("names something twice")
+        return secrets
+
+    @property
+    def signing(self) -> tuple[tuple[Secret, datetime | None], ...]:
+        """The signing secrets, each with the instant from which on it counts no longer."""
+        return tuple(ending(s) for s in self.secrets)
 
 
 class Slack(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from orchestrator.domain.model import Limits, Recipe
+from orchestrator.domain.model import Limits, Recipe, Terms
 from orchestrator.settings.addresses import ToolName
 from orchestrator.settings.fields import UNIQUE, Items, Section
 from orchestrator.settings.inputs import MAX_INPUT_CHARS, InputForm
@@ -14,6 +14,8 @@ from orchestrator.settings.prompt import check_prompt
 from orchestrator.settings.schema import check_schema
 
 DAY_SECONDS: Final = 86_400
+NO_FUNCTIONS: Final = ("deep-research",)
+"""Agents, by the beginning of their names, that take no functions of ours."""
 
 
 class RunLimits(Section):
@@ -28,6 +30,9 @@ class RunLimits(Section):
         ge=1,
         le=1000,
         description="Calls of unknown tools or with arguments that do not fit, in all.",
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="Tokens of all turns; over it people are asked whether to go on."
     )
     max_duration_seconds: float = Field(
         default=7 * DAY_SECONDS,
@@ -61,7 +66,14 @@ class Workflow(Section):
     )
     generation_config: dict[str, Any] = Field(default={}, description="Handed to the model as it is.")
     response_format: dict[str, Any] | None = Field(default=None, description="Handed to Gemini as it is.")
-    agent_config: dict[str, Any] | None = Field(default=None, description="Handed to the agent as it is.")
+    agent_config: dict[str, Any] | None = Field(
+        default=None,
+        description="Handed to the agent; with `collaborative_planning: true` people decide about its plan.",
+    )
+    environment: str | dict[str, Any] | None = Field(
+        default=None,
+        description="Sandbox of a managed agent: `remote`, an id, or an object.",
+    )
     max_concurrent: int | None = Field(
         default=None, ge=1, description="Most runs of it that have begun and not ended; others stay queued."
     )
@@ -104,15 +116,41 @@ class Workflow(Section):
             raise ValueError("generation_config is for models; an agent takes agent_config")
         if self.model and self.agent_config:
             raise ValueError("agent_config is for agents; a model takes generation_config")
+        if self.model and self.environment is not None:
+            raise ValueError("environment is for agents; a model works in none")
         return self
+
+    @model_validator(mode="after")
+    def _what_the_agent_takes(self) -> "Workflow":
+        """Deep Research takes neither functions nor a response format (Gemini API, Deep Research)."""
+        if (self.agent or "").startswith(NO_FUNCTIONS):
+            for name, given in (("tools", self.tools), ("response_format", self.response_format)):
+                if given:
+                    raise ValueError(f"{name} cannot be given: {self.agent} takes none")
+        planning = (self.agent_config or {}).get("collaborative_planning")
+        if planning is not None and not isinstance(planning, bool):
+            raise ValueError("agent_config.collaborative_planning must be true or false")
+        return self
+
+    @property
+    def asks_by_itself(self) -> bool:
+        """Whether its runs put questions of their own to people: about a plan, or a limit."""
+        return (
+            bool((self.agent_config or {}).get("collaborative_planning"))
+            or self.limits.max_tokens is not None
+        )
 
     @cached_property
     def form(self) -> InputForm:
         """What checks and renders a caller's input."""
         return InputForm(self.input, self.prompt, max_chars=self.limits.max_input_chars)
 
-    def recipe(self, name: str) -> Recipe:
-        """The workflow as the domain takes it, under its configured name."""
+    def recipe(self, name: str, terms: Terms | None = None) -> Recipe:
+        """The workflow as the domain takes it, under its configured name.
+
+        Args:
+            terms: Under which its runs put their own questions to people.
+        """
         limits = self.limits
         return Recipe(
             workflow=name,
@@ -124,10 +162,13 @@ class Workflow(Section):
             generation_config=self.generation_config,
             response_format=self.response_format,
             agent_config=self.agent_config,
+            environment=self.environment,
+            terms=terms if self.asks_by_itself else None,
             limits=Limits(
                 max_turns=limits.max_turns,
                 max_calls_per_turn=limits.max_calls_per_turn,
                 max_bad_calls=limits.max_bad_calls,
                 max_duration=timedelta(seconds=limits.max_duration_seconds),
+                max_tokens=limits.max_tokens,
             ),
         )

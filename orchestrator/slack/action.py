@@ -16,11 +16,17 @@ from typing import Any, Final, Literal, NoReturn
 from urllib.parse import parse_qsl
 
 from orchestrator.errors import InvalidError, SignatureError
+from orchestrator.slack.looks import Look, block_id
 from orchestrator.slack.text import MENTION
 from orchestrator.strictjson import StrictReader
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 """As a mapping (a multi-mapping keeps its repeats) or as pairs, for example a scope's raw ones."""
+
+NOTE: Final = "note"
+"""Block (before revision and state) and element of the field in which people say what to change."""
+NOTE_CHARS: Final = 1_000
+"""Most characters of such a note."""
 
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNATURE: Final = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
@@ -29,14 +35,20 @@ _TEAM: Final = re.compile(r"[TE][A-Z0-9]{2,}", re.ASCII)
 _APP: Final = re.compile(r"A[A-Z0-9]{2,}", re.ASCII)
 _CHANNEL: Final = re.compile(r"[CDG][A-Z0-9]{2,}", re.ASCII)
 _TS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}", re.ASCII)
+_KINDS: Final[dict[object, Literal["approve", "reject", "refine"]]] = {
+    "approve": "approve",
+    "reject": "reject",
+    "refine": "refine",
+}
 _LINKS: Final = frozenset({"review"})  # our buttons that only open a page; Slack reports them all the same
 _READER: Final = StrictReader(depth=64)
 _LONGEST: Final = 2_000  # characters of any string we take
+_LONGEST_TYPED: Final = 3_000  # no field of Slack's holds more
 
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """Approve or Reject was pressed. All of it is checked for shape only.
+    """A button that decides was pressed. All of it is checked for shape only.
 
     Args:
         kind: Which button.
@@ -54,9 +66,10 @@ class Click:
         trigger_id: New for every press: equal ones are one press.
         is_bot: Slack says the presser is a bot.
         message_app_id: The app that wrote the message; empty if not named.
+        note: What stood in the message's field for a note, if it has one; without control characters.
     """
 
-    kind: Literal["approve", "reject"]
+    kind: Literal["approve", "reject", "refine"]
     approval: str
     revision: int
     digest_prefix: str
@@ -71,6 +84,7 @@ class Click:
     trigger_id: str
     is_bot: bool = False
     message_app_id: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,11 @@ class OtherAction:
     app_id: str = ""
     channel: str = ""
     response_url: str = ""
+
+
+def note_block(revision: int) -> str:
+    """The id of the block with the note in the open question of that revision."""
+    return block_id(NOTE, revision, Look.PENDING)
 
 
 def verify(
@@ -153,7 +172,7 @@ def parse(body: bytes) -> Click | OtherAction:
     if kind != "block_actions":
         return _other(payload, f"nothing is done about {kind[:40]!r}")
     actions = _actions(payload)
-    known = [a for a in actions if a.get("action_id") in ("approve", "reject") and a.get("type") == "button"]
+    known = [a for a in actions if _kind(a) and a.get("type") == "button"]
     if len(known) > 1:
         _refuse("actions", "more than one decision")
     if known:
@@ -183,16 +202,22 @@ def _actions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     return actions
 
 
+def _kind(action: Mapping[str, Any]) -> Literal["approve", "reject", "refine"] | None:
+    name = action.get("action_id")
+    return _KINDS.get(name) if isinstance(name, str) else None
+
+
 def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | OtherAction:
     value = _VALUE.fullmatch(_string(action, "value", required=True, at="actions.value"))
-    if value is None:
+    kind = _kind(action)
+    if value is None or kind is None:
         return _other(payload, "a button of another version")
     channel, ts = _place(payload)
     if not channel:
         return _other(payload, "a button outside a message")
     user, team = _object(payload, "user", required=True), _object(payload, "team")
     return Click(
-        kind="approve" if action["action_id"] == "approve" else "reject",
+        kind=kind,
         approval=value[1],
         revision=int(value[2]),
         digest_prefix=value[3],
@@ -207,7 +232,15 @@ def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | Oth
         trigger_id=_string(payload, "trigger_id", required=True),
         is_bot=_flag(user, "is_bot", "user.is_bot"),
         message_app_id=_string(_object(payload, "message"), "app_id", _APP, at="message.app_id"),
+        note="" if kind == "approve" else _note(payload, int(value[2])),
     )
+
+
+def _note(payload: Mapping[str, Any], revision: int) -> str:
+    """What was typed beside the buttons of this revision; every other field of the message is ignored."""
+    row = _object(_object(_object(payload, "state"), "values"), note_block(revision))
+    typed = _string(_object(row, NOTE), "value", at="state.values.note", most=_LONGEST_TYPED)
+    return "".join(ch for ch in typed if ch.isprintable() or ch in "\n\t").strip()
 
 
 def _place(payload: Mapping[str, Any]) -> tuple[str, str]:
@@ -259,12 +292,13 @@ def _string(
     *,
     required: bool = False,
     at: str = "",
+    most: int = _LONGEST,
 ) -> str:
     """A string of the right form; absent or null is empty, unless it is required."""
     value = holder.get(key)
     if value is None and not required:
         return ""
-    if not isinstance(value, str) or len(value) > _LONGEST or (required and not value):
+    if not isinstance(value, str) or len(value) > most or (required and not value):
         _refuse(at or key, "must be a string")
     if form is not None and not form.fullmatch(value):
         _refuse(at or key, "is not of the form Slack uses")

@@ -4,7 +4,7 @@ Where each kind of text may stand:
 
     our own words, checked ids      mrkdwn (escaped, `verbatim`) and the top-level `text`
     names of people and machines    a mention if it is a user id, else `plain_text` without emoji
-    arguments, results, reasons     `rich_text_preformatted`, made visible; never anywhere else
+    arguments, plans, reasons       `rich_text_preformatted`, made visible; never anywhere else
 
 And no blind approval: the Approve button exists only beside the complete arguments.
 
@@ -14,14 +14,17 @@ Source: Slack, "Block Kit" reference (blocks, limits); the text budget is measur
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.domain.model import Actor, Card, Verdict
-from orchestrator.slack.looks import HEADLINES, Look, look, sentence
-from orchestrator.slack.text import MENTION, Shown, escape, line, render, shorten, visible, weight
-
-Block = dict[str, Any]
+from orchestrator.domain.asking import is_own
+from orchestrator.domain.model import Card, Verdict
+from orchestrator.slack import kit
+from orchestrator.slack.action import NOTE, NOTE_CHARS
+from orchestrator.slack.kit import Block
+from orchestrator.slack.looks import Look, block_id, look, sentence
+from orchestrator.slack.text import MENTION, Shown, escape, line, prose, render, shorten, visible, weight
+from orchestrator.slack.wording import decided_by, limit_reached, plan_of, reason_given, wording
 
 EVENT_TYPE: Final = "approval_request"
 """Name of the metadata by which a message of ours is found again."""
@@ -31,10 +34,11 @@ _RESERVE: Final = 1_600  # of these, for notes, labels and the confirm dialog
 _FIRST_PART: Final = 2_000  # shown of arguments that do not fit
 _OUTCOME_PART: Final = 600
 _REASON_PART: Final = 300
+_NOTE_PART: Final = 2 * NOTE_CHARS  # whole, however wide its characters are
 _MOST_NAMED: Final = 20  # approvers by name; the others as a number
 
-_SAFE: Final = re.compile(r"(api:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", re.ASCII)
 _LINK: Final = re.compile(r"https?://[!-;=?-{}~]{1,1900}", re.ASCII)  # visible ASCII without < > |
+_SOON: Final = timedelta(hours=48)  # between expiry and Gemini's forgetting: then people are told of both
 _DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
 
 
@@ -56,9 +60,10 @@ def draw(card: Card, *, now: datetime) -> Message:
     state = look(card, now)
     above = [_header(card, state), *_words(card, state), _facts(card, state)]
     below = [*_reason(card, state), *_outcome(card, state), _terms(card, state)]
-    room = TEXT_BUDGET - _RESERVE - _weigh([*above, *below])
-    arguments, whole = _arguments(card, state, room)
-    blocks = [*above, arguments, *below]
+    note = _note(card) if state is Look.PENDING else []
+    room = TEXT_BUDGET - _RESERVE - _weigh([*above, *below, *note])
+    subject, whole = _subject(card, state, room)
+    blocks = [*above, subject, *below, *note]
     if state is Look.PENDING:
         blocks += _decide(card, whole=whole)
     return Message(_summary(card, state), [_named(b, card, state) for b in blocks], _metadata(card))
@@ -84,7 +89,7 @@ def whisper(text: str) -> Message:
             parts.append({"type": "user", "user_id": part})
         elif shown:
             parts.append({"type": "text", "text": shorten(shown, 3_000)[0]})
-    block = {"type": "rich_text", "block_id": "whisper", "elements": [_section(*parts)]}
+    block = {"type": "rich_text", "block_id": "whisper", "elements": [kit.section(*parts)]}
     return Message(escape(line(re.sub(r"[<>@]", "", text), 300)), [block], {})
 
 
@@ -96,56 +101,56 @@ def _metadata(card: Card) -> dict[str, Any]:
 
 def _summary(card: Card, state: Look) -> str:
     """The top-level text. It is mrkdwn and shows on lock screens: our words, tool and workflow only."""
-    about = f"{HEADLINES[state]}: {line(card.call.tool, 100)} (workflow {line(card.workflow, 100)})."
-    until = f" Expires {_utc(card.approval.expires_at)}." if state is Look.PENDING else ""
+    about = f"{wording(card).headline(state)} (workflow {line(card.workflow, 100)})."
+    until = f" Expires {kit.utc(card.approval.expires_at)}." if state is Look.PENDING else ""
     return escape(about + until)
 
 
 def _named(block: Block, card: Card, state: Look) -> Block:
-    return block | {"block_id": f"{block['block_id']}:{card.approval.revision}:{state}"}
+    return block | {"block_id": block_id(block["block_id"], card.approval.revision, state)}
 
 
-# --- what frames the arguments --------------------------------------------------------------------
+# --- what frames the subject ----------------------------------------------------------------------
 
 
 def _header(card: Card, state: Look) -> Block:
-    return {
-        "type": "header",
-        "block_id": "h",
-        "text": _plain(f"{HEADLINES[state]}: {line(card.call.tool, 100)}", 150),
-    }
+    return {"type": "header", "block_id": "h", "text": kit.plain(wording(card).headline(state), 150)}
 
 
 def _words(card: Card, state: Look) -> list[Block]:
-    """What the state means, and the tool's own summary."""
-    texts = (("state", sentence(card, state), 300), ("d", card.description, 300))
+    """What the state means, and the tool's own summary; a question that was answered is not put again."""
+    about = "" if is_own(card.call) and state is not Look.PENDING else card.description
+    texts = (("state", sentence(card, state), 300), ("d", about, 300))
     return [
-        {"type": "section", "block_id": key, "text": _plain(text, most)} for key, text, most in texts if text
+        {"type": "section", "block_id": key, "text": kit.plain(text, most)}
+        for key, text, most in texts
+        if text
     ]
 
 
 def _facts(card: Card, state: Look) -> Block:
     link, approval = _link(card), card.approval
     run = (
-        _markup("Run", f"<{escape(link)}|{escape(line(card.run_id, 80))}>")
+        kit.markup("Run", f"<{escape(link)}|{escape(line(card.run_id, 80))}>")
         if link
-        else _fact("Run", card.run_id)
+        else kit.fact("Run", card.run_id)
     )
-    fields = [_fact("Workflow", card.workflow), run, _person("Asked for by", card.requester)]
+    fields = [kit.fact("Workflow", card.workflow), run, kit.person("Asked for by", card.requester)]
     if approval.verdict is not None and state is not Look.PENDING:
-        fields += _verdict(approval.verdict)
+        fields += _verdict(card, approval.verdict)
     if state is Look.APPROVED and approval.start_by is not None:
-        fields.append(_markup("Starts by", _date(approval.start_by)))
+        fields.append(kit.markup("Starts by", kit.date(approval.start_by)))
     if (took := _took(card)) and state in (Look.DONE, Look.FAILED):
-        fields.append(_fact("Took", took))
+        fields.append(kit.fact("Took", took))
+    if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
+        fields.append(kit.fact("Progress", card.progress))
     return {"type": "section", "block_id": "m", "fields": fields}
 
 
-def _verdict(verdict: Verdict) -> list[Block]:
-    label = "Approved by" if verdict.approve else "Rejected by"
+def _verdict(card: Card, verdict: Verdict) -> list[Block]:
     door = _DOORS.get(verdict.by.door, "")
-    when = f"{_date(verdict.at)}, {door}" if door else _date(verdict.at)
-    return [_person(label, verdict.by), _markup("When", when)]
+    when = f"{kit.date(verdict.at)}, {door}" if door else kit.date(verdict.at)
+    return [kit.person(decided_by(card, verdict), verdict.by), kit.markup("When", when)]
 
 
 def _took(card: Card) -> str:
@@ -159,9 +164,10 @@ def _reason(card: Card, state: Look) -> list[Block]:
     """What a person gave as a reason, or what ended the run: words of others, so only quoted as text."""
     verdict = card.approval.verdict
     if verdict is not None and verdict.reason:
-        return [_quoted("r", "Reason given", verdict.reason, _REASON_PART)]
+        most = _NOTE_PART if is_own(card.call) else _REASON_PART
+        return [kit.quoted("r", reason_given(verdict), verdict.reason, most)]
     if card.run_reason and state in (Look.WITHDRAWN, Look.IN_DOUBT):
-        return [_quoted("r", "About the run", card.run_reason, _REASON_PART)]
+        return [kit.quoted("r", "About the run", card.run_reason, _REASON_PART)]
     return []
 
 
@@ -170,15 +176,7 @@ def _outcome(card: Card, state: Look) -> list[Block]:
         return []
     result = card.call.outcome.result
     text = result if isinstance(result, str) else render(result).text
-    return [_quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
-
-
-def _quoted(key: str, label: str, text: str, most: int) -> Block:
-    shown, shortened = shorten(visible(text)[0], most)
-    parts = [_section(_bold(label)), _preformatted(shown)]
-    if shortened:
-        parts.append(_section(_text(f"{shortened}.")))
-    return {"type": "rich_text", "block_id": key, "elements": parts}
+    return [kit.quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
 
 
 def _terms(card: Card, state: Look) -> Block:
@@ -186,9 +184,18 @@ def _terms(card: Card, state: Look) -> Block:
     name, digest = escape(line(approval.id, 60)), escape(approval.digest[:8])
     seal = f"`{name}` rev {approval.revision} · sha256 `{digest}`"
     if state is not Look.PENDING:
-        return {"type": "context", "block_id": "c", "elements": [_mrkdwn(seal)]}
-    deadline = _mrkdwn(f"expires {_date(approval.expires_at)} · {seal}")
-    return {"type": "context", "block_id": "c", "elements": [*_deciders(approval.terms.approvers), deadline]}
+        return {"type": "context", "block_id": "c", "elements": [kit.mrkdwn(seal)]}
+    deadline = kit.mrkdwn(f"expires {kit.date(approval.expires_at)} · {seal}")
+    elements = [*_deciders(approval.terms.approvers), deadline, *_forgotten(card)]
+    return {"type": "context", "block_id": "c", "elements": elements}
+
+
+def _forgotten(card: Card) -> list[Block]:
+    """Until when Gemini keeps what waits, where that comes soon after the expiry or has moved it forward."""
+    at = card.forgotten_at
+    if at is None or at - card.approval.expires_at >= _SOON:
+        return []
+    return [kit.mrkdwn(f"Gemini keeps this until {kit.date(at)}, no answer counts after that")]
 
 
 def _deciders(approvers: Sequence[str]) -> list[Block]:
@@ -199,30 +206,34 @@ def _deciders(approvers: Sequence[str]) -> list[Block]:
     if people:
         more = f" and {len(people) - _MOST_NAMED} more" if len(people) > _MOST_NAMED else ""
         named = " ".join(f"<@{person}>" for person in people[:_MOST_NAMED])
-        elements.append(_mrkdwn(f"may decide: {named}{more}"))
+        elements.append(kit.mrkdwn(f"may decide: {named}{more}"))
     if others:
-        elements.append(_plain(f"may decide: {', '.join(others)}", 300))
-    return elements or [_plain("nobody is named who may decide", 300)]
+        elements.append(kit.plain(f"may decide: {', '.join(others)}", 300))
+    return elements or [kit.plain("nobody is named who may decide", 300)]
 
 
-# --- the arguments, and whether they can be decided on here ---------------------------------------
+# --- what it is about, and whether that can be decided on here -------------------------------------
 
 
-def _arguments(card: Card, state: Look, room: int) -> tuple[Block, bool]:
-    """The arguments within `room`, and whether they are all there."""
-    shown = render(card.call.arguments)
+def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
+    """What is decided about within `room`, and whether it is all there."""
+    if facts := limit_reached(card.call):
+        said = kit.section(kit.text("\n".join(facts)))
+        return {"type": "rich_text", "block_id": "a", "elements": [said]}, True
+    plan = plan_of(card.call)
+    label, shown = ("Arguments", render(card.call.arguments)) if plan is None else ("The plan", prose(plan))
     text, shortened = shown.text, ""
     if weight(text) > room:
         text, shortened = shorten(text, min(_FIRST_PART, room))
-    parts = [_section(_bold("Arguments")), _preformatted(text)]
+    parts = [kit.section(kit.bold(label)), kit.preformatted(text)]
     if shortened:
-        parts.append(_section(_text(f"{shortened}. "), *_all_of_it(card)))
+        parts.append(kit.section(kit.text(f"{shortened}. "), *_all_of_it(card)))
     if shown.notes:
-        parts.append(_section(_text("\n".join(shown.notes))))
+        parts.append(kit.section(kit.text("\n".join(shown.notes))))
         parts += _in_ascii(shown, room - weight(text))
     whole = shown.whole and not shortened
     if state is Look.PENDING and not whole:
-        parts.append(_section(_bold(_not_here(card))))
+        parts.append(kit.section(kit.bold(_not_here(card))))
     return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
 
 
@@ -234,7 +245,7 @@ def _in_ascii(shown: Shown, room: int) -> list[Block]:
     if not text:
         return []
     label = f"The same in ASCII. {shortened}." if shortened else "The same in ASCII"
-    return [_section(_bold(label)), _preformatted(text)]
+    return [kit.section(kit.bold(label)), kit.preformatted(text)]
 
 
 def _all_of_it(card: Card) -> list[Block]:
@@ -255,95 +266,57 @@ def _elsewhere() -> str:
     )
 
 
-def _decide(card: Card, *, whole: bool) -> list[Block]:
-    tool, approval = line(card.call.tool, 60), card.approval
-    value = f"{approval.id}|{approval.revision}|{approval.digest[:16]}"
-    confirm = {
-        "title": _plain(f"Run {tool}?", 100),
-        "text": _plain("The agent will run this now with the arguments shown.", 300),
-        "confirm": _plain("Approve", 30),
-        "deny": _plain("Go back", 30),
+def _note(card: Card) -> list[Block]:
+    """Where people say what to change, for a question that can be sent back."""
+    if not wording(card).refine:
+        return []
+    field = {
+        "type": "plain_text_input",
+        "action_id": NOTE,
+        "multiline": True,
+        "max_length": NOTE_CHARS,
+        "placeholder": kit.plain("What the agent should change", 150),
     }
-    reject = _button("reject", "Reject", value, f"Reject {tool}") | {"style": "danger"}
+    hint = "Needed to send it back, and goes to the agent then; with Stop it is kept as the reason."
+    block = {"type": "input", "block_id": NOTE, "optional": True, "element": field}
+    return [block | {"label": kit.plain("Note", 100), "hint": kit.plain(hint, 150)}]
+
+
+def _decide(card: Card, *, whole: bool) -> list[Block]:
+    """The buttons; whatever lets it happen only where everything is shown."""
+    words, approval = wording(card), card.approval
+    value = f"{approval.id}|{approval.revision}|{approval.digest[:16]}"
+
+    def button(action: str, label: str, **more: Any) -> Block:
+        return kit.button(action, label, value, f"{label} {words.spoken}") | more
+
+    buttons = []
     if whole:
-        approve = _button("approve", "Approve", value, f"Approve {tool}") | {
-            "style": "primary",
-            "confirm": confirm,
-        }
-        buttons = [approve, reject]
-    else:
-        link = _link(card)
-        review = {"type": "button", "action_id": "review", "url": link, "text": _plain("Review…", 75)}
-        buttons = [review, reject] if link else [reject]
+        buttons.append(button("approve", words.approve, style="primary", confirm=_sure(card)))
+    elif link := _link(card):
+        buttons.append(
+            {"type": "button", "action_id": "review", "url": link, "text": kit.plain("Review…", 75)}
+        )
+    if words.refine:
+        buttons.append(button("refine", words.refine))
+    buttons.append(button("reject", words.reject, style="danger"))
     return [{"type": "actions", "block_id": "decide", "elements": buttons}]
 
 
-def _button(action: str, label: str, value: str, spoken: str) -> Block:
+def _sure(card: Card) -> Block:
+    """What is asked before it happens."""
+    words = wording(card)
+    title, follows = words.sure
     return {
-        "type": "button",
-        "action_id": action,
-        "value": value,
-        "text": _plain(label, 75),
-        "accessibility_label": line(spoken, 75),
+        "title": kit.plain(title, 100),
+        "text": kit.plain(follows, 300),
+        "confirm": kit.plain(words.approve, 30),
+        "deny": kit.plain("Go back", 30),
     }
-
-
-# --- pieces ---------------------------------------------------------------------------------------
-
-
-def _plain(text: str, most: int) -> Block:
-    return {"type": "plain_text", "emoji": False, "text": line(text, most)}
-
-
-def _mrkdwn(text: str) -> Block:
-    """`text` is markup of ours, its parts already escaped."""
-    return {"type": "mrkdwn", "verbatim": True, "text": text}
-
-
-def _markup(label: str, value: str) -> Block:
-    return _mrkdwn(f"*{label}*\n{value}")
-
-
-def _fact(label: str, text: str) -> Block:
-    """A labelled value: bold label where the value cannot be markup, else plain text."""
-    if _SAFE.fullmatch(text):
-        return _markup(label, text)
-    return {"type": "plain_text", "emoji": False, "text": f"{label}\n{line(text, 200)}"}
-
-
-def _person(label: str, actor: Actor) -> Block:
-    if MENTION.fullmatch(actor.id):
-        return _markup(label, f"<@{actor.id}>")
-    return _fact(label, f"{actor.id} ({actor.name})" if actor.name and actor.name != actor.id else actor.id)
-
-
-def _utc(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _date(at: datetime) -> str:
-    """A moment in the reader's own time zone, with UTC for clients that cannot."""
-    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{_utc(at)}>"
 
 
 def _link(card: Card) -> str:
     return card.link if _LINK.fullmatch(card.link) else ""
-
-
-def _text(text: str) -> Block:
-    return {"type": "text", "text": text}
-
-
-def _bold(text: str) -> Block:
-    return {"type": "text", "text": text, "style": {"bold": True}}
-
-
-def _section(*parts: Block) -> Block:
-    return {"type": "rich_text_section", "elements": list(parts)}
-
-
-def _preformatted(text: str) -> Block:
-    return {"type": "rich_text_preformatted", "elements": [_text(text or "—")]}
 
 
 def _weigh(value: Any) -> int:

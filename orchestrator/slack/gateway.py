@@ -197,7 +197,7 @@ class SlackGateway:
         """A message that cannot be changed gets its news as a reply; the row refuses its old buttons."""
         log.warning("slack_message_frozen", approval_id=card.approval.id, code=code)
         message = draw(card, now=self._clock())
-        told = [block for block in message.blocks if block["type"] != "actions"]
+        told = [block for block in message.blocks if block["type"] not in ("actions", "input")]
         reply = {"thread_ts": card.approval.ts, "text": message.text, "blocks": told}
         try:
             await self._api.call("chat_postMessage", channel=card.approval.channel, **reply, **_QUIET)

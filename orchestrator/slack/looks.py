@@ -9,6 +9,11 @@
              ├─ expired
              └─ withdrawn                  also after an approval
 
+A question of the run itself is settled by its answer: nothing runs by it.
+
+    pending ─┬─ approved, sent back, rejected
+             └─ expired, withdrawn
+
 The row's statuses decide. The clock only takes away: what is overdue is drawn as over before its timer fires.
 """
 
@@ -16,6 +21,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.model import (
     ENDED,
     ApprovalStatus,
@@ -36,8 +42,14 @@ class Look(StrEnum):
     LAPSED = "lapsed"
     REFUSED = "refused"
     REJECTED = "rejected"
+    SENT_BACK = "sent_back"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+
+
+def block_id(name: str, revision: int, state: Look) -> str:
+    """A block's id: of this revision and look alone, so that a redrawn block is a new one."""
+    return f"{name}:{revision}:{state}"
 
 
 HEADLINES: Final = {
@@ -50,6 +62,7 @@ HEADLINES: Final = {
     Look.LAPSED: "Lapsed",
     Look.REFUSED: "Not run",
     Look.REJECTED: "Rejected",
+    Look.SENT_BACK: "Sent back",
     Look.EXPIRED: "Expired",
     Look.WITHDRAWN: "Withdrawn",
 }
@@ -64,6 +77,20 @@ _SENTENCES: Final = {
     Look.REFUSED: "Approved, but refused before it started. It did not run.",
     Look.REJECTED: "Rejected. It does not run.",
     Look.EXPIRED: "No decision in time. It does not run.",
+}
+_PLAN_SENTENCES: Final = {
+    Look.APPROVED: "The agent carries it out.",
+    Look.SENT_BACK: "It is not carried out; the agent plans anew, with the note below.",
+    Look.REJECTED: "It is not carried out.",
+    Look.EXPIRED: "No decision in time. It is not carried out.",
+    Look.WITHDRAWN: "It is not carried out.",
+}
+_GO_ON_SENTENCES: Final = {
+    Look.APPROVED: "The run goes on.",
+    Look.SENT_BACK: "The run does not go on.",
+    Look.REJECTED: "The run does not go on.",
+    Look.EXPIRED: "No decision in time. The run does not go on.",
+    Look.WITHDRAWN: "The run does not go on.",
 }
 _TOLD: Final = frozenset({Look.FAILED, Look.LAPSED, Look.REFUSED, Look.REJECTED, Look.EXPIRED})
 _RUN_WORDS: Final = {
@@ -90,6 +117,8 @@ _MOVING: Final = {
 def look(card: Card, now: datetime) -> Look:
     """Which look the rows have at `now` (aware)."""
     approval = card.approval
+    if is_own(card.call):
+        return _own(card, now)
     if card.call.status is CallStatus.IN_DOUBT:
         return Look.IN_DOUBT
     match approval.status:
@@ -102,6 +131,21 @@ def look(card: Card, now: datetime) -> Look:
         case ApprovalStatus.EXPIRED:
             granted = approval.verdict is not None and approval.verdict.approve
             return Look.LAPSED if granted else Look.EXPIRED
+        case ApprovalStatus.WITHDRAWN:
+            return Look.WITHDRAWN
+
+
+def _own(card: Card, now: datetime) -> Look:
+    verdict = card.approval.verdict
+    match card.approval.status:
+        case ApprovalStatus.PENDING:
+            return _open(card, now)
+        case ApprovalStatus.APPROVED:
+            return Look.APPROVED
+        case ApprovalStatus.REJECTED:
+            return Look.SENT_BACK if verdict is not None and verdict.refine else Look.REJECTED
+        case ApprovalStatus.EXPIRED:
+            return Look.EXPIRED
         case ApprovalStatus.WITHDRAWN:
             return Look.WITHDRAWN
 
@@ -128,6 +172,8 @@ def sentence(card: Card, state: Look) -> str:
     """What the state means, in one to three sentences of ours; empty while the question is open."""
     if state is Look.PENDING:
         return ""
+    if is_own(card.call):
+        return _own_sentence(card, state)
     if state is Look.WITHDRAWN:
         return _withdrawn(card)
     words = _SENTENCES[state]
@@ -138,6 +184,16 @@ def sentence(card: Card, state: Look) -> str:
     if state in _TOLD and card.run_status not in (RunStatus.FAILED, RunStatus.CANCELLED):
         return f"{words} The agent is told so."
     over = _RUN_WORDS.get(card.run_status, "") if state in (Look.RUNNING, Look.IN_DOUBT) else ""
+    return f"{words} {over}".strip()
+
+
+def _own_sentence(card: Card, state: Look) -> str:
+    words = (_PLAN_SENTENCES if card.call.tool == PLAN else _GO_ON_SENTENCES)[state]
+    over = _RUN_WORDS.get(card.run_status, "")
+    if state is Look.WITHDRAWN:
+        return f"{over or 'The question was taken back.'} {words}"
+    if state is Look.APPROVED and over:
+        return over  # what was begun has come to its end, or never came to it
     return f"{words} {over}".strip()
 
 

@@ -102,14 +102,15 @@ def shorten(text: str, most: int) -> tuple[str, str]:
     if weight(text) <= most:
         return text, ""
     part = _cut(text, most // 2 if weight(text) > len(text) else most)
-    return part, f"Shortened: {_grouped(len(part))} of {_grouped(len(text))} characters"
+    return part, f"Shortened: {grouped(len(part))} of {grouped(len(text))} characters"
 
 
 def _cut(text: str, most: int) -> str:
     return re.sub(r"\\(u(\{[0-9A-F]*)?)?\Z", "", text[:most])  # half a `\u{…}` would read as something else
 
 
-def _grouped(count: int) -> str:
+def grouped(count: int) -> str:
+    """A number with a space between thousands."""
     return f"{count:,}".replace(",", " ")
 
 
@@ -142,7 +143,21 @@ def render(value: Any) -> Shown:
     except (RecursionError, TypeError, ValueError):
         return Shown(UNSHOWABLE, whole=False)
     text, hidden = visible(raw)
-    notes = _notes(plain, hidden=hidden)
+    return _shown(text, _notes(plain, hidden=hidden))
+
+
+def prose(text: str) -> Shown:
+    """A text of several lines, readable as it is and safe to look at.
+
+    Where it holds anything spelled out, or what looks like that, backslashes are doubled: different texts
+    never look the same.
+    """
+    clear, hidden = visible(text)
+    shown = visible(text.replace("\\", "\\\\"))[0] if "\\u{" in clear else clear
+    return _shown(shown, _notes(text, hidden=hidden))
+
+
+def _shown(text: str, notes: tuple[str, ...]) -> Shown:
     deceptive = any(note != HIDDEN_NOTE for note in notes)
     rows = [spelled(row) for row in text.split("\n") if not row.isascii()]
     return Shown(text, notes, "\n".join(rows) if deceptive else "")

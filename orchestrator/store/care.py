@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
+from orchestrator.store.standstill import unhurried
 
 MOST_FAULTS = 10
 """Faults told at once; a broken file has thousands."""
@@ -238,6 +239,8 @@ def _empty_log(driver: sqlite3.Connection) -> None:
 
 def _vacuum_tables(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.detach()  # no hurry for good: it does not go back to the others
+        unhurried(conn, session=True)
         conn.exec_driver_sql(f"VACUUM (ANALYZE) {migrate.quoted(conn)}")
 
 

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import ConflictError, UnavailableError
 from orchestrator.store import migrate, outbox
 from orchestrator.store.care import reason
-from orchestrator.store.database import Database, unhurried
+from orchestrator.store.database import Database
+from orchestrator.store.standstill import unhurried
 
 BATCH: Final = 500
 """Rows in one statement."""

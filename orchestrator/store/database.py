@@ -23,9 +23,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from orchestrator.errors import ConflictError
+from orchestrator.store import standstill
 from orchestrator.store.prepared import attach, forget, hold
 
 P = ParamSpec("P")
@@ -34,11 +35,10 @@ Job = Callable[[Session], Any]
 
 log = structlog.get_logger(__name__)
 
-IDLE_MILLISECONDS = 5000
-"""A process that stands still must not hold the rows of a run: PostgreSQL ends a transaction in which
-nothing is said for so long."""
-TRANSACTION_MILLISECONDS = 15_000
-"""None of ours takes a second; one that has stood still so long in any other state is ended too."""
+RACES = 10
+"""How often a transaction is tried that others are faster than."""
+LOCK_SECONDS = 60.0
+"""How long a lock is waited for, by one short wait after the other; see `standstill`."""
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds; a machine that is gone without a word is noticed, and what it held let go."""
 TIDY_SECONDS = 2.0
@@ -49,11 +49,17 @@ _SERIALIZATION = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlo
 CHANNEL = "orchestrator_run"
 """PostgreSQL's NOTIFY channel; the payload is the id of a run whose record grew."""
 _GREW = "grew"
+_LATER = "later"
 
 
 def grew(s: Session, run_id: str) -> None:
     """Say within a transaction that a run's record grows; who watches here hears of it after the COMMIT."""
     s.info.setdefault(_GREW, set()).add(run_id)
+
+
+def after_commit(s: Session, call: Callable[[], None]) -> None:
+    """Have something done once the transaction is committed, in its thread; not if it never is."""
+    s.info.setdefault(_LATER, []).append(call)
 
 
 class StaleRowError(Exception):
@@ -68,13 +74,23 @@ class Database:
         readers: Reading connections (SQLite).
         threads: Connections (PostgreSQL).
         max_batch: Most jobs in one commit (SQLite).
+        still_seconds: How long a transaction may wait for this process, should it stand still (PostgreSQL).
 
     Raises:
         ConflictError: Another process has this SQLite file open.
     """
 
-    def __init__(self, url: str, *, readers: int = 4, threads: int = 16, max_batch: int = 64) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        readers: int = 4,
+        threads: int = 16,
+        max_batch: int = 64,
+        still_seconds: float = standstill.LONGEST_SECONDS,
+    ) -> None:
         self.url = sa.make_url(url)
+        self.still_seconds = still_seconds
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._max = max_batch
         self.watcher: Callable[[set[str]], None] | None = None
@@ -94,8 +110,9 @@ class Database:
             self._tidier = threading.Thread(target=self._tidy, name="db-checkpoint", daemon=True)
             self._tidier.start()
         else:
-            self.engine = self._read_engine = _postgres_engine(self.url, threads)
+            self.engine = self._read_engine = _postgres_engine(self.url, threads, still_seconds)
             self._pool = ThreadPoolExecutor(threads, "db")
+        self._aside = ThreadPoolExecutor(1, "db-aside")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction; returns after COMMIT.
@@ -104,14 +121,24 @@ class Database:
         transaction still completes.
         """
         if self._thread is None:
-            return await self._hop(lambda: self._retried(job, *args, **kwargs))
+            return await self._hop(lambda: _retried(lambda: self._transact(job, *args, **kwargs)))
         done: Future[T] = Future()
         self._queue.put((lambda s: job(s, *args, **kwargs), done))
         return await asyncio.wrap_future(done)
 
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""
+        if self._thread is None:
+            return await self._hop(lambda: _retried(lambda: _once(self.engine, job, *args, **kwargs)))
         return await self._hop(lambda: _once(self._read_engine, job, *args, **kwargs))
+
+    async def let_go(self) -> int:
+        """End what processes that stand still hold (PostgreSQL); returns how many sessions that were.
+
+        On a thread and a connection beside the pool's, which may all be waiting for just that.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._aside, _once, self.engine, standstill.end, self.still_seconds)
 
     def durable(self) -> bool:
         """Whether a commit survives a power cut, as the database says of itself."""
@@ -129,6 +156,7 @@ class Database:
             self._grown.set()
             self._tidier.join()
         self._pool.shutdown()
+        self._aside.shutdown()
         self._read_engine.dispose()
         self.engine.dispose()
         if self._lock is not None:
@@ -138,23 +166,16 @@ class Database:
     async def _hop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def _retried(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """A transaction that lost a race is read and decided again from the start."""
-        for attempt in Retrying(
-            retry=retry_if_exception(lost_race),
-            stop=stop_after_attempt(10),
-            wait=wait_random_exponential(0.005, max=0.5),
-            reraise=True,
-        ):
-            with attempt:
-                with _session(self.engine) as s:
-                    value = job(s, *args, **kwargs)
-                    self.ending(s)
-                self._tell(s)
-                return value
-        raise AssertionError("unreachable: tenacity returns or raises")
+    def _transact(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with _session(self.engine) as s:
+            value = job(s, *args, **kwargs)
+            self.ending(s)
+        self._tell(s)
+        return value
 
     def _tell(self, s: Session) -> None:
+        for call in s.info.get(_LATER, ()):
+            call()
         grown = s.info.get(_GREW)
         if grown and self.watcher is not None:
             self.watcher(grown)
@@ -264,10 +285,29 @@ def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -
         return job(s, *args, **kwargs)
 
 
+def _retried(transaction: Callable[[], T]) -> T:
+    """A transaction that lost a race is read and decided again from the start."""
+    for attempt in Retrying(
+        retry=retry_if_exception(lost_race),
+        stop=_enough,
+        wait=wait_random_exponential(0.005, max=0.5),
+        reraise=True,
+    ):
+        with attempt:
+            return transaction()
+    raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _enough(state: RetryCallState) -> bool:
+    if state.outcome is not None and standstill.kept_waiting(state.outcome.exception()):
+        return (state.seconds_since_start or 0.0) >= LOCK_SECONDS
+    return state.attempt_number >= RACES
+
+
 def lost_race(error: BaseException) -> bool:
     """Whether the transaction may simply be tried again."""
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return isinstance(error, StaleRowError) or code in _SERIALIZATION
+    return isinstance(error, StaleRowError) or code in _SERIALIZATION or standstill.kept_waiting(error)
 
 
 def _lock_file(path: str | None) -> int | None:
@@ -286,34 +326,19 @@ def _lock_file(path: str | None) -> int | None:
     return handle
 
 
-def unhurried(connection: sa.Connection) -> None:
-    """This transaction may take its time: a migration, a copy, nothing another process waits for."""
-    if connection.dialect.name == "postgresql":
-        for name in _limits_of(connection.connection.driver_connection):
-            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
-
-
-def _limits_of(dbapi: Any) -> dict[str, int]:
-    """PostgreSQL's settings that end what a process leaves lying, in milliseconds; the second since 17."""
-    whole = {"transaction_timeout": TRANSACTION_MILLISECONDS} if dbapi.info.server_version >= 170000 else {}
-    return {"idle_in_transaction_session_timeout": IDLE_MILLISECONDS, **whole}
-
-
-def _postgres_engine(url: sa.URL, threads: int) -> sa.Engine:
+def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
     engine = sa.create_engine(
         url,
         pool_size=threads,
-        max_overflow=0,
+        max_overflow=1,  # for `let_go`
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=KEEPALIVES,
+        connect_args={**KEEPALIVES, "fallback_application_name": standstill.APPLICATION},
     )
 
     @sa.event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
-        for name, milliseconds in _limits_of(dbapi).items():
-            dbapi.execute(f"SET {name} = {milliseconds}")
-        dbapi.commit()
+        standstill.limit(dbapi, still_seconds)
 
     return engine
 

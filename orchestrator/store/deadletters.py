@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.decision import unheard
-from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.domain.model import Actor
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import runs
@@ -27,7 +27,14 @@ from orchestrator.store.tables import EffectState
 Row = dict[str, Any]
 Shown = Literal["dead", "pending", "claimed"]
 
-TIMERS: Final = frozenset({EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN})
+TIMERS: Final = frozenset(
+    {
+        EffectKind.EXPIRE_APPROVAL,
+        EffectKind.END_CREATE_GRACE,
+        EffectKind.END_RUN,
+        EffectKind.WARN_FORGETTING,
+    }
+)
 """Before its time a timer would end what has not run out: a lost create would be sent twice."""
 
 DROPPABLE: Final = frozenset({EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL})
@@ -95,6 +102,7 @@ def retry(s: Session, effect_id: int, by: Actor, reason: str, now: datetime) -> 
     change = {
         "state": EffectState.PENDING,
         "due_at": sa.case((sa.and_(sa.not_(dead), effect_t.c.due_at < soon), effect_t.c.due_at), else_=soon),
+        "urgency": int(Urgency.ASKED),
         "attempts": sa.case((sa.and_(dead, tried > 1), 1), else_=tried),
     }
     waits = sa.and_(_in(EffectState.PENDING), kind.not_in(words(TIMERS)))

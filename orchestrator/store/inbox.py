@@ -1,18 +1,43 @@
 """Webhooks as they came: stored once, before they are answered, worked on afterwards."""
 
+import enum
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.store.prepared import Prepared, insert_into
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
+
+log = structlog.get_logger(__name__)
+
+
+class DeliveryVerdict(enum.StrEnum):
+    """The verdict on a delivery that has been worked on. One that still waits has none, the empty text."""
+
+    WOKE = "woke"  # its run read the interaction anew
+    KNOWN = "known"  # it told its run nothing new, or the run goes on with another interaction
+    PARKED = "parked"  # about an interaction we do not know; that one is being looked at
+    ADOPTED = "adopted"  # was parked; the interaction turned out to be ours
+    NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
+    IGNORED = "ignored"  # not about an interaction, or about one of a run that was deleted
+    OVERFLOW = "overflow"  # about an unknown interaction, when enough of those were kept already
+
+    @property
+    def state(self) -> DeliveryState:
+        """Where a delivery with this verdict stands: the unknown ones may still be found to be ours."""
+        return (
+            DeliveryState.PARKED
+            if self in (DeliveryVerdict.PARKED, DeliveryVerdict.NOT_OURS)
+            else DeliveryState.DONE
+        )
 
 
 def _keep(dialect: str) -> sa.Insert:
@@ -23,14 +48,13 @@ def _keep(dialect: str) -> sa.Insert:
         index_elements=["id"],
         set_={
             "duplicates": delivery_t.c.duplicates + 1,
-            "note": sa.case((other, _OTHER_BODY), else_=delivery_t.c.note),
+            "conflicts": delivery_t.c.conflicts + sa.case((other, 1), else_=0),
         },
-    )
+    ).returning(delivery_t.c.duplicates, delivery_t.c.body_hash)
     return upsert
 
 
 _STORED: Final = "stored"
-_OTHER_BODY: Final = "came again with another body, which was not kept"
 _KEEP = Prepared(_keep)
 _NEW = Prepared(
     sa.select(delivery_t.c.id, delivery_t.c.kind, delivery_t.c.subject)
@@ -59,13 +83,32 @@ class Arrived:
     timestamp: int
     body: bytes
     at: datetime
+    scheme: str = "v1"
+    headers: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
     """Set for one that tells its run nothing new: it is kept, and nobody needs to work on it."""
 
 
-def put(s: Session, arrived: Sequence[Arrived]) -> None:
-    """Keep deliveries, many in one go; one whose id is known is counted and otherwise left as it was."""
-    _KEEP.run_many(s, [_row(a) for a in arrived])
+Counts = Callable[[int, int], None]
+
+
+def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again, other: None) -> None:
+    """Keep deliveries, many in one go; one whose id is known is counted and otherwise left as it was.
+
+    Args:
+        repeated: Told how many of them had come before, and how many of those with another body; not
+            called where none had.
+    """
+    rows = [_row(a) for a in arrived]
+    again = other = 0
+    for row, (duplicates, body_hash) in zip(rows, _KEEP.returned(s, rows), strict=True):
+        if duplicates:
+            again += 1
+            if body_hash != row["body_hash"]:
+                other += 1
+                log.warning("webhook_conflict", webhook_id=row["id"], kind=row["kind"])
+    if again:
+        repeated(again, other)
     if new := [a.id for a in arrived if a.run_id is None]:
         s.info[_STORED] = new[-1]
 
@@ -89,6 +132,11 @@ def _row(arrived: Arrived) -> dict[str, object]:
         "state": DeliveryState.NEW if arrived.run_id is None else DeliveryState.DONE,
         "run_id": arrived.run_id,
         "note": "",
+        "scheme": arrived.scheme,
+        "headers": dict(arrived.headers),
+        "conflicts": 0,
+        "verdict": "" if arrived.run_id is None else DeliveryVerdict.KNOWN.value,
+        "handled_at": None if arrived.run_id is None else arrived.at,
     }
 
 
@@ -97,11 +145,21 @@ def waiting(s: Session, most: int) -> list[Waiting]:
     return [Waiting(r["id"], r["kind"], r["subject"]) for r in _NEW.rows(s, most=most)]
 
 
+def _said(why: sa.BindParameter[str]) -> sa.ColumnElement[str]:
+    """The note with one more remark."""
+    note = delivery_t.c.note
+    return sa.case((note == "", why), (why == "", note), else_=note + "; " + why)
+
+
 _CLOSE = Prepared(
     delivery_t.update()
     .where(delivery_t.c.id == sa.bindparam("which"), delivery_t.c.state == DeliveryState.NEW)
     .values(
-        state=sa.bindparam("to"), run_id=sa.bindparam("whose"), note=delivery_t.c.note + sa.bindparam("why")
+        state=sa.bindparam("to"),
+        run_id=sa.bindparam("whose"),
+        note=_said(sa.bindparam("why", type_=sa.Text)),
+        verdict=sa.bindparam("what"),
+        handled_at=sa.bindparam("at"),
     )
 )
 
@@ -111,14 +169,47 @@ class Closed:
     """What became of a delivery that has been worked on."""
 
     id: str
-    state: DeliveryState
+    verdict: DeliveryVerdict
     run_id: str | None = None
     note: str = ""
 
 
-def close(s: Session, closed: Sequence[Closed]) -> None:
+def close(s: Session, closed: Sequence[Closed], now: datetime) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
-    _CLOSE.run_many(s, [{"which": c.id, "to": c.state, "whose": c.run_id, "why": c.note} for c in closed])
+    _CLOSE.run_many(
+        s,
+        [
+            {
+                "which": c.id,
+                "to": c.verdict.state,
+                "whose": c.run_id,
+                "why": c.note,
+                "what": c.verdict.value,
+                "at": now,
+            }
+            for c in closed
+        ],
+    )
+
+
+_AGAIN = Prepared(
+    delivery_t.update()
+    .where(delivery_t.c.id == sa.bindparam("which"), delivery_t.c.state != DeliveryState.NEW)
+    .values(
+        state=DeliveryState.NEW,
+        verdict="",
+        handled_at=None,
+        note=sa.bindparam("why"),
+    )
+)
+
+
+def again(s: Session, delivery_id: str, why: str) -> bool:
+    """Let it be worked on anew, as if it had just come; False where it waits already, or is not there."""
+    if _AGAIN.run(s, which=delivery_id, why=why) == 0:
+        return False
+    s.info[_STORED] = delivery_id
+    return True
 
 
 _LINGERING = Prepared(
@@ -139,7 +230,12 @@ def lingering(s: Session, before: datetime) -> bool:
 _CLAIM_PARKED = Prepared(
     delivery_t.update()
     .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
-    .values(state=DeliveryState.DONE, run_id=sa.bindparam("whose"))
+    .values(state=DeliveryState.DONE, run_id=sa.bindparam("whose"), verdict=DeliveryVerdict.ADOPTED.value)
+)
+_DISOWN = Prepared(
+    delivery_t.update()
+    .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
+    .values(verdict=DeliveryVerdict.NOT_OURS.value)
 )
 _PARKED = Prepared(
     sa.select(sa.func.count()).select_from(delivery_t).where(delivery_t.c.state == DeliveryState.PARKED)
@@ -151,6 +247,13 @@ def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
     return _CLAIM_PARKED.run(s, about=interaction_id, whose=run_id) > 0
 
 
+def disown(s: Session, interaction_id: str) -> int:
+    """Nobody looks at this unknown interaction any more. Its webhooks stay parked: a late answer to a
+    create may still say that it is ours.
+    """
+    return _DISOWN.run(s, about=interaction_id)
+
+
 def parked(s: Session) -> int:
     """How many deliveries name interactions we do not know."""
     count: int = _PARKED.value(s)
@@ -158,7 +261,11 @@ def parked(s: Session) -> int:
 
 
 def prune(s: Session, before: datetime) -> int:
-    """Forget what was worked on before that time. Keep it longer than the sender's 24 h of retries."""
+    """Forget what came before that time, but for what nobody has worked on yet.
+
+    Deliveries about unknown interactions go like any other. Keep all longer than the sender's 24 h of
+    retries: a forgotten id would be taken for a new one.
+    """
     return (
         s.connection()
         .execute(

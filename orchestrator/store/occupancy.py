@@ -32,6 +32,11 @@ _BEGUN = Prepared(
         sa.or_(turn_t.c.number > 1, turn_t.c.status.not_in(words([TurnStatus.INTENDED]))),
     )
 )
+_OPEN_TURNS = Prepared(
+    sa.select(turn_t.c.status, sa.func.count().label("count"))
+    .where(turn_t.c.status.in_(words([TurnStatus.LIVE, TurnStatus.ACTION])))
+    .group_by(turn_t.c.status)
+)
 
 
 def alone(s: Session, name: str) -> None:
@@ -56,3 +61,9 @@ def begun(s: Session, workflow: str) -> int:
     """How many runs of a workflow have begun and not ended."""
     count: int = _BEGUN.value(s, of_workflow=workflow)
     return count
+
+
+def open_turns(s: Session) -> tuple[int, int]:
+    """How many interactions Gemini works on, and how many wait for us."""
+    counts = {r["status"]: r["count"] for r in _OPEN_TURNS.rows(s)}
+    return counts.get(TurnStatus.LIVE, 0), counts.get(TurnStatus.ACTION, 0)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
+from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
 from orchestrator.store.prepared import Prepared, Row, insert_into, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
@@ -30,6 +30,7 @@ class Claimed:
     token: str
     until: datetime
     error: str
+    urgency: Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,15 @@ def _upsert(dialect: str) -> sa.Insert:
     new = insert_into(dialect)(effect_t)
     busy = effect_t.c.state == EffectState.CLAIMED
     asked = sa.or_(busy, effect_t.c.state == EffectState.PENDING)
-    earlier = sa.and_(asked, effect_t.c.due_at < new.excluded.due_at)
+    put_off = sa.and_(effect_t.c.state == EffectState.PENDING, effect_t.c.urgency == int(Urgency.NEXT))
+    earlier = sa.or_(put_off, sa.and_(asked, effect_t.c.due_at < new.excluded.due_at))
+    harder = sa.and_(asked, effect_t.c.urgency > new.excluded.urgency)
     upsert: sa.Insert = new.on_conflict_do_update(
         index_elements=["run_id", "key"],
         set_={
             "due_at": sa.case((earlier, effect_t.c.due_at), else_=new.excluded.due_at),
             "state": sa.case((busy, EffectState.CLAIMED), else_=EffectState.PENDING),
+            "urgency": sa.case((harder, effect_t.c.urgency), else_=new.excluded.urgency),
             "attempts": sa.case((busy, effect_t.c.attempts), else_=0),
             "wanted": effect_t.c.wanted + 1,
         },
@@ -66,12 +70,26 @@ def _upsert(dialect: str) -> sa.Insert:
     return upsert
 
 
-_NEW: Final = ("run_id", "key", "kind", "subject", "due_at", "state", "wanted", "attempts", "error")
+_NEW: Final = (
+    "run_id",
+    "key",
+    "kind",
+    "subject",
+    "due_at",
+    "state",
+    "urgency",
+    "wanted",
+    "attempts",
+    "error",
+)
 _ADD = Prepared(_upsert, _NEW)
 
 
 def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
-    """Ask for effects. One that already waits keeps the earlier time; one being performed is wanted again."""
+    """Ask for effects. One that already waits keeps the earlier time; one being performed is wanted again.
+
+    One that there was no room for keeps its time too: asking more often does not help.
+    """
     rows = [
         {
             "run_id": run_id,
@@ -80,6 +98,7 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
             "subject": effect.subject,
             "due_at": effect.due_at,
             "state": EffectState.PENDING,
+            "urgency": int(effect.urgency),
             "wanted": 1,
             "attempts": 0,
             "error": "",
@@ -171,7 +190,8 @@ def _waiting(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[
             since <= sa.bindparam("at", type_=since.type),
             effect_t.c.kind.in_(words(kinds)),
         )
-        .order_by(since)
+        # Who only begins to stand in line is not in the way of anybody.
+        .order_by(sa.case((effect_t.c.urgency == int(Urgency.WATCH), 1), else_=0), since)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
 
@@ -270,6 +290,7 @@ def _claimed(row: Row) -> Claimed:
         token=row["claim"],
         until=row["lease_until"],
         error=row["error"],
+        urgency=Urgency(row["urgency"]),
     )
 
 
@@ -292,6 +313,21 @@ _RETRY = Prepared(
         state=EffectState.PENDING,
         due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
         error=sa.bindparam("why"),
+        # Who has had his turn and failed begins anew.
+        urgency=sa.case(
+            (effect_t.c.urgency <= int(Urgency.TURN), int(Urgency.WATCH)), else_=int(Urgency.ASKED)
+        ),
+        **_FREED,
+    )
+)
+_PUT_OFF = Prepared(
+    effect_t.update()
+    .where(_OURS)
+    .values(
+        state=EffectState.PENDING,
+        due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
+        urgency=sa.bindparam("then", type_=sa.Integer),
+        attempts=effect_t.c.attempts - 1,
         **_FREED,
     )
 )
@@ -319,6 +355,12 @@ def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
     if ours:
         note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
     return ours
+
+
+def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency) -> None:
+    """There is no room for it before that; it was not tried, and counts as before."""
+    if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then)) == 1:
+        note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:

@@ -64,6 +64,13 @@ class Prepared:
             return self.run(s, **rows[0])
         return self._on(s).send_many(rows) if rows else 0
 
+    def returned(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
+        """Send it for each of those, in one go; returns for each the one row it returns, in their order.
+
+        As the driver gives it: for columns that are numbers and texts.
+        """
+        return self._on(s).send_each(rows)
+
     def rows(self, s: Session, **values: Any) -> list[Row]:
         """Send it; returns what it selects or returns, by column name."""
         ready = self._on(s)
@@ -153,6 +160,19 @@ class _Ready:
         finally:
             cursor.close()
         return changed
+
+    def send_each(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The one row each returns. PostgreSQL gets them all without waiting between them."""
+        cursor, sql, parameters = self.held.connection.cursor(), self.text.sql, self.text.parameters
+        try:
+            if self.held.dialect.name == "postgresql" and len(rows) > 1:
+                cursor.executemany(sql, [parameters(r) for r in rows], returning=True)
+                return [each.fetchone() for each in cursor.results()]
+            return [cursor.execute(sql, parameters(r)).fetchone() for r in rows]
+        except self.held.error as e:
+            raise self._wrapped(e) from e
+        finally:
+            cursor.close()
 
     def _wrapped(self, error: Exception) -> Exception:
         return sa.exc.DBAPIError.instance(

@@ -47,6 +47,7 @@ _MOVING: Final = (
     "reason",
     "usage",
     "bad_calls",
+    "granted",
     "updated_at",
     "closed_at",
     "version",
@@ -172,6 +173,11 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
         readings=row["readings"],
         sent_at=row["sent_at"],
         continuation=row["continuation"],
+        forgotten_at=row["forgotten_at"],
+        said=row["said"],
+        note=row["note"],
+        planning=row["planning"],
+        environment=row["environment"],
         calls=tuple(call_value(c, approvals.get(c["approval"] or "")) for c in call_rows),
     )
 
@@ -195,6 +201,7 @@ def insert(
         "requester": msgspec.to_builtins(run.requester),
         "created_at": run.created_at,
         "deadline": run.deadline,
+        "restart_of": run.restart_of,
     }
     _NEW_RUN.run(s, id=run.id, **fixed, **_moving(run, now), **extra)
     _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **_turn_row(run.turn))
@@ -313,6 +320,8 @@ def _run(row: Any, turn: Turn) -> Run:
         reason=row["reason"],
         usage=row["usage"],
         bad_calls=row["bad_calls"],
+        granted=row["granted"],
+        restart_of=row["restart_of"],
         closed_at=row["closed_at"],
         version=row["version"],
         seq=row["seq"],
@@ -327,6 +336,7 @@ def _moving(run: Run, now: datetime) -> dict[str, Any]:
         "reason": run.reason,
         "usage": dict(run.usage),
         "bad_calls": run.bad_calls,
+        "granted": run.granted,
         "updated_at": now,
         "closed_at": run.closed_at,
         "version": run.version,
@@ -344,6 +354,11 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
         "readings": turn.readings,
         "sent_at": turn.sent_at,
         "continuation": turn.continuation,
+        "forgotten_at": turn.forgotten_at,
+        "said": turn.said,
+        "note": turn.note,
+        "planning": turn.planning,
+        "environment": turn.environment,
     }
 
 

@@ -101,12 +101,22 @@ class RunRow(SQLModel, table=True):
     owner: str | None = Field(default=None, max_length=NAME)
     idempotency_key: str | None = Field(default=None, max_length=NAME)
     body_hash: str | None = Field(default=None, max_length=ID)
+    restart_of: str | None = Field(default=None, max_length=ID)
+    granted: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class TurnRow(SQLModel, table=True):
     """One interaction of a run: the intent to create it, and what became of it."""
 
     __tablename__ = "turn"
+    __table_args__: ClassVar[Any] = (
+        sa.Index(
+            "ix_turn_open",
+            "status",
+            sqlite_where=sa.text("status IN ('action', 'live')"),
+            postgresql_where=sa.text("status IN ('action', 'live')"),
+        ),
+    )
     run_id: str = Field(primary_key=True, max_length=ID, foreign_key="run.id", ondelete="CASCADE")
     number: int = Field(primary_key=True)
     attempt: int
@@ -117,6 +127,11 @@ class TurnRow(SQLModel, table=True):
     readings: int
     sent_at: datetime | None = None
     continuation: str | None = Field(default=None, sa_type=sa.Text)
+    said: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": ""})
+    forgotten_at: datetime | None = None
+    note: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": ""})
+    planning: bool | None = None
+    environment: str | None = Field(default=None, max_length=512)
 
 
 class InteractionRow(SQLModel, table=True):
@@ -234,6 +249,7 @@ class EffectRow(SQLModel, table=True):
     subject: str = Field(max_length=512)
     due_at: datetime
     state: EffectState = Field(sa_type=_enum(EffectState, "state"))
+    urgency: int = Field(sa_column_kwargs={"server_default": "2"})
     wanted: int
     attempts: int
     claim: str | None = Field(default=None, max_length=ID)
@@ -272,6 +288,19 @@ class DeliveryRow(SQLModel, table=True):
     state: DeliveryState = Field(sa_type=_enum(DeliveryState, "state"))
     run_id: str | None = Field(default=None, max_length=ID)
     note: str = Field(sa_type=sa.Text)
+    scheme: str = Field(max_length=16, sa_column_kwargs={"server_default": "v1"})
+    headers: dict[str, Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
+    conflicts: int = Field(sa_column_kwargs={"server_default": "0"})
+    verdict: str = Field(max_length=32, sa_column_kwargs={"server_default": ""})
+    handled_at: datetime | None = None
+
+
+class BudgetRow(SQLModel, table=True):
+    """What may be done so often over all processes: the next one not before `spent_until`."""
+
+    __tablename__ = "budget"
+    name: str = Field(primary_key=True, max_length=ID)
+    spent_until: datetime
 
 
 def table(row: type[SQLModel]) -> sa.Table:

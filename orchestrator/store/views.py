@@ -58,7 +58,7 @@ def runs(
         query = query.where(run_t.c.status == status)
     if workflow is not None:
         query = query.where(run_t.c.workflow == workflow)
-    return _page(s, query, run_t.c.created_at, run_t.c.id, limit, after)
+    return page(s, query, run_t.c.created_at, run_t.c.id, limit, after)
 
 
 def approvals(
@@ -75,7 +75,7 @@ def approvals(
         query = query.where(approval_t.c.status == status)
     if run_id is not None:
         query = query.where(approval_t.c.run_id == run_id)
-    return _page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after)
+    return page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after)
 
 
 def approval(s: Session, approval_id: str) -> Row:
@@ -151,7 +151,7 @@ def backlog(s: Session, now: datetime) -> dict[str, int]:
     }
 
 
-def _page(
+def page(
     s: Session,
     query: sa.Select[Any],
     at: sa.ColumnElement[Any],
@@ -159,6 +159,7 @@ def _page(
     limit: int,
     after: tuple[datetime, str] | None,
 ) -> Page:
+    """One page of what `query` selects, the greatest `at` first; `key` tells rows of the same time apart."""
     if after is not None:
         query = query.where(sa.tuple_(at, key) < sa.tuple_(*(sa.literal(v) for v in after)))
     rows = s.connection().execute(query.order_by(at.desc(), key.desc()).limit(limit + 1)).mappings().all()

@@ -23,7 +23,7 @@ from litestar.types.internal_types import PathParameterDefinition
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream
 from orchestrator.web.doors import Doors
-from orchestrator.web.hooks import GEMINI, gemini_hook
+from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import HANDLERS
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
@@ -57,7 +57,7 @@ def build_app(
     )
     _tighten(app)
     _second_form(app)
-    app.asgi_handler = _ahead(app.asgi_handler, hook)
+    app.asgi_handler = _ahead(_beside(app.asgi_handler, doors), hook)
     return app
 
 
@@ -67,6 +67,20 @@ def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         hot = scope["path"] == GEMINI and scope["type"] == _HTTP
         await (hook if hot else litestar)(scope, receive, send)
+
+    return handler
+
+
+def _beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
+    """The dynamic webhook address, for whoever knows it; to others it is a path like any unknown one."""
+    if (door := doors.dynamic) is None:
+        return litestar
+    hook = doors.counters.at("gemini")(dynamic_hook(doors, door))
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        below = scope["type"] == _HTTP and path.startswith(DYNAMIC)
+        await (hook if below and door.knows(path.removeprefix(DYNAMIC)) else litestar)(scope, receive, send)
 
     return handler
 

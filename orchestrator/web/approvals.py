@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import ApprovalStatus
-from orchestrator.errors import ConflictError, ForbiddenError
+from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import views
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
@@ -56,10 +56,16 @@ async def decide(
     doors: NamedDependency[Doors],
     caller: NamedDependency[Token],
 ) -> ApprovalOut:
-    """The first valid decision stands; a later one is told who was first, and when."""
+    """The first valid decision stands; a later one is told who was first, and when.
+
+    `refine` sends an agent's plan back; the reason says what to change.
+    """
+    if data.verdict == "refine" and not data.reason:
+        raise InvalidError("refine needs a reason", [("reason", "says what to change in the plan")])
     answer = await doors.intake.decide(
         own_id(approval_id, "approval"),
         approve=data.verdict == "approve",
+        refine=data.verdict == "refine",
         by=caller.actor,
         entitled_as=caller.entitled_as,
         digest=data.digest or None,

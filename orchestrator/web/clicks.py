@@ -10,11 +10,12 @@ from typing import Final
 
 import structlog
 
+from orchestrator.domain.asking import GO_ON, PLAN
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Actor, Approval
+from orchestrator.domain.model import Actor, ApprovalStatus
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
-from orchestrator.slack.action import Click, OtherAction
+from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction
 from orchestrator.store import views
 from orchestrator.web.doors import Doors, SlackDoor
 
@@ -22,6 +23,10 @@ log = structlog.get_logger(__name__)
 
 GONE: Final = "This is no longer active."
 OUTSIDER: Final = "Only people of this workspace can decide here."
+NO_NOTE: Final = (
+    "Nothing was sent back yet: write in the note what the agent should change, then press again."
+)
+LONG_NOTE: Final = f"Nothing was recorded: a note has at most {NOTE_CHARS} characters."
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 _NAME_CHARS: Final = 80
 
@@ -63,26 +68,39 @@ class Clicks:
             raise ForbiddenError("an app that is not ours")
 
     async def _decide(self, click: Click) -> str:
-        approve = click.kind == "approve"
+        approve, refine = click.kind == "approve", click.kind == "refine"
         by = Actor(click.user_id, _printable(click.user_name), door="slack")
         try:
             row = await self._doors.database.read(views.approval, click.approval)
             if row["revision"] != click.revision:
                 log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
                 return GONE
+            if click.user_id in row["terms"]["approvers"] and (amiss := _amiss(click, row)):
+                return amiss
             answer = await self._doors.intake.decide(
                 click.approval,
                 approve=approve,
                 by=by,
                 entitled_as=click.user_id,
                 digest=click.digest_prefix,
+                reason=click.note if row["tool"] == PLAN else "",
+                refine=refine,
             )
         except NotFoundError:
             return GONE
-        return words(answer, by=by, approve=approve)
+        return words(answer, by=by, approve=approve, refine=refine)
 
 
-def words(answer: Answer, *, by: Actor, approve: bool) -> str:
+def _amiss(click: Click, row: views.Row) -> str:
+    """What is wrong with the note of a click that would count otherwise; it may be pressed again."""
+    if row["tool"] != PLAN or row["status"] != ApprovalStatus.PENDING:
+        return ""
+    if len(click.note) > NOTE_CHARS:
+        return LONG_NOTE
+    return NO_NOTE if click.kind == "refine" and not click.note else ""
+
+
+def words(answer: Answer, *, by: Actor, approve: bool, refine: bool = False) -> str:
     """What the presser is told about an answer that was refused; nothing where it was taken.
 
     Only `<@U…>` in it is markup. Pressing the same button twice is no news either.
@@ -90,21 +108,33 @@ def words(answer: Answer, *, by: Actor, approve: bool) -> str:
     if answer.refused is None:
         return ""
     if answer.refused is Refusal.NOT_ENTITLED:
-        return f"You are not an approver for {answer.tool}. {_ask(answer.approval.terms.approvers)}"
+        about = _ABOUT.get(answer.tool, f"an approver for {answer.tool}")
+        return f"You are not {about}. {_ask(answer.approval.terms.approvers)}"
     verdict = answer.approval.verdict
     if answer.refused not in _DECIDED or verdict is None:
         return GONE
-    if (verdict.by.id, verdict.approve) == (by.id, approve):
+    if (verdict.by.id, verdict.approve, verdict.refine) == (by.id, approve, refine):
         return ""
-    return f"Already {_done(answer.approval)} by {mention(verdict.by)} at {_clock(verdict.at)}."
+    return f"Already {_done(answer)} by {mention(verdict.by)} at {_clock(verdict.at)}."
 
 
 _DECIDED: Final = frozenset({Refusal.ALREADY_DECIDED, Refusal.RUN_ENDED, Refusal.NOT_FOUND})
 """Refusals that may only mean that somebody was faster."""
 
 
-def _done(approval: Approval) -> str:
-    return "approved" if approval.verdict and approval.verdict.approve else "rejected"
+_ABOUT: Final = {
+    PLAN: "one of those who decide about this plan",
+    GO_ON: "one of those who decide whether this run goes on",
+}
+
+
+def _done(answer: Answer) -> str:
+    verdict = answer.approval.verdict
+    if verdict is not None and verdict.refine:
+        return "sent back"
+    if verdict is not None and verdict.approve:
+        return {PLAN: "approved to be carried out", GO_ON: "allowed to go on"}.get(answer.tool, "approved")
+    return "stopped" if answer.tool in _ABOUT else "rejected"
 
 
 def _ask(approvers: tuple[str, ...]) -> str:

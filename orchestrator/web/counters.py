@@ -8,12 +8,18 @@ from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from orchestrator.errors import InvalidError, SignatureError
 
 PACKAGE: Final = "gemini-orchestrator"
 CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 TOOL_SECONDS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
+
+REFUSALS: Final = ("signature", "body", "request", "ours")
+"""What is wrong: who signed it, what it says, how it was sent; or that we cannot take it now."""
 
 
 class Counters:
@@ -50,6 +56,18 @@ class Counters:
         self._tool_seconds = Histogram(
             "tool_execution_seconds", "How long they took.", ("tool",), buckets=TOOL_SECONDS, **known
         )
+        repeats = Counter(
+            "webhooks_repeated",
+            "Webhooks whose id had come before: with the same body, or another one, which was not kept.",
+            ("body",),
+            **known,
+        )
+        self._same, self._other = repeats.labels("same"), repeats.labels("other")
+        self._refused = Counter(
+            "webhooks_refused", "Webhooks that were not taken, by what was wrong.", ("reason",), **known
+        )
+        for reason in REFUSALS:
+            self._refused.labels(reason)
         build = Gauge("build_info", "Always 1; the label says what runs.", ("version",), **known)
         build.labels(program_version()).set(1)
 
@@ -63,6 +81,24 @@ class Counters:
         """As `Meters` says."""
         self._tools.labels(tool, outcome).inc()
         self._tool_seconds.labels(tool).observe(seconds)
+
+    def repeated(self, again: int, other: int) -> None:
+        """So many webhooks had come before, so many of those with another body; from any thread."""
+        self._same.inc(again - other)
+        self._other.inc(other)
+
+    def refused(self, error: Exception) -> None:
+        """A webhook was not taken."""
+        match error:
+            case SignatureError():
+                reason = "signature"
+            case InvalidError():
+                reason = "body"
+            case HTTPException() if error.status_code < 500:
+                reason = "request"
+            case _:
+                reason = "ours"
+        self._refused.labels(reason).inc()
 
     def at(self, door: str) -> Callable[[ASGIApp], ASGIApp]:
         """ASGI middleware that counts the answers of a door; all three numbers are there from the start."""

@@ -1,5 +1,6 @@
 """Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
 
+import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,9 +8,10 @@ from typing import Protocol
 
 from orchestrator.domain.model import Actor, JsonObject, Recipe
 from orchestrator.engine.breakers import Breaker
+from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
-from orchestrator.gemini.webhook import StaticVerifier
+from orchestrator.gemini.webhook import DynamicVerifier, StaticVerifier
 from orchestrator.store.database import Database
 from orchestrator.web.counters import Counters
 
@@ -84,6 +86,26 @@ class ToolReport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DynamicDoor:
+    """The address that creates name in `webhook_config`: `/webhooks/gemini/<token>`.
+
+    Args:
+        tokens: Those that count now, one or, while they change, several. Whoever knows one may make
+            Google send us its own signed deliveries; without one the address is not there.
+    """
+
+    tokens: Sequence[str] = field(repr=False)
+    verifier: DynamicVerifier
+
+    def knows(self, token: str) -> bool:
+        """In constant time; the text may be anything at all."""
+        given, known = token.encode("utf-8", "surrogatepass"), False
+        for ours in self.tokens:
+            known |= hmac.compare_digest(given, ours.encode())
+        return known
+
+
+@dataclass(frozen=True, slots=True)
 class SlackDoor:
     """Whose clicks count.
 
@@ -129,11 +151,15 @@ class Doors:
 
     Args:
         workflows: By name.
+        webhook: For the static address.
+        dynamic: None where no create has named an address of ours; there is then none.
         slack: None where people are not asked in Slack; its endpoint is then not there.
         readiness: Every check but the database's own, such as schema, worker, neighbours.
         wake: Called after something was made due.
+        mail: Called after a webhook was put back to be worked on.
         counters: Where everything in this process counts.
         breakers: The neighbours', for monitors.
+        hearing: How soon interactions are read again, for monitors.
     """
 
     database: Database
@@ -145,8 +171,11 @@ class Doors:
     webhook: StaticVerifier
     whisper: Whisper
     readiness: Callable[[], Awaitable[Sequence[Check]]]
+    dynamic: DynamicDoor | None = None
     slack: SlackDoor | None = None
     limits: Limits = Limits()
     wake: Callable[[], None] = lambda: None
+    mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
     breakers: Sequence[Breaker] = ()
+    hearing: Hearing | None = None

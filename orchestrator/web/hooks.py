@@ -5,7 +5,7 @@ the one hot path. What is committed before the 2xx is the promise; everything el
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -23,7 +23,7 @@ from orchestrator.gemini import webhook
 from orchestrator.slack import action
 from orchestrator.web import problems
 from orchestrator.web.clicks import Clicks
-from orchestrator.web.doors import Doors, SlackDoor
+from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.whispers import Whispers
 
 log = structlog.get_logger(__name__)
@@ -44,15 +44,34 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 GEMINI: Final = "/webhooks/gemini"
+DYNAMIC: Final = f"{GEMINI}/"
+"""Followed by a token of ours."""
 
 
 def gemini_hook(doors: Doors) -> ASGIApp:
     """`POST /webhooks/gemini`: verified, stored, answered, in that order; worked on afterwards."""
 
+    async def verify(headers: RawHeaders, body: bytes) -> webhook.Delivery:
+        return doors.webhook.verify(headers, body, now=doors.clock())
+
+    return _gemini(doors, verify)
+
+
+def dynamic_hook(doors: Doors, door: DynamicDoor) -> ASGIApp:
+    """The same for what Google signed with its own keys; whoever gets here knew the address."""
+
+    async def verify(headers: RawHeaders, body: bytes) -> webhook.Delivery:
+        return await door.verifier.verify(headers, body, now=doors.clock())
+
+    return _gemini(doors, verify)
+
+
+def _gemini(doors: Doors, verify: Callable[[RawHeaders, bytes], Awaitable[webhook.Delivery]]) -> ASGIApp:
     async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await taken(scope, receive)
         except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
+            doors.counters.refused(e)
             await problems.send_problem(scope, send, e)
         else:
             await send(_TAKEN)
@@ -60,9 +79,8 @@ def gemini_hook(doors: Doors) -> ASGIApp:
 
     async def taken(scope: Scope, receive: Receive) -> None:
         body = await _read(scope, receive, doors.limits.max_webhook_bytes)
-        headers = [h for h in scope["headers"] if h[0] != webhook.ENCODING]  # identity, as _read saw to it
         try:
-            delivery = doors.webhook.verify(headers, body, now=doors.clock())
+            delivery = await verify(scope["headers"], body)
             signal = webhook.parse(body)
         except (SignatureError, InvalidError) as e:
             log.warning("webhook_refused", reason=str(e))
@@ -74,6 +92,8 @@ def gemini_hook(doors: Doors) -> ASGIApp:
                 subject=signal.subject or "",
                 timestamp=int(delivery.sent_at.timestamp()),
                 body=body,
+                scheme=delivery.scheme,
+                headers=delivery.headers,
             )
         except Exception as e:
             # Not taken, whatever the reason: the sender keeps it and comes again.

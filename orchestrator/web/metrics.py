@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.engine.breakers import Breaker, Position
+from orchestrator.engine.hearing import Hearing
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Doors
 from orchestrator.web.health import PATIENCE_SECONDS
@@ -53,7 +54,8 @@ class Scrape:
     async def text(self) -> str:
         """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
         once = CollectorRegistry()
-        once.register(_Families([*_of_breakers(self._doors.breakers), *_of_database(await self._reading())]))
+        ours = [*_of_breakers(self._doors.breakers), *_of_hearing(self._doors.hearing)]
+        once.register(_Families([*ours, *_of_database(await self._reading())]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
     async def _reading(self) -> Reading | None:
@@ -113,6 +115,24 @@ def _of_breakers(breakers: Iterable[Breaker]) -> list[Metric]:
             state.add_metric((breaker.name, position), float(standing.position is position))
         opened.add_metric((breaker.name,), standing.opened)
     return [state, opened]
+
+
+def _of_hearing(hearing: Hearing | None) -> list[Metric]:
+    """What this process promises, where it reads interactions at all."""
+    if hearing is None or (told := hearing.told) is None:
+        return []
+    pace, per_second = told
+    every = GaugeMetricFamily(
+        "orchestrator_reading_interval_seconds",
+        "Within what time an interaction is read again without news: at work, or waiting for us.",
+        labels=("interaction",),
+    )
+    every.add_metric(("live",), pace.within.total_seconds())
+    every.add_metric(("waiting",), pace.waiting.total_seconds())
+    return [
+        every,
+        _one("readings_per_second_limit", "Most readings in any second, all processes.", per_second),
+    ]
 
 
 def _of_database(reading: Reading | None) -> list[Metric]:

@@ -15,7 +15,9 @@ Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Most items on a
 Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next` of the page before.")]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TEXT: Final = re.compile(r"([0-9]{1,16})\.([a-z]{1,8}_[A-Za-z0-9]{1,64})", re.ASCII)
+OWN: Final = re.compile(r"[a-z]{1,8}_[A-Za-z0-9]{1,64}", re.ASCII)
+"""Ids we made."""
+_TEXT: Final = re.compile(r"([0-9]{1,16})\.([!-~]{1,300})", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -27,14 +29,14 @@ def to_cursor(position: Position | None) -> str | None:
     return base64.urlsafe_b64encode(f"{micros}.{position[1]}".encode()).decode().rstrip("=")
 
 
-def from_cursor(text: str | None) -> Position | None:
-    """Back again. Raises `InvalidError` for what is no cursor of ours."""
+def from_cursor(text: str | None, ids: re.Pattern[str] = OWN) -> Position | None:
+    """Back again. Raises `InvalidError` for what is no cursor of ours to a list with ids like that."""
     if text is None:
         return None
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         match = _TEXT.fullmatch(plain.decode("ascii"))
-        if match is not None:
+        if match is not None and ids.fullmatch(match[2]):
             return _EPOCH + timedelta(microseconds=int(match[1])), match[2]
     except (binascii.Error, ValueError):
         pass  # said below, the same for every form of nonsense

@@ -9,7 +9,7 @@ from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from orchestrator.web import approvals, catalog, effects, health, runs
+from orchestrator.web import approvals, catalog, deliveries, effects, health, runs
 from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
 from orchestrator.web.hooks import gemini_route, slack_hook
@@ -59,12 +59,16 @@ def routes(
             runs.list_run_approvals,
             runs.cancel_run,
             runs.resolve_run,
+            runs.restart_run,
             approvals.list_approvals,
             approvals.show_approval,
             approvals.decide,
             effects.list_effects,
             effects.retry_effect,
             effects.drop_effect,
+            deliveries.list_deliveries,
+            deliveries.show_delivery,
+            deliveries.replay_delivery,
             catalog.list_workflows,
             catalog.show_workflow,
             catalog.list_tools,

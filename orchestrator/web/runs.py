@@ -26,6 +26,7 @@ from orchestrator.web.schemas import (
     EventPage,
     NewRun,
     Resolution,
+    Restart,
     RunDetail,
     RunOut,
     RunPage,
@@ -217,7 +218,7 @@ async def cancel_run(
     "/runs/{run_id:str}/resolve",
     status_code=200,
     opt=OPERATE,
-    summary="Say what became of a call in doubt",
+    summary="Settle what a run in attention waits for",
     responses=problems(400, 404, 409, 413, 415),
 )
 async def resolve_run(
@@ -226,12 +227,44 @@ async def resolve_run(
     doors: NamedDependency[Doors],
     caller: NamedDependency[Token],
 ) -> RunOut:
-    """For a run in `attention`: it happened, run (or send) it again, or give the run up."""
+    """For a run in `attention`: it happened, run (or send) it again, or give the run up.
+
+    A call in doubt, or a create that got lost or was refused; `restart` is another way out.
+    """
     if data.result and data.choice is not Choice.HAPPENED:
         raise InvalidError("a result goes with happened", [("result", "belongs to the choice happened")])
     call = data.call or await doors.database.read(_in_doubt, own_id(run_id, "run"))
     await doors.intake.resolve(run_id, data.choice, caller.actor, call=call, result=data.result)
     return await _run(doors, run_id)
+
+
+@post(
+    "/runs/{run_id:str}/restart",
+    status_code=202,
+    opt={**OPERATE, "body": "optional"},
+    summary="Take a run's work up in a new one",
+    responses={
+        200: ResponseSpec(RunOut, generate_examples=False, description="It was restarted before."),
+        **problems(400, 404, 409, 413, 415),
+    },
+)
+async def restart_run(
+    run_id: FromPath[str],
+    doors: NamedDependency[Doors],
+    caller: NamedDependency[Token],
+    data: JSONBody[Restart | None] = None,
+) -> Response[RunOut]:
+    """For a run that failed, was cancelled, or waits for a person and is then closed.
+
+    The new run is told the earlier request and what was done, so that it need not be done again. Doing
+    this twice is doing it once.
+    """
+    row = await doors.database.read(views.run, own_id(run_id, "run"))
+    workflow = known_workflow(doors, row["workflow"])
+    started = await doors.intake.restart(run_id, workflow.recipe, caller.actor)
+    status = 202 if started.fresh else 200
+    location = {"Location": run_path(started.run_id)}
+    return Response(await _run(doors, started.run_id), status_code=status, headers=location)
 
 
 def _in_doubt(s: Session, run_id: str) -> str:

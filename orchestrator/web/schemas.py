@@ -23,6 +23,8 @@ from orchestrator.domain.model import (
     TurnStatus,
     Verdict,
 )
+from orchestrator.store.inbox import DeliveryVerdict
+from orchestrator.store.tables import DeliveryState
 
 Row = Mapping[str, Any]
 Links = dict[str, str]
@@ -45,13 +47,17 @@ class NewRun(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CancelOrder(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A run that is to stop, or an effect to be tried again or given up; and why."""
+    """A run that is to stop, an effect to be tried again or given up, a delivery to be replayed; and why."""
 
     reason: Reason = ""
 
 
+class Restart(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Nothing needs to be said."""
+
+
 class Resolution(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What became of a call in doubt, or of a create whose answer got lost."""
+    """What became of a call in doubt, or how to go on after a create that got lost or was refused."""
 
     choice: Choice
     call: Annotated[
@@ -66,7 +72,7 @@ class Resolution(Struct, kw_only=True, forbid_unknown_fields=True):
 class Answer(Struct, kw_only=True, forbid_unknown_fields=True):
     """A person's answer to a question."""
 
-    verdict: Literal["approve", "reject"]
+    verdict: Literal["approve", "reject", "refine"]
     reason: Reason = ""
     digest: Annotated[
         str,
@@ -103,13 +109,26 @@ class RunSummary(Struct, kw_only=True):
     links: Links
 
 
+class Progress(Struct, kw_only=True):
+    """Of the newest turn: its function calls, those that wait for a person, those that are settled."""
+
+    calls: int
+    undecided: int
+    settled: int
+
+
 class RunOut(RunSummary, kw_only=True):
-    """`usage` sums token counts over all turns."""
+    """`usage` sums token counts over all turns; `granted` is where people last let it go on beyond its limit.
+
+    `restart_of` is the run whose work this one takes up.
+    """
 
     input: str
     output: str
     usage: dict[str, int]
     bad_calls: int
+    granted: int
+    restart_of: str | None
 
 
 class TurnOut(Struct, kw_only=True):
@@ -120,6 +139,11 @@ class TurnOut(Struct, kw_only=True):
     previous_id: str | None
     gemini_status: str
     sent_at: datetime | None
+    forgotten_at: datetime | None
+    said: str
+    note: str
+    planning: bool | None
+    environment: str | None
 
 
 class Question(Struct, kw_only=True):
@@ -148,6 +172,7 @@ class CallOut(Struct, kw_only=True):
 
 
 class RunDetail(RunOut, kw_only=True):
+    progress: Progress
     turns: list[TurnOut]
     calls: list[CallOut]
 
@@ -243,6 +268,62 @@ class EffectPage(Struct, kw_only=True):
     next: str | None
 
 
+class DeliverySummary(Struct, kw_only=True):
+    """One webhook as it was taken, and what became of it.
+
+    `verdict` is None while it waits, `handled_at` when it was worked on. `duplicates` counts how often it
+    came again, `conflicts` how often of those with another body, which was not kept. `timestamp` is the
+    sender's, in Unix seconds; `size` is the body's, in bytes.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    state: DeliveryState
+    verdict: DeliveryVerdict | None
+    note: str
+    scheme: str
+    run: str | None
+    received_at: datetime
+    timestamp: int
+    handled_at: datetime | None
+    duplicates: int
+    conflicts: int
+    size: int
+    links: Links
+
+
+class Followed(Struct, kw_only=True):
+    """An entry of a run's record."""
+
+    seq: int
+    kind: str
+    at: datetime
+    status: str
+    note: str
+
+
+class DeliveryOut(DeliverySummary, kw_only=True):
+    """`body` is text where `encoding` is `json`, else `base64`. Signatures in `headers` are shortened.
+
+    `followed` are the first entries of the run's record from the reading on that the webhook asked for.
+    """
+
+    headers: dict[str, str]
+    sha256: str
+    encoding: Literal["json", "base64"]
+    body: str
+    turn: int | None
+    followed: list[Followed]
+
+
+class DeliveryPage(Struct, kw_only=True):
+    """The last received first; `next` is the cursor of the next page."""
+
+    items: list[DeliverySummary]
+    next: str | None
+
+
 # ------------------------------------------------------------------ rows → answers
 
 
@@ -255,7 +336,14 @@ def run_out(row: Row) -> RunOut:
 
 
 def run_detail(row: Row, turns: list[TurnOut], calls: list[CallOut]) -> RunDetail:
-    return RunDetail(**_whole(row), turns=turns, calls=calls)
+    return RunDetail(**_whole(row), progress=_progress(row["turn"], calls), turns=turns, calls=calls)
+
+
+def _progress(turn: int, calls: list[CallOut]) -> Progress:
+    newest = [c for c in calls if c.turn == turn]
+    undecided = sum(1 for c in newest if c.status is CallStatus.AWAITING_APPROVAL)
+    settled = sum(1 for c in newest if c.status is CallStatus.SETTLED)
+    return Progress(calls=len(newest), undecided=undecided, settled=settled)
 
 
 def run_path(run_id: str) -> str:
@@ -264,13 +352,16 @@ def run_path(run_id: str) -> str:
 
 def _summary(row: Row) -> dict[str, Any]:
     own = run_path(row["id"])
-    links = {"self": own, **{part: f"{own}/{part}" for part in ("events", "calls", "approvals", "cancel")}}
+    links = {
+        "self": own,
+        **{part: f"{own}/{part}" for part in ("events", "calls", "approvals", "cancel", "restart")},
+    }
     same = ("id", "workflow", "status", "reason", "turn", "created_at", "updated_at", "deadline", "closed_at")
     return {**{k: row[k] for k in same}, "requester": _actor(row["requester"]), "links": links}
 
 
 def _whole(row: Row) -> dict[str, Any]:
-    more = {k: row[k] for k in ("input", "output", "usage", "bad_calls")}
+    more = {k: row[k] for k in ("input", "output", "usage", "bad_calls", "granted", "restart_of")}
     return {**_summary(row), **more}
 
 

@@ -2,90 +2,26 @@
 
 import asyncio
 import json
-import logging
-import shlex
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
-import uvicorn
 import yaml
 
-from orchestrator import app, cli
+from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.emulator.serving import free_port
-from orchestrator.settings import load
-from orchestrator.store import migrate, outbox
+from orchestrator.store import outbox
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
 
 TOKEN = "orc_test-0123456789abcdef"
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 Shell = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A folder with a config.yaml whose service listens at that port, once it is started."""
-    monkeypatch.chdir(tmp_path)
-    Path("tools").mkdir()
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
-    monkeypatch.setenv("GEMINI_API_KEY", "k")
-    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", HOOK)
-    monkeypatch.setenv("ORCHESTRATOR_API_TOKEN", TOKEN)
-    monkeypatch.setenv("COLUMNS", "200")
-    chosen = free_port()
-    config = {"slack": {"enabled": False}, "server": {"port": chosen, "host": "0.0.0.0"}}  # noqa: S104
-    Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield chosen
-    structlog.reset_defaults()  # a command sets logging up for its process, which here goes on
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Runs a command; its exit code, output and complaints."""
-
-    def run(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["orchestrator", *shlex.split(line)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = int(e.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return run
-
-
-@pytest.fixture
-def database(port: int, tmp_path: Path) -> Iterator[Database]:
-    """The service's own database, while it serves at its port."""
-    opened = Database(f"sqlite:///{tmp_path}/runs.db")
-    migrate.upgrade(opened.engine)
-    service = app.build(load(Path("config.yaml")), opened)
-    config = uvicorn.Config(service.web, host="127.0.0.1", port=port, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    yield opened
-    server.should_exit = True
-    thread.join()
-    opened.close()
-
-
-def put(database: Database, subject: str, kind: EffectKind = EffectKind.UPDATE_APPROVAL, **set_: Any) -> str:
+def put(served: Database, subject: str, kind: EffectKind = EffectKind.UPDATE_APPROVAL, **set_: Any) -> str:
     def job(s: Any) -> int:
         outbox.add(s, "run_x", [Effect(kind, subject, app.now())])
         mine = effect_t.c.subject == subject
@@ -93,23 +29,23 @@ def put(database: Database, subject: str, kind: EffectKind = EffectKind.UPDATE_A
         s.connection().execute(effect_t.update().where(mine).values(values))
         return int(s.connection().execute(effect_t.select().where(mine)).mappings().one()["id"])
 
-    return f"eff_{asyncio.run(database.write(job))}"
+    return f"eff_{asyncio.run(served.write(job))}"
 
 
-def state(database: Database, effect: str) -> str:
+def state(served: Database, effect: str) -> str:
     def job(s: Any) -> str:
         mine = effect_t.c.id == int(effect.removeprefix("eff_"))
         return str(s.connection().execute(effect_t.select().where(mine)).mappings().one()["state"])
 
-    return asyncio.run(database.read(job))
+    return asyncio.run(served.read(job))
 
 
 # ------------------------------------------------------------------ what it does
 
 
-def test_list_shows_what_was_given_up(shell: Shell, database: Database) -> None:
+def test_list_shows_what_was_given_up(shell: Shell, served: Database) -> None:
     assert shell("effects list") == (0, "no effect is dead\n", "")
-    effect = put(database, "apr_1")
+    effect = put(served, "apr_1")
     code, out, err = shell("effects list")
     assert (code, err) == (0, "")
     for word in (effect, "update_approval", "apr_1", "run_x", "20", "no answer from Slack"):
@@ -119,8 +55,8 @@ def test_list_shows_what_was_given_up(shell: Shell, database: Database) -> None:
     assert effect in shell("effects list --run run_x")[1]
 
 
-def test_list_for_programs_goes_on_over_pages(shell: Shell, database: Database) -> None:
-    made = [put(database, f"apr_{n}") for n in range(103)]
+def test_list_for_programs_goes_on_over_pages(shell: Shell, served: Database) -> None:
+    made = [put(served, f"apr_{n}") for n in range(103)]
     code, out, _ = shell("effects list --json --limit 1000")
     assert [json.loads(line)["id"] for line in out.splitlines()] == made[::-1]
     assert code == 0
@@ -128,30 +64,30 @@ def test_list_for_programs_goes_on_over_pages(shell: Shell, database: Database) 
     assert (out.count("apr_"), "there are more" in err) == (101, True)
 
 
-def test_neighbours_words_do_nothing_to_the_terminal(shell: Shell, database: Database) -> None:
-    put(database, "apr_1", error="\x1b[2J\x07[bold]no\u202e")
+def test_neighbours_words_do_nothing_to_the_terminal(shell: Shell, served: Database) -> None:
+    put(served, "apr_1", error="\x1b[2J\x07[bold]no\u202e")
     _, out, _ = shell("effects list")
     assert "[bold]no" in out
     assert not {"\x1b", "\x07", "\u202e"} & set(out)
 
 
-def test_retry_and_drop(shell: Shell, database: Database) -> None:
-    one, two = put(database, "apr_1"), put(database, "apr_2")
+def test_retry_and_drop(shell: Shell, served: Database) -> None:
+    one, two = put(served, "apr_1"), put(served, "apr_2")
     code, out, err = shell(f"effects retry {one} --reason 'Slack is back'")
     assert (code, out, err) == (0, f"{one} update_approval of apr_1 is due now\n", "")
-    assert state(database, one) == "pending"
+    assert state(served, one) == "pending"
     assert shell(f"effects drop {two}")[:2] == (0, f"{two} update_approval of apr_2 is dropped\n")
-    assert state(database, two) == "dropped"
+    assert state(served, two) == "dropped"
 
 
-def test_a_no_to_one_does_not_keep_the_others(shell: Shell, database: Database) -> None:
-    done, dead = put(database, "apr_1", state="done"), put(database, "apr_2")
+def test_a_no_to_one_does_not_keep_the_others(shell: Shell, served: Database) -> None:
+    done, dead = put(served, "apr_1", state="done"), put(served, "apr_2")
     code, out, err = shell(f"effects retry {done} eff_999 ../../runs {dead}")
     assert (code, out) == (1, f"{dead} update_approval of apr_2 is due now\n")
     assert f"{done}: it is done" in err
     assert "eff_999: there is no effect of that id" in err
     assert "3 of 4 refused" in err
-    assert state(database, dead) == "pending"
+    assert state(served, dead) == "pending"
 
 
 # ------------------------------------------------------------------ what may be wrong
@@ -165,7 +101,7 @@ def test_where_nobody_listens(shell: Shell, port: int) -> None:
         assert TOKEN not in err
 
 
-def test_another_address(shell: Shell, database: Database, port: int) -> None:
+def test_another_address(shell: Shell, served: Database, port: int) -> None:
     assert shell(f"effects list --url http://localhost:{port}/")[0] == 0
     code, _, err = shell(f"effects list --url http://127.0.0.1:{free_port()}")
     assert (code, "is not reached" in err) == (2, True)
@@ -178,7 +114,7 @@ def test_an_address_that_is_none(shell: Shell, port: int, url: str) -> None:
 
 
 def test_no_token_and_another_variable(
-    shell: Shell, database: Database, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, served: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ORCHESTRATOR_API_TOKEN")
     code, _, err = shell("effects list")
@@ -191,7 +127,7 @@ def test_no_token_and_another_variable(
 
 
 def test_a_token_the_service_does_not_know(
-    shell: Shell, database: Database, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, served: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", "orc_wrong")
     for line in ("list", "drop eff_1"):

@@ -185,6 +185,8 @@ def test_slots_are_by_lane(configured: Configured, sqlite_url: str) -> None:
         ("slack_slots", 65),
         ("timers_slots", 0),
         ("timers_slots", 257),
+        ("lease_seconds", 1.9),
+        ("lease_seconds", 301),
         ("dispatcher", "celery"),
     ],
 )

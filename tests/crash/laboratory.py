@@ -2,7 +2,8 @@
 
 The stand-in Gemini and the local Slack live in the test's event loop and survive every kill; so does
 the ledger, a file that the tools append to. The service is `python -m orchestrator serve`, killed with
-SIGKILL and started again on the same database and the same port.
+SIGKILL and started again on the same database and the same port. Its processes come from the cradle,
+which spares them their imports, unless a laboratory is `plain`.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from typing import IO, Any
 import httpx
 import sqlalchemy as sa
 import yaml
+from cradle import AVAILABLE, Child, cradle
 from shop_floor import SCENARIOS, TOOLS
 from verdict import Entry, entries, judge, judge_chain, stopped
 
@@ -45,6 +47,8 @@ RECOVERY_SECONDS = 30.0
 """Promised: so long after a restart a run has ended, waits for a person, or asks for one."""
 ENDED = frozenset({"completed", "failed", "cancelled"})
 RESTING = ENDED | {"attention"}
+
+Process = asyncio.subprocess.Process | Child
 
 
 def quiet_port() -> int:
@@ -80,7 +84,9 @@ class Laboratory:
     Args:
         sections: Changes to config.yaml, by section.
         pause_seconds: How long a tool takes.
-        piped: What the processes say goes through a pipe, as under a supervisor.
+        plain: Every process is a new interpreter's, started by the true command line.
+        piped: What the processes say goes through a pipe, as under a supervisor; they are plain ones.
+        takes_seconds: How long the last start took that came to its end.
         not_now: Statuses that count as no answer; with its database away the service cannot know better.
     """
 
@@ -95,12 +101,14 @@ class Laboratory:
     api: httpx.AsyncClient
     pause_seconds: float
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     spawned_at: float = 0.0
     ready_at: float = 0.0
+    takes_seconds: float = 1.0
     kills: list[float] = field(default_factory=list)
-    workers: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    workers: dict[str, Process] = field(default_factory=dict)
     command_line: tuple[str, ...] = ("serve",)
+    plain: bool = not AVAILABLE
     piped: bool = False
     not_now: frozenset[int] = frozenset({503})
     scribes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -137,6 +145,7 @@ class Laboratory:
                 "base_url": self.gemini_url,
                 "reconcile_seconds": 1,
                 "waiting_reconcile_seconds": 5,
+                "gets_per_second": 1000,
                 "create_grace_seconds": 1,
             },
             "slack": {
@@ -183,7 +192,7 @@ class Laboratory:
         self.spawned_at = time.time()
         self.process = await self.command(*self.command_line, env=self.environment(**armed))
 
-    async def hire(self, name: str, *, failpoints: str = "") -> asyncio.subprocess.Process:
+    async def hire(self, name: str, *, failpoints: str = "") -> Process:
         """A worker process of its own, beside the service."""
         armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
         self.pulse(name).unlink(missing_ok=True)
@@ -224,8 +233,10 @@ class Laboratory:
         """SIGTERM for every process there is; returns the exit codes."""
         return {*await asyncio.gather(self.stop(), *(self.dismiss(name) for name in self.workers))}
 
-    async def command(self, *words: str, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    async def command(self, *words: str, env: Mapping[str, str]) -> Process:
         """Any command of the program's; what it says goes to the laboratory's log."""
+        if not (self.plain or self.piped):
+            return await asyncio.to_thread(cradle().bear, words, env=env, cwd=self.folder, log=self.log)
         with self._listening() as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "orchestrator", *words, env=env, cwd=self.folder, stdout=log, stderr=log
@@ -265,6 +276,7 @@ class Laboratory:
 
         await until(asked, START_SECONDS, "the service is ready", every=0.03, told=self.said)
         self.ready_at = time.time()
+        self.takes_seconds = self.ready_at - self.spawned_at
 
     async def kill(self) -> None:
         """SIGKILL, now."""

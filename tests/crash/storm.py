@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,7 +28,12 @@ EARLY, SOON = 0.2, 0.25
 """Shares of the kills that come before the service is ready, and at once after it."""
 STEPS = 25
 """The other kills come with one of the first so many requests to the neighbours."""
-PATIENCE_SECONDS, LOOK_SECONDS = 6.0, 0.005
+PATIENCE_SECONDS, LOOK_SECONDS = 2.0, 0.005
+"""Of whoever waits for those requests: where work has run out there is nothing to be cut off."""
+SPARE = 1.1
+"""Runs that are asked for, to those that are required."""
+LAG_SECONDS, BEHIND = 10.0, 2
+"""The longest wait for deliveries, once they are what so many kills should have brought behind."""
 MARGIN = 1.02
 STORIES = ("refund", "all at once", "look", "note")
 
@@ -95,12 +101,18 @@ class Storm:
         return event("batch.succeeded", f"batch_{dice.randrange(10**9)}")
 
     async def start_runs(self) -> None:
-        """Callers who want runs, and ask again under their key until they are answered."""
+        """Callers who want runs, from the first kill to the last, and ask until they are answered."""
         dice = random.Random(self.dice.random())
-        for _ in range(round(self.size.runs * 1.1)):
+        wanted = round(self.size.runs * SPARE)
+        for number in range(wanted):
+            due = self.size.kills * number // wanted
+            await until(partial(self._killed, due), 100, f"{due} kills", told=self.lab.said)
             wish = Wish(f"Please {dice.choice(STORIES)} order A-17.")
             await until(partial(self._accepted, wish), 100, "somebody answers", told=self.lab.said)
             await asyncio.sleep(self.ask_every)
+
+    async def _killed(self, times: int) -> bool:
+        return len(self.lab.kills) >= times
 
     async def _accepted(self, wish: Wish) -> bool:
         if (run_id := await self.lab.ask(wish)) is not None:
@@ -126,17 +138,26 @@ class Storm:
         """Wait for the moment of the next kill: by the clock at the start, later by what is being done."""
         roll = self.dice.random()
         if roll < EARLY:
-            await asyncio.sleep(self.dice.uniform(0.6, 1.8))
+            await asyncio.sleep(self.dice.uniform(0.2, 1.0) * self.lab.takes_seconds)
             return
         await self.lab.ready()
         if roll < EARLY + SOON:
             await asyncio.sleep(self.dice.uniform(0.0, 0.6))
             return
+        await self._look(self._on_schedule, LAG_SECONDS)
         goal = self._steps() + self.dice.randint(1, STEPS)
-        for _ in range(round(PATIENCE_SECONDS / LOOK_SECONDS)):
-            if self._steps() >= goal:
+        await self._look(lambda: self._steps() >= goal, PATIENCE_SECONDS)
+
+    async def _look(self, met: Callable[[], bool], within: float) -> None:
+        for _ in range(round(within / LOOK_SECONDS)):
+            if met():
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _on_schedule(self) -> bool:
+        """Whether deliveries keep up with the kills; on a busy machine they may not, some kills long."""
+        share = (len(self.lab.kills) - BEHIND) / max(self.size.kills, 1)
+        return len(self.acknowledged) >= self.size.deliveries * MARGIN * share
 
     def _steps(self) -> int:
         """How often the service has called its neighbours so far."""
@@ -184,7 +205,7 @@ async def judged(storm: Storm, told: str) -> None:
     accepted = set(storm.runs.values())
     runs = await lab.settled(sorted(accepted), RECOVERY_SECONDS)
     recovered = time.monotonic() - began
-    every = await _all_run_ids(lab)
+    every = await all_run_ids(lab)
     assert accepted <= every
     runs += await lab.settled(sorted(every - accepted))  # its caller had not heard of it yet
     lab.judge(runs)
@@ -203,7 +224,7 @@ async def judged(storm: Storm, told: str) -> None:
     assert not lost, f"acknowledged and lost: {sorted(lost)[:10]}"
 
 
-async def _all_run_ids(lab: Laboratory) -> set[str]:
+async def all_run_ids(lab: Laboratory) -> set[str]:
     """Every run there is: a caller may have been killed off before it heard of its run."""
     found: set[str] = set()
     cursor: str | None = None

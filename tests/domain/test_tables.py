@@ -37,11 +37,13 @@ from orchestrator.domain.events import (
     CreateRefused,
     CreateUncertain,
     Event,
+    ForgettingNear,
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
     JobEnded,
     RunOverdue,
+    TakenUp,
 )
 from orchestrator.domain.lifecycle import CALL_HEARS, TURN_HEARS, decide
 from orchestrator.domain.model import (
@@ -65,7 +67,14 @@ CALL = call_key("run_1", "i1", "c1")
 APPROVAL = approval_key(CALL, 1)
 ABOUT_CALLS = {e for heard in CALL_HEARS.values() for e in heard}
 ABOUT_TURNS = {e for heard in TURN_HEARS.values() for e in heard}
-WELCOME_ALWAYS = {ApprovalPosted, ApprovalUndelivered, CancelRequested, RunOverdue}
+WELCOME_ALWAYS = {
+    ApprovalPosted,
+    ApprovalUndelivered,
+    CancelRequested,
+    ForgettingNear,
+    RunOverdue,
+    TakenUp,
+}
 
 
 def an(event: type) -> Event:
@@ -91,6 +100,8 @@ def an(event: type) -> Event:
         ApprovalExpired: ApprovalExpired(APPROVAL),
         CancelRequested: CancelRequested(ANNA),
         RunOverdue: RunOverdue(NOW),
+        ForgettingNear: ForgettingNear("i1"),
+        TakenUp: TakenUp(ANNA, "run_2"),
         AttentionResolved: AttentionResolved(Choice.RETRY, ANNA, CALL),
     }
     return made[event]

@@ -260,9 +260,9 @@ async def test_control_over_http() -> None:
         put = {"status": "failed", "errors": [{"code": "safety", "message": "No."}]}
         await s.http("POST", f"/_emulator/interactions/{made.id}/status", json=put)
         assert (await s.interactions.get(id=made.id)).errors[0].code == "safety"
-        before = s.emulator.courier.keys.jwks()
+        before = s.emulator.courier.seal.jwks()
         await s.http("POST", "/_emulator/keys/rotate")
-        assert s.emulator.courier.keys.jwks() != before
+        assert s.emulator.courier.seal.jwks() != before
         stats = (await s.http("GET", "/_emulator/stats")).json()
         assert stats["counts"] == {"webhooks.create": 1, "create": 1, "get": 1}
         assert stats["requests"][1]["body"]["input"] == "Hello."

@@ -174,7 +174,7 @@ async def test_dynamic_delivery_replaces_the_registered_one_and_is_signed_by_a_p
         s.emulator.rotate_keys()
         await s.after(await s.start(webhook_config={"uris": [r.uri]}))
         assert not signed_by_any(r.got[3], jwks)
-        assert signed_by_any(r.got[3], s.emulator.courier.keys.jwks())
+        assert signed_by_any(r.got[3], s.emulator.courier.seal.jwks())
 
 
 @pytest.mark.asyncio

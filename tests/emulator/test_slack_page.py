@@ -495,3 +495,65 @@ async def test_pressing_what_is_gone_is_said_in_words() -> None:
 
     assert answer.status_code == 404
     assert "no message 1.0 in C0APPR" in answer.text
+
+
+WITH_A_FIELD = [
+    {
+        "type": "input",
+        "block_id": "note",
+        "optional": True,
+        "label": words("plain_text", "Note"),
+        "element": {"type": "plain_text_input", "action_id": "n", "multiline": True, "max_length": 20},
+    },
+    {
+        "type": "actions",
+        "block_id": "decide",
+        "elements": [button("refine", value="r|1"), button("approve", value="r|1", confirm=CONFIRM)],
+    },
+]
+
+
+@pytest.mark.asyncio
+async def test_what_is_typed_into_a_message_goes_along_with_its_buttons() -> None:
+    async with connected() as (slack, http):
+        ts = post(slack, *WITH_A_FIELD)
+        page = await shown(http, **{"as": "U0BOB"})
+        form = form_of(page, "/ui/click")
+        shared = f'form="f{ts.replace(".", "")}"'
+        typed = {json.dumps(["note", "n"]): "line 1\r\nline <2>"}
+        pressed = {"pressed": json.dumps(["decide", "refine"])}
+        gone = await http.post("/ui/click", data={**form, **typed, **pressed})
+        asked = await http.get(
+            "/ui/confirm", params={**form, **typed, "pressed": json.dumps(["decide", "approve"])}
+        )
+        sure = await http.post("/ui/click", data=form_of(asked.text, "/ui/click"))
+        long = await http.post("/ui/click", data={**form, **pressed, json.dumps(["note", "n"]): "x" * 21})
+        odd = [
+            (await http.post("/ui/click", data={**form, "pressed": value})).status_code
+            for value in ("x", "7", '["decide", "dance"]', '["note", "n"]')
+        ]
+        mine, others = await shown(http, **{"as": "U0BOB"}), await shown(http, **{"as": "U0ALICE"})
+
+    assert page.count(shared) == 3  # the field and both buttons
+    assert "Choose</button>" not in page
+    assert (gone.status_code, sure.status_code, long.status_code, odd) == (303, 303, 404, [404] * 4)
+    assert [click.action_id for click in slack.clicks] == ["refine", "approve"]
+    for click in slack.clicks:
+        assert click.payload["state"]["values"]["note"]["n"]["value"] == "line 1\nline <2>"
+    assert "line 1\nline &lt;2&gt;</textarea>" in mine
+    assert "line 1" not in others
+
+
+@pytest.mark.asyncio
+async def test_the_control_api_types_too() -> None:
+    async with connected() as (slack, http):
+        post(slack, *WITH_A_FIELD)
+        body = {"action_id": "refine", "user": "U0BOB", "values": {"note": {"n": "Look twice."}}}
+        click = (await http.post("/_emulator/click", json=body)).json()
+        wrong = [
+            (await http.post("/_emulator/click", json={**body, "values": values})).status_code
+            for values in ({"note": {"m": "x"}}, {"decide": {"approve": "x"}}, {"note": {"n": "x" * 21}})
+        ]
+
+    assert click["payload"]["state"]["values"]["note"]["n"]["value"] == "Look twice."
+    assert wrong == [404] * 3

@@ -24,7 +24,7 @@ from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Ruling
 from orchestrator.engine import dispatch, queued, worker
 from orchestrator.engine.queued import QueuedWorker
-from orchestrator.store import outbox
+from orchestrator.store import inbox, ledger, outbox
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -334,6 +334,22 @@ async def test_who_only_answers_hands_everything_on(place: Place, pace: Pace) ->
         await place.ended(*run_ids, asking)
     assert door.tools.calls == []
     place.at_rest()
+
+
+@QUEUED
+async def test_a_replay_where_nobody_works_is_worked_on_elsewhere(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    door = await place.process(works=False)
+    await place.process()
+
+    def came_before(s: Session) -> None:
+        inbox.put(s, [inbox.Arrived("w1", "batch.succeeded", "batches/1", 1, b"{}", now(), run_id="run_x")])
+
+    await door.database.write(came_before)
+    assert place.jobs() == 0
+    await door.database.write(ledger.replay, "w1", ANNA, "", now())
+    verdict = "SELECT verdict FROM delivery"
+    await until(lambda: place.scalar(verdict) == "ignored", "somebody who works")
 
 
 @QUEUED

@@ -26,7 +26,7 @@ async def test_a_run_without_tools(database_url: str) -> None:
         assert world.gemini.requests["create"] == 0, "nothing is sent before the record is stored"
         await world.settle()
         run = await world.run(run_id)
-        assert (run.status, run.output, run.usage) == (RunStatus.COMPLETED, "hi", {"total": 10})
+        assert (run.status, run.output, run.usage) == (RunStatus.COMPLETED, "hi", {"total_tokens": 10})
         await world.check(run_id)
 
 
@@ -37,7 +37,7 @@ async def test_a_free_tool(database_url: str) -> None:
         run = await world.run(run_id)
         assert (run.status, run.output, run.turn.number) == (RunStatus.COMPLETED, "found", 2)
         assert [(e.tool, e.arguments) for e in world.toolkit.ledger] == [("lookup", {"order": "A-1"})]
-        assert run.usage == {"total": 20}
+        assert run.usage == {"total_tokens": 20}
         await world.check(run_id)
 
 

@@ -5,6 +5,7 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from support.conversation import ANNA
 from support.gemini import Plan, Webhook
 from support.toolkit import Rule
 from support.world import World
@@ -12,6 +13,7 @@ from support.world import World
 from orchestrator.domain.model import Correlation, CreateRequest, Policy, Recipe, RunStatus
 from orchestrator.engine import step
 from orchestrator.engine.interactions import PROBES
+from orchestrator.store import ledger
 from orchestrator.store.tables import DeliveryRow, DeliveryState
 
 pytestmark = pytest.mark.asyncio
@@ -28,6 +30,12 @@ def world_on(url: str, **more: object) -> World:
 
 async def states(world: World) -> dict[str, str]:
     return {r["id"]: str(r["state"]) for r in await world.rows(DeliveryRow)}
+
+
+async def verdicts(world: World) -> dict[str, str]:
+    rows = await world.rows(DeliveryRow)
+    assert {bool(r["verdict"]) for r in rows} == {bool(r["handled_at"]) for r in rows}
+    return {r["id"]: r["verdict"] for r in rows}
 
 
 async def test_a_webhook_overtakes_the_answer_to_its_create(database_url: str) -> None:
@@ -66,11 +74,13 @@ async def test_a_parked_webhook_is_taken_up_by_the_answer(database_url: str) -> 
             await world.deliver(webhook)
         await world.second_worker().run_once()
         assert set((await states(world)).values()) == {"parked"}
+        assert set((await verdicts(world)).values()) == {"parked"}
         gate.set()
         await sending
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED, "without waiting for the watch"
         assert set((await states(world)).values()) == {"done"}
+        assert set((await verdicts(world)).values()) == {"adopted"}
 
 
 async def test_an_early_404_of_an_interaction_that_became_ours_is_patience(database_url: str) -> None:
@@ -158,7 +168,7 @@ async def test_every_order_and_number_of_the_webhooks_of_a_run_ends_alike(
         for run_id in run_ids:
             run = await world.run(run_id)
             outcomes.add((run.status, run.output, run.turn.number, tuple(run.usage.items())))
-        assert outcomes == {(RunStatus.COMPLETED, "worked", 2, (("total", 20),))}
+        assert outcomes == {(RunStatus.COMPLETED, "worked", 2, (("total_tokens", 20),))}
         assert set(world.toolkit.effects().values()) == {1}
         await world.check(*run_ids)
 
@@ -169,6 +179,7 @@ async def test_the_same_delivery_twice_is_worked_on_once(database_url: str) -> N
         await world.settle(model=False)
         world.gemini.move()
         (webhook,) = world.gemini.take_webhooks()
+        world.clock.advance(timedelta(seconds=1))
         for _ in range(3):
             await world.deliver(webhook)
         await world.settle()
@@ -178,7 +189,29 @@ async def test_the_same_delivery_twice_is_worked_on_once(database_url: str) -> N
         assert world.gemini.requests["fetch"] == fetches
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         (row,) = await world.rows(DeliveryRow)
-        assert row["duplicates"] == 3
+        assert (row["duplicates"], row["conflicts"], row["verdict"]) == (3, 0, "woke")
+        _, turn, followed = await world.database.read(ledger.told, webhook.id)
+        assert (turn, followed[0]["kind"], followed[0]["status"]) == (1, "InteractionObserved", "completed")
+
+
+async def test_a_replay_reads_what_is_still_open_and_nothing_else(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("hello")
+        await world.settle(model=False)
+        (interaction,) = world.gemini.of_turn(run_id, 1)
+        await world.deliver(Webhook("w1", "interaction.completed", interaction.id))
+        await world.settle(model=False, webhooks=False)
+        for fetches in (1, 0):  # while it is open, and when it has ended
+            before, calls = world.gemini.requests["fetch"], world.gemini.requests["create"]
+            replayed = await world.database.write(ledger.replay, "w1", ANNA, "", world.clock())
+            assert replayed["state"] == "new"
+            await world.settle(model=False, webhooks=False)
+            assert world.gemini.requests["fetch"] == before + fetches
+            assert world.gemini.requests["create"] == calls
+            assert await verdicts(world) == {"w1": "woke" if fetches else "known"}
+            await world.to_the_end(run_id, webhooks=False)
+        kinds = [e["kind"] for e in await world.events(run_id)]
+        assert kinds.count("DeliveryReplayed") == 2
 
 
 async def test_an_interaction_of_somebody_else_is_looked_at_and_never_acted_on(database_url: str) -> None:
@@ -228,6 +261,7 @@ async def test_events_about_other_things_are_stored_and_done_with(database_url: 
         await world.deliver(Webhook("w2", "interaction.completed", ""))
         await world.turn()
         assert await states(world) == {"w1": "done", "w2": "done"}
+        assert await verdicts(world) == {"w1": "ignored", "w2": "ignored"}
         assert await world.effects("") == []
 
 
@@ -241,4 +275,5 @@ async def test_what_is_kept_of_unknown_interactions_is_bounded(
             await world.worker._deliveries()
         found = [str(r["state"]) for r in await world.rows(DeliveryRow)]
         assert sorted(found) == [DeliveryState.DONE] * 2 + [DeliveryState.PARKED] * 3
+        assert sorted((await verdicts(world)).values()) == ["overflow"] * 2 + ["parked"] * 3
         assert len(await world.effects("")) == 3

@@ -44,6 +44,12 @@ AGENT = Recipe(
     agent="deep-research-preview-04-2026",
     agent_config={"type": "deep-research", "thinking_summaries": "auto", "visualization": "off"},
 )
+PLANNER = Recipe(
+    "research",
+    agent="deep-research-preview-04-2026",
+    agent_config={"type": "deep-research", "collaborative_planning": True},
+)
+SANDBOXED = Recipe("mend", agent="antigravity-preview-09-2026", environment="remote")
 RESULTS = (
     FunctionResult("c1", "lookup_order", {"order_id": "A-17", "late": True, "n": 1, "x": 1.5, "none": None}),
     FunctionResult("c2", "refund_order", "Rejected by alice: amount above limit.", is_error=True),
@@ -57,6 +63,14 @@ REQUESTS = {
     ),
     "results": CreateRequest(
         MODEL, Correlation("run_1", 2, 3), RESULTS, functions=(REFUND,), previous_id="v1_Chd-_=="
+    ),
+    "plan": CreateRequest(PLANNER, Correlation("run_3", 1, 1), "Research X", planning=True),
+    "carried out": CreateRequest(
+        PLANNER, Correlation("run_3", 2, 1), "Carry out the plan.", previous_id="v1_b", planning=False
+    ),
+    "sandbox": CreateRequest(SANDBOXED, Correlation("run_4", 1, 1), "Mend it"),
+    "same sandbox": CreateRequest(
+        SANDBOXED, Correlation("run_4", 2, 1), "Go on", previous_id="v1_b", environment="env_1"
     ),
     "agent": CreateRequest(AGENT, Correlation("run_2", 1, 1), "Research X"),
     "continued": CreateRequest(

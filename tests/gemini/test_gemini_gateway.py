@@ -97,6 +97,18 @@ async def test_create_refused_for_good(opened: Any, reply: Any) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_address_that_a_create_names_is_in_no_error(opened: Any, reply: Any) -> None:
+    uri = "https://hooks.example.com/webhooks/gemini/t0ken-canary"
+    async with opened(webhook_uris=[uri]) as (server, gemini):
+        for quoted in (uri, "/webhooks/gemini/t0ken-canary", "t0ken-canary"):
+            server.answer(reply.of(error("bad_uri", f"cannot use {quoted} as an address"), 400))
+            caught = await fails(gemini.create(REQUEST))
+            assert "canary" not in str(caught)
+            assert "as an address" in str(caught)
+            assert server.requests[0].json["webhook_config"]["uris"] == [uri]
+
+
+@pytest.mark.asyncio
 async def test_create_that_certainly_did_not_start(opened: Any, reply: Any) -> None:
     async with opened() as (server, gemini):
         for status in (401, 403, 429):

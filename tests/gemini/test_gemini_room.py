@@ -13,7 +13,9 @@ from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhoo
 from orchestrator.emulator.serving import running
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.gemini.webhook import Signal, StaticVerifier, parse
+from orchestrator.gemini.keyset import KeySet
+from orchestrator.gemini.token import TokenRule
+from orchestrator.gemini.webhook import DynamicVerifier, Signal, StaticVerifier, parse
 
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 RECIPE = Recipe("support", model="gemini-3.8-flash")
@@ -80,6 +82,35 @@ async def test_a_run_of_two_turns(metadata: Any, serving: Callable[[], Any], rep
             assert ended.output
             assert ended.usage["total_tokens"] > 0
             assert (await gateway.cancel(again.interaction_id)) == ended
+            await gateway.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("form", "named"), [("v1a", "v1a"), ("jwt", "jwt")])
+async def test_an_address_of_our_own_is_told_in_google_s_name(
+    form: Any, named: str, serving: Callable[[], Any], reply: Any
+) -> None:
+    """Both forms of a dynamic delivery, as the stand-in signs them with its published keys."""
+    audience, issuer = "https://hooks.example.com", "https://google.example"
+    async with serving() as hooks:
+        hooks.answer(reply.of({}))
+        settings = EmulatorSettings(
+            think_seconds=0.02, dynamic_signature=form, token_audience=audience, token_issuer=issuer
+        )
+        async with running(build(settings)) as base_url:
+            uri = f"{hooks.base_url}/webhooks/gemini/t0ken"
+            gateway = GeminiGateway(api_key="made-up", base_url=base_url, webhook_uris=[uri])
+            started = await gateway.create(first())
+            async with asyncio.timeout(10):
+                while not hooks.requests:  # noqa: ASYNC110 - a real server is involved
+                    await asyncio.sleep(0.01)
+            request = hooks.requests[0]
+            keys = KeySet(f"{base_url}/.well-known/jwks.json")
+            verifier = DynamicVerifier(keys, tokens=TokenRule(audience, issuer))
+            taken = await verifier.verify(request.headers, request.body, now=datetime.now(UTC))
+            assert (request.target, taken.scheme) == ("/webhooks/gemini/t0ken", named)
+            assert parse(request.body).subject == started.interaction_id
+            await verifier.aclose()
             await gateway.aclose()
 
 

@@ -51,6 +51,15 @@ def test_a_first_turn_says_text_and_nothing_empty() -> None:
     }
 
 
+def test_addresses_of_our_own_stand_beside_what_we_sent_along() -> None:
+    uri = "https://hooks.example.com/webhooks/gemini/t0ken"
+    for request, turn, attempt in ((FIRST, 1, 1), (LATER, 2, 3)):
+        assert wire.create_body(request, webhook_uris=[uri])["webhook_config"] == {
+            "uris": [uri],
+            "user_metadata": {"run": "run_1", "turn": turn, "attempt": attempt},
+        }
+
+
 def test_a_later_turn_says_results_and_everything_else_again() -> None:
     assert wire.create_body(LATER) == {
         "model": "gemini-3.8-flash",
@@ -93,6 +102,40 @@ def test_an_agent_with_everything() -> None:
     assert body["agent_config"] == {"type": "deep-research"}
     assert body["response_format"] == {"type": "text"}
     assert body["generation_config"] == {"seed": 1}
+
+
+def test_each_turn_says_whether_it_plans_and_where_it_works() -> None:
+    recipe = Recipe(
+        "research",
+        agent="a",
+        agent_config={"type": "deep-research", "collaborative_planning": True},
+        environment={"type": "remote", "x": 1},
+    )
+    first = CreateRequest(recipe, Correlation("run_1", 1, 1), "find out", planning=True)
+    body = wire.create_body(first)
+    assert body["agent_config"] == {"type": "deep-research", "collaborative_planning": True}
+    assert body["environment"] == {"type": "remote", "x": 1}
+    later = CreateRequest(
+        recipe, Correlation("run_1", 2, 1), "Carry out the plan.", planning=False, environment="env_7"
+    )
+    body = wire.create_body(later)
+    assert body["agent_config"]["collaborative_planning"] is False
+    assert (body["environment"], body["input"]) == ("env_7", "Carry out the plan.")
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"environment": "env_7"}, "env_7"),
+        ({"environment": {"id": "env_7"}}, "env_7"),
+        ({"environment_id": "env_7", "environment": "remote"}, "env_7"),
+        ({"environment": "remote"}, None),
+        ({"environment": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_sandbox_is_read_in_whichever_form(told: dict[str, Any], read: str | None) -> None:
+    assert wire.snapshot({"id": "v1_a", "status": "completed", **told}).environment == read
 
 
 def test_a_continuation_may_leave_the_input_out() -> None:

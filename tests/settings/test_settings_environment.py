@@ -199,7 +199,7 @@ def test_a_secret_from_a_file(end: str, kept: str, tmp_path: Path, load_text: An
 def test_every_secret_may_come_from_a_file_but_not_twice(leaf: Any, tmp_path: Path, load_text: Any) -> None:
     name = leaf.source.names[0]
     text = {"DATABASE_URL": "sqlite:///x.db", "GEMINI_WEBHOOK_SECRETS": "whsec_AAAA"}.get(
-        name, "canary-long-enough"
+        name, "canary-long-enough-for-any-of-them"
     )
     file = tmp_path / "secret"
     file.write_text(text + "\n")

@@ -61,7 +61,11 @@ def test_there_is_something_to_generate_from() -> None:
 def test_wrong_type(above: Path, name: str, field: Any, tree: Any, load_text: Any) -> None:
     types = kinds(field.annotation)
     wrong: Any = (
-        "wrong" if {int, float, bool} & set(types) or dict in types or as_section(field.annotation) else 5
+        "wrong"
+        if {int, float, bool} & set(types)
+        or (dict in types and str not in types)
+        or as_section(field.annotation)
+        else 5
     )
     place(tree, above)[name] = wrong
     text = yaml.safe_dump(tree, sort_keys=False)

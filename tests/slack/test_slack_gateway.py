@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ID, LINK, NOW, card, states
+from slack_cards import ID, LINK, NOW, card, plan_card, states
 from slack_server import DROPPED, ME, POSTED, SILENT, FakeSlack, Reply, no, ok
 from structlog.testing import capture_logs
 
@@ -405,10 +405,11 @@ async def test_a_message_that_cannot_be_changed_gets_its_news_in_the_thread(code
     ):
         await slacks.update(PLACED)
         await slacks.update(replace(card(), approval=replace(card().approval, channel=CHANNEL, ts=TS)))
-        first, second = slack.made("chat.postMessage")
+        await slacks.update(plan_card())
+        first, second, plan = slack.made("chat.postMessage")
         assert first["thread_ts"] == second["thread_ts"] == TS
         assert first["text"] == "Approved: refund_order (workflow support)."
-        assert "actions" not in [b["type"] for b in second["blocks"]]
+        assert {"actions", "input"}.isdisjoint(b["type"] for b in second["blocks"] + plan["blocks"])
         assert "metadata" not in first
 
 

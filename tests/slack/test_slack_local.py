@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from litestar import Litestar, Request, Response, post
-from slack_cards import ID, NOW, card, states
+from slack_cards import ID, NOW, card, own_states, plan_card, states
 
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
+from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import UncertainError
-from orchestrator.slack.action import Click, parse, verify
+from orchestrator.slack.action import Click, note_block, parse, verify
 from orchestrator.slack.gateway import SlackGateway
 
 pytestmark = pytest.mark.asyncio
@@ -58,7 +59,10 @@ async def test_every_state_and_any_arguments_are_taken_and_redrawn() -> None:
             for state in states().values():
                 later = replace(state, call=replace(state.call, arguments=arguments))
                 await port.update(placed(later, channel, ts))
-        assert len(slack.messages("C0APPR")) == len(HUGE)
+        channel, ts = await port.post(plan_card(), seen_before=False)
+        for own in own_states().values():
+            await port.update(placed(own, channel, ts))
+        assert len(slack.messages("C0APPR")) == len(HUGE) + 1
 
 
 async def test_a_post_whose_answer_got_lost_is_one_message() -> None:
@@ -79,7 +83,8 @@ async def test_a_post_that_never_arrived_is_made_on_the_second_try() -> None:
         assert len(slack.messages("C0APPR")) == 1
 
 
-async def test_a_press_comes_back_signed_and_is_read() -> None:
+def listening() -> tuple[Litestar, list[tuple[list[tuple[bytes, bytes]], bytes]]]:
+    """A service that takes every press, and what it heard."""
     heard: list[tuple[list[tuple[bytes, bytes]], bytes]] = []
 
     @post("/slack", status_code=200)
@@ -87,7 +92,11 @@ async def test_a_press_comes_back_signed_and_is_read() -> None:
         heard.append((list(request.scope["headers"]), await request.body()))
         return Response(b"", media_type="text/plain")
 
-    listener = Litestar([door], openapi_config=None, logging_config=None)
+    return Litestar([door], openapi_config=None, logging_config=None), heard
+
+
+async def test_a_press_comes_back_signed_and_is_read() -> None:
+    listener, heard = listening()
     async with local(time.time) as (slack, gateway), running(listener) as ours:
         slack.set_interactivity_url(f"{ours}/slack")
         channel, ts = await gateway.post(card(), seen_before=False)
@@ -103,3 +112,22 @@ async def test_a_press_comes_back_signed_and_is_read() -> None:
         await gateway.whisper(channel=channel, user="U0ALICE", text="And again.")
         assert [m["text"] for m in slack.messages(channel)][1:] == ["Taken, U0ALICE.", "And again."]
         assert [c.method for c in slack.calls].count("chat.postEphemeral") == 1
+
+
+async def test_a_note_typed_beside_the_buttons_comes_back_with_the_press() -> None:
+    listener, heard = listening()
+    async with local(time.time) as (slack, gateway), running(listener) as ours:
+        slack.set_interactivity_url(f"{ours}/slack")
+        channel, ts = await gateway.post(plan_card(), seen_before=False)
+        values = {note_block(1): {"note": "Ask <@U0BOB> first.\nThen write."}}
+        await slack.click(channel, ts, "refine", "U0ALICE", values=values)
+        await slack.click(channel, ts, "refine", "U0BOB")
+        headers, body = heard[0]
+        verify(headers, body, secrets=[slack.settings.signing_secret], now=datetime.now(UTC))
+        clicks = [parse(body) for _, body in heard]
+        assert [(c.kind, c.note, c.user_id) for c in clicks if isinstance(c, Click)] == [
+            ("refine", "Ask <@U0BOB> first.\nThen write.", "U0ALICE"),
+            ("refine", "", "U0BOB"),  # what somebody else has typed is not theirs
+        ]
+        with pytest.raises(CannotClick, match="at most 1000 characters"):
+            await slack.click(channel, ts, "refine", "U0ALICE", values={note_block(1): {"note": "n" * 1_001}})

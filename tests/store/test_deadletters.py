@@ -20,7 +20,12 @@ from orchestrator.store.outbox import effect_t
 
 SECOND = timedelta(seconds=1)
 LEASE = 30 * SECOND
-TIMERS = [EffectKind.EXPIRE_APPROVAL, EffectKind.END_CREATE_GRACE, EffectKind.END_RUN]
+TIMERS = [
+    EffectKind.EXPIRE_APPROVAL,
+    EffectKind.END_CREATE_GRACE,
+    EffectKind.END_RUN,
+    EffectKind.WARN_FORGETTING,
+]
 TIDYING = [EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL]
 ACTING = sorted(set(EffectKind) - set(TIDYING))
 

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 from support.clock import NOON
 
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
-from orchestrator.store.inbox import Arrived, Closed
+from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 from orchestrator.store.together import Together
 
@@ -45,10 +47,37 @@ def test_a_delivery_is_kept_as_it_came(s: Session) -> None:
 def test_a_known_id_is_counted_whatever_its_body_says(s: Session) -> None:
     inbox.put(s, [hook("w1", body=b"first")])
     inbox.put(s, [hook("w1", body=b"first"), hook("w1", body=b"first")])
-    assert (row(s, "w1")["duplicates"], row(s, "w1")["note"]) == (2, "")
+    assert (row(s, "w1")["duplicates"], row(s, "w1")["conflicts"]) == (2, 0)
     inbox.put(s, [hook("w1", body=b"second")])
     assert row(s, "w1")["body"] == b"first"
-    assert "another body" in row(s, "w1")["note"]
+    assert (row(s, "w1")["duplicates"], row(s, "w1")["conflicts"]) == (3, 1)
+
+
+def test_repeats_are_told_and_another_body_is_logged(s: Session) -> None:
+    told: list[tuple[int, int]] = []
+
+    def put(*arrived: Arrived) -> None:
+        inbox.put(s, arrived, lambda again, other: told.append((again, other)))
+
+    with structlog.testing.capture_logs() as logs:
+        put(hook("w1"), hook("w2"))
+        put(hook("w3"))
+        assert (told, logs) == ([], [])
+        put(hook("w1"), hook("w1", body=b"canary"), hook("w4"))
+        put(hook("w2", body=b"canary"))
+    assert told == [(2, 1), (1, 1)]
+    assert [(e["event"], e["webhook_id"]) for e in logs] == [("webhook_conflict", n) for n in ("w1", "w2")]
+    assert "canary" not in str(logs)
+
+
+def test_what_tells_nothing_new_has_its_verdict_as_it_comes(s: Session) -> None:
+    inbox.put(
+        s, [replace(hook("w1"), run_id="run_1", scheme="v1a", headers={"webhook-id": "w1"}), hook("w2")]
+    )
+    known, waits = row(s, "w1"), row(s, "w2")
+    assert (known["verdict"], known["handled_at"], known["state"]) == ("known", NOON, DeliveryState.DONE)
+    assert (waits["verdict"], waits["handled_at"], waits["state"]) == ("", None, DeliveryState.NEW)
+    assert (known["scheme"], known["headers"]) == ("v1a", {"webhook-id": "w1"})
 
 
 def test_twice_in_one_batch_is_once(s: Session) -> None:
@@ -66,7 +95,7 @@ def test_a_kind_no_database_takes_costs_its_neighbours_nothing(s: Session) -> No
 
 def test_nothing_is_put_or_closed_of_nothing(s: Session) -> None:
     inbox.put(s, [])
-    inbox.close(s, [])
+    inbox.close(s, [], NOON)
     assert inbox.waiting(s, 9) == []
 
 
@@ -77,31 +106,33 @@ def test_the_oldest_wait_first(s: Session) -> None:
 
 def test_a_delivery_is_closed_once(s: Session) -> None:
     inbox.put(s, [hook("w1"), hook("w2")])
-    inbox.close(s, [Closed("w1", DeliveryState.DONE, "run_1", "why")])
-    inbox.close(s, [Closed("w1", DeliveryState.PARKED, "run_2", "again")])
-    assert (row(s, "w1")["state"], row(s, "w1")["run_id"], row(s, "w1")["note"]) == (
-        DeliveryState.DONE,
-        "run_1",
-        "why",
-    )
+    inbox.close(s, [Closed("w1", DeliveryVerdict.WOKE, "run_1", "why")], NOON + HOUR)
+    inbox.close(s, [Closed("w1", DeliveryVerdict.PARKED, "run_2", "again")], NOON + 2 * HOUR)
+    kept = row(s, "w1")
+    assert (kept["state"], kept["run_id"], kept["note"]) == (DeliveryState.DONE, "run_1", "why")
+    assert (kept["verdict"], kept["handled_at"]) == ("woke", NOON + HOUR)
     assert [w.id for w in inbox.waiting(s, 9)] == ["w2"]
 
 
 def test_parked_deliveries_are_claimed_by_their_interaction(s: Session) -> None:
     inbox.put(s, [hook("w1", "i1"), hook("w2", "i1"), hook("w3", "i2"), hook("w4", "i1")])
-    inbox.close(s, [Closed(w, DeliveryState.PARKED) for w in ("w1", "w2", "w3")])
+    inbox.close(s, [Closed(w, DeliveryVerdict.PARKED) for w in ("w1", "w2", "w3")], NOON)
     assert inbox.parked(s) == 3
+    assert inbox.disown(s, "i1") == 2
+    assert row(s, "w2")["verdict"] == "not_ours"
+    assert inbox.parked(s) == 3, "a late answer may still say whose it is"
     assert inbox.claim_parked(s, "i1", "run_1") is True
     assert inbox.claim_parked(s, "i1", "run_1") is False
     assert inbox.parked(s) == 1
-    assert row(s, "w1")["run_id"] == "run_1"
+    assert (row(s, "w1")["run_id"], row(s, "w1")["verdict"]) == ("run_1", "adopted")
+    assert (row(s, "w3")["run_id"], row(s, "w3")["verdict"]) == (None, "parked")
     assert row(s, "w4")["state"] == DeliveryState.NEW
 
 
 def test_only_what_was_worked_on_is_forgotten(s: Session) -> None:
     inbox.put(s, [hook(f"w{n}", hours=n) for n in range(4)])
-    inbox.close(s, [Closed("w0", DeliveryState.DONE), Closed("w1", DeliveryState.PARKED)])
-    inbox.close(s, [Closed("w3", DeliveryState.DONE)])
+    inbox.close(s, [Closed("w0", DeliveryVerdict.KNOWN), Closed("w1", DeliveryVerdict.PARKED)], NOON)
+    inbox.close(s, [Closed("w3", DeliveryVerdict.PARKED)], NOON)
     assert inbox.prune(s, NOON + 3 * HOUR) == 2
     assert s.connection().execute(sa.select(delivery_t.c.id).order_by(delivery_t.c.id)).scalars().all() == [
         "w2",
@@ -170,3 +201,18 @@ async def test_a_caller_that_hangs_up_leaves_its_delivery_to_be_written(database
         await task
     await door.put(hook("w2"))
     assert {w.id for w in await database.read(inbox.waiting, 9)} == {"w1", "w2"}
+
+
+def test_a_delivery_may_be_worked_on_again(s: Session) -> None:
+    inbox.put(s, [hook("w1", hours=-99), hook("w2")])
+    inbox.close(s, [Closed("w1", DeliveryVerdict.OVERFLOW, note="too many")], NOON)
+    assert inbox.stored(s) == "w2"
+    assert inbox.again(s, "w1", "replayed by ops") is True
+    assert inbox.stored(s) == "w1", "other processes are told of it"
+    assert inbox.again(s, "w1", "twice") is False
+    assert inbox.again(s, "w_unknown", "who") is False
+    assert (inbox.stored(s), [w.id for w in inbox.waiting(s, 9)]) == (None, ["w1", "w2"])
+    assert (row(s, "w1")["verdict"], row(s, "w1")["handled_at"]) == ("", None)
+    assert inbox.lingering(s, NOON - HOUR), "who sweeps finds it, should the hint get lost"
+    inbox.close(s, [Closed("w1", DeliveryVerdict.IGNORED, note="not about an interaction")], NOON)
+    assert row(s, "w1")["note"] == "replayed by ops; not about an interaction"

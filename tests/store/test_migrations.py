@@ -24,6 +24,7 @@ from orchestrator.domain.model import ApprovalStatus, CallStatus, OutcomeKind, R
 from orchestrator.errors import ConfigError, ConflictError
 from orchestrator.store import inbox, migrate, outbox, runs, views
 from orchestrator.store.database import Database
+from orchestrator.store.standstill import unhurried
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,
@@ -113,6 +114,7 @@ def test_several_processes_may_upgrade_at_once(
     environ = {**os.environ, "DATABASE_URL": empty_database_url}
     waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     with engine.begin() as conn:
+        unhurried(conn)
         # Holds them up at their first statement, so that they are sure to meet.
         conn.execute(sa.select(sa.func.pg_advisory_xact_lock(0x6F726368)))
         command_line = [sys.executable, "-m", "orchestrator", "db", "upgrade"]
@@ -170,7 +172,7 @@ def test_a_parent_table_made_anew_keeps_its_children(
     assert migrate.current(database.engine) == "next"
     assert "team" in {c["name"] for c in sa.inspect(database.engine).get_columns("run")}
     assert everything(database.engine) == before
-    assert min(before.values()) > 0
+    assert min(count for name, count in before.items() if name != "budget") > 0
     if database.sqlite:
         with database.engine.connect() as conn:
             assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
@@ -241,7 +243,7 @@ def test_every_state_there_is_was_kept(inherited: str) -> None:
     database = Database(inherited)
     with Session(database.engine) as s:
         assert kinds(s, table(RunRow).c.status) == set(RunStatus)
-        assert kinds(s, table(TurnRow).c.status) == set(TurnStatus)
+        assert kinds(s, table(TurnRow).c.status) == set(TurnStatus) - {TurnStatus.REFUSED}  # since 0004
         assert kinds(s, table(CallRow).c.status) == set(CallStatus)
         assert kinds(s, table(CallRow).c.outcome) == set(OutcomeKind)
         assert kinds(s, table(ApprovalRow).c.status) == set(ApprovalStatus)

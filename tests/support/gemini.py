@@ -166,7 +166,7 @@ class FakeGemini:
             interaction.status,
             calls=interaction.calls if acting else (),
             output=interaction.plan.output if interaction.status == "completed" else "",
-            usage={"total": interaction.plan.tokens} if done else {},
+            usage={"total_tokens": interaction.plan.tokens} if done else {},
             previous_id=interaction.request.previous_id,
             correlation=interaction.mark,
             continuation=f"tok:{interaction.id}" if interaction.status == "requires_continuation" else None,

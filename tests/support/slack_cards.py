@@ -131,3 +131,54 @@ def states() -> dict[str, Card]:
             run=RunStatus.CANCELLED,
         ),
     }
+
+
+PLAN = "Research plan\n1. Collect sources\n2. Compare <them> & `report`"
+BACK = Verdict(False, ALICE, NOW, "Ask <!channel> first,\nthen compare", refine=True)
+
+
+def own_card(tool: str, arguments: dict[str, Any], verdict: Verdict | None = None, **changes: Any) -> Card:
+    """A question of the run itself: open, or with its answer."""
+    status = S.PENDING if verdict is None else S.APPROVED if verdict.approve else S.REJECTED
+    status = changes.pop("status", status)
+    base = replace(card(arguments), description="It is about the run itself.", workflow="research")
+    approval = replace(base.approval, status=status, verdict=verdict, channel="C0APPR", ts="1.1")
+    kind = K.SUCCEEDED if status is S.APPROVED else K.REJECTED
+    call = replace(
+        base.call,
+        call_id=f"orchestrator:{tool}.1",
+        tool=tool,
+        approval=approval,
+        status=C.AWAITING_APPROVAL if status is S.PENDING else C.SETTLED,
+        outcome=None if status is S.PENDING else Outcome(kind, "settled"),
+        settled_at=None if status is S.PENDING else NOW,
+    )
+    return replace(base, approval=approval, call=call, **changes)
+
+
+def plan_card(verdict: Verdict | None = None, *, plan: str = PLAN, **changes: Any) -> Card:
+    return own_card("agent:plan", {"plan": plan}, verdict, **changes)
+
+
+def limit_card(verdict: Verdict | None = None, **changes: Any) -> Card:
+    facts = {"tokens_used": 20_500, "limit": 10_000, "turns": 3}
+    return own_card("run:go_on", facts, verdict, **changes)
+
+
+def own_states() -> dict[str, Card]:
+    """One card per state of either question, by its name."""
+    gone, failed = RunStatus.CANCELLED, RunStatus.FAILED
+    return {
+        "plan pending": plan_card(),
+        "plan carried out": plan_card(YES, run_status=RunStatus.RESUMING),
+        "plan carried out, run over": plan_card(YES, run_status=RunStatus.COMPLETED),
+        "plan sent back": plan_card(BACK, run_status=RunStatus.RESUMING),
+        "plan stopped": plan_card(NO, run_status=gone),
+        "plan expired": plan_card(status=S.EXPIRED, run_status=failed),
+        "plan withdrawn": plan_card(status=S.WITHDRAWN, run_status=gone, run_reason="by `dana`"),
+        "limit pending": limit_card(),
+        "limit granted": limit_card(YES, run_status=RunStatus.RESUMING),
+        "limit stopped": limit_card(NO, run_status=failed),
+        "limit expired": limit_card(status=S.EXPIRED, run_status=failed),
+        "limit withdrawn": limit_card(status=S.WITHDRAWN, run_status=gone),
+    }

@@ -62,6 +62,8 @@ def _block(block: dict[str, Any], at: str) -> Iterator[str]:
             if len({e["action_id"] for e in elements}) != len(elements):
                 yield f"{at}: an action_id twice"
             yield from (f for element in elements for f in _button(element, at))
+        case {"type": "input", "label": label, "hint": hint, "element": element}:
+            yield from (*_text(label, 2000, at), *_text(hint, 2000, at), *_field(element, at))
         case {"type": "rich_text", "elements": list(parts)} if parts:
             yield from (f for part in parts for f in _rich(part, at))
         case _:
@@ -87,6 +89,12 @@ def _button(button: dict[str, Any], at: str) -> Iterator[str]:
     if "confirm" in button:
         for key, most in {"title": 100, "text": 300, "confirm": 30, "deny": 30}.items():
             yield from _text(button["confirm"][key], most, f"{at} confirm")
+
+
+def _field(field: dict[str, Any], at: str) -> Iterator[str]:
+    if field.get("type") != "plain_text_input" or not 1 <= field.get("max_length", 3000) <= 3000:
+        yield f"{at}: {field.get('type')}"
+    yield from _text(field["placeholder"], 150, at)
 
 
 def _rich(part: dict[str, Any], at: str) -> Iterator[str]:

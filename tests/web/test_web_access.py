@@ -22,6 +22,7 @@ MATRIX = {
     ("GET", "/v1/runs/{run_id:str}/events"): "read",
     ("GET", "/v1/runs/{run_id:str}/approvals"): "read",
     ("POST", "/v1/runs/{run_id:str}/cancel"): "operate",
+    ("POST", "/v1/runs/{run_id:str}/restart"): "operate",
     ("POST", "/v1/runs/{run_id:str}/resolve"): "operate",
     ("GET", "/v1/approvals"): "read",
     ("GET", "/v1/approvals/{approval_id:str}"): "read",
@@ -29,6 +30,9 @@ MATRIX = {
     ("GET", "/v1/effects"): "read",
     ("POST", "/v1/effects/{effect_id:str}/retry"): "operate",
     ("POST", "/v1/effects/{effect_id:str}/drop"): "operate",
+    ("GET", "/v1/deliveries"): "read",
+    ("GET", "/v1/deliveries/{delivery_id:str}"): "read",
+    ("POST", "/v1/deliveries/{delivery_id:str}/replay"): "operate",
     ("GET", "/v1/workflows"): "read",
     ("GET", "/v1/workflows/{name:str}"): "read",
     ("GET", "/v1/tools"): "read",
@@ -77,6 +81,7 @@ def test_every_guarded_route_has_the_guard(house: House) -> None:
 def call(client: TestClient, method: str, path: str, **headers: str) -> int:
     concrete = path.replace("{name:str}", "refund").replace("{run_id:str}", "run_x")
     concrete = concrete.replace("{approval_id:str}", "apr_x").replace("{effect_id:str}", "eff_x")
+    concrete = concrete.replace("{delivery_id:str}", "msg_x")
     content = b"{}" if method == "POST" else None
     sent = {"content-type": "application/json", **headers}
     return client.request(method, concrete, content=content, headers=sent).status_code

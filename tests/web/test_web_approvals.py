@@ -104,6 +104,14 @@ def test_a_question_that_has_changed(client: TestClient, house: House) -> None:
     assert "changed" in got.json()["detail"]
 
 
+def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
+    approval = asked(house)
+    mute = answer(client, approval.id, {"verdict": "refine"})
+    assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
+    got = answer(client, approval.id, {"verdict": "refine", "reason": "less"})
+    assert (got.status_code, got.json()["detail"]) == (409, "only a plan can be sent back with a note")
+
+
 def test_an_ended_run(client: TestClient, house: House) -> None:
     run = house.asked()
     approval = run.turn.calls[0].approval

@@ -467,3 +467,36 @@ def test_an_approval_of_an_older_question_keeps_its_call(client: TestClient, hou
     house.apply(run.id, ApprovalDecided(approval.id, approval.digest, verdict, "U0ALICE"))
     shown = client.get(f"/v1/runs/{run.id}", headers=bearer()).json()
     assert shown["calls"][0]["approval"]["status"] == "approved"
+
+
+def test_a_run_in_attention_is_taken_up_by_a_new_one_once(client: TestClient, house: House) -> None:
+    run = house.doubtful()
+    first = client.post(f"/v1/runs/{run.id}/restart", headers=bearer())
+    again = client.post(f"/v1/runs/{run.id}/restart", json={}, headers=bearer())
+    assert (first.status_code, again.status_code) == (202, 200)
+    new = first.json()
+    assert (new["restart_of"], new["workflow"], again.json()["id"]) == (
+        run.id,
+        run.recipe.workflow,
+        new["id"],
+    )
+    assert first.headers["location"] == f"/v1/runs/{new['id']}"
+    assert "not known" in new["input"]
+    assert house.load(run.id).status == "failed"
+
+
+def test_a_run_at_work_is_not_taken_up(client: TestClient, house: House) -> None:
+    answer = client.post(f"/v1/runs/{house.run()}/restart", headers=bearer())
+    assert answer.status_code == 409
+    assert client.post("/v1/runs/run_nobody/restart", headers=bearer()).status_code == 404
+
+
+def test_how_far_a_turn_is(client: TestClient, house: House) -> None:
+    run = house.asked(calls=3)
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    verdict = Verdict(False, Actor("U0ALICE", "alice", "slack"), NOW)
+    house.apply(run.id, ApprovalDecided(approval.id, approval.digest, verdict, "U0ALICE"))
+    shown = client.get(f"/v1/runs/{run.id}", headers=bearer()).json()
+    assert shown["progress"] == {"calls": 3, "undecided": 2, "settled": 1}
+    assert shown["turns"][0]["forgotten_at"]

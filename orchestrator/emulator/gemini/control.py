@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, invalid
 from orchestrator.emulator.gemini.exchange import Answer, as_json
+from orchestrator.emulator.gemini.faults import KINDS
 from orchestrator.emulator.gemini.scenarios import ScenarioError
 
 Json = dict[str, Any]
@@ -50,9 +51,19 @@ class Send(msgspec.Struct, forbid_unknown_fields=True):
     body: Any = None
     message_id: str | None = None
     bad_signature: bool = False
+    foreign_signature: bool = False
+    other_scheme: bool = False
+    altered: bool = False
     timestamp_offset: float = 0.0
     headers: dict[str, str | None] | None = None
     copies: int = 1
+
+
+class BatchEnd(msgspec.Struct, forbid_unknown_fields=True):
+    """Where to bring a batch; as `Emulator.end_batch`."""
+
+    state: str
+    message: str = "The batch failed."
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,6 +115,13 @@ async def release(request: Http, data: JSONBody[Release]) -> Answer:
     return as_json({"released": await _emulator(request).release(newest_first=data.newest_first)})
 
 
+@get("/faults")
+async def list_faults(request: Http) -> Answer:
+    """What is queued, how often each kind struck, and which kinds there are."""
+    faults = _emulator(request).faults
+    return as_json({"faults": faults.view(), "struck": dict(faults.used), "kinds": KINDS})
+
+
 @post("/faults", status_code=200)
 async def add_fault(request: Http, data: JSONBody[Json]) -> Answer:
     """Queue a fault: `operation`, `kind` and options."""
@@ -133,6 +151,18 @@ async def move(request: Http, name: FromPath[str], data: JSONBody[NewStatus]) ->
     return as_json(moved.view())
 
 
+@post("/batches/{name:str}/state", status_code=200)
+async def end_batch(request: Http, name: FromPath[str], data: JSONBody[BatchEnd]) -> Answer:
+    """Bring a batch to an end."""
+    try:
+        ended = _emulator(request).end_batch(name, data.state, data.message)
+    except KeyError as error:
+        raise ApiError(404, f"No such batch: {name}.") from error
+    except ValueError as error:
+        raise invalid(str(error)) from error
+    return as_json(ended.view())
+
+
 @post("/keys/rotate", status_code=200)
 async def rotate_keys(request: Http) -> Answer:
     """Publish a fresh key set and sign with it."""
@@ -155,9 +185,11 @@ def router() -> Router:
         advance,
         deliver,
         release,
+        list_faults,
         add_fault,
         clear_faults,
         move,
+        end_batch,
         rotate_keys,
         reset,
     ]

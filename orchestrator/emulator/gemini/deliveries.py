@@ -4,29 +4,26 @@ A delivery keeps its id over all attempts, each attempt has its own timestamp. S
 "Delivery"; Standard Webhooks for headers. Times between attempts are unpublished: ours double.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import httpx
 
 from orchestrator.emulator.gemini.clock import Cancellable, Clock
-from orchestrator.emulator.gemini.faults import OLD_SECONDS, Fault, Faults
+from orchestrator.emulator.gemini.events import OF_STATUS, Event, encode, of_interaction
+from orchestrator.emulator.gemini.faults import BURST_COPIES, Fault, Faults
 from orchestrator.emulator.gemini.ids import Ids
 from orchestrator.emulator.gemini.interactions import Interaction, instant
+from orchestrator.emulator.gemini.sealing import Seal, Tamper, altered, tamper_of
 from orchestrator.emulator.gemini.settings import EmulatorSettings
-from orchestrator.emulator.gemini.signing import KeySet, sign_static
 from orchestrator.emulator.gemini.webhooks import Webhook, Webhooks
 
 Json = dict[str, Any]
-EVENTS: Final = {
-    "requires_action": "interaction.requires_action",
-    "completed": "interaction.completed",
-    "failed": "interaction.failed",
-}  # `incomplete`, `budget_exceeded` and `cancelled` have no event that one could subscribe to
-KEYS: Final = 3
+REORDER_SECONDS: Final = 5.0  # how long a delivery waits for one to let past
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,10 @@ class Attempt:
 
 @dataclass(eq=False)
 class Delivery:
-    """One event for one address. `webhook` is None for an address named in the request (dynamic)."""
+    """One event for one address; `due` is its next attempt after a failed one.
+
+    `webhook` is None for an address named in the request (dynamic).
+    """
 
     id: str
     event: str
@@ -61,6 +61,7 @@ class Delivery:
     attempts: list[Attempt] = field(default_factory=list)
     fault: Fault | None = None
     job: Cancellable | None = None
+    due: datetime | None = None
 
     def view(self) -> Json:
         """The delivery as JSON; `state` is waiting, held, delivered, lost, dropped or given_up."""
@@ -76,25 +77,6 @@ class Delivery:
         }
 
 
-@dataclass(frozen=True)
-class Tamper:
-    """What is wrong with an attempt, on purpose.
-
-    Args:
-        body: Sent (and signed) instead of the event.
-        message_id: Sent instead of the delivery's id.
-        bad_signature: Well formed, but over other bytes.
-        timestamp_offset: Seconds added to the timestamp; it is signed with it.
-        headers: Added to the usual ones, or taken away where None.
-    """
-
-    body: bytes | None = None
-    message_id: str | None = None
-    bad_signature: bool = False
-    timestamp_offset: float = 0.0
-    headers: Mapping[str, str | None] = field(default_factory=dict)
-
-
 class Courier:
     """Makes deliveries from events and brings them out."""
 
@@ -105,26 +87,32 @@ class Courier:
         self._faults, self._webhooks = faults, webhooks
         self._http: httpx.AsyncClient | None = None
         self.deliveries: list[Delivery] = []
-        self.rotate_keys()
-
-    def rotate_keys(self) -> None:
-        """Publish and sign with a fresh set of keys."""
-        self.keys = KeySet([self._ids.random.randbytes(32) for _ in range(KEYS)])
+        self.seal = Seal(settings, clock, ids)
+        self._overtaken: list[Delivery] = []
 
     def emit(self, interaction: Interaction, event: str | None = None) -> None:
         """Send the event of the interaction's status (or `event`; `""` is none) to all who are to hear it."""
-        event = EVENTS.get(interaction.status) if event is None else event
+        event = OF_STATUS.get(interaction.status) if event is None else event
         if event:
-            for delivery in self.prepare(interaction, event):
-                self._dispatch(delivery)
+            self.announce(of_interaction(interaction, event))
+
+    def announce(self, event: Event) -> None:
+        """Send an event to all who are to hear it."""
+        for uri, hook in self._targets(event):
+            fault = self._faults.take("deliver", event.subject)
+            kind = fault.kind if fault else ""
+            if kind == "unknown_type":
+                self._depart(self._made(event.mistyped(), uri, hook), None)
+            elif kind == "unknown_id":
+                self._depart(
+                    self._made(event.about(self._ids.interaction(self._ids.part())), uri, hook), None
+                )
+            self._depart(self._made(event, uri, hook), fault)
 
     def prepare(self, interaction: Interaction, event: str) -> list[Delivery]:
         """Deliveries of an event, not yet on their way. A request's addresses replace the registered ones."""
-        body = self._event(interaction, event)
-        targets: Sequence[tuple[str, Webhook | None]] = [(uri, None) for uri in interaction.request.uris]
-        if not targets:
-            targets = [(h.uri, h) for h in self._webhooks.subscribers(interaction.project, event)]
-        return [self._new(event, uri, body, hook, interaction.id) for uri, hook in targets]
+        told = of_interaction(interaction, event)
+        return [self._made(told, uri, hook) for uri, hook in self._targets(told)]
 
     def ping(self, hook: Webhook) -> None:
         """Send a ping; its payload is not documented."""
@@ -134,7 +122,8 @@ class Courier:
             "timestamp": instant(self._clock.now()),
             "data": {"id": hook.id},
         }
-        self._dispatch(self._new("ping", hook.uri, encode(body), hook, None))
+        made = self._new("ping", hook.uri, encode(body), hook, None)
+        self._depart(made, self._faults.take("deliver", hook.id))
 
     def to_address(self, uri: str, event: str, body: bytes) -> Delivery:
         """A delivery to any address: as the webhook registered for it, or else dynamic."""
@@ -144,10 +133,12 @@ class Courier:
         """Make one attempt now and note it; what follows from it is up to the caller."""
         tamper = tamper or Tamper()
         body = delivery.body if tamper.body is None else tamper.body
+        hook = delivery.webhook
+        secrets = None if hook is None else hook.current(self._clock.now())
+        headers = self.seal.headers(delivery.id, secrets, body, tamper)
         try:
-            answer = await self._client().post(
-                delivery.uri, content=body, headers=self._headers(delivery, body, tamper)
-            )
+            sent = altered(body) if tamper.altered else body
+            answer = await self._client().post(delivery.uri, content=sent, headers=headers)
             attempt = Attempt(self._clock.now(), status=answer.status_code)
         except httpx.HTTPError as error:
             attempt = Attempt(self._clock.now(), error=f"{type(error).__name__}: {error}")
@@ -160,11 +151,13 @@ class Courier:
         if hook is not None and (hook.gone or hook.state != "enabled"):
             delivery.state = "dropped"
             return
-        fault, delivery.fault = delivery.fault, None
-        if (await self.send(delivery, _tamper(fault))).ok:
+        fault, delivery.fault, delivery.due = delivery.fault, None, None
+        if fault is not None and fault.kind == "rotate_signing_keys":
+            self.seal.rotate()
+        if (await self.send(delivery, tamper_of(fault))).ok:
             delivery.state = "delivered"
             if hook is not None:
-                hook.failing_since = None
+                hook.succeeded()
         elif delivery.state != "delivered":  # a failed duplicate is not tried again
             self._retry(delivery)
 
@@ -203,29 +196,58 @@ class Courier:
         self.deliveries.append(made)
         return made
 
-    def _event(self, interaction: Interaction, event: str) -> bytes:
-        data: Json = {"id": interaction.id}
-        if event == "interaction.failed":
-            error = interaction.errors[0] if interaction.errors else {}
-            data |= {"error_code": error.get("code", ""), "error_message": error.get("message", "")}
-        body: Json = {"type": event, "version": "v1", "timestamp": instant(interaction.updated), "data": data}
-        place = {"data": data, "top": body, "none": {}}[self._settings.metadata]
-        if interaction.request.metadata:
-            place["user_metadata"] = interaction.request.metadata
-        return encode(body)
+    def _made(self, event: Event, uri: str, hook: Webhook | None) -> Delivery:
+        return self._new(event.type, uri, event.body(self._settings.metadata), hook, event.subject)
 
-    def _dispatch(self, delivery: Delivery) -> None:
-        fault = self._faults.take("deliver", delivery.interaction)
-        kind = fault.kind if fault else ""
-        if kind == "lose":
-            delivery.state = "lost"
-        elif kind == "hold":
-            delivery.state = "held"
-        else:
-            seconds = (fault.seconds or 0.0) if fault and kind == "delay" else 0.0
-            delivery.fault = fault
-            for _ in range(1 + (fault.copies if fault and kind == "duplicate" else 0)):
-                self._later(delivery, seconds)
+    def _targets(self, event: Event) -> Sequence[tuple[str, Webhook | None]]:
+        if event.uris:
+            return [(uri, None) for uri in event.uris]
+        return [(hook.uri, hook) for hook in self._webhooks.subscribers(event.project, event.type)]
+
+    def _depart(self, delivery: Delivery, fault: Fault | None) -> None:
+        """Set a delivery on its way, or wherever its fault sends it."""
+        delivery.fault = fault
+        match fault.kind if fault is not None else "":
+            case "lose":
+                delivery.state = "lost"
+            case "hold":
+                delivery.state = "held"
+            case "reorder" if fault is not None:
+                self._overtaken.append(delivery)
+                self._later(delivery, fault.waits(REORDER_SECONDS))
+            case "delay" if fault is not None:
+                self._later(delivery, fault.waits(0.0))
+            case "burst" if fault is not None:
+                self._at_once(delivery, 1 + fault.further(BURST_COPIES))
+            case _:
+                for one in self._copies(delivery, fault):
+                    self._later(one, 0.0)
+                self._let_past()
+
+    def _copies(self, delivery: Delivery, fault: Fault | None) -> list[Delivery]:
+        """The delivery itself, and its doubles."""
+        if fault is None or not fault.kind.startswith("duplicate"):
+            return [delivery]
+        doubles = [delivery] * fault.further()
+        if fault.kind == "duplicate_new_id":
+            doubles = [replace(delivery, id=self._ids.message(), attempts=[], fault=None) for _ in doubles]
+            self.deliveries += doubles
+        return [delivery, *doubles]
+
+    def _let_past(self) -> None:
+        """Those that waited for a later delivery to overtake them go now, right behind it."""
+        late, self._overtaken = self._overtaken, []
+        for delivery in late:
+            if delivery.state == "waiting" and not delivery.attempts:
+                if delivery.job is not None:
+                    delivery.job.cancel()
+                self._later(delivery, 0.0)
+
+    def _at_once(self, delivery: Delivery, count: int) -> None:
+        async def bring() -> None:
+            await asyncio.gather(*(self.bring(delivery) for _ in range(count)))
+
+        delivery.job = self._clock.schedule(0.0, bring)
 
     def _later(self, delivery: Delivery, seconds: float) -> None:
         async def bring() -> None:
@@ -241,6 +263,9 @@ class Courier:
         wait = min(settings.retry_base_seconds * 2.0**doublings, settings.retry_cap_seconds)
         due = now + timedelta(seconds=wait)
         self._count_failure(delivery.webhook, since=first, until=due)
+        if delivery.due is not None:  # one of its doubles has seen to it
+            return
+        delivery.due = due
         if due - first > timedelta(seconds=settings.retry_window_seconds):
             delivery.state = "given_up"
         else:
@@ -249,39 +274,9 @@ class Courier:
     def _count_failure(self, hook: Webhook | None, *, since: datetime, until: datetime) -> None:
         if hook is None:
             return
+        hook.failures += 1
         hook.failing_since = hook.failing_since or since
-        if until - hook.failing_since >= timedelta(seconds=self._settings.disable_after_seconds):
+        limit = self._settings.disable_after_failures
+        long = until - hook.failing_since >= timedelta(seconds=self._settings.disable_after_seconds)
+        if long or (limit is not None and hook.failures >= limit):
             hook.state = "disabled_due_to_failed_deliveries"
-
-    def _headers(self, delivery: Delivery, body: bytes, tamper: Tamper) -> dict[str, str]:
-        now = self._clock.now()
-        timestamp = int(now.timestamp() + tamper.timestamp_offset)
-        message_id = tamper.message_id or delivery.id
-        signed = b"other" + body if tamper.bad_signature else body
-        if delivery.webhook is None:
-            signature = self.keys.sign(message_id, timestamp, signed)
-        else:
-            secrets = delivery.webhook.current(now)
-            signature = " ".join(sign_static(secret, message_id, timestamp, signed) for secret in secrets)
-        usual = {
-            "content-type": "application/json",
-            "user-agent": "gemini-emulator",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature,
-        }
-        merged: dict[str, str | None] = {**usual, **{k.lower(): v for k, v in tamper.headers.items()}}
-        return {name: value for name, value in merged.items() if value is not None}
-
-
-def encode(body: Any) -> bytes:
-    """An event's bytes: compact JSON, the very bytes that are signed and sent."""
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _tamper(fault: Fault | None) -> Tamper | None:
-    if fault is not None and fault.kind == "bad_signature":
-        return Tamper(bad_signature=True)
-    if fault is not None and fault.kind == "old_timestamp":
-        return Tamper(timestamp_offset=-(OLD_SECONDS if fault.seconds is None else fault.seconds))
-    return None

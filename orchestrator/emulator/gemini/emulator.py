@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.emulator.gemini.batches import Batch, Batches
 from orchestrator.emulator.gemini.clock import RealClock
-from orchestrator.emulator.gemini.deliveries import Attempt, Courier, Delivery, Tamper, encode
+from orchestrator.emulator.gemini.deliveries import Attempt, Courier, Delivery
 from orchestrator.emulator.gemini.errors import ApiError
+from orchestrator.emulator.gemini.events import encode
 from orchestrator.emulator.gemini.faults import Fault, Faults
 from orchestrator.emulator.gemini.ids import Ids
 from orchestrator.emulator.gemini.interactions import Interaction, Interactions
 from orchestrator.emulator.gemini.scenarios import Scenarios
+from orchestrator.emulator.gemini.sealing import Tamper
 from orchestrator.emulator.gemini.settings import EmulatorSettings
+from orchestrator.emulator.gemini.spoil import function_calls
 from orchestrator.emulator.gemini.story import Turn
 from orchestrator.emulator.gemini.validation import check_create, check_uri
 from orchestrator.emulator.gemini.webhooks import Webhooks
@@ -30,7 +34,7 @@ class Emulator:
     def __init__(self, settings: EmulatorSettings | None = None) -> None:
         self.settings = settings or EmulatorSettings()
         self.clock = self.settings.clock or RealClock()
-        self.faults = Faults()
+        self.faults = Faults(self.settings.fault_seed, self.clock.now, self.settings.faults)
         self._fill()
 
     def _fill(self) -> None:
@@ -43,11 +47,12 @@ class Emulator:
         self.interactions = Interactions(
             settings, self.clock, self.ids, self.scenarios, emit=self.courier.emit
         )
+        self.batches = Batches(settings, self.clock, self.ids, announce=self.courier.announce)
 
     # What Gemini's own methods do.
 
     def project_of(self, key: str | None) -> str:
-        """The project of an API key: each key has its own.
+        """The project of an API key: the one the settings name, or one of the key's own.
 
         Raises:
             ApiError: 401 for no key or an unknown one.
@@ -55,7 +60,7 @@ class Emulator:
         accepted = self.settings.accepted_keys
         if not key or (accepted and key not in accepted):
             raise ApiError(401, "API key not valid.")
-        return key
+        return accepted[key] if isinstance(accepted, Mapping) and accepted else key
 
     async def create(self, project: str, body: Any, fault: Fault | None = None) -> Json:
         """Take a create request; a foreground one is answered when its turn has ended.
@@ -84,6 +89,32 @@ class Emulator:
             return found.past[-1]
         return found.view()
 
+    def cancel(self, project: str, name: str, fault: Fault | None = None) -> Json:
+        """Stop an interaction, or only say so.
+
+        Raises:
+            ApiError: 400, 404.
+        """
+        if fault is not None and fault.kind == "ignored":
+            return self.interactions.get(project, name).view()
+        return self.interactions.cancel(project, name).view()
+
+    def jwks(self, fault: Fault | None = None) -> Json:
+        """The key set as it is published, or as a fault would have it."""
+        match fault.kind if fault is not None else "":
+            case "no_keys":
+                return {"keys": []}
+            case "foreign_keys":
+                return self.courier.seal.foreign_jwks()
+            case "rotate_keys":
+                self.courier.seal.rotate()
+        return self.courier.seal.jwks()
+
+    def has_calls(self, name: str | None) -> bool:
+        """Would a read of this interaction show function calls?"""
+        found = next((i for i in self.interactions.all() if i.id == name), None)
+        return found is not None and bool(function_calls({"steps": found.steps[len(found.request.steps) :]}))
+
     # What tests and demos do.
 
     def stats(self) -> Json:
@@ -91,7 +122,8 @@ class Emulator:
 
         `counts` has the requests received per operation, `created` the interactions really taken, `forks` per
         interaction how many creates continued it beyond the first, `requests` all requests in order without
-        their key, `deliveries` all deliveries in order with their attempts, `interactions` each one's state.
+        their key, `deliveries` all deliveries in order with their attempts, `interactions` each one's state,
+        `faults` those still queued, `struck` how often each one was used.
         """
         made = self.interactions.all()
         return {
@@ -103,6 +135,7 @@ class Emulator:
             "deliveries": [delivery.view() for delivery in self.courier.deliveries],
             "interactions": [_line(interaction) for interaction in made],
             "faults": self.faults.view(),
+            "struck": dict(self.faults.used),
         }
 
     def add_scenarios(self, source: Path | str | Mapping[str, Any], *, replace: bool = False) -> list[str]:
@@ -163,6 +196,9 @@ class Emulator:
         body: Any = None,
         message_id: str | None = None,
         bad_signature: bool = False,
+        foreign_signature: bool = False,
+        other_scheme: bool = False,
+        altered: bool = False,
         timestamp_offset: float = 0.0,
         headers: Mapping[str, str | None] | None = None,
         copies: int = 1,
@@ -177,6 +213,9 @@ class Emulator:
             body: Sent and signed instead of the event: JSON, or a string or bytes as they are.
             message_id: Instead of the delivery's own; `"new"` makes a fresh one.
             bad_signature: Well formed, but over other bytes.
+            foreign_signature: Over the right bytes, with somebody else's key.
+            other_scheme: `v1a` where `v1` is due, and the other way round.
+            altered: Changed after it was signed.
             timestamp_offset: Seconds added to the signed timestamp.
             headers: Added to the usual ones, or left out where None.
             copies: How many times.
@@ -192,6 +231,9 @@ class Emulator:
             body=_raw(body),
             message_id=self.ids.message() if message_id == "new" else message_id,
             bad_signature=bad_signature,
+            foreign_signature=foreign_signature,
+            other_scheme=other_scheme,
+            altered=altered,
             timestamp_offset=timestamp_offset,
             headers=headers or {},
         )
@@ -204,12 +246,21 @@ class Emulator:
 
     def rotate_keys(self) -> None:
         """Replace the published Ed25519 keys."""
-        self.courier.rotate_keys()
+        self.courier.seal.rotate()
+
+    def end_batch(self, name: str, state: str, message: str = "The batch failed.") -> Batch:
+        """Bring a batch to an end at once; as `Batches.end`.
+
+        Raises:
+            KeyError: No such batch.
+            ValueError: No such end.
+        """
+        return self.batches.end(name.removeprefix("batches/"), state, message)
 
     async def reset(self) -> None:
-        """Back to the beginning: nothing but the webhooks and scenarios of the settings."""
+        """Back to the beginning: nothing but the webhooks, scenarios and faults of the settings."""
         self.clock.clear()
-        self.faults.clear()
+        self.faults.reset()
         await self.courier.aclose()
         self._fill()
 

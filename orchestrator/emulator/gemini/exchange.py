@@ -10,42 +10,56 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, classic_body, code_for, invalid
-from orchestrator.emulator.gemini.faults import HANG_SECONDS, Fault
+from orchestrator.emulator.gemini.faults import CALLS, CLASSIC, DRIP_SECONDS, HANG_SECONDS, Fault
+from orchestrator.emulator.gemini.spoil import spoil
 
 Json = dict[str, Any]
 Work = Callable[[str, Any, Fault | None], Awaitable[Any]]
 Answer = Response[bytes]
 Http = Request[Any, Any, Any]
 
-BREAK: Final = "x-emulator-break"  # on a response: do not send it, break the connection
+BREAK: Final = "x-emulator-break"  # on a response, never sent: RESET, CUT, or the seconds it is to take
+RESET: Final = "reset"  # send nothing, break the connection
+CUT: Final = "cut"  # send half of it, close the connection
 JSON_TYPE: Final = "application/json"
+RESUME_REFUSED: Final = (
+    "Please ensure that function response turn comes immediately after a function call turn."
+)
+DROPS: Final = 20  # pieces of an answer that comes slowly
 GARBAGE: Final = {
     "html": ("text/html", b"<html><body>Please try again later.</body></html>"),
     "null": (JSON_TYPE, b"null"),
+    "text": (JSON_TYPE, b'"Please try again later."'),
+    "list": (JSON_TYPE, b"[]"),
+    "empty_body": (JSON_TYPE, b""),
     "broken_json": (JSON_TYPE, b'{"id": "v1_'),
 }
 
 
 class BreakableApp(Litestar):
-    """A Litestar app that breaks the connection instead of sending a response marked with `BREAK`."""
+    """A Litestar app that spoils the sending of a response marked with `BREAK`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         """Serve one connection."""
-        broken = False
+        how = ""
+        start: HTTPResponseStartEvent | None = None
 
         async def guarded(message: Message) -> None:
-            nonlocal broken
+            nonlocal how, start
             if message["type"] == "http.response.start":
-                broken = any(name == BREAK.encode() for name, _ in message["headers"])
-            if not broken:
+                how = next((v.decode() for k, v in message["headers"] if k == BREAK.encode()), "")
+                start = message
+            if not how:
                 await send(message)
+            elif how != RESET and start is not None and message["type"] == "http.response.body":
+                await _badly(how, start, message["body"], receive, send)
 
         await super().__call__(scope, receive, guarded)
-        if broken:
+        if how == RESET:
             await _break(receive, send)
 
 
@@ -68,14 +82,24 @@ async def answer(
     """
     raw = await request.body()
     entry = _record(emulator, request, operation, raw)
+
+    def fits(fault: Fault) -> bool:
+        """Has this request what the fault spoils?"""
+        if fault.kind.startswith("resume_"):
+            return subject is not None
+        return fault.kind not in CALLS or emulator.has_calls(subject)
+
     try:
         project = emulator.project_of(request.headers.get("x-goog-api-key")) if keyed else ""
         body = _decoded(raw)
         if operation == "create" and isinstance(body, dict):
             subject = body.get("previous_interaction_id")
-        response = await _carried_out(request, emulator.faults.take(operation, subject), project, body, work)
+        fault = emulator.faults.take(operation, subject, fits)
+        response = await _carried_out(request, fault, project, body, work)
     except ApiError as error:
-        response = as_json(error.body(), error.status)
+        classic = operation.startswith(CLASSIC)
+        shown = classic_body(error.status, error.message) if classic else error.body()
+        response = as_json(shown, error.status)
     entry["status"] = response.status_code
     return response
 
@@ -93,18 +117,32 @@ async def _carried_out(request: Http, fault: Fault | None, project: str, body: A
         refused = await _instead(request, fault)
         if refused is not None:
             return refused
-    done = as_json(await work(project, body, fault))
+    done = await work(project, body, fault)
+    done = done if isinstance(done, Response) else as_json(spoil(kind, done))
     if fault is None:
         return done
-    if kind == "slow":
-        await _wait(request, fault)
-    if kind == "accept_then_status":
-        return _status(fault)
-    if kind == "accept_then_reset":
-        return _broken()
     if kind in GARBAGE:
         media_type, content = GARBAGE[kind]
         return Response(content, status_code=200, media_type=media_type)
+    return await _spoilt(request, fault, done)
+
+
+async def _spoilt(request: Http, fault: Fault, done: Answer) -> Answer:
+    """What becomes of the answer when the operation has been done."""
+    match fault.kind:
+        case "slow":
+            await _wait(request, fault)
+        case "accept_then_status":
+            return _status(fault)
+        case "accept_then_reset":
+            return _broken()
+        case "accept_then_silence":
+            await _wait(request, fault)
+            return _broken()
+        case "truncated":
+            done.headers[BREAK] = CUT
+        case "slow_bytes":
+            done.headers[BREAK] = str(fault.waits(DRIP_SECONDS))
     return done
 
 
@@ -117,6 +155,12 @@ async def _instead(request: Http, fault: Fault) -> Answer | None:
             return _broken()
         case "not_found":
             return as_json(ApiError(404, "Not found.").body(), 404)
+        case "resume_refused":
+            return as_json(ApiError(400, RESUME_REFUSED).body(), 400)
+        case "resume_unimplemented":
+            return as_json(
+                ApiError(501, "Operation is not implemented, or supported, or enabled.").body(), 501
+            )
         case "hang":
             await _wait(request, fault)
             return as_json(ApiError(504, "Deadline exceeded.").body(), 504)
@@ -135,7 +179,7 @@ def _status(fault: Fault) -> Answer:
 
 
 def _broken() -> Answer:
-    return Response(b"", status_code=503, headers={BREAK: "1"})
+    return Response(b"", status_code=503, headers={BREAK: RESET})
 
 
 async def _wait(request: Http, fault: Fault) -> None:
@@ -146,7 +190,7 @@ async def _wait(request: Http, fault: Fault) -> None:
             pass
 
     leaving = asyncio.ensure_future(gone())
-    await asyncio.wait({leaving}, timeout=HANG_SECONDS if fault.seconds is None else fault.seconds)
+    await asyncio.wait({leaving}, timeout=fault.waits(HANG_SECONDS))
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
 
@@ -179,6 +223,25 @@ def _record(emulator: Emulator, request: Http, operation: str, raw: bytes) -> Js
     return entry
 
 
+async def _badly(how: str, start: HTTPResponseStartEvent, body: bytes, receive: Receive, send: Send) -> None:
+    """Send half an answer and close the connection, or all of it drop by drop over `how` seconds."""
+    start["headers"] = [(k, v) for k, v in start["headers"] if k != BREAK.encode()]
+    await send(start)
+    if how == CUT:
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is None:
+            raise ConnectionResetError("connection broken by the emulator")
+        transport.close()
+        await _until_gone(receive)
+        return
+    size = max(1, -(-len(body) // DROPS))
+    for at in range(0, len(body), size):
+        await asyncio.sleep(float(how) / DROPS)
+        await send({"type": "http.response.body", "body": body[at : at + size], "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def _break(receive: Receive, send: Send) -> None:
     """Reset the connection: with the server's transport where we can reach it, else by a body cut short."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
@@ -186,10 +249,16 @@ async def _break(receive: Receive, send: Send) -> None:
         await send(_start())
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
         raise ConnectionResetError("connection broken by the emulator")
+    if transport.is_closing():  # the caller was faster
+        return
     # Closing with a linger time of zero sends a reset instead of an orderly end.
     with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as twin:
         twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+    await _until_gone(receive)
+
+
+async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

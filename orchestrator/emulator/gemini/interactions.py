@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from orchestrator.emulator.gemini.agents import Environments, plans
 from orchestrator.emulator.gemini.clock import Cancellable, Clock, Job
 from orchestrator.emulator.gemini.errors import invalid, not_found, precondition
 from orchestrator.emulator.gemini.ids import Ids
@@ -47,6 +48,7 @@ class Interaction:
     steps: list[Any] = field(default_factory=list)
     errors: list[Json] = field(default_factory=list)
     usage: Json | None = None
+    environment: str | None = None
     children: int = 0
     gone: bool = False
     past: list[Json] = field(default_factory=list)
@@ -68,6 +70,8 @@ class Interaction:
         view |= {key: body[key] for key in echoed if key in body}
         view |= {"created": instant(self.created), "updated": instant(self.updated)}
         view["service_tier"] = body.get("service_tier", "standard")
+        if self.environment is not None:
+            view["environment_id"] = self.environment
         if shown:
             view["steps"] = list(shown)
         if self.usage is not None:
@@ -100,6 +104,7 @@ class Interactions:
         self._settings, self._clock, self._ids = settings, clock, ids
         self._scenarios, self._emit = scenarios, emit
         self._all: dict[str, Interaction] = {}
+        self._environments = Environments(ids, settings.environment_seconds)
 
     @property
     def forks(self) -> dict[str, int]:
@@ -114,16 +119,18 @@ class Interactions:
         """Take a request and set its turn going.
 
         Raises:
-            ApiError: 404 for an unknown previous interaction, 400 when it cannot be continued like this.
+            ApiError: 404 for an unknown previous interaction or environment, 400 when it cannot be
+                continued like this.
         """
         parent = self._continued(project, request)
+        environment = self._environments.enter(project, request.body, self._clock.now())
         story = self._story(request, parent)
         script, number = self._script(request, parent, story)
         turn = script.turn(number, story)
         root, now = parent.root if parent else self._ids.part(), self._clock.now()
         name = self._ids.interaction(root)
         made = Interaction(name, root, project, request, parent, script, number, created=now, updated=now)
-        made.steps = list(request.steps)
+        made.steps, made.environment = list(request.steps), environment
         self._all[made.id] = made
         if parent is not None:
             parent.children += 1
@@ -226,6 +233,8 @@ class Interactions:
             results=results,
             fresh=results[len(results) - len(request.results) :],
             metadata=request.metadata,
+            planning=plans(request.body),
+            plans=sum(plans(i.request.body) for i in line),
         )
 
     def _begin(self, made: Interaction, turn: Turn, *, refused: bool) -> None:

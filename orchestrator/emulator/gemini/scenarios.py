@@ -25,6 +25,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from orchestrator.emulator.gemini.agents import DEEP_RESEARCH, Research
 from orchestrator.emulator.gemini.improvise import Improvised, Refund
 from orchestrator.emulator.gemini.story import Script, Story, Turn
 
@@ -105,6 +106,8 @@ class Scenarios:
             if scenario.fits(body, story.text, story.metadata):
                 scenario.used += 1
                 return scenario
+        if str(body.get("agent", "")).startswith(DEEP_RESEARCH):
+            return Research()
         refund = Refund()
         return refund if refund.fits(story) else Improvised()
 

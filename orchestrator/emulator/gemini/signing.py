@@ -1,19 +1,24 @@
-"""Both signatures of a webhook delivery: `v1` with a shared secret, `v1a` with a published key.
+"""The signatures of a webhook delivery: `v1` with a shared secret, `v1a` with a published key, or a token.
 
 Source: Standard Webhooks, "Signature scheme"; for `v1a` what Gemini really sends
-(googleapis/python-genai#2927), which is not what its guide describes.
+(googleapis/python-genai#2927), which is not the RS256 token that its guide describes. The guide names the
+token's algorithm, its header and its key set; its claims are ours, the registered ones of RFC 7519.
 """
 
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - a prefix, not a secret
+TOKEN_SECONDS: Final = 300  # from a token's issue to its end
 
 
 def signed_bytes(message_id: str, timestamp: int, body: bytes) -> bytes:
@@ -54,8 +59,38 @@ class KeySet:
         return {"keys": [_jwk(key) for key in self._keys]}
 
 
+class TokenKey:
+    """An RSA key that signs deliveries as the guide has it: one RS256 token in the signature header."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = self._key.public_key().public_numbers()
+        self._n, self._e = _integer(public.n), _integer(public.e)
+        self.kid = hashlib.sha256(self._n.encode()).hexdigest()[:16]
+
+    def sign(self, message_id: str, timestamp: int, *, issuer: str, audience: str) -> str:
+        """A token for one attempt; `jti` is the delivery's id. It says nothing about the body."""
+        header = {"alg": "RS256", "kid": self.kid, "typ": "JWT"}
+        claims = {"iss": issuer, "aud": audience, "iat": timestamp, "exp": timestamp + TOKEN_SECONDS}
+        parts = [_base64(json.dumps(part).encode()) for part in (header, {**claims, "jti": message_id})]
+        signed = ".".join(parts)
+        signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}.{_base64(signature)}"
+
+    def jwk(self) -> dict[str, str]:
+        """The public key as a JSON Web Key."""
+        return {"kty": "RSA", "n": self._n, "e": self._e, "kid": self.kid, "use": "sig", "alg": "RS256"}
+
+
+def _integer(value: int) -> str:
+    return _base64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
 def _jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    x = base64.urlsafe_b64encode(raw).decode().rstrip("=")
     kid = hashlib.sha256(raw).hexdigest()[:16]
-    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
+    return {"kty": "OKP", "crv": "Ed25519", "x": _base64(raw), "kid": kid, "use": "sig", "alg": "EdDSA"}

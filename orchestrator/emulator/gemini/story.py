@@ -48,6 +48,8 @@ class Story:
         results: Every result handed in since the user last spoke, oldest first.
         fresh: Those of this request.
         metadata: The request's `user_metadata`.
+        planning: The request asks an agent for a plan, not for the work.
+        plans: How many plans the chain before it has asked for.
     """
 
     messages: tuple[str, ...]
@@ -57,6 +59,8 @@ class Story:
     results: tuple[Result, ...] = ()
     fresh: tuple[Result, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    planning: bool = False
+    plans: int = 0
 
     @property
     def text(self) -> str:

@@ -5,12 +5,13 @@ Source: Gemini API, Interactions, "Create"; what the live service adds to it is 
 """
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from orchestrator.emulator.gemini import declarations
+from orchestrator.emulator.gemini.agents import check_agent
 from orchestrator.emulator.gemini.errors import ApiError, invalid, unknown_parameter
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 
@@ -112,7 +113,7 @@ def check_create(body: Any, settings: EmulatorSettings) -> CreateRequest:
     functions = declarations.check_tools(body, refuse_mixed=settings.refuse_mixed_tools)
     steps = _input_steps(body)
     results = tuple(step for step in steps if step["type"] == "function_result")
-    _check_agent(body, functions)
+    check_agent(body, functions)
     return CreateRequest(
         body=body,
         steps=steps,
@@ -219,22 +220,6 @@ def _check_generation(body: Json) -> None:
         raise invalid("generation_config.max_output_tokens must be positive.")
     if config.get("thinking_level", "low") not in THINKING:
         raise invalid(f"generation_config.thinking_level '{config['thinking_level']}' is not supported.")
-
-
-def _check_agent(body: Json, functions: Sequence[Json]) -> None:
-    if "agent" not in body:
-        for name in ("agent_config", "environment"):
-            if name in body:
-                raise invalid(f"'{name}' is for agents only.")
-        return
-    tokens = body.get("agent_config", {}).get("max_total_tokens", "1")
-    if not str(tokens).isdecimal():
-        raise invalid("agent_config.max_total_tokens must be an integer.")
-    if body["agent"].startswith("deep-research"):
-        if not body.get("background"):
-            raise invalid("Deep Research requires background=true.")
-        if functions or "response_format" in body:
-            raise invalid("Deep Research takes neither function tools nor response_format.")
 
 
 def _webhook_config(body: Json, plain_http_hosts: Collection[str]) -> tuple[tuple[str, ...], Json]:

@@ -34,7 +34,7 @@ class Secret:
 
 @dataclass(eq=False)
 class Webhook:
-    """A registered webhook; `project` is None for one that every project has from the start."""
+    """A registered webhook; `project` is None for one that every project has."""
 
     id: str
     project: str | None
@@ -44,7 +44,12 @@ class Webhook:
     secrets: list[Secret]
     state: str = "enabled"
     failing_since: datetime | None = None
+    failures: int = 0
     gone: bool = False
+
+    def succeeded(self) -> None:
+        """A delivery was taken: what failed before is forgotten."""
+        self.failing_since, self.failures = None, 0
 
     def current(self, now: datetime) -> list[str]:
         """The secrets that sign at this instant, newest first."""
@@ -76,11 +81,11 @@ class Webhooks:
             self.register(static)
 
     def register(self, static: StaticWebhook) -> Webhook:
-        """Add a webhook with a secret of the caller's choice to every project."""
+        """Add a webhook with a secret of the caller's choice to a project, or to every one."""
         events = check_events(list(static.subscribed_events))
         uri = check_uri(static.uri, self._hosts, "uri")
         return self._keep(
-            Webhook(self._ids.webhook(), None, uri, events, static.name, [Secret(static.secret)])
+            Webhook(self._ids.webhook(), static.project, uri, events, static.name, [Secret(static.secret)])
         )
 
     def create(self, project: str, body: Any) -> Json:
@@ -151,7 +156,7 @@ class Webhooks:
         state = _state(body["state"]) if "state" in body else hook.state
         hook.uri, hook.subscribed_events, hook.name = uri, events, body.get("name", hook.name)
         if state == "enabled":
-            hook.failing_since = None
+            hook.succeeded()
         hook.state = state
         return hook.view(self._clock.now())
 

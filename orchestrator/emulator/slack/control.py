@@ -23,7 +23,10 @@ Answer = dict[str, Any]
 
 
 class ClickBody(msgspec.Struct):
-    """Which element of which message; without `ts` the newest message that fits."""
+    """Which element of which message; without `ts` the newest message that fits.
+
+    `values` is what was put into the message's input blocks before, by block id and action id.
+    """
 
     action_id: str
     user: str
@@ -34,6 +37,7 @@ class ClickBody(msgspec.Struct):
     view_id: str | None = None
     block_id: str | None = None
     choice: str | list[str] | None = None
+    values: dict[str, dict[str, str | list[str] | None]] = {}
 
 
 class SubmitBody(msgspec.Struct):
@@ -136,7 +140,13 @@ class Control(Controller):
             return clicked.wire()
         channel, ts = _place(slack, data)
         clicked = await slack.click(
-            channel, ts, data.action_id, data.user, block_id=data.block_id, choice=data.choice
+            channel,
+            ts,
+            data.action_id,
+            data.user,
+            block_id=data.block_id,
+            choice=data.choice,
+            values=data.values,
         )
         return clicked.wire()
 

@@ -3,7 +3,14 @@
 from typing import Any
 
 from orchestrator.emulator.slack.views import View
-from orchestrator.emulator.slack.workspace import every_block, interactive, value_key
+from orchestrator.emulator.slack.workspace import (
+    Message,
+    every_block,
+    interactive,
+    sent_along,
+    state_entry,
+    value_key,
+)
 
 
 class CannotClick(LookupError):  # noqa: N818  says what a person could not do
@@ -20,11 +27,39 @@ def missing_inputs(view: View) -> dict[str, str]:
         value = view.state[block["block_id"]][element["action_id"]][value_key(element)]
         if not value and not block.get("optional"):
             said[block["block_id"]] = "Please complete this required field."
-        elif isinstance(value, str) and len(value) > element.get("max_length", 3000):
-            said[block["block_id"]] = f"Please use at most {element.get('max_length', 3000)} characters."
-        elif isinstance(value, str) and len(value) < element.get("min_length", 0):
-            said[block["block_id"]] = f"Please use at least {element['min_length']} characters."
+        elif amiss := wrong_length(element, value):
+            said[block["block_id"]] = amiss
     return said
+
+
+def wrong_length(element: dict[str, Any], value: Any) -> str:
+    """What Slack's client says about a text that is too long or too short; empty when it is neither."""
+    if isinstance(value, str) and len(value) > element.get("max_length", 3000):
+        return f"Please use at most {element.get('max_length', 3000)} characters."
+    if isinstance(value, str) and len(value) < element.get("min_length", 0):
+        return f"Please use at least {element['min_length']} characters."
+    return ""
+
+
+def type_into(message: Message, user: str, values: dict[str, dict[str, Any]]) -> None:
+    """Put something into a message's input blocks, as one person, without pressing anything.
+
+    Args:
+        values: By block id and action id: the text, an option's value, an id, or a list of these.
+
+    Raises:
+        CannotClick: No such input, not an option it offers, or a text of a wrong length.
+    """
+    for block_id, row in values.items():
+        for action_id, given in row.items():
+            block, element = find_element(message.blocks, action_id, block_id)
+            if not sent_along(block):
+                raise CannotClick(f"{block_id} is not an input that goes along with a press")
+            value = chosen_value(element, given)
+            if amiss := wrong_length(element, value):
+                raise CannotClick(f"{block_id}: {amiss}")
+            mine = message.typed.setdefault(user, {}).setdefault(block_id, {})
+            mine[action_id] = state_entry(element, value)
 
 
 def usable_errors(view: View, errors: Any) -> dict[str, str]:

@@ -21,12 +21,13 @@ from orchestrator.emulator.slack.inputs import (
     chosen_value,
     find_element,
     missing_inputs,
+    type_into,
     usable_errors,
 )
 from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 from orchestrator.emulator.slack.tickets import Refused, Tickets
 from orchestrator.emulator.slack.views import View, Views
-from orchestrator.emulator.slack.workspace import Message, Workspace, state_entry, value_key
+from orchestrator.emulator.slack.workspace import Message, Workspace, sent_along, state_entry, value_key
 
 
 @dataclass
@@ -97,12 +98,14 @@ class Interactivity:
         *,
         block_id: str | None = None,
         choice: str | list[str] | None = None,
+        values: dict[str, dict[str, Any]] | None = None,
     ) -> Click:
         """Use one element of a message as `user`.
 
         Args:
             choice: For elements other than buttons: an option's value, an id or a date; a list where
                 several may be chosen.
+            values: What they put into the message's input blocks before; see `inputs.type_into`.
 
         Raises:
             CannotClick: No such message, element, person or address.
@@ -111,14 +114,17 @@ class Interactivity:
         if message is None:
             raise CannotClick(f"no message {ts} in {channel}")
         block, element = find_element(message.blocks, action_id, block_id)
+        if sent_along(block):
+            raise CannotClick(f"{action_id} is not pressed: what it holds goes along with a button")
         person = self._person(user)
+        type_into(message, user, values or {})
         action = self._action(block, element, choice, message.state)
         payload = {
             **self._head("block_actions", person),
             "container": self._container(message),
             "channel": {"id": channel, "name": self._channel_name(channel)},
             **({} if message.only_for else {"message": self._workspace.wire(message, with_metadata=True)}),
-            "state": {"values": copy.deepcopy(message.state)},
+            "state": {"values": message.state_of(user)},
             "response_url": self._response_url(user, message),
             "actions": [action],
         }

@@ -141,9 +141,12 @@ class LocalSlack:
         *,
         block_id: str | None = None,
         choice: str | list[str] | None = None,
+        values: dict[str, dict[str, Any]] | None = None,
     ) -> Click:
         """Press a button, or use another element, as `user`; see `Interactivity.click`."""
-        return await self.interactivity.click(channel, ts, action_id, user, block_id=block_id, choice=choice)
+        return await self.interactivity.click(
+            channel, ts, action_id, user, block_id=block_id, choice=choice, values=values
+        )
 
     async def submit(self, user: str, values: dict[str, dict[str, Any]] | None = None) -> Click:
         """Fill in and submit the topmost modal of `user`; see `Interactivity.submit`."""

@@ -5,7 +5,7 @@ It works without script; the little script only reloads it when something change
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -23,7 +23,7 @@ from orchestrator.emulator.slack.interactivity import Click
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.render import Renderer, moment, plain
 from orchestrator.emulator.slack.settings import SlackChannel
-from orchestrator.emulator.slack.workspace import Message, value_key
+from orchestrator.emulator.slack.workspace import Message, sent_along, value_key
 
 TEMPLATES = Path(__file__).parent / "templates"
 CSP = (
@@ -41,7 +41,7 @@ RECENT = 8
 
 
 def field_name(block_id: str, action_id: str) -> str:
-    """The name of a modal's form field: both ids, so that neither needs escaping rules of its own."""
+    """The name of a form field, or of a button: both ids, so that neither needs escaping rules of its own."""
     return json.dumps([block_id, action_id])
 
 
@@ -57,6 +57,7 @@ def environment() -> Environment:
     env.filters.update(
         moment=moment, ts_moment=lambda ts: moment(float(ts), "%H:%M UTC"), value_key=value_key
     )
+    env.tests["sent_along"] = sent_along
     env.globals.update(field_name=field_name, plain=plain)
     return env
 
@@ -113,6 +114,10 @@ class Sight:
             if (c.ts, c.channel, c.user) == (message.ts, message.channel, self.viewer)
         ]
         return own[-1] if own and own[-1].failed else None
+
+    def typing(self, message: Message) -> str:
+        """The id of the form of a message with input blocks, whose buttons send them along; else empty."""
+        return f"f{message.ts.replace('.', '')}" if any(map(sent_along, message.blocks)) else ""
 
     def name(self, user: str) -> str:
         """A person's name as shown."""
@@ -190,14 +195,15 @@ class Page(Controller):
         slack: NamedDependency[LocalSlack],
     ) -> Response[bytes]:
         """The confirm dialog of one element, as a page of its own."""
-        form = dict(request.query_params)
-        blocks = _blocks(slack, form)
-        _, element = find_element(blocks, form.get("action_id", ""), form.get("block_id"))
+        form, sent = dict(request.query_params), request.query_params.multi_items()
+        block_id, action_id = _ids({key: [value] for key, value in form.items()})
+        _, element = find_element(_blocks(slack, form), action_id, block_id)
         if element.get("confirm") is None:
             raise CannotClick("this element asks for no confirmation")
         sight = Sight(slack, form.get("as"), form.get("channel"), False)
         html = ENVIRONMENT.get_template("confirm.html")
-        return page(html.render(sight=sight, r=sight.renderer, dialog=element["confirm"], form=form))
+        drawn = html.render(sight=sight, r=sight.renderer, dialog=element["confirm"], form=form, sent=sent)
+        return page(drawn)
 
     @post("/ui/click", status_code=303)
     async def click(self, request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]) -> Redirect:
@@ -267,26 +273,44 @@ def _blocks(slack: LocalSlack, form: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 async def _press(slack: LocalSlack, form: Mapping[str, list[str]]) -> Click:
-    action_id, block_id = _first(form, "action_id"), _first(form, "block_id")
+    block_id, action_id = _ids(form)
     choices = form.get("choice")
     choice = choices if choices is None or len(choices) > 1 else choices[0]
     view_id = _first(form, "view_id")
     if view_id:
         return await slack.interactivity.click_view(view_id, action_id, block_id=block_id, choice=choice)
     channel, ts, user = (_first(form, key) for key in ("channel", "ts", "as"))
-    return await slack.click(channel, ts, action_id, user, block_id=block_id, choice=choice)
+    message = slack.workspace.find(channel, ts)
+    values = _typed(filter(sent_along, message.blocks), form) if message and form.get("pressed") else None
+    return await slack.click(channel, ts, action_id, user, block_id=block_id, choice=choice, values=values)
+
+
+def _ids(form: Mapping[str, list[str]]) -> tuple[str, str]:
+    """Block and action of what was pressed: named by the button itself, or by fields of its own form."""
+    if not form.get("pressed"):
+        return _first(form, "block_id"), _first(form, "action_id")
+    try:
+        block_id, action_id = json.loads(_first(form, "pressed"))
+    except (TypeError, ValueError):
+        raise CannotClick("no such button") from None
+    return str(block_id), str(action_id)
 
 
 def _values(slack: LocalSlack, view_id: str, form: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
     """What a modal's form brought: every input of the view, those not sent being empty."""
+    blocks = [b for view in slack.views.all() if view.id == view_id for b in view.blocks]
+    return _typed((b for b in blocks if b["type"] == "input"), form)
+
+
+def _typed(inputs: Iterable[dict[str, Any]], form: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """What a form brought for some input blocks, those not sent being empty."""
     made: dict[str, dict[str, Any]] = {}
-    for view in slack.views.all():
-        for block in (b for b in view.blocks if view.id == view_id and b["type"] == "input"):
-            element = block["element"]
-            sent = form.get(field_name(block["block_id"], element["action_id"]), [])
-            many = value_key(element).endswith("s")
-            typed: Any = sent if many else (sent or [""])[0].replace("\r\n", "\n")
-            made[block["block_id"]] = {element["action_id"]: typed}
+    for block in inputs:
+        element = block["element"]
+        sent = form.get(field_name(block["block_id"], element["action_id"]), [])
+        many = value_key(element).endswith("s")
+        typed: Any = sent if many else (sent or [""])[0].replace("\r\n", "\n")
+        made[block["block_id"]] = {element["action_id"]: typed}
     return made
 
 

@@ -20,7 +20,10 @@ Blocks = list[dict[str, Any]]
 
 @dataclass
 class Message:
-    """One message. `only_for` is the one user who sees it, for an ephemeral; `past` is oldest first."""
+    """One message. `only_for` is the one user who sees it, for an ephemeral; `past` is oldest first.
+
+    `typed` is what each person has put into its input blocks, which nobody else sees; `state` is the rest.
+    """
 
     channel: str
     ts: str
@@ -35,10 +38,16 @@ class Message:
     edited_ts: str | None = None
     past: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
+    typed: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def look(self) -> dict[str, Any]:
         """What can change about it: text, blocks, metadata."""
         return copy.deepcopy({"text": self.text, "blocks": self.blocks, "metadata": self.metadata})
+
+    def state_of(self, user: str) -> dict[str, dict[str, Any]]:
+        """`state.values` as one person's client sends it."""
+        mine = self.typed.get(user, {})
+        return copy.deepcopy({block: {**row, **mine.get(block, {})} for block, row in self.state.items()})
 
     @property
     def seconds(self) -> float:
@@ -104,7 +113,7 @@ class Workspace:
             message.text = message.text if text is None else text
             message.blocks = with_ids(blocks or [], edited_ts)
         message.metadata = message.metadata if metadata is None else metadata
-        message.state = initial_state(message.blocks)
+        message.state, message.typed = initial_state(message.blocks), {}
         message.edited_ts = edited_ts
 
     def find(self, channel: str, ts: str) -> Message | None:
@@ -209,6 +218,11 @@ def value_key(element: Mapping[str, Any]) -> str:
     many = "s" if kind.startswith("multi_") else ""
     noun = kind.removeprefix("multi_").removesuffix("_select").removesuffix("s")
     return f"selected_{noun if noun in ('user', 'channel', 'conversation') else 'option'}{many}"
+
+
+def sent_along(block: Mapping[str, Any]) -> bool:
+    """Whether what is put into this block goes along with a press on a button, and causes none of its own."""
+    return block.get("type") == "input" and not block.get("dispatch_action")
 
 
 def initial_state(blocks: Blocks) -> dict[str, dict[str, Any]]:

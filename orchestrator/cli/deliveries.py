@@ -1,0 +1,137 @@
+"""`orchestrator deliveries`: the ledger of webhooks, over the running service's own API."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from orchestrator.cli import client
+from orchestrator.errors import ConfigError
+
+VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow")
+
+
+@click.group()
+def deliveries() -> None:
+    """List the webhooks that were taken, show one, or work on it again.
+
+    Asks the running service; the token needs the scope `read` to look and `operate` to replay.
+    Exit code 1: the service said no; 2: it could not be asked.
+    """
+
+
+@deliveries.command("list")
+@click.option(
+    "--state",
+    type=click.Choice(("new", "done", "parked")),
+    help="Waiting, worked on, or about interactions nobody knows.",
+)
+@click.option("--verdict", type=click.Choice(VERDICTS), help="What became of them.")
+@click.option("--kind", metavar="EVENT", help="As `interaction.completed`.")
+@click.option("--subject", metavar="ID", help="About one interaction only.")
+@click.option("--run", metavar="ID", help="About the interactions of one run only.")
+@client.limit_option
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def list_(
+    config: Path | None,
+    /,
+    limit: int,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+    **which: str | None,
+) -> None:
+    """The last received first."""
+    chosen = {name: value for name, value in which.items() if value is not None}
+    with client.service_at(config, url, token_env) as service:
+        found, more = client.listed(service, "/v1/deliveries", chosen, limit)
+    if as_json:
+        client.show_lines(found)
+    elif not found:
+        click.echo("no such delivery" if chosen else "no delivery is kept")
+    else:
+        columns = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
+        client.show_table(columns, [_cells(d) for d in found], whole=2, more=more)
+
+
+@deliveries.command()
+@click.argument("delivery", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@client.url_option
+@client.token_option
+@click.pass_obj
+def show(config: Path | None, delivery: str, as_json: bool, url: str | None, token_env: str) -> None:
+    """The delivery ID as it came, what became of it, and what followed."""
+    with client.service_at(config, url, token_env) as service:
+        answer = client.ask(service, "GET", _path(delivery))
+    if answer.status_code == 404:
+        raise click.ClickException(f"{client.plain(delivery)}: {client.detail(answer)}")
+    if answer.status_code != 200:
+        raise ConfigError(f"the service refused: {client.detail(answer)}")
+    told = answer.json()
+    for line in [json.dumps(told)] if as_json else _lines(told):
+        click.echo(client.plain(line))
+
+
+@deliveries.command()
+@client.ids_argument
+@client.reason_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def replay(config: Path | None, ids: Sequence[str], reason: str, url: str | None, token_env: str) -> None:
+    """Work on the deliveries ID... again. At most an interaction is read once more."""
+    with client.service_at(config, url, token_env) as service:
+        client.each(
+            service,
+            ids,
+            lambda one: f"{_path(one)}/replay",
+            reason,
+            lambda told: f"{told['id']} {told['kind']} of {told['subject'] or '–'} is worked on again",
+        )
+
+
+def _path(delivery: str) -> str:
+    from orchestrator.web.handles import to_handle
+
+    return f"/v1/deliveries/{client.part(to_handle(delivery))}"
+
+
+def _cells(d: Mapping[str, Any]) -> list[object]:
+    again = f"{d['duplicates']} ({d['conflicts']} other body)" if d["conflicts"] else d["duplicates"]
+    verdict = d["verdict"] or ("waits" if d["state"] == "new" else d["state"])
+    return [
+        d["id"],
+        d["received_at"][:19],
+        d["kind"],
+        d["subject"] or "–",
+        verdict,
+        d["run"] or "–",
+        again,
+        d["note"],
+    ]
+
+
+def _lines(d: Mapping[str, Any]) -> list[str]:
+    """A delivery for people: facts, headers, what followed, and the body as it came."""
+    names = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
+    turn = f", turn {d['turn']}" if d["turn"] is not None else ""
+    facts = {**dict(zip(names, _cells(d), strict=True)), "scheme": d["scheme"]}
+    facts["run"] = f"{facts['run']}{turn}"
+    facts["worked on"] = (d["handled_at"] or "–")[:19]
+    facts["body"] = f"{d['size']} bytes, sha256 {d['sha256']}"
+    return [
+        *(f"{name:<10} {value}" for name, value in facts.items()),
+        *(f"header     {name}: {value}" for name, value in d["headers"].items()),
+        *(
+            f"then       {e['seq']} {e['kind']} {e['at'][:19]} {e['status']} {e['note']}"
+            for e in d["followed"]
+        ),
+        *(() if d["encoding"] == "json" else ("(in base64)",)),
+        *d["body"].split("\n"),
+    ]

@@ -1,0 +1,91 @@
+"""The pieces messages are put together from, each with the rule of its text. No I/O.
+
+`plain`, `fact`, `person`       one line of anybody's, never markup
+`mrkdwn`, `markup`              ours alone, its parts already escaped
+`quoted`, `preformatted`        any text as it is written, line by line
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from orchestrator.domain.model import Actor
+from orchestrator.slack.text import MENTION, line, shorten, visible
+
+Block = dict[str, Any]
+
+_SAFE: Final = re.compile(r"(api:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", re.ASCII)
+
+
+def plain(text: str, most: int) -> Block:
+    """One line of plain text, of at most `most` characters."""
+    return {"type": "plain_text", "emoji": False, "text": line(text, most)}
+
+
+def mrkdwn(text: str) -> Block:
+    """`text` is markup of ours, its parts already escaped."""
+    return {"type": "mrkdwn", "verbatim": True, "text": text}
+
+
+def markup(label: str, value: str) -> Block:
+    """A labelled value of ours, already escaped."""
+    return mrkdwn(f"*{label}*\n{value}")
+
+
+def fact(label: str, text: str) -> Block:
+    """A labelled value: bold label where the value cannot be markup, else plain text."""
+    if _SAFE.fullmatch(text):
+        return markup(label, text)
+    return {"type": "plain_text", "emoji": False, "text": f"{label}\n{line(text, 200)}"}
+
+
+def person(label: str, actor: Actor) -> Block:
+    """Somebody: a mention if it is a user id, else by name."""
+    if MENTION.fullmatch(actor.id):
+        return markup(label, f"<@{actor.id}>")
+    return fact(label, f"{actor.id} ({actor.name})" if actor.name and actor.name != actor.id else actor.id)
+
+
+def button(action: str, label: str, value: str, spoken: str) -> Block:
+    """A button; `spoken` is what a screen reader says."""
+    return {
+        "type": "button",
+        "action_id": action,
+        "value": value,
+        "text": plain(label, 75),
+        "accessibility_label": line(spoken, 75),
+    }
+
+
+def utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def date(at: datetime) -> str:
+    """A moment in the reader's own time zone, with UTC for clients that cannot."""
+    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{utc(at)}>"
+
+
+def text(words: str) -> Block:
+    return {"type": "text", "text": words}
+
+
+def bold(words: str) -> Block:
+    return {"type": "text", "text": words, "style": {"bold": True}}
+
+
+def section(*parts: Block) -> Block:
+    return {"type": "rich_text_section", "elements": list(parts)}
+
+
+def preformatted(words: str) -> Block:
+    return {"type": "rich_text_preformatted", "elements": [text(words or "—")]}
+
+
+def quoted(key: str, label: str, words: str, most: int) -> Block:
+    """A block with a person's or a tool's words, made visible, cut after `most` characters."""
+    shown, shortened = shorten(visible(words)[0], most)
+    parts = [section(bold(label)), preformatted(shown)]
+    if shortened:
+        parts.append(section(text(f"{shortened}.")))
+    return {"type": "rich_text", "block_id": key, "elements": parts}

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.domain.model import Limits, Recipe, Terms
 from orchestrator.settings.addresses import ToolName
@@ -16,6 +16,13 @@ from orchestrator.settings.schema import check_schema
 DAY_SECONDS: Final = 86_400
 NO_FUNCTIONS: Final = ("deep-research",)
 """Agents, by the beginning of their names, that take no functions of ours."""
+
+
+def _text_or_mapping(value: object) -> object:
+    """One error for a value that is neither, instead of one for each that it is not."""
+    if value is not None and not isinstance(value, str | dict):
+        raise ValueError("must be text or a mapping")
+    return value
 
 
 class RunLimits(Section):
@@ -70,7 +77,7 @@ class Workflow(Section):
         default=None,
         description="Handed to the agent; with `collaborative_planning: true` people decide about its plan.",
     )
-    environment: str | dict[str, Any] | None = Field(
+    environment: Annotated[str | dict[str, Any] | None, BeforeValidator(_text_or_mapping)] = Field(
         default=None,
         description="Sandbox of a managed agent: `remote`, an id, or an object.",
     )

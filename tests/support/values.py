@@ -44,9 +44,10 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 OBJECTS = st.dictionaries(TEXT, PLAIN, max_size=3)
 ACTORS = st.builds(Actor, TEXT, TEXT, st.sampled_from(["slack", "api", "shell", "system"]))
 TERMS = st.builds(Terms, st.lists(TEXT, max_size=3).map(tuple), TEXT, SPANS, SPANS)
-VERDICTS = st.builds(Verdict, st.booleans(), ACTORS, INSTANTS, TEXT)
+VERDICTS = st.builds(Verdict, st.booleans(), ACTORS, INSTANTS, TEXT, st.booleans())
 OUTCOMES = st.builds(Outcome, st.sampled_from(OutcomeKind), TEXT | OBJECTS | st.lists(OBJECTS, max_size=2))
-LIMITS = st.builds(Limits, st.integers(1, 99), st.integers(1, 99), st.integers(0, 99), SPANS)
+COUNTS = st.integers(1, 99)
+LIMITS = st.builds(Limits, COUNTS, COUNTS, COUNTS, SPANS, st.none() | st.integers(1, SAFE))
 RECIPES = st.builds(
     Recipe,
     st.text("abc-", min_size=1, max_size=20),
@@ -58,6 +59,8 @@ RECIPES = st.builds(
     OBJECTS,
     st.none() | OBJECTS,
     st.none() | OBJECTS,
+    st.none() | TEXT | OBJECTS,
+    st.none() | TERMS,
     LIMITS,
 )
 
@@ -114,6 +117,11 @@ def turns(draw: st.DrawFn, run_id: str) -> Turn:
         draw(st.integers(0, 9)),
         draw(st.none() | INSTANTS),
         draw(st.none() | TEXT),
+        draw(st.none() | INSTANTS),
+        draw(TEXT),
+        draw(TEXT),
+        draw(st.none() | st.booleans()),
+        draw(st.none() | st.text("abc_-", min_size=1, max_size=60)),
         tuple(draw(tool_calls(run_id, n)) for n in range(draw(st.integers(0, 3)) if called else 0)),
     )
 
@@ -136,5 +144,7 @@ def any_runs(draw: st.DrawFn) -> Run:
         reason=draw(TEXT),
         usage=draw(st.dictionaries(TEXT, st.integers(0, SAFE), max_size=3)),
         bad_calls=draw(st.integers(0, 9)),
+        granted=draw(st.integers(0, SAFE)),
+        restart_of=draw(st.none() | st.text("0123456789abcdef_", max_size=30)),
         closed_at=draw(INSTANTS) if status in ENDED else None,
     )

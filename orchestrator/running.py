@@ -99,6 +99,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here goes by the caller's address
         timeout_graceful_shutdown=max(1, round(settings.server.graceful_seconds)),
         lifespan="on",
     )

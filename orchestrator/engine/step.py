@@ -1,7 +1,7 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -120,7 +120,7 @@ def keep(
         repeated: See `inbox.put`.
     """
     known = runs.standing(s, {a.subject for a in arrived if a.subject})
-    sorted_out = [a if (run := _told(a, known)) is None else replace(a, run_id=run) for a in arrived]
+    sorted_out = [a if (run := _told(a, known)) is None else a._replace(run_id=run) for a in arrived]
     inbox.put(s, sorted_out, repeated)
 
 

@@ -48,14 +48,19 @@ class Delivery:
 
     Args:
         id: The same over the sender's retries: duplicates are known by it.
+        sent: In Unix seconds; of this attempt, not of the first one.
         scheme: Which kind of signature was good.
         headers: Those that matter to a reader of the record: printable, at most 512 characters each.
     """
 
     id: str
-    sent_at: datetime
+    sent: int
     scheme: Scheme = "v1"
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def sent_at(self) -> datetime:
+        return datetime.fromtimestamp(self.sent, UTC)
 
 
 def read(headers: Headers, *, now: datetime, tolerance_seconds: int) -> tuple[Found, int]:
@@ -87,11 +92,15 @@ def signed(found: Found, body: bytes) -> bytes:
 
 def delivery(found: Found, sent: int, scheme: Scheme) -> Delivery:
     """What is known of a delivery once it is believed."""
-    kept = {_KEPT[key]: value.decode("latin-1") for key, value in found.items() if key in _KEPT}
-    for name, text in kept.items():
-        if len(text) > MAX_KEPT or not (text.isascii() and text.isprintable()):
-            kept[name] = _UNPRINTABLE.sub("?", text[:MAX_KEPT])
-    return Delivery(kept["webhook-id"], datetime.fromtimestamp(sent, UTC), scheme, kept)
+    kept = {_KEPT[key]: _text(value) for key, value in found.items() if key in _KEPT}
+    return Delivery(kept["webhook-id"], sent, scheme, kept)
+
+
+def _text(value: bytes) -> str:
+    text = value.decode("latin-1")
+    if len(text) <= MAX_KEPT and text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub("?", text[:MAX_KEPT])
 
 
 def _check(found: Found) -> None:

@@ -27,6 +27,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from orchestrator.errors import ConflictError
 from orchestrator.store import standstill
+from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import attach, forget, hold
 
 P = ParamSpec("P")
@@ -41,6 +42,8 @@ LOCK_SECONDS = 60.0
 """How long a lock is waited for, by one short wait after the other; see `standstill`."""
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds; a machine that is gone without a word is noticed, and what it held let go."""
+KEPT_SECONDS = 0.02
+"""How long the writer keeps its connection after a commit; getting one takes longer than a small step."""
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
 LONGEST_LOG = 16_000
@@ -100,6 +103,7 @@ class Database:
         self._queue: queue.SimpleQueue[tuple[Job, Future[Any]] | None] = queue.SimpleQueue()
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
+        self._kept: sa.Connection | None = None
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
@@ -183,7 +187,11 @@ class Database:
     def _writer(self) -> None:
         stop = False
         while not stop:
-            batch = [self._queue.get()]
+            try:
+                batch = [self._queue.get(timeout=KEPT_SECONDS if self._kept else None)]
+            except queue.Empty:
+                self._lay_down()
+                continue
             while len(batch) < self._max:
                 try:
                     batch.append(self._queue.get_nowait())
@@ -194,6 +202,13 @@ class Database:
             if jobs:
                 self._commit(jobs)
                 self._grown.set()
+        self._lay_down()
+
+    def _lay_down(self) -> None:
+        """The writer's connection back into its pool, for whoever else writes in this process."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def _tidy(self) -> None:
         """Move what is committed from the log into the file (SQLite), beside the commits.
@@ -213,11 +228,13 @@ class Database:
     def _commit(self, jobs: list[tuple[Job, Future[Any]]]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it."""
         try:
-            with _session(self.engine) as s:
+            self._kept = self._kept or self.engine.connect()
+            with _session(self._kept) as s:
                 # Alone, a job needs no savepoint: what fails is rolled back whole.
                 attempt = _attempt if len(jobs) > 1 else _alone
                 results = [attempt(s, job, future) for job, future in jobs]
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
+            self._lay_down()
             s, results = None, [(future, None, _known(e)) for _, future in jobs]
         for future, value, error in results:
             if error is not None:
@@ -270,9 +287,10 @@ def _undo(sqlite: Any) -> None:
 
 
 @contextmanager
-def _session(engine: sa.Engine) -> Iterator[Session]:
+def _session(source: sa.Engine | sa.Connection) -> Iterator[Session]:
     """A session whose transaction is there already; it begins one of its own only where Core is used."""
-    with engine.begin() as connection:
+    with source.begin() as begun:
+        connection = begun if isinstance(begun, sa.Connection) else begun.connection
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         attach(s, connection)
         yield s
@@ -332,6 +350,8 @@ def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engi
         pool_size=threads,
         max_overflow=1,  # for `let_go`
         pool_pre_ping=True,
+        json_serializer=dumps,
+        json_deserializer=loads,
         hide_parameters=True,
         connect_args={**KEEPALIVES, "fallback_application_name": standstill.APPLICATION},
     )
@@ -349,6 +369,8 @@ def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
         connect_args={"isolation_level": None, "check_same_thread": False},
         poolclass=sa.pool.QueuePool,
         hide_parameters=True,  # rows hold arguments and webhooks, error texts end up in logs
+        json_serializer=dumps,
+        json_deserializer=loads,
         pool_size=pool,
         max_overflow=0,
     )

@@ -3,15 +3,16 @@
 import enum
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.store.prepared import Prepared, insert_into
+from orchestrator.store.prepared import Prepared, insert_into, on_sqlite
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
@@ -56,6 +57,7 @@ def _keep(dialect: str) -> sa.Insert:
 
 _STORED: Final = "stored"
 _KEEP = Prepared(_keep)
+_ADD = Prepared(lambda dialect: insert_into(dialect)(delivery_t).on_conflict_do_nothing())
 _NEW = Prepared(
     sa.select(delivery_t.c.id, delivery_t.c.kind, delivery_t.c.subject)
     .where(delivery_t.c.state == DeliveryState.NEW)
@@ -73,9 +75,11 @@ class Waiting:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A verified delivery to keep. `subject` is the id it names, or empty; `timestamp` in Unix seconds."""
+class Arrived(NamedTuple):
+    """A verified delivery to keep. `subject` is the id it names, or empty; `timestamp` in Unix seconds.
+
+    `run_id` is set for one that tells its run nothing new: it is kept, and nobody needs to work on it.
+    """
 
     id: str
     kind: str
@@ -84,9 +88,8 @@ class Arrived:
     body: bytes
     at: datetime
     scheme: str = "v1"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     run_id: str | None = None
-    """Set for one that tells its run nothing new: it is kept, and nobody needs to work on it."""
 
 
 Counts = Callable[[int, int], None]
@@ -100,6 +103,10 @@ def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again,
             called where none had.
     """
     rows = [_row(a) for a in arrived]
+    if new := [a.id for a in arrived if a.run_id is None]:
+        s.info[_STORED] = new[-1]
+    if on_sqlite(s) and _ADD.in_one_go(s, rows):
+        return  # none had come before, as nearly always; what each row returns need not be asked
     again = other = 0
     for row, (duplicates, body_hash) in zip(rows, _KEEP.returned(s, rows), strict=True):
         if duplicates:
@@ -109,8 +116,6 @@ def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again,
                 log.warning("webhook_conflict", webhook_id=row["id"], kind=row["kind"])
     if again:
         repeated(again, other)
-    if new := [a.id for a in arrived if a.run_id is None]:
-        s.info[_STORED] = new[-1]
 
 
 def stored(s: Session) -> str | None:
@@ -133,7 +138,7 @@ def _row(arrived: Arrived) -> dict[str, object]:
         "run_id": arrived.run_id,
         "note": "",
         "scheme": arrived.scheme,
-        "headers": dict(arrived.headers),
+        "headers": arrived.headers if type(arrived.headers) is dict else dict(arrived.headers),
         "conflicts": 0,
         "verdict": "" if arrived.run_id is None else DeliveryVerdict.KNOWN.value,
         "handled_at": None if arrived.run_id is None else arrived.at,

@@ -12,6 +12,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from orchestrator.store.encoding import instant, instant_text
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
@@ -63,6 +66,16 @@ class Prepared:
         if len(rows) == 1:
             return self.run(s, **rows[0])
         return self._on(s).send_many(rows) if rows else 0
+
+    def in_one_go(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Send it for each of those, and say whether each changed a row; where not, none has."""
+        held = hold(s)
+        held.connection.execute("SAVEPOINT in_one_go")
+        whole = self.run_many(s, rows) == len(rows)
+        if not whole:
+            held.connection.execute("ROLLBACK TO SAVEPOINT in_one_go")
+        held.connection.execute("RELEASE SAVEPOINT in_one_go")
+        return whole
 
     def returned(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         """Send it for each of those, in one go; returns for each the one row it returns, in their order.
@@ -186,12 +199,18 @@ _Parameter = tuple[str | None, Convert, Any]
 def _parameter(name: str, bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Parameter:
     """How to come by a parameter: from the value of that name, or always the same one."""
     convert: Convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if dialect.name == "sqlite" and isinstance(bind.type, UTCDateTime):
+        convert = instant_text
+    elif dialect.name == "sqlite" and isinstance(bind.type, sa.LargeBinary):
+        convert = None  # bytes are what the driver takes
     if bind.required:
         return name, convert, None
     return None, None, bind.effective_value if convert is None else convert(bind.effective_value)
 
 
 def _out(kind: Any, dialect: sa.Dialect) -> Convert:
+    if dialect.name == "sqlite" and isinstance(kind, UTCDateTime):
+        return instant
     convert: Convert = kind.dialect_impl(dialect).result_processor(dialect, None)
     return convert
 
@@ -208,6 +227,11 @@ def hold(s: Session) -> Held:
         connection = s.connection()
         known = s.info[_HELD] = _held(_transaction(s), connection)
     return known
+
+
+def on_sqlite(s: Session) -> bool:
+    """Whether the session's database is SQLite, for which every statement is a call and no round trip."""
+    return bool(hold(s).dialect.name == "sqlite")
 
 
 def forget(s: Session) -> None:

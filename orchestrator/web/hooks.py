@@ -24,12 +24,14 @@ from orchestrator.slack import action
 from orchestrator.web import problems
 from orchestrator.web.clicks import Clicks
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
+from orchestrator.web.patience import Patience
 from orchestrator.web.whispers import Whispers
 
 log = structlog.get_logger(__name__)
 
 BODY_SECONDS: Final = 10.0
 """How long a sender may take over its body; honest ones need milliseconds."""
+_PATIENCE: Final = Patience(BODY_SECONDS)
 ANSWER_SECONDS: Final = 2.5
 """Slack shows a failure after 3."""
 
@@ -66,7 +68,10 @@ def dynamic_hook(doors: Doors, door: DynamicDoor) -> ASGIApp:
     return _gemini(doors, verify)
 
 
-def _gemini(doors: Doors, verify: Callable[[RawHeaders, bytes], Awaitable[webhook.Delivery]]) -> ASGIApp:
+_Verify = Callable[[RawHeaders, bytes], Awaitable[webhook.Delivery]]
+
+
+def _gemini(doors: Doors, verify: _Verify) -> ASGIApp:
     async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await taken(scope, receive)
@@ -90,7 +95,7 @@ def _gemini(doors: Doors, verify: Callable[[RawHeaders, bytes], Awaitable[webhoo
                 webhook_id=delivery.id,
                 kind=_printable(signal.type),
                 subject=signal.subject or "",
-                timestamp=int(delivery.sent_at.timestamp()),
+                timestamp=delivery.sent,
                 body=body,
                 scheme=delivery.scheme,
                 headers=delivery.headers,
@@ -168,8 +173,7 @@ async def _read(scope: Scope, receive: Receive, most: int) -> bytes:
         if name == b"content-encoding" and value.strip().lower() != b"identity":
             raise HTTPException(status_code=415, detail="an encoded body is not taken")
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _chunks(receive, most)
+        return await _PATIENCE.wait(_chunks(receive, most))
     except TimeoutError as e:
         raise HTTPException(status_code=408, detail="the body took too long", headers=_CLOSE) from e
 

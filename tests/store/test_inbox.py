@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -72,7 +71,7 @@ def test_repeats_are_told_and_another_body_is_logged(s: Session) -> None:
 
 def test_what_tells_nothing_new_has_its_verdict_as_it_comes(s: Session) -> None:
     inbox.put(
-        s, [replace(hook("w1"), run_id="run_1", scheme="v1a", headers={"webhook-id": "w1"}), hook("w2")]
+        s, [hook("w1")._replace(run_id="run_1", scheme="v1a", headers={"webhook-id": "w1"}), hook("w2")]
     )
     known, waits = row(s, "w1"), row(s, "w2")
     assert (known["verdict"], known["handled_at"], known["state"]) == ("known", NOON, DeliveryState.DONE)

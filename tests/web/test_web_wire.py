@@ -120,7 +120,7 @@ async def test_a_sender_that_goes_away_or_stalls_holds_nobody(house: House) -> N
 
 @pytest.mark.asyncio
 async def test_a_body_that_never_ends_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.web.hooks.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.web.hooks._PATIENCE.seconds", 0.05)
     async with served(house) as port:
         assert status(await talk(port, request(POST, LENGTH, body=GOOD[:10]))) == 408
 

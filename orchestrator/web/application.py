@@ -46,7 +46,7 @@ def build_app(
         lifespan: Entered before the first request, left after the last whisper.
         streams: Handed in by who ends them; a server that stops waits for them, then leaves the lifespan.
     """
-    whispers, hook = Whispers(doors.whisper), doors.counters.at("gemini")(gemini_hook(doors))
+    whispers, hook = Whispers(doors.whisper), gemini_hook(doors)
     streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock)
     app = Litestar(
         routes(doors, whispers, streams, hook),
@@ -75,7 +75,7 @@ def _beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
     """The dynamic webhook address, for whoever knows it; to others it is a path like any unknown one."""
     if (door := doors.dynamic) is None:
         return litestar
-    hook = doors.counters.at("gemini")(dynamic_hook(doors, door))
+    hook = dynamic_hook(doors, door)
 
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]

@@ -4,6 +4,7 @@ Names and units follow Prometheus' naming rules: base units, `_total` on what on
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -100,24 +101,42 @@ class Counters:
                 reason = "ours"
         self._refused.labels(reason).inc()
 
+    def outcomes(self, door: str) -> "Outcomes":
+        """Of a door's answers; all three numbers are there from the start."""
+        return Outcomes(*(self._deliveries.labels(door, o) for o in ("taken", "refused", "failed")))
+
     def at(self, door: str) -> Callable[[ASGIApp], ASGIApp]:
-        """ASGI middleware that counts the answers of a door; all three numbers are there from the start."""
-        taken, refused, failed = (self._deliveries.labels(door, o) for o in ("taken", "refused", "failed"))
+        """ASGI middleware that counts the answers of a door."""
+        outcomes = self.outcomes(door)
 
         def middleware(app: ASGIApp) -> ASGIApp:
             @wraps(app)
             async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-                async def heard(message: Message) -> None:
-                    if message["type"] == "http.response.start":
-                        status = message["status"]
-                        (taken if status < 400 else refused if status < 500 else failed).inc()
-                    await send(message)
-
-                await app(scope, receive, heard)
+                await app(scope, receive, outcomes.heard(send))
 
             return counted
 
         return middleware
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The numbers of one door."""
+
+    taken: Counter
+    refused: Counter
+    failed: Counter
+
+    def heard(self, send: Send) -> Send:
+        """The same, counting answers by their status."""
+
+        async def heard(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                (self.taken if status < 400 else self.refused if status < 500 else self.failed).inc()
+            await send(message)
+
+        return heard
 
 
 def program_version() -> str:

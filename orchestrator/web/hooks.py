@@ -72,13 +72,16 @@ _Verify = Callable[[RawHeaders, bytes], Awaitable[webhook.Delivery]]
 
 
 def _gemini(doors: Doors, verify: _Verify) -> ASGIApp:
+    outcomes = doors.counters.outcomes("gemini")
+
     async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await taken(scope, receive)
         except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
             doors.counters.refused(e)
-            await problems.send_problem(scope, send, e)
+            await problems.send_problem(scope, outcomes.heard(send), e)
         else:
+            outcomes.taken.inc()
             await send(_TAKEN)
             await send(_EMPTY)
 

@@ -218,7 +218,7 @@ def test_a_door_is_counted_by_its_answers(house: House) -> None:
             await house.intake.deliver(**delivery)
 
     counters, intake = Counters(), Disk()
-    hook = counters.at("gemini")(gemini_hook(replace(house.doors, intake=intake)))
+    hook = gemini_hook(replace(house.doors, intake=intake, counters=counters))
     assert hook.__name__ == "gemini_webhook"
 
     async def deliver() -> list[int]:

@@ -149,7 +149,7 @@ def ping(config: Path | None, webhook: str | None) -> None:
         found = await _picked(gemini, settings, webhook)
         await gemini.ping(found.id)
         _say(f"Gemini was asked to send one to {found.uri}. That it said yes does not mean that it arrived:")
-        _say("look for it among the deliveries the service has taken.")
+        _say("look for it with `orchestrator deliveries list`.")
 
     _run(settings, work)
 

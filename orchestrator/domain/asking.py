@@ -11,6 +11,7 @@ from orchestrator.domain.model import (
     ApprovalStatus,
     CallStatus,
     JsonObject,
+    Policy,
     Run,
     Terms,
     ToolCall,
@@ -77,6 +78,14 @@ def own_question(
     seed = "\0".join((run.id, run.turn.interaction_id or "", call_id, sealed)).encode("utf-8", "replace")
     terms = run.recipe.terms or Terms(approvers=())
     return ask(call, run.turn, terms, hashlib.sha256(seed).hexdigest(), now)
+
+
+def warn(turn: Turn, policy: Policy) -> tuple[Effect, ...]:
+    """Tell people in time that Gemini forgets what waits for them."""
+    if turn.forgotten_at is None or turn.interaction_id is None:
+        return ()
+    at = turn.forgotten_at - min(WARNING, policy.retention / 2)
+    return (Effect(EffectKind.WARN_FORGETTING, turn.interaction_id, at),)
 
 
 def redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:

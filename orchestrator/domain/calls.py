@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain import pauses
-from orchestrator.domain.asking import Asked, ask, is_own, no_expiry, redraw
+from orchestrator.domain.asking import Asked, ask, is_own, no_expiry, redraw, warn
 from orchestrator.domain.decision import Decision, Refusal, advance, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
@@ -131,7 +131,8 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
     reason = f"{call.tool} was cut off while running ({event.why}); did it happen?"
     doubt = replace(call, status=CallStatus.IN_DOUBT)
     run = with_turn(run, run.turn.with_call(doubt), reason)
-    return Decision(run, redraw(doubt, now), note=reason, alarm=True)
+    effects = (*redraw(doubt, now), *warn(run.turn, policy))
+    return Decision(run, effects, note=reason, alarm=True)
 
 
 def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> Decision:

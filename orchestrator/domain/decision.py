@@ -149,7 +149,7 @@ def next_turn(
         planning=planning,
         environment=left.environment,
     )
-    if left.forgotten_at is not None:
+    if any(c.approval for c in left.calls):
         drop = (*drop, f"{EffectKind.WARN_FORGETTING}:{left.interaction_id}")
     return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
 

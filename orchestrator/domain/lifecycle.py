@@ -56,7 +56,7 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.SENDING: (InteractionObserved, CreateUncertain, CreateDeferred, CreateRefused),
     TurnStatus.UNKNOWN: (InteractionObserved, CreateGraceEnded),
     TurnStatus.LOST: (InteractionObserved, AttentionResolved),
-    TurnStatus.REFUSED: (AttentionResolved,),
+    TurnStatus.REFUSED: (InteractionObserved, AttentionResolved),
     TurnStatus.LIVE: (InteractionSignalled, InteractionObserved, InteractionMissing),
     TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing),
     TurnStatus.ENDED: (),

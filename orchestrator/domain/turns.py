@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import OURS, WARNING, redraw
+from orchestrator.domain.asking import OURS, redraw, warn
 from orchestrator.domain.calls import admit
 from orchestrator.domain.decision import (
     Decision,
@@ -35,6 +35,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import (
     Assessment,
+    CallStatus,
     Policy,
     Run,
     RunStatus,
@@ -264,10 +265,8 @@ def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
 def _waiting(run: Run, interaction_id: str, policy: Policy, now: datetime) -> tuple[Effect, ...]:
     """While people or tools take their time: seldom a reading, and a warning before Gemini forgets."""
     watching = watch(run, interaction_id, policy.watch_waiting_every, now)
-    if run.turn.forgotten_at is None:
-        return (watching,)
-    warned_at = run.turn.forgotten_at - min(WARNING, policy.retention / 2)
-    return watching, Effect(EffectKind.WARN_FORGETTING, interaction_id, warned_at)
+    asked = any(c.status is CallStatus.AWAITING_APPROVAL for c in run.turn.calls)
+    return (watching, *(warn(run.turn, policy) if asked else ()))
 
 
 def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: datetime) -> Decision:

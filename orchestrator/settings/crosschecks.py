@@ -17,6 +17,7 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
     if settings.slack.enabled and not settings.slack.channel:
         yield ("slack", "channel"), "is missing; needed while slack.enabled is true"
     yield from _unheard(settings)
+    yield from _unasked(settings)
 
 
 def _unheard(settings: Settings) -> Iterator[Fault]:
@@ -26,6 +27,14 @@ def _unheard(settings: Settings) -> Iterator[Fault]:
         yield ("public_url",), "is missing; needed while webhooks.mode is dynamic"
     if w.jwt_audience is not None and w.jwt_issuer is None:
         yield ("webhooks", "jwt_issuer"), "is missing; needed while webhooks.jwt_audience is set"
+
+
+def _unasked(settings: Settings) -> Iterator[Fault]:
+    """A run's own questions go to the usual approvers: without any, every plan would lapse."""
+    asking = [name for name, workflow in settings.workflows.items() if workflow.asks_by_itself]
+    if asking and not settings.approvals.approvers:
+        text = f"is missing; needed because runs of {asking[0]} ask people by themselves"
+        yield ("approvals", "approvers"), text
 
 
 def _too_late(settings: Settings) -> Iterator[Fault]:

@@ -31,11 +31,11 @@ async def test_a_run_ends_without_a_single_webhook(stage: Stage) -> None:
     await stage.ended(run_id)
     assert await stage.deliveries() == []
     assert stage.counts("get") >= 3
-    assert len(stage.book()) == 2
+    assert len(stage.book()) == 1
 
 
 async def test_a_crowd_keeps_to_the_budget_whatever_fails(stage: Stage) -> None:
-    for _ in range(10):  # refused readings are not simply repeated
+    for _ in range(3):  # refused readings are not simply repeated
         stage.gemini.inject("get", "status", status=503)
     runs = [await stage.play(asks(call("look_up", item=f"book {n}")), says("Done.")) for n in range(15)]
     for run_id in runs:

@@ -55,6 +55,8 @@ def service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.C
         raise ConfigError(f"--url: {e}") from e
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError("--url must be http:// or https:// and a host")
+    if parsed.userinfo:
+        raise ConfigError("--url must hold no name and password: the token says who asks")
     return httpx.Client(
         base_url=parsed,
         headers={"authorization": f"Bearer {token}"},
@@ -106,10 +108,21 @@ def listed(
         answer = ask(service, "GET", path, params={**which, **page})
         if answer.status_code != 200:
             raise ConfigError(f"the service refused: {detail(answer)}")
-        body = answer.json()
+        body = content(answer, "items", "next")
         found += body["items"]
         cursor = body["next"]
     return found, cursor is not None
+
+
+def content(answer: "httpx.Response", *names: str) -> dict[str, Any]:
+    """The object in an answer of the service. Raises `UnavailableError` where something else answered."""
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not value.keys() >= {*names}:
+        raise UnavailableError(f"HTTP {answer.status_code}, and no answer of this service")
+    return value
 
 
 def each(
@@ -132,7 +145,7 @@ def each(
     for one in ids:
         answer = ask(service, "POST", path(one), json={"reason": reason})
         if answer.status_code == 200:
-            click.echo(plain(done(answer.json())))
+            click.echo(plain(done(content(answer, "id"))))
         else:
             refused += 1
             click.echo(plain(f"{one}: {detail(answer)}"), err=True)

@@ -73,7 +73,7 @@ def show(config: Path | None, delivery: str, as_json: bool, url: str | None, tok
         raise click.ClickException(f"{client.plain(delivery)}: {client.detail(answer)}")
     if answer.status_code != 200:
         raise ConfigError(f"the service refused: {client.detail(answer)}")
-    told = answer.json()
+    told = client.content(answer, "id", "body")
     for line in [json.dumps(told)] if as_json else _lines(told):
         click.echo(client.plain(line))
 

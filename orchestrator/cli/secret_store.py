@@ -56,6 +56,11 @@ def rotated(new: str, old: Sequence[SecretHint], ends: datetime | None, now: dat
     return change
 
 
+def endless(entries: Sequence[str], old: Sequence[SecretHint]) -> int:
+    """How many have no end, and are none of the webhook's as far as Gemini shows them."""
+    return sum(not any(hint.fits(entry) for hint in old) for entry in entries if ";" not in entry)
+
+
 def _ending(entry: str, old: Sequence[SecretHint], ends: datetime | None) -> str:
     if not any(hint.fits(_secret(entry)) for hint in old):
         return entry

@@ -174,7 +174,7 @@ def rotate(config: Path | None, webhook: str | None, revoke: str, secret_to: str
     from datetime import timedelta
 
     from orchestrator import app
-    from orchestrator.cli.secret_store import rotated, until
+    from orchestrator.cli.secret_store import endless, rotated, until
 
     settings, store = _settings(config), _store(secret_to)
     at_once = revoke == "now"
@@ -187,7 +187,14 @@ def rotate(config: Path | None, webhook: str | None, revoke: str, secret_to: str
         _say(f"{found.id} signs with a new secret; the ones before {_end(ends)}")
         if store is None and ends is not None:
             _say(f"They may stay in GEMINI_WEBHOOK_SECRETS, as whsec_…;until={until(ends)}")
-        _keep(store, secret, rotated(secret, found.secrets, ends, now))
+        change = rotated(secret, found.secrets, ends, now)
+
+        def told(before: Sequence[str]) -> Sequence[str]:
+            if others := endless(before, found.secrets):
+                _say(f"{others} other secret(s) stay there without an end: Gemini shows none as {found.id}'s")
+            return change(before)
+
+        _keep(store, secret, told)
 
     _run(settings, work)
 

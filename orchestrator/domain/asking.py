@@ -11,7 +11,6 @@ from orchestrator.domain.model import (
     ApprovalStatus,
     CallStatus,
     JsonObject,
-    Policy,
     Run,
     Terms,
     ToolCall,
@@ -80,12 +79,12 @@ def own_question(
     return ask(call, run.turn, terms, hashlib.sha256(seed).hexdigest(), now)
 
 
-def warn(turn: Turn, policy: Policy) -> tuple[Effect, ...]:
+def warn(turn: Turn) -> tuple[Effect, ...]:
     """Tell people in time that Gemini forgets what waits for them."""
     if turn.forgotten_at is None or turn.interaction_id is None:
         return ()
-    at = turn.forgotten_at - min(WARNING, policy.retention / 2)
-    return (Effect(EffectKind.WARN_FORGETTING, turn.interaction_id, at),)
+    ahead = WARNING if turn.sent_at is None else min(WARNING, (turn.forgotten_at - turn.sent_at) / 2)
+    return (Effect(EffectKind.WARN_FORGETTING, turn.interaction_id, turn.forgotten_at - ahead),)
 
 
 def redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:

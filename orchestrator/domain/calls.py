@@ -75,9 +75,8 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
         call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
         asked, effects = ask(call, run.turn, fresh.terms or Terms(approvers=()), fresh.digest, now)
         note = "the policy now asks for a person"
-        return Decision(
-            with_turn(run, run.turn.with_call(asked)), effects, note=note, refused=Refusal.NOT_NOW
-        )
+        run = with_turn(run, run.turn.with_call(asked))
+        return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
     return _execute(run, call, event.claim, now)
 
 
@@ -131,7 +130,7 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
     reason = f"{call.tool} was cut off while running ({event.why}); did it happen?"
     doubt = replace(call, status=CallStatus.IN_DOUBT)
     run = with_turn(run, run.turn.with_call(doubt), reason)
-    effects = (*redraw(doubt, now), *warn(run.turn, policy))
+    effects = (*redraw(doubt, now), *warn(run.turn))
     return Decision(run, effects, note=reason, alarm=True)
 
 
@@ -214,11 +213,17 @@ def _approve(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now
         approval,
         status=ApprovalStatus.APPROVED,
         verdict=verdict,
-        start_by=now + approval.terms.start_within,
+        start_by=_start_by(run, approval, now),
     )
     call = replace(call, status=CallStatus.READY, approval=granted)
     effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *redraw(call, now))
     return Decision(with_turn(run, run.turn.with_call(call)), effects, drop=no_expiry(approval))
+
+
+def _start_by(run: Run, approval: Approval, now: datetime) -> datetime:
+    """Nothing begins that cannot be handed back: not after Gemini has forgotten who asked."""
+    latest = now + approval.terms.start_within
+    return latest if run.turn.forgotten_at is None else min(latest, run.turn.forgotten_at)
 
 
 def _reject(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
@@ -262,7 +267,7 @@ def resolved(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
 def _retry(run: Run, call: ToolCall, now: datetime) -> Decision:
     """The approval stands for another start; one that did not fit any more was spent and is asked anew."""
     if call.approval and call.approval.status is ApprovalStatus.APPROVED:
-        call = replace(call, approval=replace(call.approval, start_by=now + call.approval.terms.start_within))
+        call = replace(call, approval=replace(call.approval, start_by=_start_by(run, call.approval, now)))
     call = replace(call, status=CallStatus.READY, claim=None)
     run = with_turn(run, run.turn.with_call(call))
     return Decision(run, (Effect(EffectKind.EXECUTE_TOOL, call.id, now),))

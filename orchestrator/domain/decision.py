@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import GO_ON, PLAN, is_own, own_question
+from orchestrator.domain.asking import GO_ON, PLAN, is_own, own_question, warn
 from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject
 from orchestrator.domain.model import (
     ApprovalStatus,
@@ -129,7 +129,7 @@ def advance(
         reason = f"turn limit: {run.turn.number} turns and the model still asks for more"
         return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
     if over_tokens(run):
-        return _hold(run, now, effects, drop)
+        return hold(run, now, effects, drop)
     return next_turn(run, now, effects, drop)
 
 
@@ -148,10 +148,17 @@ def next_turn(
         note=note,
         planning=planning,
         environment=left.environment,
+        continuation=_held(left),
     )
     if any(c.approval for c in left.calls):
         drop = (*drop, f"{EffectKind.WARN_FORGETTING}:{left.interaction_id}")
     return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
+
+
+def _held(left: Turn) -> str | None:
+    """The token of a cut answer that people let go on: then that question is all there was to answer."""
+    alone = len(left.calls) == 1 and is_own(left.calls[0]) and left.calls[0].tool == GO_ON
+    return left.continuation if alone else None
 
 
 def _after_plan(left: Turn) -> tuple[bool | None, str]:
@@ -169,14 +176,14 @@ def over_tokens(run: Run) -> bool:
     return most is not None and run.usage.get(TOKENS, 0) >= run.granted + most
 
 
-def _hold(run: Run, now: datetime, effects: tuple[Effect, ...], drop: tuple[str, ...]) -> Decision:
-    """Every result is there; whether more tokens are spent on them is for people to say."""
+def hold(run: Run, now: datetime, effects: tuple[Effect, ...] = (), drop: tuple[str, ...] = ()) -> Decision:
+    """All that goes on is there; whether more tokens are spent on it is for people to say."""
     used, most = run.usage.get(TOKENS, 0), run.recipe.limits.max_tokens
     facts = {"tokens_used": used, "limit": most, "turns": run.turn.number}
     call, asked = own_question(run, GO_ON, run.turn.number, facts, f"{used}/{most}", now)
-    turn = replace(run.turn, calls=(*run.turn.calls, call))
+    turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=(*run.turn.calls, call))
     note = f"{used} tokens used, the limit is {most}: people are asked whether to go on"
-    return Decision(with_turn(run, turn), (*effects, *asked), drop, note=note)
+    return Decision(with_turn(run, turn), (*effects, *asked, *warn(turn)), drop, note=note)
 
 
 def finish(

@@ -5,6 +5,7 @@ and is told: what was asked, what the model said, which calls were made and what
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -26,8 +27,8 @@ _MADE: Final = {
     OutcomeKind.REJECTED: "was rejected by a person and did not run",
     OutcomeKind.EXPIRED: "was not decided in time and did not run",
     OutcomeKind.DENIED: "was not allowed and did not run",
-    OutcomeKind.WITHDRAWN: "did not run",
 }
+_FENCE: Final = re.compile(r"<(?=/?(?:request|record)\b)", re.IGNORECASE)
 
 
 def summary(run: Run, turns: Sequence[Turn]) -> str:
@@ -46,7 +47,8 @@ def summary(run: Run, turns: Sequence[Turn]) -> str:
             break
         kept.append(line)
     record = "\n".join(reversed(kept)) or "(nothing was done)"
-    return f"{_PREFACE}\n\n<request>\n{run.input}\n</request>\n\n<record>\n{record}\n</record>"
+    request = _FENCE.sub("&lt;", run.input)
+    return f"{_PREFACE}\n\n<request>\n{request}\n</request>\n\n<record>\n{record}\n</record>"
 
 
 def _told(turn: Turn) -> Iterator[str]:
@@ -63,8 +65,9 @@ def _of_call(call: ToolCall) -> str:
             return ""
         return f"A person was asked about the plan: {call.approval.status}."
     asked = f"Call of {call.tool} with {_short(_json(dict(call.arguments)))}"
-    if call.outcome is None:
-        began = call.claim is not None
+    if call.outcome is None or call.outcome.kind is OutcomeKind.WITHDRAWN:
+        # A claim given back by an idempotent call that was cut off still leaves its first start.
+        began = call.claim is not None or call.started_at is not None
         return f"{asked}: {'whether it took effect is not known' if began else 'was not made'}."
     return f"{asked} {_MADE[call.outcome.kind]}: {_short(_json(call.outcome.result))}"
 
@@ -74,4 +77,6 @@ def _json(value: object) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+    """One value of the record: it is no line of its own, and ends nothing."""
+    kept = text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+    return _FENCE.sub("&lt;", "\n    ".join(kept.splitlines()))

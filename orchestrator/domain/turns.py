@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -15,7 +15,9 @@ from orchestrator.domain.decision import (
     advance,
     create_effect,
     finish,
+    hold,
     next_turn,
+    over_tokens,
     unheard,
     watch,
     watch_span,
@@ -71,6 +73,11 @@ MEANING: Final[Mapping[str, Meaning]] = {
 }
 """All nine statuses (Gemini API, Interactions). The list is open: any other one is strange, so watched."""
 
+APPEARS: Final = 2
+"""Graces of a create within which its interaction may be missing still: a minute by default, however
+often it is read (Gemini API, Interactions: 404 right after a create)."""
+SOON: Final = timedelta(seconds=1)
+"""Between two readings of one that is missing, at least."""
 GONE: Final = "not_found"
 """What we note in the place of a status when Gemini has no such interaction."""
 
@@ -167,10 +174,11 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
         return Decision(run)
     readings = turn.readings + 1 if turn.gemini_status == GONE else 1
     turn = replace(turn, readings=readings, gemini_status=GONE)
-    if turn.readings >= policy.missing_readings:
+    appeared = turn.sent_at is None or now - turn.sent_at >= policy.create_grace * APPEARS
+    if turn.readings >= policy.missing_readings and appeared:
         reason = "Gemini no longer has this interaction: deleted, or past its retention"
         return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason, stop=False)
-    pause = min(policy.watch_every, policy.create_grace) / 2
+    pause = max(min(policy.watch_every, policy.create_grace) / 2, SOON)
     return Decision(with_turn(run, turn, run.reason), (watch(run, event.interaction_id, pause, now),))
 
 
@@ -266,7 +274,7 @@ def _waiting(run: Run, interaction_id: str, policy: Policy, now: datetime) -> tu
     """While people or tools take their time: seldom a reading, and a warning before Gemini forgets."""
     watching = watch(run, interaction_id, policy.watch_waiting_every, now)
     asked = any(c.status is CallStatus.AWAITING_APPROVAL for c in run.turn.calls)
-    return (watching, *(warn(run.turn, policy) if asked else ()))
+    return (watching, *(warn(run.turn) if asked else ()))
 
 
 def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: datetime) -> Decision:
@@ -344,6 +352,11 @@ def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetim
         return finish(run, RunStatus.FAILED, now, reason=reason, output=snap.output, stop=False)
     if run.turn.number >= run.recipe.limits.max_turns:
         return finish(run, RunStatus.FAILED, now, reason="turn limit", output=snap.output, stop=False)
+    if over_tokens(run):
+        # The token its own create was sent with is of no use any more: the place is for the next one's.
+        held = hold(replace(run, turn=replace(run.turn, continuation=snap.continuation)), now)
+        watching = watch(run, snap.interaction_id, policy.watch_waiting_every, now)
+        return replace(held, effects=(*held.effects, watching))
     decision = next_turn(run, now)
     turn = replace(decision.run.turn, continuation=snap.continuation)
     return replace(decision, run=replace(decision.run, turn=turn))

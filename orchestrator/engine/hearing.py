@@ -45,6 +45,8 @@ RECONCILING: Final = 0.5
 """The share of readings nobody asked for, where they are how we hear and where webhooks are."""
 AGAIN: Final = 8
 """Within so many moments somebody asks again who had his turn, and found those before him not gone yet."""
+ROOM: Final = "gets"
+"""The line of the moments themselves."""
 NO_TIME: Final = timedelta(0)
 
 
@@ -134,7 +136,7 @@ class Hearing:
         self._behind = datetime.min.replace(tzinfo=UTC)
         if allowance is not None:
             even = timedelta(seconds=1 / allowance.even)
-            self._room = _Line("gets", even)
+            self._room = _Line(ROOM, even)
             self._asked = _Line("gets:asked", even)
             self._watch = _Line("gets:watch", even / allowance.watching)
 
@@ -221,21 +223,27 @@ class _Line:
         """The next free moment if it is that near. Nothing is taken otherwise."""
         if (known := self._mine(now, now + ahead)) is not None:
             return known
-        start = self._start(budget.spent_until(s, self._name, now), now)
+        start = self._start(self._spent(s, now), now)
         return self._take(s, start) if start <= now + ahead else None
 
     def place(self, s: Session, now: datetime) -> datetime:
         """The next free moment, however far."""
         if (known := self._mine(now, None)) is not None:
             return known
-        return self._take(s, max(now, budget.spent_until(s, self._name, now)))
+        return self._take(s, max(now, self._spent(s, now)))
 
     def cut(self, s: Session, longest: datetime, now: datetime) -> None:
         """Give moments that are farther away than that to who comes next."""
-        if budget.spent_until(s, self._name, now) > longest:
+        if self._spent(s, now) > longest:
             budget.spend(s, self._name, longest)
             with self._lock:
                 self._kept = deque(m for m in self._kept if m < longest)
+
+    def _spent(self, s: Session, now: datetime) -> datetime:
+        """Read under a lock, that of the room first: who takes them in any order waits in a circle."""
+        if self._name != ROOM:
+            budget.spent_until(s, ROOM, now)
+        return budget.spent_until(s, self._name, now)
 
     def _mine(self, now: datetime, until: datetime | None) -> datetime | None:
         with self._lock:

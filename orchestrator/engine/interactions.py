@@ -141,7 +141,7 @@ class Interactions:
             run = runs.load(s, mark.run)
         except NotFoundError:
             return None
-        return (run.id, mark.turn, mark.attempt) if mark.turn <= run.turn.number else None
+        return (run.id, mark.turn, mark.attempt) if 1 <= mark.turn <= run.turn.number else None
 
     async def _missing(self, effect: Claimed, run_id: str, error: RejectedError) -> None:
         if error.code != "not_found":

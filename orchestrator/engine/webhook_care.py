@@ -72,6 +72,7 @@ class WebhookCare:
         self._sleep, self._chance = sleep, chance
         self.verdict = Verdict(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
         self._said: Verdict | None = None
+        self._soon = False
 
     @property
     def told(self) -> str | None:
@@ -87,20 +88,22 @@ class WebhookCare:
         try:
             while self._wanted is not None and self._every > 0:
                 await self.look()
-                known = self.verdict.standing is not Standing.UNASKED
-                pause = self._every if known else min(self._every, RETRY_SECONDS)
+                pause = min(self._every, RETRY_SECONDS) if self._soon else self._every
                 await self._sleep(pause * (0.9 + 0.2 * self._chance()))
         finally:
             await self._registrations.aclose()
 
     async def look(self) -> Verdict:
         """See how it stands, mend it if told to, and say so. Raises nothing but cancellation."""
+        self._soon = False
         try:
             self.verdict = await self._looked()
         except OrchestratorError as e:
+            self._soon = True
             self.verdict = Verdict(Standing.UNASKED, "Gemini could not be asked about the webhook")
             log.warning("webhook_not_checked", why=str(e))
         except Exception:
+            self._soon = True
             self.verdict = Verdict(Standing.UNASKED, "the webhook could not be checked")
             log.exception("webhook_not_checked")
         return self.verdict
@@ -109,9 +112,18 @@ class WebhookCare:
         if self._wanted is None:
             return self.verdict
         seen = await self._see(self._wanted)
-        mended = await self._mend(seen, self._wanted) if self._wanted.heal else seen
+        mended = await self._healed(seen, self._wanted) if self._wanted.heal else seen
         self._say(mended)
         return mended
+
+    async def _healed(self, seen: Verdict, wanted: Wanted) -> Verdict:
+        """As it stands then; where it could not be mended, what was seen is still so."""
+        try:
+            return await self._mend(seen, wanted)
+        except OrchestratorError as e:
+            self._soon = True
+            log.warning("webhook_not_healed", why=str(e))
+            return seen
 
     async def _see(self, wanted: Wanted) -> Verdict:
         return judge(await self._registrations.list(), address=wanted.address, events=wanted.events)

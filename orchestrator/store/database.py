@@ -14,6 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 """Seconds; a machine that is gone without a word is noticed, and what it held let go."""
 KEPT_SECONDS = 0.02
 """How long the writer keeps its connection after a commit; getting one takes longer than a small step."""
+KEPT_AT_MOST = 1.0
+"""So long at a stretch, in seconds: others of this process write seldom, and must get their turn."""
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
 LONGEST_LOG = 16_000
@@ -104,6 +107,7 @@ class Database:
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
         self._kept: sa.Connection | None = None
+        self._kept_since = 0.0
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
@@ -192,6 +196,8 @@ class Database:
             except queue.Empty:
                 self._lay_down()
                 continue
+            if self._kept is not None and time.monotonic() - self._kept_since > KEPT_AT_MOST:
+                self._lay_down()  # somebody else may wait for it
             while len(batch) < self._max:
                 try:
                     batch.append(self._queue.get_nowait())
@@ -228,7 +234,8 @@ class Database:
     def _commit(self, jobs: list[tuple[Job, Future[Any]]]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it."""
         try:
-            self._kept = self._kept or self.engine.connect()
+            if self._kept is None:
+                self._kept, self._kept_since = self.engine.connect(), time.monotonic()
             with _session(self._kept) as s:
                 # Alone, a job needs no savepoint: what fails is rolled back whole.
                 attempt = _attempt if len(jobs) > 1 else _alone
@@ -254,13 +261,14 @@ def _alone(s: Session, job: Job, future: Future[Any]) -> _Result:
 
 def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
     """One job of several: when it fails, its neighbours are kept."""
-    sqlite = hold(s).connection
+    sqlite, later = hold(s).connection, len(s.info.get(_LATER, ()))
     sqlite.execute("SAVEPOINT job")
     try:
         value = job(s)
     except Exception as e:  # noqa: BLE001  its caller is told
         _undo(sqlite)
         forget(s)
+        del s.info.get(_LATER, [])[later:]
         return future, None, e
     sqlite.execute("RELEASE job")
     return future, value, None

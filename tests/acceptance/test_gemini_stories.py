@@ -156,7 +156,7 @@ async def test_an_interaction_that_is_gone_ends_the_run(tmp_path: Path, database
         stage.gemini.inject("get", "not_found", times=100)
         run_id = await stage.play(asks(call("look_up", item="book")), says("Done."))
         assert "no longer has this interaction" in (await stage.ended(run_id, "failed"))["reason"]
-        assert stage.counts("get") == 3
+        assert 3 <= stage.counts("get") <= 5
 
 
 async def test_what_gemini_forgets_while_people_think_is_withdrawn(tmp_path: Path, database_url: str) -> None:

@@ -143,21 +143,34 @@ def test_any_port_is_no_address(shell: Shell, port: int) -> None:
     assert (code, "--url" in err) == (2, True)
 
 
-def test_something_else_that_listens(shell: Shell, port: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "page"), [(404, b"<html>"), (200, b"<html>"), (200, b"null"), (200, b'{"items": []}')]
+)
+def test_something_else_that_listens(shell: Shell, port: int, status: int, page: bytes) -> None:
     """A page for people, from something in between, is no answer."""
     import http.server
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(404)
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<html>")
+            self.wfile.write(page)
+
+        do_POST = do_GET  # noqa: N815  the name that the library looks for
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        code, _, err = shell("effects list")
+        told = [shell(line) for line in ("effects list", "effects retry eff_1", "deliveries show msg_1")]
         server.shutdown()
-    assert (code, "HTTP 404, and no answer of this service" in err) == (2, True)
+    for code, out, err in told:
+        assert (code in (1, 2), out) == (True, "")
+        assert f"HTTP {status}, and no answer of this service" in err
+
+
+def test_a_password_in_an_address_is_told_to_nobody(shell: Shell, port: int) -> None:
+    code, _, err = shell(f"effects list --url http://me:canary@127.0.0.1:{port}")
+    assert (code, "--url" in err, "canary" in err) == (2, True, False)

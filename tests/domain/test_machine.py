@@ -1,12 +1,24 @@
 """Any history at all: a Hypothesis state machine over `decide`, held to the invariants at each step."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.conversation import ANNA, BEN, DIGEST, OK, Conversation, seen, wish, without_tidying
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.conversation import (
+    ANNA,
+    BEN,
+    DIGEST,
+    OK,
+    TERMS,
+    Conversation,
+    recipe,
+    seen,
+    wish,
+    without_tidying,
+)
 
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import (
@@ -27,11 +39,25 @@ from orchestrator.domain.events import (
     CreateRefused,
     CreateUncertain,
     Event,
+    ForgettingNear,
     InteractionMissing,
     InteractionSignalled,
     RunOverdue,
+    TakenUp,
 )
-from orchestrator.domain.model import Actor, ApprovalStatus, Outcome, OutcomeKind, Policy, Ruling, Verdict
+from orchestrator.domain.lifecycle import decide as decide_about
+from orchestrator.domain.model import (
+    Actor,
+    ApprovalStatus,
+    CallStatus,
+    Outcome,
+    OutcomeKind,
+    Policy,
+    Ruling,
+    RunStatus,
+    TurnStatus,
+    Verdict,
+)
 from orchestrator.domain.turns import MEANING
 
 NUMBERS = st.integers(1, 3)
@@ -47,16 +73,24 @@ WISHES = st.lists(
     max_size=4,
 )
 STATUSES = st.sampled_from([*MEANING, "in_progress", "requires_action", "requires_action", "dreaming"])
+DIGESTS = st.sampled_from([True, True, True, False])
 OUTCOMES = st.sampled_from([OK, Outcome(OutcomeKind.FAILED, "no")])
 
 
 class AnyHistory(RuleBasedStateMachine):
     """Events as they come, true or not; every step goes through `Conversation.happens`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        policy = Policy(missing_readings=3, strange_readings=4)
-        self.talk = Conversation(policy=policy, max_turns=3, max_calls_per_turn=3, max_bad_calls=2)
+    @initialize(
+        plans=st.booleans(),
+        most=st.sampled_from([None, 1, 5]),
+        retention=st.sampled_from([timedelta(days=55), timedelta(days=1), timedelta(minutes=90)]),
+    )
+    def begin(self, plans: bool, most: int | None, retention: timedelta) -> None:
+        policy = Policy(missing_readings=3, strange_readings=4, retention=retention)
+        limited = recipe(max_turns=5, max_calls_per_turn=3, max_bad_calls=2, max_tokens=most)
+        config = {"collaborative_planning": True} if plans else None
+        workflow = replace(limited, agent_config=config, terms=TERMS)
+        self.talk = Conversation(policy=policy, workflow=workflow)
         self.final: Any = None
         self.effects: dict[str, int] = {}
         self.decided: dict[str, Verdict] = {}
@@ -76,6 +110,10 @@ class AnyHistory(RuleBasedStateMachine):
         asked = [c.approval.id for t in turns for c in t.calls if c.approval]
         return asked[which % len(asked)] if asked else "apr_none"
 
+    def digests(self) -> dict[str, str]:
+        turns = (*self.talk.turns, self.talk.run.turn)
+        return {c.approval.id: c.approval.digest for t in turns for c in t.calls if c.approval}
+
     # --- the likely, so that histories get somewhere ----------------------------------
 
     @precondition(lambda self: self.talk.run.turn.interaction_id is None)
@@ -86,8 +124,37 @@ class AnyHistory(RuleBasedStateMachine):
         name = f"i{turn.number}.{turn.attempt}"
         self.hear(seen(name, "in_progress", turn=turn.number, attempt=turn.attempt))
 
-    @rule(status=STATUSES, wishes=WISHES)
-    def read(self, status: str, wishes: list[Any]) -> None:
+    @rule(
+        asks=st.lists(st.sampled_from([Ruling.ALLOW, Ruling.ASK]), max_size=2),
+        tokens=st.integers(0, 3),
+        answer=st.sampled_from(["approve", "approve", "refine", "refine", "reject"]),
+        steps=st.integers(1, 6),
+    )
+    def get_on(self, asks: list[Ruling], tokens: int, answer: str, steps: int) -> None:
+        """What is next, done as it should be: histories that only stumble never get far."""
+        for _ in range(steps):
+            self.next_step(asks, tokens, answer)
+
+    def next_step(self, asks: list[Ruling], tokens: int, answer: str) -> None:
+        turn = self.talk.run.turn
+        waiting = [c.approval for c in turn.calls if c.approval and c.approval.open]
+        ready = [c for c in turn.calls if c.status is CallStatus.READY]
+        if waiting:
+            verdict = Verdict(answer == "approve", ANNA, self.talk.now, "shorter", refine=answer == "refine")
+            self.answer(waiting[0].id, waiting[0].digest, verdict)
+        elif ready:
+            ruling = Ruling.ASK if ready[0].approval else Ruling.ALLOW
+            self.hear(CallClaimed(ready[0].id, "k1", wish(ready[0].call_id, ruling)))
+            self.hear(CallFinished(ready[0].id, "k1", OK))
+        elif turn.interaction_id is None:
+            self.create()
+        else:
+            wishes = [wish(f"c{n}", ruling) for n, ruling in enumerate(asks)]
+            status = "requires_action" if asks else "requires_continuation"
+            self.read("completed" if turn.planning else status, wishes, tokens)
+
+    @rule(status=STATUSES, wishes=WISHES, tokens=st.integers(0, 3))
+    def read(self, status: str, wishes: list[Any], tokens: int) -> None:
         turn = self.talk.run.turn
         self.hear(
             seen(
@@ -97,7 +164,7 @@ class AnyHistory(RuleBasedStateMachine):
                 turn=turn.number,
                 attempt=turn.attempt,
                 continuation="tok",
-                usage={"total": 1},
+                usage={"total_tokens": tokens},
             )
         )
 
@@ -110,11 +177,27 @@ class AnyHistory(RuleBasedStateMachine):
     def finish(self, which: int, claim: str, outcome: Outcome) -> None:
         self.hear(CallFinished(self.one_call(which), claim, outcome))
 
-    @rule(which=st.integers(0, 9), approve=st.booleans(), by=st.sampled_from([ANNA, BEN, Actor("U0EVE")]))
-    def decide(self, which: int, approve: bool, by: Actor) -> None:
+    @precondition(lambda self: self.talk.run.turn.planning and self.talk.run.turn.interaction_id)
+    @rule(tokens=st.integers(0, 3))
+    def plan(self, tokens: int) -> None:
+        self.read("completed", [], tokens)
+
+    @rule(
+        which=st.integers(0, 9),
+        answer=st.sampled_from(["approve", "approve", "reject", "refine", "refine mutely"]),
+        by=st.sampled_from([ANNA, BEN, Actor("U0EVE")]),
+        same=DIGESTS,
+    )
+    def decide(self, which: int, answer: str, by: Actor, same: bool) -> None:
         approval = self.one_approval(which)
-        verdict = Verdict(approve, by, self.talk.now)
-        decision = self.hear(ApprovalDecided(approval, DIGEST, verdict, by.id))
+        note = "shorter" if answer == "refine" else ""
+        verdict = Verdict(answer == "approve", by, self.talk.now, note, refine=answer.startswith("refine"))
+        shown = self.digests().get(approval, DIGEST) if same else "f" * 64
+        self.answer(approval, shown, verdict)
+
+    def answer(self, approval: str, shown: str, verdict: Verdict) -> None:
+        by = verdict.by
+        decision = self.hear(ApprovalDecided(approval, shown, verdict, by.id))
         if decision.refused is None and approval != "apr_none":
             assert by.id != "U0EVE"
             assert approval not in self.decided, "a second decision stood"
@@ -126,7 +209,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(turn=NUMBERS, attempt=NUMBERS, name=INTERACTIONS, status=STATUSES, wishes=WISHES)
     def read_anything(self, turn: int, attempt: int, name: str, status: str, wishes: list[Any]) -> None:
-        self.hear(seen(name, status, *wishes, turn=turn, attempt=attempt))
+        self.hear(seen(f"{name}@{turn}", status, *wishes, turn=turn, attempt=attempt))
 
     @rule(
         turn=NUMBERS,
@@ -136,11 +219,36 @@ class AnyHistory(RuleBasedStateMachine):
         ),
     )
     def create_anything(self, turn: int, attempt: int, kind: Any) -> None:
-        if kind is not CreateRefused or turn == 3:  # it ends most histories too early
+        if kind is not CreateRefused or turn > 1:  # it ends most histories too early
             self.hear(kind(turn, attempt))
 
-    @rule(name=INTERACTIONS, gone=st.booleans())
-    def signal(self, name: str, gone: bool) -> None:
+    @precondition(lambda self: self.talk.run.turn.number > 1 and self.talk.run.turn.interaction_id is None)
+    @rule(
+        code=st.sampled_from(["invalid_request", "unimplemented", "failed_precondition", "not_found"]),
+        then=st.sampled_from([*Choice, None, None]),
+    )
+    def refuse(self, code: str, then: Choice | None) -> None:
+        turn = self.talk.run.turn
+        self.hear(CreateClaimed(turn.number, turn.attempt))
+        if code != "not_found" or turn.number > 3:  # it ends them too early
+            self.hear(CreateRefused(turn.number, turn.attempt, "no", code))
+        if then is not None:
+            self.hear(AttentionResolved(then, ANNA))
+
+    @rule(sure=st.integers(0, 4))
+    def take_up(self, sure: int) -> None:
+        waits = self.talk.run.status is RunStatus.ATTENTION
+        if sure == 0 or not waits:
+            self.hear(TakenUp(ANNA, "run_2"))
+            assert self.talk.run.closed or not waits
+
+    @rule(own=st.booleans(), name=INTERACTIONS)
+    def forgetting(self, own: bool, name: str) -> None:
+        self.hear(ForgettingNear(self.talk.run.turn.interaction_id or name if own else name))
+
+    @rule(name=INTERACTIONS, own=st.booleans(), gone=st.booleans())
+    def signal(self, name: str, own: bool, gone: bool) -> None:
+        name = self.talk.run.turn.interaction_id or name if own else name
         self.hear(InteractionMissing(name) if gone else InteractionSignalled(name, "interaction.completed"))
 
     @rule(which=st.integers(0, 9), claim=CLAIMS, deferred=st.booleans())
@@ -166,7 +274,7 @@ class AnyHistory(RuleBasedStateMachine):
     def wait(self, minutes: int) -> None:
         self.talk.now += timedelta(minutes=minutes)
 
-    @rule(overdue=st.booleans(), sure=st.integers(0, 9))
+    @rule(overdue=st.booleans(), sure=st.integers(0, 29))
     def end(self, overdue: bool, sure: int) -> None:
         if sure == 0:
             self.hear(RunOverdue(self.talk.now) if overdue else CancelRequested(ANNA))
@@ -194,14 +302,48 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def somebody_will_move_a_live_run(self) -> None:
+        run, turn = self.talk.run, self.talk.run.turn
+        if run.closed:
+            return
+        awaited = {f"end_run:{run.id}"}
+        attempt = f"{turn.number}.{turn.attempt}"
+        if turn.status in (TurnStatus.INTENDED, TurnStatus.SENDING):
+            awaited.add(f"create_interaction:{attempt}")
+        if turn.status is TurnStatus.UNKNOWN:
+            awaited.add(f"end_create_grace:{attempt}")
+        if turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
+            awaited.add(f"fetch_interaction:{turn.interaction_id}")
+        awaited |= {f"expire_approval:{c.approval.id}" for c in turn.calls if c.approval and c.approval.open}
+        awaited |= {f"execute_tool:{c.id}" for c in turn.calls if c.status is CallStatus.READY}
+        assert awaited <= set(self.talk.waiting)
+        assert turn.status is not TurnStatus.ACTION or not all(c.settled for c in turn.calls)
+
+    @invariant()
+    def a_person_can_always_leave_it(self) -> None:
         run = self.talk.run
-        if not run.closed and run.status != "attention":
-            assert f"end_run:{run.id}" in self.talk.waiting
+        if run.status is not RunStatus.ATTENTION:
+            return
+        doubtful = [c.id for c in run.turn.calls if c.status is CallStatus.IN_DOUBT]
+        choices = [Choice.RETRY, Choice.GIVE_UP, *([Choice.HAPPENED] if doubtful else [])]
+        for call in doubtful or [""]:
+            for choice in choices:
+                after = self.imagine(AttentionResolved(choice, ANNA, call, "r"))
+                assert after.refused is None
+                left = after.run.turn.call(call) if call else None
+                assert after.run.status is not RunStatus.ATTENTION or (
+                    left and left.status is not CallStatus.IN_DOUBT
+                )
+        assert self.imagine(CancelRequested(ANNA)).run.closed
+        assert self.imagine(RunOverdue(run.deadline), run.deadline - self.talk.now).run.closed
+
+    def imagine(self, event: Event, after: timedelta = timedelta(0)) -> Decision:
+        now = self.talk.now + max(after, timedelta(0))
+        return decide_about(self.talk.run, event, policy=self.talk.policy, now=now)
 
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=150,
+    max_examples=250,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

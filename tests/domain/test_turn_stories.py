@@ -311,6 +311,7 @@ def test_an_orphan_of_an_earlier_turn_is_still_cancelled() -> None:
 
 def test_missing_early_is_patience_and_for_good_is_an_end() -> None:
     talk = Conversation(policy=Policy(missing_readings=3)).live()
+    talk.now += timedelta(minutes=1)
     talk.hear(InteractionMissing("i1"), InteractionMissing("i1"), seen("i1", "in_progress"))
     assert talk.run.turn.readings == 0
     for n in (1, 2):
@@ -328,6 +329,7 @@ def test_missing_while_gemini_waits_for_us_counts_in_a_row_only() -> None:
     for _ in range(3):
         talk.hear(InteractionMissing("i1"), seen("i1", "requires_action", wish("c1")))
     assert talk.run.status is RunStatus.RUNNING
+    talk.now += timedelta(minutes=1)
     talk.hear(InteractionMissing("i1"), InteractionMissing("i1"))
     assert talk.run.status is RunStatus.FAILED
 

@@ -3,9 +3,13 @@
 import asyncio
 import itertools
 import random
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON, SettableClock
 from support.gemini import ENDS, FakeGemini
@@ -235,6 +239,29 @@ async def test_several_processes_share_one_budget(database: Database, per_second
 
 def _admit(s: Session, hearing: Hearing, urgency: Urgency) -> Go | PutOff:
     return hearing.admit(s, urgency)
+
+
+@pytest.mark.asyncio
+async def test_nobody_waits_for_the_budget_in_a_circle(postgres_url: str) -> None:
+    """Readings of every urgency at once, several in a transaction, by three processes."""
+    _, hearings = _hearings(3, 5)
+    circles: list[str] = []
+
+    def asks(s: Session, hearing: Hearing, urgencies: Sequence[Urgency]) -> None:
+        for urgency in urgencies:
+            hearing.admit(s, urgency)
+            time.sleep(0.002)
+
+    with closing(Database(postgres_url, readers=1, threads=6)) as database:
+
+        @sa.event.listens_for(database.engine, "handle_error")
+        def seen(context: sa.engine.ExceptionContext) -> None:
+            circles.append(type(context.original_exception).__name__)
+
+        orders = list(itertools.permutations((Urgency.WATCH, Urgency.TURN, Urgency.NEXT)))
+        for _ in range(4):
+            await asyncio.gather(*(database.write(asks, h, o) for h in hearings for o in orders))
+    assert circles == []
 
 
 @pytest.mark.asyncio

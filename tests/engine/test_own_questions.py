@@ -1,5 +1,6 @@
 """The run's own questions and its restart, on the rows: what goes out to Gemini is what people decided."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,10 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.asking import GO_ON, PLAN
+from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Actor, FunctionResult, Limits, Recipe, RunStatus
 from orchestrator.domain.pauses import CARRY_OUT
+from orchestrator.engine.intake import Started
 from orchestrator.errors import ConflictError
 from orchestrator.store import views
 
@@ -88,6 +91,23 @@ async def test_a_run_gemini_does_not_continue_is_taken_up_by_another_once(databa
         await world.to_the_end(first.run_id)
         assert (await world.run(first.run_id)).status is RunStatus.COMPLETED
         assert (await world.database.read(views.run, first.run_id))["restart_of"] == run_id
+
+
+async def test_restarts_at_once_make_one_run(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["fine", "refused"])
+        run_id = (await world.intake.start(WORK, "work", ANNA)).run_id
+        await world.to_the_end(run_id)
+        restarts = (world.intake.restart(run_id, WORK, (ANNA, BEN)[n % 2]) for n in range(8))
+        resolved = world.intake.resolve(run_id, Choice.GIVE_UP, BEN)
+        *started, given_up = await asyncio.gather(*restarts, resolved, return_exceptions=True)
+        assert not isinstance(given_up, BaseException) or isinstance(given_up, ConflictError)
+        found = [s for s in started if isinstance(s, Started)]
+        assert (len(found), sum(s.fresh for s in found), len({s.run_id for s in found})) == (8, 1, 1)
+        assert (await world.run(run_id)).status is RunStatus.FAILED
+        await world.to_the_end(found[0].run_id)
+        assert len(await world.statuses()) == 2
+        await world.check(run_id, found[0].run_id)
 
 
 async def test_a_run_at_work_or_completed_is_not_restarted(database_url: str) -> None:

@@ -8,17 +8,19 @@ sets how many; a failing seed is named, and `SIMULATION_FIRST` replays from it.
 import os
 import random
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.conversation import ANNA, BEN
+from support.conversation import ANNA, BEN, TERMS
 from support.gemini import Plan, Webhook
 from support.toolkit import Rule
 from support.world import OneThread, World
 
 from orchestrator import failpoints
+from orchestrator.domain.asking import GO_ON, PLAN, is_own
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import ENDED, Actor, Policy, Ruling, RunStatus
+from orchestrator.domain.model import ENDED, Actor, Limits, Policy, Recipe, Ruling, Run, RunStatus
 from orchestrator.errors import ConflictError
 from orchestrator.store import outbox
 
@@ -71,6 +73,18 @@ class Simulation:
         end = self.dice.choices(["completed", "failed", "incomplete"], [8, 1, 1])[0]
         return (*plans, Plan(status=end))
 
+    async def begin(self, story: str) -> str:
+        """Some plan first, and some must ask before they use more tokens."""
+        recipe = Recipe(
+            "refunds",
+            agent="worker",
+            tools=tuple(self.world.toolkit.rules),
+            agent_config={"collaborative_planning": True} if self.dice.random() < 0.3 else None,
+            limits=Limits(max_tokens=self.dice.choice([None, None, 10, 20])),
+            terms=TERMS,
+        )
+        return (await self.world.intake.start(recipe, story, ANNA)).run_id
+
     def _weather(self, operation: str) -> str:
         if self.dice.random() >= self.bad:
             return "fine"
@@ -117,7 +131,9 @@ class Simulation:
         if not asked:
             return
         approval, by = self.dice.choice(asked), self.dice.choice([ANNA, BEN, Actor("U0EVE")])
-        answer = await self.world.decide(approval, self.dice.random() < 0.7, by=by)
+        refine = self.dice.random() < 0.2
+        approve, reason = not refine and self.dice.random() < 0.75, "shorter" if refine else ""
+        answer = await self.world.decide(approval, approve, by=by, refine=refine, reason=reason)
         if answer.refused is None:
             assert by.id != "U0EVE"
             assert approval.id not in self.verdicts, "a second decision stood"
@@ -206,7 +222,24 @@ class Simulation:
                 for call in turn.calls:
                     if call.approval is not None and call.approval.verdict is not None:
                         assert self.verdicts[call.approval.id] == call.approval.verdict
+            await self._judge_spending(run)
         self._judge_chains()
+
+    async def _judge_spending(self, run: Run) -> None:
+        """No plan is carried out and no limit passed but by a person's word."""
+        turns = await self.world.chain(run.id)
+        for left, turn in pairwise(turns):
+            said = {c.tool: c.approval.verdict for c in left.calls if is_own(c) and c.approval}
+            if left.planning and turn.planning is False:
+                assert said[PLAN] is not None, f"{run.id}: a plan is carried out that nobody decided about"
+                assert said[PLAN].approve
+            assert all(v is not None for v in said.values())
+        most = run.recipe.limits.max_tokens
+        granted = [
+            c for t in turns for c in t.calls if c.tool == GO_ON and c.outcome and not c.outcome.is_error
+        ]
+        if most is not None:  # each turn of a story uses ten
+            assert len(turns) * 10 <= (len(granted) + 1) * most, f"{run.id} went on without a word"
 
     def _judge_chains(self) -> None:
         """One continuation per turn: what is left beside the chain was stopped or ended by itself."""
@@ -227,9 +260,9 @@ class Simulation:
 
 async def simulate(url: str, seed: int) -> None:
     simulation = Simulation(url, seed)
-    async with simulation.world as world:
+    async with simulation.world:
         for n in range(simulation.dice.randint(3, 4)):
-            simulation.runs.append(await world.start(f"story {n}"))
+            simulation.runs.append(await simulation.begin(f"story {n}"))
         for _ in range(STEPS):
             await simulation.step()
         await simulation.calm()

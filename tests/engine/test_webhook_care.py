@@ -20,10 +20,14 @@ pytestmark = pytest.mark.asyncio
 
 @dataclass
 class Records:
-    """Gemini's records: one webhook of ours, or none; `trouble` is raised instead of an answer."""
+    """Gemini's records: one webhook of ours, or none.
+
+    `trouble` is raised instead of an answer, `stubborn` instead of a change.
+    """
 
     hooks: list[Registration] = field(default_factory=list)
     trouble: Exception | None = None
+    stubborn: Exception | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     looks: int = 0
     closed: bool = False
@@ -37,6 +41,8 @@ class Records:
     async def change(
         self, webhook_id: str, *, state: str | None = None, events: Sequence[str] | None = None
     ) -> Registration:
+        if self.stubborn is not None:
+            raise self.stubborn
         self.changes.append({"id": webhook_id, "state": state, "events": events})
         [old] = [h for h in self.hooks if h.id == webhook_id]
         new = replace(old, state=state or old.state, events=tuple(events or old.events))
@@ -90,6 +96,21 @@ async def test_it_is_healed_when_told_to(before: Registration, changed: dict[str
         assert (await care(records, heal=True).look()).well
     assert records.changes == [changed]
     assert [entry["event"] for entry in logs] == ["webhook_healed", "webhook_well"]
+
+
+async def test_what_could_not_be_healed_is_still_said_and_tried_again_soon() -> None:
+    records, slept = Records([hook(FAILING)], stubborn=RejectedError("no", code="forbidden")), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    watching = care(records, heal=True, sleep=sleep, chance=lambda: 0.5)
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        await watching.run()
+    assert (watching.verdict.standing, slept) == (Standing.FAILING, [RETRY_SECONDS])
+    assert "switched the webhook off" in (watching.told or "")
+    assert [entry["event"] for entry in logs] == ["webhook_not_healed", "webhook_amiss"]
 
 
 @pytest.mark.parametrize("before", [[], [hook("disabled")], [hook("paused")]])

@@ -221,6 +221,8 @@ async def test_an_interaction_of_somebody_else_is_looked_at_and_never_acted_on(d
         foreign = CreateRequest(Recipe("x"), Correlation("run_elsewhere", 1, 1), "work")
         strange = world.gemini._open(foreign)
         strange.status = "requires_action"
+        odd = world.gemini._open(CreateRequest(Recipe("x"), Correlation(run_id, 0, 1), "work"))
+        await world.signal(odd.id)  # it names no turn that any run has
         before = await world.record_hash(run_id)
         await world.signal(strange.id, "interaction.requires_action")
         await world.signal("i_nobody", "interaction.completed")

@@ -192,3 +192,13 @@ async def test_a_key_that_is_none_is_refused() -> None:
     for key in ("", " ", "ké", "a\nb"):
         with pytest.raises(ConfigError):
             Registrations(api_key=key, base_url="http://127.0.0.1:9")
+
+
+async def test_what_is_gone_after_a_lost_answer_is_removed() -> None:
+    async with at_the_emulator() as (webhooks, emulator):
+        hook = (await webhooks.create(URI, events=EVENTS)).registration.id
+        emulator.inject("webhooks.delete", "accept_then_reset")
+        await webhooks.delete(hook)
+        with pytest.raises(RejectedError) as told:
+            await webhooks.delete(hook)
+        assert told.value.code == "not_found"

@@ -7,7 +7,8 @@ from typing import Any
 
 from support.clock import NOON
 
-from orchestrator.domain.decision import Decision, status_of
+from orchestrator.domain.asking import GO_ON, PLAN, TO_ACT, is_own
+from orchestrator.domain.decision import TOKENS, Decision, over_tokens, status_of
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.domain.events import (
     ApprovalDecided,
@@ -76,13 +77,20 @@ class Conversation:
     Every step is held to the invariants of `check`.
     """
 
-    def __init__(self, *, policy: Policy | None = None, now: datetime = NOON, **limits: Any) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        now: datetime = NOON,
+        workflow: Recipe | None = None,
+        **limits: Any,
+    ) -> None:
         self.policy = policy or Policy()
         self.now = now
         self.waiting: dict[str, Effect] = {}
         self.turns: list[Turn] = []
         self.notes: list[str] = []
-        opened = open_run("run_1", recipe(**limits), "please", ANNA, now=now)
+        opened = open_run("run_1", workflow or recipe(**limits), "please", ANNA, now=now)
         self.run = opened.run
         self._keep(opened)
 
@@ -188,6 +196,8 @@ def check(before: Run, event: Event, decision: Decision) -> None:
     _check_turn(before, decision)
     for call in turn.calls:
         _check_call(before, call)
+        _check_times(turn, call)
+    _check_own(before, decision)
 
 
 def _check_turn(before: Run, decision: Decision) -> None:
@@ -222,6 +232,45 @@ def _check_call(before: Run, call: ToolCall) -> None:
             assert approval.status is ApprovalStatus.APPROVED
             assert approval.verdict is not None
             assert approval.verdict.approve
+
+
+def _check_times(turn: Turn, call: ToolCall) -> None:
+    """No question and no start outlives the interaction it is about."""
+    approval = call.approval
+    if approval is None or turn.forgotten_at is None:
+        return
+    assert approval.expires_at <= turn.forgotten_at - TO_ACT
+    assert approval.start_by is None or approval.start_by <= turn.forgotten_at
+
+
+def _check_own(before: Run, decision: Decision) -> None:
+    """The run's own questions: nothing runs by them, and nothing goes on without their answer."""
+    run, was = decision.run, before.turn
+    own = [c for c in run.turn.calls if is_own(c)]
+    assert len({c.tool for c in own}) == len(own), "asked once about each"
+    assert all(
+        c.claim is None and c.status in (CallStatus.AWAITING_APPROVAL, CallStatus.SETTLED) for c in own
+    )
+    tools = {e.subject for e in decision.effects if e.kind is EffectKind.EXECUTE_TOOL}
+    assert not tools & {c.id for c in own}, "a question is nothing to run"
+    if run.granted != before.granted:
+        assert run.granted == run.usage[TOKENS]
+    if decision.left is None:
+        return
+    assert not over_tokens(run), "more tokens are spent than people granted"
+    verdicts = {
+        c.tool: c.approval.verdict for c in decision.left.calls if is_own(c) and c.approval is not None
+    }
+    assert (run.granted != before.granted) == (GO_ON in verdicts and verdicts[GO_ON] is not None)
+    assert all(v is not None and v.approve for about, v in verdicts.items() if about == GO_ON)
+    plan = verdicts.get(PLAN)
+    assert plan is None or was.planning, "only who plans is asked about a plan"
+    if was.planning and run.turn.planning is not True:
+        assert plan is not None, "a plan is carried out that nobody saw"
+        assert plan.approve, "a plan is carried out that nobody approved"
+    if not was.planning:
+        assert run.turn.planning is was.planning, "carried out, it is not planned again"
+    assert run.turn.note == (plan.reason if plan is not None and plan.refine else "")
 
 
 def without_tidying(run: Run) -> Run:

@@ -160,7 +160,7 @@ class FakeGemini:
 
     def snapshot(self, interaction: Interaction) -> Snapshot:
         acting = interaction.status == "requires_action"
-        done = interaction.status in ENDS or acting
+        done = interaction.status in ENDS or acting or interaction.status == "requires_continuation"
         return Snapshot(
             interaction.id,
             interaction.status,
@@ -217,6 +217,11 @@ class FakeGemini:
         if request.continuation is not None:
             if (link.status, request.continuation) != ("requires_continuation", f"tok:{link.id}"):
                 self.violations.append(f"{link.id} was taken up while {link.status}")
+            return
+        if link.request.planning and link.status == "completed":
+            # A plan was made: what is said about it is words, and only the plan itself was planned.
+            if not isinstance(request.input, str) or request.planning is None:
+                self.violations.append(f"{link.id} showed a plan and was given {request.input!r}")
             return
         results = request.input if isinstance(request.input, tuple) else ()
         assert all(isinstance(r, FunctionResult) for r in results)

@@ -47,8 +47,16 @@ def summary(run: Run, turns: Sequence[Turn]) -> str:
             break
         kept.append(line)
     record = "\n".join(reversed(kept)) or "(nothing was done)"
-    request = _FENCE.sub("&lt;", run.input)
+    request = _FENCE.sub("&lt;", _middle_out(run.input))
     return f"{_PREFACE}\n\n<request>\n{request}\n</request>\n\n<record>\n{record}\n</record>"
+
+
+def _middle_out(text: str) -> str:
+    """A request that is itself a record of records keeps its beginning and its newest part."""
+    if len(text) <= MAX_CHARS:
+        return text
+    half = MAX_CHARS // 2
+    return f"{text[:half]}\n… ({len(text) - 2 * half} characters are left out) …\n{text[-half:]}"
 
 
 def _told(turn: Turn) -> Iterator[str]:

@@ -251,6 +251,15 @@ def test_a_summary_tells_what_happened_and_what_is_not_known() -> None:
     assert 'Call of lost with {"n": 1}: whether it took effect is not known.' in text
 
 
+def test_a_restart_of_restarts_stays_bounded() -> None:
+    talk = Conversation().live()
+    run = replace(talk.run, input="begin " + "x" * (3 * MAX_CHARS) + " newest")
+    text = summary(run, [])
+    assert len(text) < MAX_CHARS + 2_000
+    assert "begin x" in text
+    assert "x newest" in text
+
+
 def test_a_long_record_keeps_its_newest_part() -> None:
     talk = Conversation().live()
     turns = [replace(talk.run.turn, number=n, said=f"turn {n} " + "x" * 3_000) for n in range(1, 40)]

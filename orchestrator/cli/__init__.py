@@ -14,6 +14,7 @@ from orchestrator.cli import (
     doctor,
     effects,
     emulator,
+    runs,
     serve,
     settings,
     tokens,
@@ -25,7 +26,7 @@ from orchestrator.errors import OrchestratorError
 click.rich_click.COMMAND_GROUPS = {
     "orchestrator": [
         {"name": "See it work", "commands": ["demo"]},
-        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "effects", "deliveries"]},
+        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "runs", "effects", "deliveries"]},
         {"name": "Set it up", "commands": ["tools", "tokens", "webhooks", "settings"]},
         {"name": "Try things without accounts", "commands": ["emulator"]},
     ]
@@ -57,6 +58,7 @@ for command in (demo.demo, serve.serve, doctor.doctor, db.db, tools.tools, token
     cli.add_command(command)
 cli.add_command(emulator.emulator)
 cli.add_command(effects.effects)
+cli.add_command(runs.runs)
 cli.add_command(deliveries.deliveries)
 cli.add_command(serve.worker)
 cli.add_command(webhooks.webhooks)

@@ -34,7 +34,11 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setenv("ORCHESTRATOR_API_TOKEN", TOKEN)
     monkeypatch.setenv("COLUMNS", "200")
     chosen = free_port()
-    config = {"slack": {"enabled": False}, "server": {"port": chosen, "host": "0.0.0.0"}}  # noqa: S104
+    config = {
+        "slack": {"enabled": False},
+        "server": {"port": chosen, "host": "0.0.0.0"},  # noqa: S104
+        "workflows": {"shop": {"model": "gemini-3.8-flash"}},
+    }
     Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)

@@ -20,7 +20,7 @@ from orchestrator.emulator.gemini.faults import storm
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 
-RUNS: Final = int(os.environ.get("STORM_RUNS", "12"))
+RUNS: Final = int(os.environ.get("STORM_RUNS", "8"))
 SEED: Final = int(os.environ.get("STORM_SEED", "20261122"))
 ROUNDS: Final = 600
 OFTEN: Final = {

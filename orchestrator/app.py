@@ -226,7 +226,7 @@ def build(
     gemini, slack = neighbours.gemini(settings, clock), neighbours.slack(settings, clock)
     policy = settings.policy()
     share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
-    hearing = Hearing(policy, Allowance(settings.gemini.gets_per_second, share), clock=clock)
+    hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
     counters = Counters()
     at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=neighbours.slack_away)
     performer = Performer(

@@ -72,6 +72,11 @@ class Settings(Section):
             retention=timedelta(days=g.retention_days),
         )
 
+    @property
+    def readings_per_second(self) -> float:
+        """The budget of readings: tight where they are all there is, else only against floods."""
+        return self.gemini.gets_per_second or (50.0 if self.webhooks.mode == "poll" else 500.0)
+
     def default_terms(self) -> Terms:
         """Under which terms people are asked about a tool that has none of its own."""
         a = self.approvals

@@ -135,11 +135,12 @@ class Gemini(Section):
         le=DAY_SECONDS,
         description="The longest it grows to by age; by load it may be longer.",
     )
-    gets_per_second: float = Field(
-        default=50,
+    gets_per_second: float | None = Field(
+        default=None,
         ge=0.1,
         le=10_000,
-        description="Most readings of interactions in any second, over all runs and processes.",
+        description="Most readings of interactions in any second, over all runs and processes; "
+        "absent: 50 with `webhooks.mode: poll`, else 500.",
     )
     create_grace_seconds: float = Field(
         default=30,

@@ -29,8 +29,7 @@ async def test_a_lane_never_has_more_at_once_than_its_slots(shop: Workshop) -> N
         shop.gate(f"tools:{n}")
     shop.put(*numbered("tools", range(30)), *numbered("gemini", range(30)))
     async with shop.worker({"tools": 3, "gemini": 1}, handle) as worker:
-        await until(lambda: len(shop.handled) == 30 and shop.at_once.get("tools") == 3)
-        assert worker.jobs.busy == 3
+        await until(lambda: len(shop.handled) == 30 and shop.at_once.get("tools") == worker.jobs.busy == 3)
         for gate in shop.gates.values():
             gate.set()
         await until(shop.finished)

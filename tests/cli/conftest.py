@@ -11,11 +11,11 @@ import pytest
 import structlog
 import uvicorn
 import yaml
+from databases import sqlite_copy
 
 from orchestrator import app, cli
 from orchestrator.emulator.serving import free_port
 from orchestrator.settings import load
-from orchestrator.store import migrate
 from orchestrator.store.database import Database
 
 TOKEN = "orc_test-0123456789abcdef"
@@ -69,8 +69,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture
 def served(port: int, tmp_path: Path) -> Iterator[Database]:
     """The service's own database, while it serves at its port."""
-    opened = Database(f"sqlite:///{tmp_path}/runs.db")
-    migrate.upgrade(opened.engine)
+    opened = Database(sqlite_copy(tmp_path / "runs.db"))
     service = app.build(load(Path("config.yaml")), opened)
     config = uvicorn.Config(service.web, host="127.0.0.1", port=port, log_config=None, lifespan="off")
     server = uvicorn.Server(config)

@@ -9,8 +9,8 @@ from web_kit import House, build
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build(tmp_path)
+def house(scratch: Path) -> Iterator[House]:
+    built = build(scratch)
     yield built
     built.database.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from databases import sqlite_copy
 from litestar import Litestar
 
 from orchestrator.domain.events import CallClaimed, CallCutOff, CreateClaimed, InteractionObserved
@@ -31,7 +32,6 @@ from orchestrator.errors import InvalidError
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.store import runs
 from orchestrator.store.database import Database
-from orchestrator.store.migrate import upgrade
 from orchestrator.web.application import build_app
 from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
 
@@ -196,8 +196,7 @@ def build(
     teams: Collection[str] = (TEAM,),
     readiness: Callable[[], Awaitable[Sequence[Check]]] = all_fine,
 ) -> House:
-    database = Database(f"sqlite:///{tmp_path}/web.db")
-    upgrade(database.engine)
+    database = Database(sqlite_copy(tmp_path / "web.db"))
     clock, whispered, woken = Clock(), Whispered(), []
     intake = Intake(
         database,

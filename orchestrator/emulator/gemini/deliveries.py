@@ -21,6 +21,7 @@ from orchestrator.emulator.gemini.interactions import Interaction, instant
 from orchestrator.emulator.gemini.sealing import Seal, Tamper, altered, tamper_of
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 from orchestrator.emulator.gemini.webhooks import Webhook, Webhooks
+from orchestrator.emulator.serving import authorities
 
 Json = dict[str, Any]
 REORDER_SECONDS: Final = 5.0  # how long a delivery waits for one to let past
@@ -186,7 +187,9 @@ class Courier:
         if self._http is None:
             # No proxy: receivers are local. No redirects: a webhook address must answer itself.
             timeout = self._settings.delivery_timeout_seconds
-            self._http = httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False)
+            self._http = httpx.AsyncClient(
+                timeout=timeout, trust_env=False, follow_redirects=False, verify=authorities()
+            )
         return self._http
 
     def _new(

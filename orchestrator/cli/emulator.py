@@ -174,18 +174,56 @@ def gemini(
     asyncio.run(_serve("Gemini", build(settings), port, "/_emulator/stats"))
 
 
-@emulator.command()
+SLACK_HELP: Final = """The Web API methods the service uses, and a page to read and click as anybody.
+
+\b
+Where what people do goes:
+  --service URL     posts to URL/slack/interactivity, /slack/commands and
+                    /slack/events; --interactivity alone sets the first
+  --socket-mode     over sockets instead: apps.connections.open with
+                    --app-token, as Slack's own client does
+
+\b
+Control, beside Slack's own paths (POST takes JSON):
+  GET  /_emulator/messages, /clicks, /calls, /views, /notifications, /sockets
+  POST /_emulator/click, /submit, /close    a button, a modal, as a person
+  POST /_emulator/home, /command, /shortcut
+  GET, POST /_emulator/groups; DELETE /_emulator/groups/ID
+  POST /_emulator/users, /channels
+  GET, POST /_emulator/switches             rates, plan, tabs, scopes, sockets
+  POST /_emulator/urls                      addresses; events are verified
+  POST /_emulator/event, /event/again       an event; one sent once more
+  POST /_emulator/sockets/disconnect        reason: warning,
+                                            refresh_requested, link_disabled
+  POST /_emulator/faults, /reset
+"""
+
+
+@emulator.command(help=SLACK_HELP)
 @click.option("--port", default=8091, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--service", help="The service's address; its paths are added.")
 @click.option("--interactivity", help="Where clicks go, the service's /slack/interactivity.")
 @click.option("--signing-secret", default="local-signing-secret", show_default=True)
 @click.option("--bot-token", default="xoxb-local", show_default=True)
-def slack(port: int, interactivity: str | None, signing_secret: str, bot_token: str) -> None:
-    """The Web API methods the service uses, and a page to read and click."""
+@click.option("--app-token", default="xapp-local", show_default=True, help="For Socket Mode.")
+@click.option("--socket-mode", is_flag=True, help="Deliver over sockets.")
+@click.option("--rate-limits", is_flag=True, help="Hold the published call rates.")
+@click.option("--command", "commands", multiple=True, default=["/approvals"], show_default=True)
+def slack(*, port: int, service: str | None, interactivity: str | None, **options: Any) -> None:
+    """Run it; the help is `SLACK_HELP`."""
     from orchestrator.emulator.slack.app import build
-    from orchestrator.emulator.slack.settings import SlackEmulatorSettings
+    from orchestrator.emulator.slack.settings import SlackEmulatorSettings, Switches
 
+    base = service.rstrip("/") if service else None
     settings = SlackEmulatorSettings(
-        bot_token=bot_token, signing_secret=signing_secret, interactivity_url=interactivity
+        bot_token=options["bot_token"],
+        app_token=options["app_token"],
+        signing_secret=options["signing_secret"],
+        commands=tuple(options["commands"]),
+        interactivity_url=interactivity or (f"{base}/slack/interactivity" if base else None),
+        commands_url=f"{base}/slack/commands" if base else None,
+        events_url=f"{base}/slack/events" if base else None,
+        switches=Switches(socket_mode=options["socket_mode"], rate_limits=options["rate_limits"]),
     )
     asyncio.run(_serve("Slack", build(settings), port, "/"))
 

@@ -19,6 +19,12 @@ def test_the_help_names_every_fault_and_mode() -> None:
     assert {"static", "dynamic", "--storm", "--retention", "POST", "/_emulator/clock/advance"} <= words
 
 
+def test_the_local_slack_tells_how_it_is_steered() -> None:
+    shown = CliRunner().invoke(emulator, ["slack", "--help"], env={"COLUMNS": "100"})
+    wanted = {"--service", "--socket-mode", "--rate-limits", "/_emulator/switches", "/_emulator/event,"}
+    assert wanted <= set(shown.output.split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

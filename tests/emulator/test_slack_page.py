@@ -427,7 +427,9 @@ async def test_a_modal_is_filled_in_and_sent_from_the_page() -> None:
         form: dict[str, Any] = form_of(page, "/ui/submit")
         form[json.dumps(["args", "v"])] = "line 1\r\nline 2"
         form[json.dumps(["tags", "t"])] = ["a", "c"]
-        pressed = await http.post("/ui/click", data=form_of(page, "/ui/click"))
+        button = re.search(r'name="pressed" value="([^"]+)"', page)
+        assert button is not None
+        pressed = await http.post("/ui/click", data={**form, "pressed": html.unescape(button[1])})
         answer = await http.post("/ui/submit", data=form)
 
     assert "\n\n&lt;/textarea&gt;&lt;b&gt;x</textarea>" in page

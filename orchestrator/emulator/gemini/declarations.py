@@ -3,8 +3,10 @@
 Source: Gemini API, "Function calling"; tool types as the Developer API takes them.
 """
 
+import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import jsonschema
@@ -71,16 +73,24 @@ def _check_function(function: Json) -> str:
 def _check_parameters(name: str, schema: Any) -> None:
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise invalid(f"Function '{name}': parameters must be a JSON Schema of type object.")
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise invalid(f"Function '{name}': parameters: {error.message}") from error
+    if (fault := _fault(json.dumps(schema, sort_keys=True))) is not None:
+        raise invalid(f"Function '{name}': parameters: {fault}")
     for part in _schemas(schema):
         # Refused live (earendil-works/pi#2172), although JSON Schema allows it.
         if part.get("required") == []:
             raise invalid(f"Function '{name}': 'required' must not be empty.")
         if "$ref" in part and not str(part["$ref"]).startswith("#"):
             raise invalid(f"Function '{name}': '$ref' must be local.")
+
+
+@lru_cache(maxsize=256)
+def _fault(schema: str) -> str | None:
+    """What is wrong with a schema, as JSON. Tools come again with every turn, and checking takes its time."""
+    try:
+        jsonschema.Draft202012Validator.check_schema(json.loads(schema))
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    return None
 
 
 def _schemas(schema: Any) -> Iterator[Json]:

@@ -17,7 +17,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.emulator.slack.arguments import whole_text
 from orchestrator.emulator.slack.faults import ApiFault
+from orchestrator.emulator.slack.limits import HISTORY
 from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.emulator.slack.scopes import APP_TOKEN_METHODS, channel_of, check_scope, check_token
 from orchestrator.emulator.slack.tickets import Refused
 
 OUTAGE = b"out of order"
@@ -30,7 +32,6 @@ async def call(
     method: FromPath[str], request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]
 ) -> ASGIApp:
     """Any Web API method."""
-    slack.heard_as(request.url.scheme, request.headers.get("host", ""))
     body = await request.body()
 
     async def answer(_: Scope, receive: Receive, send: Send) -> None:
@@ -132,17 +133,22 @@ class _Exchange:
     def _check_token(self, args: Mapping[str, Any]) -> None:
         header = self._request.headers.get("authorization", "")
         token = header.removeprefix("Bearer ") or args.get("token")
-        if not token:
-            raise Refused("not_authed")
-        if token != self._slack.settings.bot_token:
-            raise Refused("invalid_auth")
+        settings = self._slack.settings
+        check_token(self._method, token, bot=settings.bot_token, app=settings.app_token)
+        workspace = self._slack.workspace
+        check_scope(self._method, workspace.channel(channel_of(args)), workspace.switches.scopes)
 
     def _wait(self, args: dict[str, Any]) -> int:
-        slack = self._slack
-        return slack.limits.wait(self._method, args, slack.clock()) if slack.settings.rate_limits else 0
+        slack, switches = self._slack, self._slack.workspace.switches
+        limited = switches.history_limited and self._method in HISTORY
+        if not (switches.rate_limits or limited):
+            return 0
+        return slack.limits.wait(self._method, args, slack.clock(), history_limited=limited)
 
     async def _answer(self, status: int, answer: dict[str, Any], wait: int | None = None) -> None:
         extra = {} if wait is None else {"retry-after": str(wait)}
+        if self._method not in APP_TOKEN_METHODS:
+            extra["x-oauth-scopes"] = ",".join(self._slack.workspace.switches.scopes)
         await self._write(status, json.dumps(answer).encode(), "application/json; charset=utf-8", extra)
 
     async def _too_fast(self, wait: int) -> None:

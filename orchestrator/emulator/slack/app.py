@@ -14,9 +14,11 @@ from litestar.params import FromPath
 from orchestrator.emulator.slack.api import call
 from orchestrator.emulator.slack.arguments import whole_text
 from orchestrator.emulator.slack.control import Control
+from orchestrator.emulator.slack.levers import Levers
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.page import Page
 from orchestrator.emulator.slack.settings import SlackEmulatorSettings
+from orchestrator.emulator.slack.sockets import link
 from orchestrator.emulator.slack.tickets import Refused
 
 TICKET_ERRORS = frozenset({"no_service", "expired_url", "used_url"})
@@ -32,9 +34,17 @@ def build(
         clock: Unix seconds now.
     """
     slack = LocalSlack(settings or SlackEmulatorSettings(), clock=clock)
+
+    def heard(request: Request[Any, Any, Any]) -> None:
+        slack.heard_as(request.url.scheme, request.headers.get("host", ""))
+
     return Litestar(
-        route_handlers=[call, respond, Control, Page],
-        dependencies={"slack": Provide(lambda: slack, sync_to_thread=False)},
+        before_request=heard,
+        route_handlers=[call, respond, link, Control, Levers, Page],
+        dependencies={
+            "slack": Provide(lambda: slack, sync_to_thread=False),
+            "sockets": Provide(lambda: slack.sockets, sync_to_thread=False),
+        },
         state=State({"slack": slack}),
         openapi_config=None,
         logging_config=None,

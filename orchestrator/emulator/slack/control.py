@@ -20,6 +20,8 @@ from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import SlackChannel, SlackUser
 
 Answer = dict[str, Any]
+Typed = dict[str, Any]
+"""By block id and action id, or by block id alone: a text, a number, an option, an id, a list of these."""
 
 
 class ClickBody(msgspec.Struct):
@@ -37,20 +39,37 @@ class ClickBody(msgspec.Struct):
     view_id: str | None = None
     block_id: str | None = None
     choice: str | list[str] | None = None
-    values: dict[str, dict[str, str | list[str] | None]] = {}
+    values: Typed = {}
 
 
 class SubmitBody(msgspec.Struct):
     """What `user` types into their topmost modal, by block id and action id."""
 
     user: str
-    values: dict[str, dict[str, str | list[str] | None]] = {}
+    values: Typed = {}
 
 
 class UserOnly(msgspec.Struct):
     """A person, by id."""
 
     user: str
+
+
+class CommandBody(msgspec.Struct):
+    """What `user` types in `channel`, for example `/approvals mine`."""
+
+    user: str
+    line: str
+    channel: str
+
+
+class ShortcutBody(msgspec.Struct):
+    """A shortcut of the app; on a message if it names one."""
+
+    user: str
+    callback_id: str
+    channel: str | None = None
+    ts: str | None = None
 
 
 class UrlBody(msgspec.Struct):
@@ -116,7 +135,7 @@ class Control(Controller):
 
     @get("/clicks")
     async def clicks(self, slack: NamedDependency[LocalSlack]) -> Answer:
-        """Every interactivity post with its answer."""
+        """Everything brought to the app, with its answer."""
         return {"clicks": [click.wire() for click in slack.clicks]}
 
     @get("/calls")
@@ -125,17 +144,29 @@ class Control(Controller):
         return {"calls": [asdict(call) for call in slack.calls]}
 
     @get("/views")
-    async def views(self, slack: NamedDependency[LocalSlack]) -> Answer:
-        """Open modals and Home tabs."""
-        rows = [{**slack.views.wire(v), "user": v.user, "errors": v.errors} for v in slack.views.all()]
-        return {"views": rows}
+    async def views(self, slack: NamedDependency[LocalSlack], user: FromQuery[str | None] = None) -> Answer:
+        """Open modals, each person's topmost last, and Home tabs; of one person or everybody."""
+        wanted = [v for v in slack.views.all() if user in (None, v.user)]
+        rows = [{"user": v.user, "errors": v.errors, "trouble": v.trouble} for v in wanted]
+        return {"views": [{**slack.views.wire(v), **row} for v, row in zip(wanted, rows, strict=True)]}
+
+    @get("/notifications")
+    async def notifications(
+        self, slack: NamedDependency[LocalSlack], user: FromQuery[str | None] = None
+    ) -> Answer:
+        """Whom messages made a sound for and why, oldest first; of one person or everybody."""
+        return {"notifications": [asdict(one) for one in slack.notifications(user)]}
 
     @post("/click", status_code=200)
     async def click(self, slack: NamedDependency[LocalSlack], data: JSONBody[ClickBody]) -> Answer:
         """Press, and wait for the service's answer."""
         if data.view_id is not None:
             clicked = await slack.interactivity.click_view(
-                data.view_id, data.action_id, block_id=data.block_id, choice=data.choice
+                data.view_id,
+                data.action_id,
+                block_id=data.block_id,
+                choice=data.choice,
+                values=data.values,
             )
             return clicked.wire()
         channel, ts = _place(slack, data)
@@ -160,6 +191,22 @@ class Control(Controller):
         """Close a person's topmost modal."""
         click = await slack.close(data.user)
         return {"told": click.wire() if click else None}
+
+    @post("/home", status_code=200)
+    async def home(self, slack: NamedDependency[LocalSlack], data: JSONBody[UserOnly]) -> Answer:
+        """Open the Home tab as a person."""
+        return (await slack.open_home(data.user)).wire()
+
+    @post("/command", status_code=200)
+    async def command(self, slack: NamedDependency[LocalSlack], data: JSONBody[CommandBody]) -> Answer:
+        """Enter a slash command as a person."""
+        return (await slack.command(data.user, data.line, data.channel)).wire()
+
+    @post("/shortcut", status_code=200)
+    async def shortcut(self, slack: NamedDependency[LocalSlack], data: JSONBody[ShortcutBody]) -> Answer:
+        """Use a shortcut as a person: a global one, or with `channel` and `ts` one on a message."""
+        used = slack.interactivity.shortcut(data.user, data.callback_id, data.channel, data.ts)
+        return (await used).wire()
 
     @post("/interactivity_url", status_code=200)
     async def interactivity_url(self, slack: NamedDependency[LocalSlack], data: JSONBody[UrlBody]) -> Answer:

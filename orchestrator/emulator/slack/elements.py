@@ -4,7 +4,9 @@ Source: Slack, "Block Kit" reference (composition objects, block elements). A fi
 as Slack refuses it.
 """
 
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 from orchestrator.emulator.slack.shapes import (
@@ -14,6 +16,7 @@ from orchestrator.emulator.slack.shapes import (
     boolean,
     exactly_one,
     listing,
+    matching,
     number,
     one_of,
     record,
@@ -25,6 +28,11 @@ from orchestrator.emulator.slack.shapes import (
 
 TYPE: Final = {"type": string()}
 ID: Final = string(255)
+
+DATE: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+INTEGER: Final = re.compile(r"[+-]?\d{1,40}")
+DECIMAL: Final = re.compile(r"[+-]?\d{1,40}(\.\d{1,4})?")  # Slack keeps four places
 
 
 def plain(most: int) -> Check:
@@ -90,10 +98,28 @@ def picker(optional: dict[str, Check], *rules: Check) -> Check:
     return element({}, {"placeholder": plain(150), "focus_on_load": boolean, **optional}, *rules)
 
 
-def entry(required: dict[str, Check], optional: dict[str, Check]) -> Check:
+def entry(required: dict[str, Check], optional: dict[str, Check], *rules: Check) -> Check:
     """An element people type into: it has no confirm dialog."""
     common = {"action_id": ID, "placeholder": plain(150), "focus_on_load": boolean}
-    return record({**TYPE, **required}, {**common, "dispatch_action_config": DISPATCH, **optional})
+    return record({**TYPE, **required}, {**common, "dispatch_action_config": DISPATCH, **optional}, *rules)
+
+
+def lengths_agree(value: Any, at: str) -> Iterator[Fault]:
+    """The shortest text is not longer than the longest."""
+    low, high = value.get("min_length"), value.get("max_length")
+    if isinstance(low, int) and isinstance(high, int) and low > high:
+        yield Fault(f"{at}/min_length", "must not be greater than max_length")
+
+
+def numbers_agree(value: Any, at: str) -> Iterator[Fault]:
+    """Bounds and first value are numbers of the kind allowed, the least not above the most."""
+    pattern = DECIMAL if value.get("is_decimal_allowed") is True else INTEGER
+    given = {key: value.get(key) for key in ("initial_value", "min_value", "max_value")}
+    bad = [key for key, one in given.items() if isinstance(one, str) and not pattern.fullmatch(one)]
+    yield from (Fault(f"{at}/{key}", "must be a number of the allowed kind") for key in bad)
+    low, high = given["min_value"], given["max_value"]
+    if not bad and isinstance(low, str) and isinstance(high, str) and Decimal(low) > Decimal(high):
+        yield Fault(f"{at}/min_value", "must not be greater than max_value")
 
 
 _OPTIONS: Final = {
@@ -171,15 +197,16 @@ ELEMENTS: Final[dict[str, Check]] = {
     "multi_conversations_select": picker({**_MANY, **_CONVERSATION, "initial_conversations": _IDS}),
     "channels_select": picker({**_ONE, "initial_channel": string()}),
     "multi_channels_select": picker({**_MANY, "initial_channels": _IDS}),
-    "datepicker": picker({"initial_date": string(10)}),
-    "timepicker": picker({"initial_time": string(5), "timezone": string()}),
+    "datepicker": picker({"initial_date": matching(DATE, "YYYY-MM-DD")}),
+    "timepicker": picker({"initial_time": matching(TIME, "HH:mm"), "timezone": string()}),
     "datetimepicker": element({}, {"initial_date_time": whole(10**9, 10**10), "focus_on_load": boolean}),
-    "plain_text_input": entry({}, {**_TEXT_LENGTHS, "multiline": boolean}),
+    "plain_text_input": entry({}, {**_TEXT_LENGTHS, "multiline": boolean}, lengths_agree),
     "email_text_input": entry({}, {"initial_value": string()}),
     "url_text_input": entry({}, {"initial_value": string()}),
     "number_input": entry(
         {"is_decimal_allowed": boolean},
         {"initial_value": string(), "min_value": string(), "max_value": string()},
+        numbers_agree,
     ),
     "file_input": record(
         {**TYPE}, {"action_id": ID, "filetypes": listing(string()), "max_files": whole(1, 10)}

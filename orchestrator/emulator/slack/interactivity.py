@@ -1,23 +1,18 @@
-"""Clicks and submissions: the payload Slack would send, signed, posted, and its answer acted on.
+"""Clicks and submissions: the payload Slack would send, delivered, and its answer acted on.
 
-Source: Slack, "Handling user interaction", "Verifying requests from Slack", "Modals".
+Source: Slack, "Handling user interaction", "Modals", "Shortcuts".
 """
 
-import asyncio
 import copy
-import hashlib
-import hmac
 import json
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
-
+from orchestrator.emulator.slack.courier import Click, Courier, sign
 from orchestrator.emulator.slack.inputs import (
     CannotClick,
+    Values,
+    by_action,
     chosen_value,
     find_element,
     missing_inputs,
@@ -29,47 +24,11 @@ from orchestrator.emulator.slack.tickets import Refused, Tickets
 from orchestrator.emulator.slack.views import View, Views
 from orchestrator.emulator.slack.workspace import Message, Workspace, sent_along, state_entry, value_key
 
-
-@dataclass
-class Click:
-    """One interactivity post and its answer. Times are seconds; `sent_at` is Unix time.
-
-    `status` is None when no answer came in time; `error` says in words what went wrong, None if nothing did.
-    """
-
-    number: int
-    kind: str
-    user: str
-    payload: dict[str, Any]
-    sent_at: float
-    channel: str | None = None
-    ts: str | None = None
-    action_id: str | None = None
-    view_id: str | None = None
-    status: int | None = None
-    body: str = ""
-    took_seconds: float = 0.0
-    error: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> bool:
-        """Whether the person saw a failure mark."""
-        return self.error is not None
-
-    def wire(self) -> dict[str, Any]:
-        """As the control API shows it."""
-        return {**asdict(self), "failed": self.failed}
-
-
-def sign(secret: str, timestamp: int, body: bytes) -> str:
-    """The `X-Slack-Signature` of a body sent at `timestamp` (Unix seconds)."""
-    base = b"v0:" + str(timestamp).encode() + b":" + body
-    return "v0=" + hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
+__all__ = ["Click", "Interactivity", "sign"]
 
 
 class Interactivity:
-    """Turns what a person does into posts to the app. `url` is where they go."""
+    """Turns what a person does into deliveries to the app."""
 
     def __init__(
         self,
@@ -77,17 +36,26 @@ class Interactivity:
         workspace: Workspace,
         views: Views,
         tickets: Tickets,
+        courier: Courier,
         clock: Callable[[], float],
         base_url: Callable[[], str],
     ) -> None:
-        self.url = settings.interactivity_url
-        self.clicks: list[Click] = []
+        self._courier = courier
         self._settings = settings
         self._workspace = workspace
         self._views = views
         self._tickets = tickets
         self._clock = clock
         self._base_url = base_url
+
+    @property
+    def url(self) -> str | None:
+        """Where interactions are posted; None for nowhere."""
+        return self._courier.urls["interactive"]
+
+    @url.setter
+    def url(self, url: str | None) -> None:
+        self._courier.urls["interactive"] = url
 
     async def click(
         self,
@@ -98,7 +66,7 @@ class Interactivity:
         *,
         block_id: str | None = None,
         choice: str | list[str] | None = None,
-        values: dict[str, dict[str, Any]] | None = None,
+        values: Values | None = None,
     ) -> Click:
         """Use one element of a message as `user`.
 
@@ -128,8 +96,8 @@ class Interactivity:
             "response_url": self._response_url(user, message),
             "actions": [action],
         }
-        return await self._post(
-            Click(*self._numbered("block_actions", user, payload), channel, ts, action_id)
+        return await self._courier.deliver(
+            Click(*self._courier.numbered("block_actions", user, payload), channel, ts, action_id)
         )
 
     async def click_view(
@@ -139,33 +107,40 @@ class Interactivity:
         *,
         block_id: str | None = None,
         choice: str | list[str] | None = None,
+        values: Values | None = None,
     ) -> Click:
         """Use one element inside a modal or Home tab, as the person who sees it.
+
+        Args:
+            values: What they typed into its inputs before; see `submit`.
 
         Raises:
             CannotClick: No such view, element or address.
         """
         view = self._view(view_id)
         block, element = find_element(view.blocks, action_id, block_id)
+        person = self._person(view.user)
+        self.fill(view, values or {})
         action = self._action(block, element, choice, view.state)
         wired = self._views.wire(view)
         payload = {
-            **self._head("block_actions", self._person(view.user)),
+            **self._head("block_actions", person),
             "container": {"type": "view", "view_id": view.id},
             "view": wired,
             "state": wired["state"],
             "actions": [action],
         }
         made = Click(
-            *self._numbered("block_actions", view.user, payload), action_id=action_id, view_id=view_id
+            *self._courier.numbered("block_actions", view.user, payload), action_id=action_id, view_id=view_id
         )
-        return await self._post(made)
+        return await self._courier.deliver(made)
 
-    async def submit(self, view_id: str, values: dict[str, dict[str, Any]] | None = None) -> Click:
+    async def submit(self, view_id: str, values: Values | None = None) -> Click:
         """Fill in a modal and press its submit button, then do what the answer says.
 
         Args:
-            values: By block id and action id: the text, an option's value, an id, or a list of these.
+            values: By block id and action id: the text, an option's value, an id, or a list of these. A block
+                with one element may be given the value itself.
 
         Raises:
             CannotClick: No such modal, block, element or address, or a required field is empty or too long.
@@ -177,28 +152,67 @@ class Interactivity:
             raise CannotClick("; ".join(f"{block_id}: {said}" for block_id, said in view.errors.items()))
         head = self._head("view_submission", self._person(view.user))
         payload = {**head, "view": self._views.wire(view), "response_urls": []}
-        click = Click(*self._numbered("view_submission", view.user, payload), view_id=view.id)
-        await self._post(click)
+        click = Click(*self._courier.numbered("view_submission", view.user, payload), view_id=view.id)
+        await self._courier.deliver(click)
         self._answered(view, click)
         return click
 
     async def close(self, view_id: str) -> Click | None:
-        """Close a modal; the app hears of it if the view asked for that."""
-        view = self._view(view_id)
-        self._views.close(view)
-        if not view.definition.get("notify_on_close"):
-            return None
-        head = self._head("view_closed", self._person(view.user))
-        payload = {**head, "view": self._views.wire(view), "is_cleared": False}
-        return await self._post(Click(*self._numbered("view_closed", view.user, payload), view_id=view.id))
+        """Close a modal, or the whole stack where it says so; the app hears of it if the views ask for that.
 
-    def fill(self, view: View, values: dict[str, dict[str, Any]]) -> None:
+        Returns:
+            What was told of the modal itself; None when nothing was.
+        """
+        view = self._view(view_id)
+        person = self._person(view.user)
+        cleared = bool(view.definition.get("clear_on_close"))
+        gone = list(self._views.stack(view.user)) if cleared else [view]
+        for one in gone:
+            self._views.close(one)
+        asking = [one for one in reversed(gone) if one.definition.get("notify_on_close")]
+        told = [await self._tell_closed(one, person, cleared) for one in asking]
+        return told[0] if told else None
+
+    async def _tell_closed(self, view: View, person: dict[str, Any], cleared: bool) -> Click:
+        payload = {
+            **self._head("view_closed", person),
+            "view": self._views.wire(view),
+            "is_cleared": cleared,
+        }
+        made = self._courier.numbered("view_closed", view.user, payload)
+        return await self._courier.deliver(Click(*made, view_id=view.id))
+
+    async def shortcut(
+        self, user: str, callback_id: str, channel: str | None = None, ts: str | None = None
+    ) -> Click:
+        """Use a shortcut of the app: on a message where `channel` and `ts` name one, else the global kind.
+
+        Raises:
+            CannotClick: No such person, message or address.
+        """
+        message = None if ts is None else self._workspace.find(str(channel), ts)
+        if ts is not None and message is None:
+            raise CannotClick(f"no message {ts} in {channel}")
+        kind = "shortcut" if message is None else "message_action"
+        payload = {**self._head(kind, self._person(user)), "callback_id": callback_id}
+        payload["action_ts"] = f"{self._clock():.6f}"
+        if message is not None:
+            payload |= {
+                "channel": {"id": message.channel, "name": self._channel_name(message.channel)},
+                "message_ts": message.ts,
+                "message": self._workspace.wire(message, with_metadata=True),
+                "response_url": self._response_url(user, message),
+            }
+        made = self._courier.numbered(kind, user, payload)
+        return await self._courier.deliver(Click(*made, message.channel if message else None, ts))
+
+    def fill(self, view: View, values: Values) -> None:
         """Type into a modal without sending it.
 
         Raises:
             CannotClick: No such block or element, or not an option it offers.
         """
-        for block_id, row in values.items():
+        for block_id, row in by_action(view.blocks, values).items():
             for action_id, given in row.items():
                 block, element = find_element(view.blocks, action_id, block_id)
                 view.state[block["block_id"]][action_id] = state_entry(element, chosen_value(element, given))
@@ -207,8 +221,10 @@ class Interactivity:
         person = self._workspace.users.get(user)
         if person is None:
             raise CannotClick(f"no person {user}")
+        if person.deleted:
+            raise CannotClick(f"{user} is deactivated")
         names = {"username": person.name, "name": person.name}
-        return {"id": user, **names, "team_id": self._settings.team_id}
+        return {"id": user, **names, "team_id": person.team_id or self._settings.team_id}
 
     def _view(self, view_id: str) -> View:
         try:
@@ -265,41 +281,6 @@ class Interactivity:
         if element["type"] != "overflow":
             state[block["block_id"]][element["action_id"]] = state_entry(element, chosen)
         return {**action, value_key(element): chosen}
-
-    def _numbered(
-        self, kind: str, user: str, payload: dict[str, Any]
-    ) -> tuple[int, str, str, dict[str, Any], float]:
-        return len(self.clicks) + 1, kind, user, payload, self._clock()
-
-    async def _post(self, click: Click) -> Click:
-        """Sign and post; the click keeps the answer, or in words why there was none."""
-        if self.url is None:
-            raise CannotClick("no interactivity address is set")
-        self.clicks.append(click)
-        body = urlencode({"payload": json.dumps(click.payload)}).encode()
-        stamp = int(self._clock())
-        click.headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "User-Agent": "Slackbot 1.0 (local stand-in)",
-            "X-Slack-Request-Timestamp": str(stamp),
-            "X-Slack-Signature": sign(self._settings.signing_secret, stamp, body),
-        }
-        began = time.perf_counter()
-        try:
-            async with (
-                asyncio.timeout(self._settings.answer_seconds),
-                httpx.AsyncClient(trust_env=False) as http,
-            ):
-                answer = await http.post(self.url, content=body, headers=click.headers, timeout=None)
-                click.status, click.body = answer.status_code, answer.text
-        except TimeoutError:
-            click.error = f"no answer within {self._settings.answer_seconds:g} s"
-        except httpx.HTTPError as problem:
-            click.error = f"the service could not be reached: {problem or type(problem).__name__}"
-        click.took_seconds = round(time.perf_counter() - began, 3)
-        if click.status is not None and click.status != 200:
-            click.error = f"the service answered HTTP {click.status}"
-        return click
 
     def _answered(self, view: View, click: Click) -> None:
         """Do what the answer to a submission says; a wrong answer leaves the modal open with a reason."""

@@ -5,15 +5,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.emulator.slack.arguments import checked_blocks
+from orchestrator.emulator.slack.commands import Commands
+from orchestrator.emulator.slack.courier import Click, Courier
+from orchestrator.emulator.slack.directory import Directory
+from orchestrator.emulator.slack.events import Events
 from orchestrator.emulator.slack.faults import ApiFault, Faults, Kind
 from orchestrator.emulator.slack.inputs import CannotClick
-from orchestrator.emulator.slack.interactivity import Click, Interactivity
+from orchestrator.emulator.slack.interactivity import Interactivity
 from orchestrator.emulator.slack.limits import RateLimits
 from orchestrator.emulator.slack.methods import WebApi
-from orchestrator.emulator.slack.settings import SlackChannel, SlackEmulatorSettings, SlackUser
-from orchestrator.emulator.slack.tickets import Refused, Ticket, Tickets
-from orchestrator.emulator.slack.views import Views
+from orchestrator.emulator.slack.notifications import Notification
+from orchestrator.emulator.slack.responses import Responses
+from orchestrator.emulator.slack.settings import (
+    SlackChannel,
+    SlackEmulatorSettings,
+    SlackUser,
+    SlackUserGroup,
+    Switches,
+)
+from orchestrator.emulator.slack.sockets import Sockets
+from orchestrator.emulator.slack.tickets import Tickets
+from orchestrator.emulator.slack.views import View, Views
 from orchestrator.emulator.slack.workspace import Message, Workspace
 
 UNKNOWN_ADDRESS = "http://127.0.0.1"
@@ -43,20 +55,28 @@ class LocalSlack:
         self.settings = settings
         self.clock = clock
         self._heard: str | None = None
-        self._fresh(settings.interactivity_url)
+        self.sockets = Sockets(settings.app_id, lambda: self.workspace.switches, self.base_url)
+        self._fresh()
 
-    def _fresh(self, interactivity_url: str | None) -> None:
+    def _fresh(self) -> None:
         self.workspace = Workspace(self.settings)
         self.views = Views(self.settings)
         self.tickets = Tickets(self.clock)
         self.faults = Faults()
         self.limits = RateLimits()
         self.calls: list[ApiCall] = []
-        self.api = WebApi(self.workspace, self.views, self.tickets, self.clock, self.base_url)
+        methods = {**Directory(self.workspace).methods, "apps.connections.open": self.sockets.open}
+        base_url, clock = self.base_url, self.clock
+        self.api = WebApi(self.workspace, self.views, self.tickets, clock, base_url, methods)
+        self.courier = Courier(self.settings, self.workspace, self.sockets, clock)
+        self.responses = Responses(self.workspace, self.tickets, clock)
         self.interactivity = Interactivity(
-            self.settings, self.workspace, self.views, self.tickets, self.clock, self.base_url
+            self.settings, self.workspace, self.views, self.tickets, self.courier, clock, base_url
         )
-        self.interactivity.url = interactivity_url
+        self.commands = Commands(
+            self.settings, self.workspace, self.tickets, self.courier, self.responses, base_url
+        )
+        self.events = Events(self.settings, self.workspace, self.views, self.courier, clock)
 
     def base_url(self) -> str:
         """This server's own address, without a slash at the end."""
@@ -67,12 +87,27 @@ class LocalSlack:
         self._heard = f"{scheme}://{host}"
 
     def reset(self) -> None:
-        """Back to how it started; only the interactivity address stays."""
-        self._fresh(self.interactivity.url)
+        """Back to how it started; only the app's addresses and its sockets stay."""
+        urls = dict(self.courier.urls)
+        self._fresh()
+        self.courier.urls.update(urls)
 
     def set_interactivity_url(self, url: str | None) -> None:
         """Where clicks and submissions go from now on."""
-        self.interactivity.url = url
+        self.courier.urls["interactive"] = url
+
+    def set_commands_url(self, url: str | None) -> None:
+        """Where slash commands go from now on."""
+        self.courier.urls["slash_commands"] = url
+
+    def set_events_url(self, url: str | None) -> None:
+        """Where events go from now on; `events.verify` proves it."""
+        self.courier.urls["events_api"] = url
+
+    @property
+    def switches(self) -> Switches:
+        """What may be turned while it runs: set its fields."""
+        return self.workspace.switches
 
     def call(self, method: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """A Web API call in process, without token, faults or rate limits.
@@ -104,8 +139,12 @@ class LocalSlack:
 
     @property
     def clicks(self) -> list[Click]:
-        """Every interactivity post and its answer, oldest first."""
-        return self.interactivity.clicks
+        """Everything brought to the app and its answer, oldest first: interactions, commands, events."""
+        return self.courier.clicks
+
+    def notifications(self, user: str | None = None) -> list[Notification]:
+        """Every sound a message made, for one person or anybody, oldest first."""
+        return [n for n in self.workspace.notifications if user in (None, n.user)]
 
     def messages(self, channel: str | None = None) -> list[dict[str, Any]]:
         """Every message ever, oldest first, with ephemerals, deleted ones and earlier looks."""
@@ -156,70 +195,49 @@ class LocalSlack:
         """Close the topmost modal of `user`; None when the app did not ask to hear of it."""
         return await self.interactivity.close(self.top_modal(user))
 
+    async def command(self, user: str, line: str, channel: str) -> Click:
+        """Have `user` enter a slash command such as `/approvals mine`; see `Commands.run`."""
+        return await self.commands.run(user, line, channel)
+
+    async def open_home(self, user: str) -> Click:
+        """Have `user` open the app's Home tab, which the app is told of; see `Events.home_opened`."""
+        return await self.events.home_opened(user)
+
+    def modal(self, user: str) -> View | None:
+        """The modal a person sees, if any."""
+        stack = self.views.stack(user)
+        return stack[-1] if stack else None
+
     def top_modal(self, user: str) -> str:
         """The id of the modal a person sees.
 
         Raises:
             CannotClick: They have none open.
         """
-        stack = self.views.stack(user)
-        if not stack:
+        view = self.modal(user)
+        if view is None:
             raise CannotClick(f"{user} has no modal open")
-        return stack[-1].id
+        return view.id
 
     def add_user(self, user: SlackUser) -> None:
         """Add or change a person."""
         self.workspace.users[user.id] = user
+
+    def set_group(self, group: SlackUserGroup) -> None:
+        """Add or change a user group."""
+        self.workspace.groups[group.id] = group
+
+    def remove_group(self, group_id: str) -> None:
+        """Take a user group away; unknown ones are gone already."""
+        self.workspace.groups.pop(group_id, None)
 
     def add_channel(self, channel: SlackChannel) -> None:
         """Add or change a channel."""
         self.workspace.channels[channel.id] = channel
 
     def respond(self, secret: str, body: Mapping[str, Any]) -> None:
-        """Take a post to a response address: whisper, say, replace or delete.
-
-        Raises:
-            Refused: the address is unknown, used up or too old, or the content will not do.
-        """
-        ticket = self.tickets.use_response(secret)
-        original = self.workspace.find(str(ticket.channel), str(ticket.ts))
-        if body.get("delete_original"):
-            if original is None:
-                raise Refused("message_not_found")
-            original.deleted = True
-            return
-        text, blocks = str(body.get("text") or ""), checked_blocks(body)
-        if not text and not blocks:
-            raise Refused("no_text")
-        now_ts = self.workspace.next_ts(self.clock())
-        if not body.get("replace_original"):
-            self._say(
-                ticket,
-                original,
-                now_ts,
-                text,
-                blocks or [],
-                whisper=body.get("response_type") != "in_channel",
-            )
-        elif original is None:
-            raise Refused("message_not_found")
-        else:
-            self.workspace.redraw(original, text=text, blocks=blocks, edited_ts=now_ts)
-
-    def _say(
-        self,
-        ticket: Ticket,
-        original: Message | None,
-        ts: str,
-        text: str,
-        blocks: list[dict[str, Any]],
-        *,
-        whisper: bool,
-    ) -> None:
-        thread_ts = original.thread_ts if original is not None else None
-        only_for = ticket.user if whisper else None
-        bot = self.settings.bot_user_id
-        self.workspace.add(Message(str(ticket.channel), ts, bot, text, blocks, thread_ts, only_for=only_for))
+        """Take a post to a response address; see `Responses.respond`."""
+        self.responses.respond(secret, body)
 
 
 def _has(part: Any, action_id: str) -> bool:

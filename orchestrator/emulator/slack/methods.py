@@ -4,7 +4,7 @@ Each method takes the call's arguments and gives the answer's fields, or raises 
 Source: Slack, Web API reference, one page per method.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from orchestrator.emulator.slack.arguments import (
@@ -18,7 +18,7 @@ from orchestrator.emulator.slack.arguments import (
     is_true,
     lines,
 )
-from orchestrator.emulator.slack.settings import SlackChannel
+from orchestrator.emulator.slack.settings import SlackChannel, Switches
 from orchestrator.emulator.slack.shapes import Fault
 from orchestrator.emulator.slack.tickets import Refused, Tickets
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
@@ -31,10 +31,14 @@ POSTED_TEXT: Final = 40_000
 """Characters after which a posted text is cut."""
 UPDATED_TEXT_BYTES: Final = 4_000
 HISTORY_LIMIT: Final = 999
+LIMITED_HISTORY: Final = 15
 
 
 class WebApi:
-    """The methods over one workspace. `clock` gives Unix seconds; `base_url` this server's address."""
+    """The methods over one workspace. `clock` gives Unix seconds; `base_url` this server's address.
+
+    `more` are methods whose home is elsewhere: people and groups, sockets.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class WebApi:
         tickets: Tickets,
         clock: Callable[[], float],
         base_url: Callable[[], str],
+        more: Mapping[str, Callable[[Args], Answer]],
     ) -> None:
         self._workspace = workspace
         self._views = views
@@ -60,12 +65,12 @@ class WebApi:
             "conversations.history": self._history,
             "conversations.replies": self._replies,
             "conversations.open": self._open_direct,
-            "users.info": self._user_info,
             "views.open": self._view_open,
+            "views.push": self._view_push,
             "views.update": self._view_update,
             "views.publish": self._view_publish,
-            "usergroups.users.list": self._group_users,
             "blocks.validate": self._validate,
+            **more,
         }
 
     def call(self, method: str, args: Args) -> Answer:
@@ -91,7 +96,7 @@ class WebApi:
         }
 
     def _post(self, args: Args) -> Answer:
-        channel = self._writable(args, by_name=True)
+        channel = self._writable(args, by_name=True, posting=True)
         message = self._new_message(args, channel, text_limit=POSTED_TEXT)
         self._workspace.add(message)
         return self._posted(message)
@@ -112,9 +117,19 @@ class WebApi:
             text=text[:text_limit],
             blocks=blocks or [],
             thread_ts=self._thread(args, channel),
-            metadata=checked_metadata(args),
+            metadata=self._metadata(args),
             broadcast=is_true(args.get("reply_broadcast")),
         )
+
+    def _metadata(self, args: Args) -> dict[str, Any] | None:
+        metadata = checked_metadata(args)
+        if metadata is not None and not self._switches.metadata:
+            raise Refused("metadata_must_be_sent_from_app")
+        return metadata
+
+    @property
+    def _switches(self) -> Switches:
+        return self._workspace.switches
 
     def _thread(self, args: Args, channel: SlackChannel) -> str | None:
         """Only a message's own `ts` starts or continues a thread; a number has lost its last digits."""
@@ -142,7 +157,7 @@ class WebApi:
             message,
             text=text if args.get("text") is not None else None,
             blocks=blocks,
-            metadata=checked_metadata(args),
+            metadata=self._metadata(args),
             edited_ts=self._workspace.next_ts(self._clock()),
         )
         return {**self._posted(message), "text": message.text}
@@ -187,11 +202,14 @@ class WebApi:
             raise Refused("channel_not_found")
         return channel
 
-    def _writable(self, args: Args, *, by_name: bool = False) -> SlackChannel:
+    def _writable(self, args: Args, *, by_name: bool = False, posting: bool = False) -> SlackChannel:
         channel = self._channel(args, by_name=by_name)
         if channel.is_archived:
             raise Refused("is_archived")
-        if not channel.bot_is_member:
+        if channel.id.startswith("D") and not self._switches.messages_tab:
+            raise Refused("messages_tab_disabled")
+        anywhere = posting and not channel.is_private and "chat:write.public" in self._switches.scopes
+        if not channel.bot_is_member and not anywhere:
             raise Refused("channel_not_found" if channel.is_private else "not_in_channel")
         return channel
 
@@ -233,7 +251,8 @@ class WebApi:
 
     def _page(self, rows: list[Message], args: Args, usual: int) -> Answer:
         """One page of messages; the cursor is how many came before it."""
-        limit = min(max(count(args, "limit", usual), 1), HISTORY_LIMIT)
+        most = LIMITED_HISTORY if self._switches.history_limited else HISTORY_LIMIT
+        limit = min(max(count(args, "limit", usual), 1), most)
         start = count(args, "cursor", 0)
         told = is_true(args.get("include_all_metadata"))
         shown = [self._workspace.wire(m, with_metadata=told) for m in rows[start : start + limit]]
@@ -248,22 +267,23 @@ class WebApi:
             return {"channel": {"id": self._channel(args).id}}
         if len(names) != 1:
             raise Refused("users_list_not_supplied" if not names else "too_many_users")
-        if names[0] not in self._workspace.users:
+        person = self._workspace.users.get(names[0])
+        if person is None:
             raise Refused("user_not_found" if names[0] else "users_list_not_supplied")
-        return {"channel": {"id": self._workspace.direct(names[0]).id}}
-
-    def _user_info(self, args: Args) -> Answer:
-        user = self._workspace.users.get(str(args.get("user")))
-        if user is None:
-            raise Refused("user_not_found")
-        profile = {"display_name": user.display_name, "real_name": user.display_name}
-        team = self._workspace.settings.team_id
-        shape = {"id": user.id, "team_id": team, "name": user.name, "real_name": user.display_name}
-        return {"user": {**shape, "deleted": False, "is_bot": False, "tz": "UTC", "profile": profile}}
+        if person.deleted:
+            raise Refused("user_disabled")
+        return {"channel": {"id": self._workspace.direct(person.id).id}}
 
     def _view_open(self, args: Args) -> Answer:
         user = self._tickets.use_trigger(args.get("trigger_id"))
         return self._shown(self._views.open(user, decoded(args.get("view"), "invalid_arguments")))
+
+    def _view_push(self, args: Args) -> Answer:
+        user = self._tickets.use_trigger(args.get("trigger_id"))
+        if not self._views.stack(user):
+            raise Refused("invalid_trigger_id")  # nothing is open to push onto
+        definition = decoded(args.get("view"), "invalid_arguments")
+        return self._shown(self._views.open(user, definition, push=True))
 
     def _view_update(self, args: Args) -> Answer:
         view = self._views.find(args.get("view_id"), args.get("external_id"))
@@ -272,6 +292,8 @@ class WebApi:
 
     def _view_publish(self, args: Args) -> Answer:
         user = str(args.get("user_id"))
+        if not self._switches.home_tab:
+            raise Refused("not_enabled")
         if user not in self._workspace.users:
             raise Refused("user_not_found")
         definition = decoded(args.get("view"), "invalid_arguments")
@@ -279,12 +301,6 @@ class WebApi:
 
     def _shown(self, view: View) -> Answer:
         return {"view": self._views.wire(view)}
-
-    def _group_users(self, args: Args) -> Answer:
-        group = self._workspace.groups.get(str(args.get("usergroup")))
-        if group is None:
-            raise Refused("no_such_subteam")
-        return {"users": list(group.users)}
 
     def _validate(self, args: Args) -> Answer:
         """Unlike posting, this names `code`, `message` and `pointer` of every fault apart."""

@@ -3,14 +3,11 @@
 It works without script; the little script only reloads it when something changed.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
@@ -18,14 +15,12 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from orchestrator.emulator.slack.control import own_forms_only, own_pages_only
+from orchestrator.emulator.slack.courier import Click
 from orchestrator.emulator.slack.inputs import CannotClick, find_element
-from orchestrator.emulator.slack.interactivity import Click
 from orchestrator.emulator.slack.local import LocalSlack
-from orchestrator.emulator.slack.render import Renderer, moment, plain
-from orchestrator.emulator.slack.settings import SlackChannel
-from orchestrator.emulator.slack.workspace import Message, sent_along, value_key
+from orchestrator.emulator.slack.sight import ENVIRONMENT, TEMPLATES, Sight, field_name
+from orchestrator.emulator.slack.workspace import sent_along, value_key
 
-TEMPLATES = Path(__file__).parent / "templates"
 CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -36,112 +31,6 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-RECENT = 8
-"""Presses listed beside the channel."""
-
-
-def field_name(block_id: str, action_id: str) -> str:
-    """The name of a form field, or of a button: both ids, so that neither needs escaping rules of its own."""
-    return json.dumps([block_id, action_id])
-
-
-def environment() -> Environment:
-    """The templates, with everything escaped unless drawn by `render`."""
-    env = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters.update(
-        moment=moment, ts_moment=lambda ts: moment(float(ts), "%H:%M UTC"), value_key=value_key
-    )
-    env.tests["sent_along"] = sent_along
-    env.globals.update(field_name=field_name, plain=plain)
-    return env
-
-
-ENVIRONMENT = environment()
-
-
-class Sight:
-    """What one person sees of one place: the values the templates draw."""
-
-    def __init__(self, slack: LocalSlack, viewer: str | None, channel: str | None, home: bool) -> None:
-        workspace = slack.workspace
-        self.slack = slack
-        self.workspace = workspace
-        self.settings = slack.settings
-        self.viewer = viewer if viewer in workspace.users else next(iter(workspace.users), "")
-        self.home = home
-        self.channels = [c for c in workspace.channels.values() if workspace.member(c, self.viewer)]
-        self.channel = self._chosen(channel)
-        stack = slack.views.stack(self.viewer)
-        self.modal = stack[-1] if stack else None
-        self.home_view = slack.views.home(self.viewer)
-        self.renderer = Renderer(workspace)
-        self.recent = list(reversed(slack.clicks))[:RECENT]
-
-    def _chosen(self, channel: str | None) -> SlackChannel | None:
-        """The channel asked for, else the first with a message in it, else the first."""
-        asked = [c for c in self.channels if c.id == channel]
-        busy = [c for c in self.channels if self.workspace.shown(c.id, self.viewer)]
-        return next(iter([*asked, *busy, *self.channels]), None)
-
-    def messages(self) -> list[Message]:
-        """What stands in the channel itself."""
-        shown = self._shown()
-        return [m for m in shown if m.thread_ts is None or m.broadcast]
-
-    def replies(self, parent: Message) -> list[Message]:
-        """What stands in a message's thread, whispers to this person included."""
-        return [m for m in self._shown() if m.thread_ts == parent.ts]
-
-    def _shown(self) -> list[Message]:
-        return self.workspace.shown(self.channel.id, self.viewer) if self.channel else []
-
-    def waiting(self, channel: SlackChannel) -> int:
-        """How many messages of a channel have something to press."""
-        shown = self.workspace.shown(channel.id, self.viewer)
-        return sum(any(b["type"] == "actions" for b in m.blocks) for m in shown)
-
-    def trouble(self, message: Message) -> Click | None:
-        """This person's last press on a message, if it failed."""
-        own = [
-            c
-            for c in self.slack.clicks
-            if (c.ts, c.channel, c.user) == (message.ts, message.channel, self.viewer)
-        ]
-        return own[-1] if own and own[-1].failed else None
-
-    def typing(self, message: Message) -> str:
-        """The id of the form of a message with input blocks, whose buttons send them along; else empty."""
-        return f"f{message.ts.replace('.', '')}" if any(map(sent_along, message.blocks)) else ""
-
-    def name(self, user: str) -> str:
-        """A person's name as shown."""
-        if user == self.settings.bot_user_id:
-            return self.settings.app_name
-        person = self.workspace.users.get(user)
-        return person.display_name if person else user
-
-    def place(self, **more: str) -> str:
-        """This view's address, with some of it changed."""
-        here = {"as": self.viewer}
-        if self.home:
-            here["home"] = "true"
-        elif self.channel is not None:
-            here["channel"] = self.channel.id
-        return "/?" + urlencode({**here, **more})
-
-    def html(self) -> str:
-        """The page, without its version."""
-        return ENVIRONMENT.get_template("page.html").render(sight=self, r=self.renderer)
-
-    def version(self) -> str:
-        """Changes when anything on the page does."""
-        return hashlib.sha256(self.html().encode()).hexdigest()[:16]
 
 
 def page(html: str, status_code: int = 200) -> Response[bytes]:
@@ -173,7 +62,6 @@ class Page(Controller):
         home: FromQuery[bool] = False,
     ) -> Response[bytes]:
         """The workspace as the person in `?as=` sees it."""
-        slack.heard_as(request.url.scheme, request.headers.get("host", ""))
         sight = Sight(slack, request.query_params.get("as"), channel, home)
         return page(sight.html().replace('data-version=""', f'data-version="{sight.version()}"', 1))
 
@@ -204,6 +92,21 @@ class Page(Controller):
         html = ENVIRONMENT.get_template("confirm.html")
         drawn = html.render(sight=sight, r=sight.renderer, dialog=element["confirm"], form=form, sent=sent)
         return page(drawn)
+
+    @get("/ui/home", status_code=303, guards=[own_pages_only])
+    async def home(self, request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]) -> Redirect:
+        """Open the Home tab: tell the service where it listens for events, then show it."""
+        viewer = request.query_params.get("as", "")
+        if slack.switches.socket_mode or slack.courier.urls["events_api"]:
+            await slack.open_home(viewer)
+        return Redirect("/?" + urlencode({"as": viewer, "home": "true"}), status_code=303)
+
+    @post("/ui/command", status_code=303)
+    async def command(self, request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]) -> Redirect:
+        """Enter a slash command, then go back; its answer is in the channel."""
+        form = await _form(request)
+        await slack.command(_first(form, "as"), _first(form, "line"), _first(form, "channel"))
+        return _back(form)
 
     @post("/ui/click", status_code=303)
     async def click(self, request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]) -> Redirect:
@@ -273,15 +176,20 @@ def _blocks(slack: LocalSlack, form: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 async def _press(slack: LocalSlack, form: Mapping[str, list[str]]) -> Click:
+    """Press what a form names; what stands in the fields it shares goes along."""
     block_id, action_id = _ids(form)
-    choices = form.get("choice")
+    pressed = bool(form.get("pressed"))
+    choices = form.get(field_name(block_id, action_id)) if pressed else form.get("choice")
     choice = choices if choices is None or len(choices) > 1 else choices[0]
     view_id = _first(form, "view_id")
     if view_id:
-        return await slack.interactivity.click_view(view_id, action_id, block_id=block_id, choice=choice)
+        typed = _values(slack, view_id, form) if pressed else None
+        return await slack.interactivity.click_view(
+            view_id, action_id, block_id=block_id, choice=choice, values=typed
+        )
     channel, ts, user = (_first(form, key) for key in ("channel", "ts", "as"))
     message = slack.workspace.find(channel, ts)
-    values = _typed(filter(sent_along, message.blocks), form) if message and form.get("pressed") else None
+    values = _typed(filter(sent_along, message.blocks), form) if message and pressed else None
     return await slack.click(channel, ts, action_id, user, block_id=block_id, choice=choice, values=values)
 
 

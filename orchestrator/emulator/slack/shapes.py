@@ -3,6 +3,7 @@
 A check takes a value and its pointer and yields faults; a schema is checks inside checks. No I/O here.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,16 @@ def url(most: int = 3000) -> Check:
         yield from faults
         if not faults and not value.startswith(("http://", "https://", "mailto:")):
             yield Fault(at, "must be a valid URL")
+
+    return check
+
+
+def matching(pattern: re.Pattern[str], called: str) -> Check:
+    """A string that is wholly of a form, which `called` names in words."""
+
+    def check(value: Any, at: str) -> Iterator[Fault]:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            yield Fault(at, f"must be of the form {called}")
 
     return check
 

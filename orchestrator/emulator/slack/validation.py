@@ -151,6 +151,8 @@ def validate_blocks(blocks: Any, surface: Surface = "message", at: str = "/block
 def _across(blocks: list[Any], surface: Surface, at: str) -> Iterator[Fault]:
     """Rules no single block can break."""
     yield from _unique_ids(blocks, at)
+    if surface != "message":
+        yield from (Fault(f, "only one element may have focus_on_load") for f in _focused(blocks, at)[1:])
     rows = [(i, b) for i, b in enumerate(blocks) if isinstance(b, dict)]
     tables = [i for i, b in rows if b.get("type") == "table"]
     yield from (Fault(f"{at}/{i}", "only one table allowed per message") for i in tables[1:])
@@ -190,6 +192,16 @@ def _unique_actions(entry: dict[str, Any], at: str) -> Iterator[Fault]:
             )
         if isinstance(action_id, str):
             seen.add(action_id)
+
+
+def _focused(value: Any, at: str) -> list[str]:
+    """Where something takes the focus."""
+    if isinstance(value, list):
+        return [found for i, entry in enumerate(value) for found in _focused(entry, f"{at}/{i}")]
+    if not isinstance(value, dict):
+        return []
+    own = [f"{at}/focus_on_load"] if value.get("focus_on_load") is True else []
+    return [*own, *(found for key, entry in value.items() for found in _focused(entry, f"{at}/{key}"))]
 
 
 def text_length(value: Any) -> int:

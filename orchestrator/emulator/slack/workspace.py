@@ -5,9 +5,10 @@ Plain data with no I/O; a message that was deleted or changed keeps its past, so
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
+from orchestrator.emulator.slack.notifications import Notification, Reason, mentions
 from orchestrator.emulator.slack.settings import (
     SlackChannel,
     SlackEmulatorSettings,
@@ -16,6 +17,9 @@ from orchestrator.emulator.slack.settings import (
 )
 
 Blocks = list[dict[str, Any]]
+
+SLACKBOT: Final = "USLACKBOT"
+"""Who tells a person that their command failed."""
 
 
 @dataclass
@@ -63,7 +67,11 @@ class Workspace:
         self.users: dict[str, SlackUser] = {user.id: user for user in settings.users}
         self.channels: dict[str, SlackChannel] = {channel.id: channel for channel in settings.channels}
         self.groups: dict[str, SlackUserGroup] = {group.id: group for group in settings.user_groups}
+        self.switches = replace(
+            settings.switches, rate_limits=settings.rate_limits or settings.switches.rate_limits
+        )
         self.messages: dict[tuple[str, str], Message] = {}
+        self.notifications: list[Notification] = []
         self._last = 0
 
     def next_ts(self, now: float) -> str:
@@ -95,8 +103,41 @@ class Workspace:
         """Keep a new message; blocks and elements without an id get one, as in Slack."""
         message.blocks = with_ids(message.blocks, message.ts)
         message.state = initial_state(message.blocks)
+        self.notifications += self._told_of(message)
         self.messages[message.channel, message.ts] = message
         return message
+
+    def _told_of(self, message: Message) -> Iterator[Notification]:
+        """A sound for each person a new message is for; only posting makes one, and never a whisper."""
+        for user in self.users.values() if message.only_for is None else ():
+            reason = None if user.id == message.user or user.deleted else self._reason(message, user.id)
+            if reason is not None:
+                yield Notification(
+                    user.id, message.channel, message.ts, reason, message.text, message.seconds
+                )
+
+    def _reason(self, message: Message, user: str) -> Reason | None:
+        channel = self.channels[message.channel]
+        if not self.member(channel, user):
+            return None
+        if channel.id.startswith("D"):
+            return "direct"
+        named = mentions(message.text, message.blocks)
+        if user in named.users:
+            return "mention"
+        if any(user in self.groups[g].users for g in named.groups if g in self.groups):
+            return "group"
+        if named.everyone:
+            return "everyone"
+        return "thread" if self._follows(message, user) else None
+
+    def _follows(self, message: Message, user: str) -> bool:
+        """Whether a person wrote in the thread this message goes to, or was named there by name."""
+        if message.thread_ts is None:
+            return False
+        parent = self.find(message.channel, message.thread_ts)
+        thread = [parent, *self.replies(parent)] if parent is not None else []
+        return any(user == m.user or user in mentions(m.text, m.blocks).users for m in thread)
 
     def redraw(
         self,

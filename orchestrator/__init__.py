@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from orchestrator.errors import ToolError as ToolError
     from orchestrator.toolkit.declare import ToolContext as ToolContext
     from orchestrator.toolkit.declare import tool as tool
+    from orchestrator.toolkit.preview import PreviewContext as PreviewContext
     from orchestrator.toolkit.results import ContentBlocks as ContentBlocks
 
-__all__ = ["ContentBlocks", "ToolContext", "ToolError", "tool"]
+__all__ = ["ContentBlocks", "PreviewContext", "ToolContext", "ToolError", "tool"]
 
 
 def __getattr__(name: str) -> object:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> object:
         from orchestrator.toolkit.results import ContentBlocks
 
         return ContentBlocks
+    if name == "PreviewContext":
+        from orchestrator.toolkit.preview import PreviewContext
+
+        return PreviewContext
     if name in ("ToolContext", "tool"):
         from orchestrator.toolkit import declare
 

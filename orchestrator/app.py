@@ -9,15 +9,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 from litestar import Litestar
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orchestrator import jobs, neighbours
+from orchestrator.domain.model import Recipe, Terms
 from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack
 from orchestrator.engine.dispatch import Queued
+from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.limits import Ceilings, Pace
@@ -35,11 +37,22 @@ from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import outbox, standstill
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
-from orchestrator.toolkit import Toolkit, load_modules
+from orchestrator.toolkit import Tool, Toolkit, human, load_modules
+from orchestrator.toolkit.policy import Forbidden
 from orchestrator.toolkit.report import ToolReport, list_tools
 from orchestrator.web.application import Lifespan, build_app
 from orchestrator.web.counters import Counters
-from orchestrator.web.doors import Doors, DynamicDoor, Limits, SlackDoor, Token, WorkflowInfo
+from orchestrator.web.doors import (
+    Doors,
+    DynamicDoor,
+    Limits,
+    SlackDoor,
+    Token,
+    WorkflowInfo,
+    alone,
+    no_home,
+    no_windows,
+)
 from orchestrator.web.stream import Streams
 
 log = structlog.get_logger(__name__)
@@ -108,11 +121,7 @@ def toolkit(settings: Settings) -> Toolkit:
         else t
         for t in load_modules(Path(settings.tools.folder), settings.tools.modules)
     ]
-    registered = Toolkit(
-        tools,
-        overrides=rules(settings),
-        defaults=settings.default_terms(),
-    )
+    registered = Toolkit([*tools, *built_in(settings)], **rules(settings))
     known = {t.name for t in registered.tools}
     for name, workflow in settings.workflows.items():
         for position, wanted in enumerate(workflow.tools):
@@ -124,29 +133,38 @@ def toolkit(settings: Settings) -> Toolkit:
     return registered
 
 
-def rules(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """What config.yaml says about single tools, in the toolkit's words."""
-    return {name: _rule(override) for name, override in settings.tools.overrides.items()}
+def built_in(settings: Settings) -> tuple[Tool, ...]:
+    """Tools of our own that some workflow names."""
+    wanted = any(human.TOOL.name in workflow.tools for workflow in settings.workflows.values())
+    return (human.TOOL,) if wanted else ()
+
+
+class Rules(TypedDict):
+    """The policy as the toolkit takes it."""
+
+    overrides: Mapping[str, Mapping[str, Any]]
+    workflows: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    defaults: Terms
+    roles: Mapping[str, Sequence[str]]
+    forbidden: Sequence[Forbidden]
+
+
+def rules(settings: Settings) -> Rules:
+    """What config.yaml says about calls, in the toolkit's words."""
+    return Rules(
+        overrides={name: override.said() for name, override in settings.tools.overrides.items()},
+        workflows={
+            name: {tool: override.said() for tool, override in workflow.overrides.items()}
+            for name, workflow in settings.workflows.items()
+        },
+        defaults=settings.default_terms(),
+        roles=settings.approvals.roles,
+        forbidden=[Forbidden(f.tool, f.when, f.reason) for f in settings.approvals.forbidden],
+    )
 
 
 def _execution_timeout(override: ToolOverride | None) -> float | None:
     return override.execution_timeout_seconds if override else None
-
-
-def _rule(override: ToolOverride) -> Mapping[str, Any]:
-    """A config override in the toolkit's words; what is None was not said."""
-
-    def span(seconds: float | None) -> timedelta | None:
-        return None if seconds is None else timedelta(seconds=seconds)
-
-    return {
-        "approval": override.approval,
-        "when": override.when,
-        "approvers": override.approvers,
-        "channel": override.channel,
-        "expires_after": span(override.timeout_seconds),
-        "start_within": span(override.start_within_seconds),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +258,7 @@ def build(
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
         hearing=hearing,
+        recipe=_recipes(settings),
     )
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     worker = None
@@ -263,10 +282,13 @@ def build(
         stop_tools=performer.stop_tools,
         commits=performer.commits,
         repeated=counters.repeated,
+        toolkit=tools,
     )
     workspace = Workspace(settings.slack.team_ids)
     breakers = (at_gemini, *([at_slack] if slack else []))
-    state = State(settings, database, worker, workspace, breakers, care=_care(settings, clock, role))
+    ear = neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None
+    care = _care(settings, clock, role)
+    state = State(settings, database, worker, workspace, breakers, care=care, socket=ear)
     dynamic = neighbours.dynamic(settings)
     doors = replace(
         _doors(settings, database, intake, clock, list_tools(tools), slack, dynamic, state),
@@ -276,7 +298,8 @@ def build(
         breakers=breakers,
         hearing=hearing,
     )
-    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock)
+    heads = _heads(settings, database, slack, clock) if worker else None
+    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock, heads)
     changes = Changes(database)
     web = build_app(doors, lifespan, Streams(database, changes, clock))
     return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
@@ -290,6 +313,12 @@ def _care(settings: Settings, clock: Clock, role: Role) -> WebhookCare | None:
     return WebhookCare(
         neighbours.registrations(settings, clock), neighbours.wanted(settings), every_seconds=w.check_seconds
     )
+
+
+def _heads(settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock) -> Heads:
+    channel = settings.audit.channel
+    say = partial(slack.say, channel) if slack is not None and channel else None
+    return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
 
 
 def _limits(settings: Settings) -> Ceilings:
@@ -308,6 +337,11 @@ def _links(public_url: str | None) -> Callable[[str], str]:
     return lambda run_id: f"{base}/v1/runs/{run_id}" if base else ""
 
 
+def _recipes(settings: Settings) -> Callable[[str], Recipe | None]:
+    """The workflow of a name as it stands now, if there still is one."""
+    return lambda name: settings.recipe(name) if name in settings.workflows else None
+
+
 def _doors(
     settings: Settings,
     database: Database,
@@ -324,6 +358,9 @@ def _doors(
         teams=lambda: state.workspace.teams,
         app_id=settings.slack.app_id,
         tolerance_seconds=settings.slack.tolerance_seconds,
+        open_view=slack.open_view if slack else no_windows,
+        publish=slack.publish if slack else no_home,
+        ear=state.socket,
     )
     return Doors(
         database=database,
@@ -335,6 +372,7 @@ def _doors(
         webhook=neighbours.static(settings),
         dynamic=dynamic,
         whisper=slack.whisper if slack else _nobody_to_tell,
+        standing=slack.groups.of if slack else alone,
         readiness=state.checks,
         slack=door if slack else None,
         limits=Limits(
@@ -371,6 +409,7 @@ def _lifespan(
     dynamic: DynamicDoor | None,
     database: Database,
     clock: Clock,
+    heads: Heads | None,
 ) -> Lifespan:
     """What runs beside the requests: the worker, and a first word with the neighbours."""
 
@@ -387,6 +426,8 @@ def _lifespan(
             first.append(asyncio.create_task(dynamic.verifier.warm()))
         if state.care is not None:
             first.append(asyncio.create_task(state.care.run()))
+        if heads is not None:
+            first.append(asyncio.create_task(heads.run()))
         try:
             yield
         finally:
@@ -396,6 +437,8 @@ def _lifespan(
                 await state.worker.stop(state.settings.server.graceful_seconds)
                 await state.working
             await asyncio.gather(*first, return_exceptions=True)
+            if heads is not None:
+                await heads.stop()
             if dynamic is not None:
                 await dynamic.verifier.aclose()
             await gemini.aclose()

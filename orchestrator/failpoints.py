@@ -19,6 +19,8 @@ NAMES: Final = (
     "after_create",
     "after_fetch",
     "after_observe",
+    "before_preview",
+    "after_preview",
     "before_tool",
     "after_tool",
     "after_tool_stored",

@@ -4,14 +4,16 @@ from orchestrator.engine.breakers import is_away
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.webhook_care import Wanted
 from orchestrator.gemini.dynamic import DynamicVerifier
-from orchestrator.gemini.gateway import TRIES, GeminiGateway
+from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.gemini.keyset import KeySet
+from orchestrator.gemini.mapping import TRIES
 from orchestrator.gemini.registrations import Registrations
 from orchestrator.gemini.static import StaticSecret, StaticVerifier
 from orchestrator.gemini.token import TokenRule
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.refusals import SlackUnavailableError
+from orchestrator.slack.sockets import Socket
 from orchestrator.web.doors import DynamicDoor
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
@@ -97,3 +99,11 @@ def slack(settings: Settings, clock: Clock) -> SlackGateway | None:
         timeout_seconds=s.timeout_seconds,
         response_hosts=s.response_url_hosts,
     )
+
+
+def slack_socket(settings: Settings, clock: Clock) -> Socket | None:
+    """Where Slack is heard over a connection of ours; None where it posts to our addresses."""
+    s = settings.slack
+    if not (s.enabled and s.socket_mode):
+        return None
+    return Socket(s.app_token.reveal(), clock=clock, base_url=s.api_url, timeout_seconds=s.timeout_seconds)

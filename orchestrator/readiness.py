@@ -13,6 +13,7 @@ from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.sockets import Socket
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Check
 
@@ -49,6 +50,7 @@ class State:
     breakers: Sequence[Breaker] = ()
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
+    socket: Socket | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -61,6 +63,9 @@ class State:
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
         checks += [Check(b.name, True, self._told(b)) for b in self.breakers]
+        if self.socket is not None:
+            # Other processes may hear Slack meanwhile, and the API decides as ever.
+            checks.append(Check("slack_socket", True, self.socket.trouble))
         if self.care is not None and (told := self.care.told) is not None:
             checks.append(Check("webhook", True, told))  # without it runs go on, only slower
         return checks

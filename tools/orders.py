@@ -52,7 +52,18 @@ def lookup_order(order_id: str) -> Order:
     return ORDERS[order_id]
 
 
-@tool(approval="ask", timeout_seconds=10)
+def preview_refund(order_id: str, amount: Decimal) -> dict[str, str]:
+    """What the approver is shown: the order as it is, and what is left of it. It only looks."""
+    order = _refundable(order_id, amount)
+    return {
+        "order": f"{order_id}, {order.status}{', late' if order.late else ''}",
+        "paid": f"{order.total} {order.currency}",
+        "given back": f"{amount} {order.currency}",
+        "kept": f"{order.total - amount} {order.currency}",
+    }
+
+
+@tool(approval="ask", timeout_seconds=10, preview=preview_refund)
 def refund_order(
     order_id: str, amount: Annotated[Decimal, Field(gt=0)], ctx: ToolContext, reason: str = ""
 ) -> dict[str, str]:
@@ -63,13 +74,18 @@ def refund_order(
         amount: How much to give back, in the order's currency.
         reason: Why, in a few words; it appears in the shop's books.
     """
-    order = lookup_order(order_id)
-    if amount > order.total:
-        raise ToolError(f"{amount} is more than the order's total of {order.total} {order.currency}.")
+    order = _refundable(order_id, amount)
     refund = Refund(f"R-{ctx.call_id[-8:]}", order_id, str(amount), order.currency, reason)
     _enter(refund, ctx.call_id)
     ctx.log.info("refunded", order_id=order_id)
     return asdict(refund)
+
+
+def _refundable(order_id: str, amount: Decimal) -> Order:
+    order = lookup_order(order_id)
+    if amount > order.total:
+        raise ToolError(f"{amount} is more than the order's total of {order.total} {order.currency}.")
+    return order
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,9 @@ class Slack:
     async def update(self, card: Card) -> None:
         """The message is redrawn."""
 
+    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+        """Nobody waits that long here."""
+
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         raise RuntimeError("nobody is whispered to here")
 

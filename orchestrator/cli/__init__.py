@@ -8,15 +8,20 @@ from click import exceptions
 
 from orchestrator import telemetry
 from orchestrator.cli import (
+    approvals,
+    audit,
+    client,
     db,
     deliveries,
     demo,
     doctor,
     effects,
     emulator,
+    policy,
     runs,
     serve,
     settings,
+    slack,
     tokens,
     tools,
     webhooks,
@@ -26,8 +31,9 @@ from orchestrator.errors import OrchestratorError
 click.rich_click.COMMAND_GROUPS = {
     "orchestrator": [
         {"name": "See it work", "commands": ["demo"]},
-        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db", "runs", "effects", "deliveries"]},
-        {"name": "Set it up", "commands": ["tools", "tokens", "webhooks", "settings"]},
+        {"name": "Run it", "commands": ["serve", "worker", "doctor", "db"]},
+        {"name": "Ask it", "commands": ["approvals", "runs", "effects", "deliveries", "audit"]},
+        {"name": "Set it up", "commands": ["tools", "policy", "tokens", "slack", "webhooks", "settings"]},
         {"name": "Try things without accounts", "commands": ["emulator"]},
     ]
 }
@@ -58,19 +64,23 @@ for command in (demo.demo, serve.serve, doctor.doctor, db.db, tools.tools, token
     cli.add_command(command)
 cli.add_command(emulator.emulator)
 cli.add_command(effects.effects)
+cli.add_command(approvals.approvals)
+cli.add_command(audit.audit)
+cli.add_command(policy.policy)
 cli.add_command(runs.runs)
 cli.add_command(deliveries.deliveries)
 cli.add_command(serve.worker)
 cli.add_command(webhooks.webhooks)
+cli.add_command(slack.slack)
 
 
 def main() -> None:
-    """Run a command; a mistake the caller can mend is one clear text and exit code 2."""
+    """Run a command; what it gives up with is one clear text and an exit code (see `client`)."""
     try:
         cli(standalone_mode=False)
     except OrchestratorError as e:
         sys.stderr.write(f"orchestrator: {e}\n")
-        sys.exit(2)
+        sys.exit(client.exit_code(e))
     except click.Abort:
         sys.exit(130)
     except click.ClickException as e:

@@ -1,23 +1,42 @@
 """What commands share that ask the running service: its address, the token, its answers, and a no.
 
-Clients and nothing more: the service decides, and its record says who asked.
+Clients and nothing more: the service decides, and its record says who asked. How every command ends,
+also those that ask Gemini or a database:
+
+    0  done
+    1  a no about the thing itself: it is not there, or has moved on (404, 409; of Gemini, any refusal)
+    2  change something first: the command, its input (400, 422), a setting, the token (401, 403)
+    3  not now: nobody is reached, or whoever answers cannot do it or is not the service (429, 5xx)
+
+A command that has more to tell begins at 4 and says so in its help; what a person breaks off ends in 130.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.errors import ConfigError, UnavailableError
+from orchestrator.errors import (
+    ConfigError,
+    OrchestratorError,
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+)
 
 if TYPE_CHECKING:
     import httpx
+    from rich.table import Table
 
 TOKEN_ENV: Final = "ORCHESTRATOR_API_TOKEN"  # noqa: S105 - the name of a variable, not a token
 PATIENCE_SECONDS: Final = 10.0
+MAX_DEPTH: Final = 64
+"""Of JSON somebody types; the service has a limit of its own."""
+NOT_OURS: Final = "HTTP {}, and no answer of this service"
+_NO: Final = frozenset({404, 409})
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -35,6 +54,7 @@ limit_option = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most lines."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
+one_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 reason_option = click.option("--reason", default="", help="Why, for the run's record.")
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 
@@ -76,25 +96,78 @@ def _own_address(config: Path | None) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def ask(service: "httpx.Client", method: str, path: str, **request: Any) -> "httpx.Response":
+def ask(
+    service: "httpx.Client", method: str, path: str, *, heard: Collection[int] = (), **request: Any
+) -> "httpx.Response":
     """The service's answer, if it is one a request may have.
 
+    Args:
+        heard: Statuses that are an answer here, although elsewhere they are about the token.
+
     Raises:
-        UnavailableError: Nobody answers there, or not now.
-        ConfigError: The token is refused.
+        UnavailableError: Nobody answers there, or not now, or somebody else.
+        ConfigError: The token is refused, or the request can be none.
     """
     import httpx
 
     where = str(service.base_url).rstrip("/")
     try:
-        answer = service.request(method, path, **request)
-    except httpx.TransportError as e:
+        made = service.build_request(method, path, **request)
+    except ValueError as e:  # not a text, or a number JSON has not
+        raise ConfigError("what was given cannot be sent: it holds something that is no JSON") from e
+    try:
+        answer = service.send(made)
+    except httpx.RequestError as e:  # also an answer that is broken in itself
         raise UnavailableError(f"the service is not reached at {where}: {e or type(e).__name__}") from e
-    if answer.status_code in (401, 403):
+    if not answer.is_success and not _is_problem(answer):
+        raise UnavailableError(detail(answer))
+    if answer.status_code in {401, 403}.difference(heard):
         raise ConfigError(f"the service refused the token: {detail(answer)}")
     if answer.status_code == 429 or answer.status_code >= 500:
         raise UnavailableError(f"the service does not do it now: {detail(answer)}")
     return answer
+
+
+def one(service: "httpx.Client", path: str, *names: str) -> dict[str, Any]:
+    """What stands at a path, with those fields.
+
+    Raises:
+        ClickException: The service has no such thing.
+        ConfigError: It does not take the request.
+    """
+    answer = ask(service, "GET", path)
+    if answer.status_code in _NO:
+        raise click.ClickException(detail(answer))
+    if answer.status_code != 200:
+        raise ConfigError(f"the service refused: {detail(answer)}")
+    return content(answer, *names)
+
+
+def posted(
+    service: "httpx.Client", path: str, body: Mapping[str, Any], *, heard: Collection[int] = ()
+) -> dict[str, Any]:
+    """What the service made of a wish.
+
+    Raises:
+        ClickException: It said no: the thing is not there, or has moved on.
+        ConfigError: The wish does not fit; names the fields.
+    """
+    answer = ask(service, "POST", path, heard=heard, json=dict(body))
+    if answer.status_code in (200, 202):
+        return content(answer, "id", "status")
+    if answer.status_code in _NO.union(heard):
+        raise click.ClickException(detail(answer))
+    raise ConfigError(f"the service refused: {detail(answer)}{_named(answer)}")
+
+
+def _named(answer: "httpx.Response") -> str:
+    """The fields the service names, in its words."""
+    try:
+        errors = (_told(answer) or {}).get("errors") or []
+        told = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    except (AttributeError, TypeError, UnavailableError):
+        told = ""
+    return plain(f" ({told})") if told else ""
 
 
 def listed(
@@ -109,20 +182,51 @@ def listed(
         if answer.status_code != 200:
             raise ConfigError(f"the service refused: {detail(answer)}")
         body = content(answer, "items", "next")
-        found += body["items"]
-        cursor = body["next"]
+        items, cursor = body["items"], body["next"]
+        sound = isinstance(items, list) and all(isinstance(one, dict) for one in items)
+        if not sound or (cursor is not None and not items):  # a page without end
+            raise UnavailableError(NOT_OURS.format(answer.status_code))
+        found += items
     return found, cursor is not None
 
 
 def content(answer: "httpx.Response", *names: str) -> dict[str, Any]:
     """The object in an answer of the service. Raises `UnavailableError` where something else answered."""
-    try:
-        value = answer.json()
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not value.keys() >= {*names}:
-        raise UnavailableError(f"HTTP {answer.status_code}, and no answer of this service")
+    value = _told(answer)
+    if value is None or not value.keys() >= {*names}:
+        raise UnavailableError(NOT_OURS.format(answer.status_code))
     return value
+
+
+class _Told(dict[str, Any]):
+    """An object of the service's; whoever looks for what is not in it, asked somebody else."""
+
+    def __missing__(self, key: str) -> Any:
+        raise UnavailableError(f"no answer of this service, or of one this old or new: it lacks {key!r}")
+
+
+def read(text: str | bytes) -> Any:
+    """JSON of the service. Raises `UnavailableError` where something else speaks."""
+    try:
+        return json.loads(text, object_hook=_Told)
+    except (ValueError, RecursionError) as e:
+        raise UnavailableError("no answer of this service: it is no JSON") from e
+
+
+def typed(text: str) -> Any:
+    """JSON as somebody typed it. Raises `ValueError` for what could be read in two ways, too."""
+    from orchestrator.strictjson import StrictReader
+
+    return StrictReader(depth=MAX_DEPTH).read(text.encode())
+
+
+def _told(answer: "httpx.Response") -> dict[str, Any] | None:
+    """The object in an answer, if there is one."""
+    try:
+        value = read(answer.content)
+    except UnavailableError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def each(
@@ -131,43 +235,61 @@ def each(
     path: Callable[[str], str],
     reason: str,
     done: Callable[[Mapping[str, Any]], str],
+    *,
+    as_json: bool = False,
 ) -> None:
     """POST for one after the other; a no to one does not keep the others.
 
     Args:
         path: Of an id.
-        done: What is said of an answer.
+        done: What is said of an answer, to people.
 
     Raises:
         ClickException: Some were refused.
+        ConfigError: Some do not fit.
     """
     refused = 0
+    told_off: type[click.ClickException | ConfigError] = click.ClickException
     for one in ids:
         answer = ask(service, "POST", path(one), json={"reason": reason})
         if answer.status_code == 200:
-            click.echo(plain(done(content(answer, "id"))))
+            told = content(answer, "id")
+            click.echo(json.dumps(told) if as_json else plain(done(told)))
         else:
             refused += 1
+            told_off = told_off if answer.status_code in _NO else ConfigError
             click.echo(plain(f"{one}: {detail(answer)}"), err=True)
     if refused:
-        raise click.ClickException(f"{refused} of {len(ids)} refused")
+        raise told_off(f"{refused} of {len(ids)} refused")
+
+
+def _is_problem(answer: "httpx.Response") -> bool:
+    """Whether it is the service that says no, and not something in between."""
+    return "title" in (_told(answer) or {})
+
+
+def exit_code(error: OrchestratorError) -> int:
+    """How a command ends that gave up with this."""
+    match error:
+        case RejectedError():
+            return 1
+        case UnavailableError() | UncertainError():
+            return 3
+        case _:
+            return 2
 
 
 def detail(answer: "httpx.Response") -> str:
     """The service's own words, or the status where something else answered."""
-    try:
-        problem = answer.json()
-        told = problem.get("detail") or problem.get("title")
-    except (ValueError, AttributeError):
-        told = ""
-    return plain(str(told or f"HTTP {answer.status_code}, and no answer of this service"))
+    problem = _told(answer) or {}
+    return plain(str(problem.get("detail") or problem.get("title") or NOT_OURS.format(answer.status_code)))
 
 
 def part(text: str) -> str:
     """Any text as one part of a path."""
     from urllib.parse import quote
 
-    return quote(text, safe="~") or "-"
+    return quote(text, safe="~", errors="surrogateescape") or "-"  # as the shell gave it
 
 
 def plain(text: str) -> str:
@@ -184,14 +306,20 @@ def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
     """For people. The first `whole` columns are never broken."""
     from rich.console import Console
+
+    Console().print(table(columns, rows, whole=whole))
+    if more:
+        click.echo("there are more: raise --limit", err=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int) -> "Table":
+    """The same, to be shown by the caller."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
-    for column in table.columns[:whole]:
+    made = Table(*columns)
+    for column in made.columns[:whole]:
         column.no_wrap = True
     for cells in rows:
-        table.add_row(*(Text(plain(str(cell)), overflow="fold") for cell in cells))
-    Console().print(table)
-    if more:
-        click.echo("there are more: raise --limit", err=True)
+        made.add_row(*(Text(plain(str(cell)), overflow="fold") for cell in cells))
+    return made

@@ -36,8 +36,8 @@ def upgrade(config: Path | None) -> None:
     from orchestrator import app
     from orchestrator.store import migrate
 
-    settings = _settings(config)
-    with _told(settings), app.opened(settings) as database:
+    settings = settings_of(config)
+    with told(settings), app.opened(settings) as database:
         migrate.upgrade(database.engine)
         app.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
@@ -46,7 +46,7 @@ def upgrade(config: Path | None) -> None:
 @db.command()
 @click.pass_obj
 def check(config: Path | None) -> None:
-    """Say whether the database fits this program and is sound; exit code 2 if not.
+    """Say whether the database fits this program and is sound; exit code 2 if not, 3 if it cannot be read.
 
     Looks at the schema; in a SQLite file at every page and reference; on PostgreSQL at whether commits
     wait for the disk.
@@ -54,8 +54,8 @@ def check(config: Path | None) -> None:
     from orchestrator.errors import ConfigError
     from orchestrator.store import care, migrate
 
-    settings = _settings(config)
-    with _told(settings), _looked_at(settings) as engine:
+    settings = settings_of(config)
+    with told(settings), looked_at(settings) as engine:
         if found := care.faults(engine):
             raise ConfigError("\n".join([f"database.url: {settings.database.shown} is not sound:", *found]))
         at = migrate.current(engine)
@@ -79,14 +79,14 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
     from orchestrator.errors import ConfigError
     from orchestrator.store import care
 
-    settings = _settings(config)
+    settings = settings_of(config)
     url = _parsed(settings.database.url)
     if not _is_sqlite(settings.database.url):
         raise ConfigError(
             "nothing was backed up: for PostgreSQL use its own tool, which asks for the password or takes"
             f" it from PGPASSWORD or ~/.pgpass:\n{care.dump_command(url, target)}"
         )
-    with _told(settings):
+    with told(settings):
         made = care.backup(url, target, force=force)
     click.echo(f"{made.path}: {made.runs} runs at schema {made.schema}, {made.size} bytes, checked")
 
@@ -102,10 +102,10 @@ def vacuum(config: Path | None) -> None:
     from orchestrator import app
     from orchestrator.store import care
 
-    settings = _settings(config)
+    settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-    with _told(settings), app.opened(settings) as database:
+    with told(settings), app.opened(settings) as database:
         done = care.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
@@ -132,12 +132,12 @@ def copy(config: Path | None, address: str) -> None:
     from orchestrator import app
     from orchestrator.store import copying
 
-    settings = _settings(config)
+    settings = settings_of(config)
     target = _target(settings, address)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
     with (
-        _told(settings),
+        told(settings),
         app.opened(settings) as source,
         app.opened(settings, target, named="--to") as empty,
     ):
@@ -146,28 +146,30 @@ def copy(config: Path | None, address: str) -> None:
     _show(copied)
 
 
-def _settings(config: Path | None) -> "Settings":
+def settings_of(config: Path | None) -> "Settings":
     from orchestrator.settings import load
 
     return load(config, need_secrets=False)
 
 
 @contextmanager
-def _told(settings: "Settings") -> Iterator[None]:
+def told(settings: "Settings") -> Iterator[None]:
     """A database that fails in the middle of it is told like any other mistake, without rows."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
-    from orchestrator.errors import UnavailableError
+    from orchestrator.errors import ConfigError, UnavailableError
     from orchestrator.store.care import reason
 
     try:
         yield
     except DBAPIError as e:
-        raise UnavailableError(f"database.url: {settings.database.shown} failed: {reason(e)}") from e
+        text = f"database.url: {settings.database.shown} failed: {reason(e)}"
+        # Away, locked or full passes; what is no database, or broken, stays so.
+        raise (UnavailableError if isinstance(e, OperationalError) else ConfigError)(text) from e
 
 
 @contextmanager
-def _looked_at(settings: "Settings") -> Iterator["Engine"]:
+def looked_at(settings: "Settings") -> Iterator["Engine"]:
     """The database for reading; a SQLite file beside a running service."""
     from orchestrator import app
     from orchestrator.store import care

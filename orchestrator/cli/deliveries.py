@@ -8,17 +8,16 @@ from typing import Any
 import rich_click as click
 
 from orchestrator.cli import client
-from orchestrator.errors import ConfigError
 
-VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow")
+VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow", "refused")
 
 
 @click.group()
 def deliveries() -> None:
-    """List the webhooks that were taken, show one, or work on it again.
+    """List the webhooks that came, show one, or work on it again.
 
     Asks the running service; the token needs the scope `read` to look and `operate` to replay.
-    Exit code 1: the service said no; 2: it could not be asked.
+    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
     """
 
 
@@ -28,7 +27,9 @@ def deliveries() -> None:
     type=click.Choice(("new", "done", "parked")),
     help="Waiting, worked on, or about interactions nobody knows.",
 )
-@click.option("--verdict", type=click.Choice(VERDICTS), help="What became of them.")
+@click.option(
+    "--verdict", type=click.Choice(VERDICTS), help="What became of them; only this lists refused ones."
+)
 @click.option("--kind", metavar="EVENT", help="As `interaction.completed`.")
 @click.option("--subject", metavar="ID", help="About one interaction only.")
 @click.option("--run", metavar="ID", help="About the interactions of one run only.")
@@ -53,7 +54,7 @@ def list_(
     if as_json:
         client.show_lines(found)
     elif not found:
-        click.echo("no such delivery" if chosen else "no delivery is kept")
+        click.echo("no such delivery" if chosen else "no delivery was taken; see also --verdict refused")
     else:
         columns = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
         client.show_table(columns, [_cells(d) for d in found], whole=2, more=more)
@@ -61,19 +62,14 @@ def list_(
 
 @deliveries.command()
 @click.argument("delivery", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
 def show(config: Path | None, delivery: str, as_json: bool, url: str | None, token_env: str) -> None:
     """The delivery ID as it came, what became of it, and what followed."""
     with client.service_at(config, url, token_env) as service:
-        answer = client.ask(service, "GET", _path(delivery))
-    if answer.status_code == 404:
-        raise click.ClickException(f"{client.plain(delivery)}: {client.detail(answer)}")
-    if answer.status_code != 200:
-        raise ConfigError(f"the service refused: {client.detail(answer)}")
-    told = client.content(answer, "id", "body")
+        told = client.one(service, _path(delivery), "id", "body")
     for line in [json.dumps(told)] if as_json else _lines(told):
         click.echo(client.plain(line))
 
@@ -81,10 +77,13 @@ def show(config: Path | None, delivery: str, as_json: bool, url: str | None, tok
 @deliveries.command()
 @client.ids_argument
 @client.reason_option
+@client.json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
-def replay(config: Path | None, ids: Sequence[str], reason: str, url: str | None, token_env: str) -> None:
+def replay(
+    config: Path | None, ids: Sequence[str], reason: str, as_json: bool, url: str | None, token_env: str
+) -> None:
     """Work on the deliveries ID... again. At most an interaction is read once more."""
     with client.service_at(config, url, token_env) as service:
         client.each(
@@ -93,6 +92,7 @@ def replay(config: Path | None, ids: Sequence[str], reason: str, url: str | None
             lambda one: f"{_path(one)}/replay",
             reason,
             lambda told: f"{told['id']} {told['kind']} of {told['subject'] or '–'} is worked on again",
+            as_json=as_json,
         )
 
 
@@ -108,7 +108,7 @@ def _cells(d: Mapping[str, Any]) -> list[object]:
     return [
         d["id"],
         d["received_at"][:19],
-        d["kind"],
+        d["kind"] or "–",
         d["subject"] or "–",
         verdict,
         d["run"] or "–",
@@ -121,7 +121,7 @@ def _lines(d: Mapping[str, Any]) -> list[str]:
     """A delivery for people: facts, headers, what followed, and the body as it came."""
     names = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
     turn = f", turn {d['turn']}" if d["turn"] is not None else ""
-    facts = {**dict(zip(names, _cells(d), strict=True)), "scheme": d["scheme"]}
+    facts = {**dict(zip(names, _cells(d), strict=True)), "scheme": d["scheme"] or "–"}
     facts["run"] = f"{facts['run']}{turn}"
     facts["worked on"] = (d["handled_at"] or "–")[:19]
     facts["body"] = f"{d['size']} bytes, sha256 {d['sha256']}"

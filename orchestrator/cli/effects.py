@@ -13,7 +13,7 @@ def effects() -> None:
     """List what was given up, try it again, or drop it.
 
     Asks the running service; the token needs the scope `read` to list and `operate` to change.
-    Exit code 1: the service said no; 2: it could not be asked.
+    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
     """
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator import app, neighbours
+from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import Standing, judge
 from orchestrator.engine.webhook_care import NOWHERE
 from orchestrator.errors import OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.settings import Settings, load
-from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import migrate
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
@@ -140,11 +140,14 @@ async def _webhook(settings: Settings) -> Finding:
 
 
 async def _slack(settings: Settings) -> Finding:
-    gateway = SlackGateway(settings.slack.bot_token.reveal(), base_url=settings.slack.api_url)
+    """Token, scopes, channels, groups and socket in one line; `orchestrator slack check` tells of each."""
     try:
-        identity = await gateway.identity()
-        return Finding("ok", "Slack", f"workspace {identity.team_id}, bot {identity.bot_user_id}")
+        found, channels = await slack_plan.looks(settings), slack_plan.channels(settings)
     except OrchestratorError as e:
-        return Finding("bad", "Slack", str(e))
-    finally:
-        await gateway.aclose()
+        return Finding("bad", "Slack", f"not looked at: {e}")
+    amiss = [f"{look.what}: {look.text}" for look in found if look.state != "ok"]
+    if any(look.state == "bad" for look in found):
+        return Finding("bad", "Slack", "; ".join(amiss))
+    if amiss:
+        return Finding("warn", "Slack", "; ".join(amiss))
+    return Finding("ok", "Slack", f"{found[0].text}; scopes are there, channels: {', '.join(channels)}")

@@ -1,6 +1,7 @@
-"""`orchestrator runs`: start, look, stop, settle and restart, over the running service's own API."""
+"""`orchestrator runs`: start, look, follow, stop, settle and retry, over the running service's own API."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from orchestrator.cli import client
-from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
     import httpx
 
 STATUSES = ("queued", "running", "waiting", "resuming", "completed", "failed", "cancelled", "attention")
 CHOICES = ("happened", "retry", "give_up")
+AGAIN = ("failed", "cancelled", "attention")
 
 _id = click.argument("run", metavar="ID")
 
@@ -24,7 +25,15 @@ def runs() -> None:
     """Start runs, look at them, stop them, and settle what only a person can know.
 
     Asks the running service; the token needs the scope `trigger` to start, `read` to look, `operate` for
-    the rest. Exit code 1: the service said no; 2: it could not be asked.
+    the rest.
+
+    \b
+    Exit codes
+      0  done; of a watched run: it completed
+      1  the service said no; of a watched run: it failed or was cancelled
+      2  not like that: the command, its input, a setting or the token
+      3  the service could not be asked, or not now
+      4  of a watched run: it is in attention, a person must settle it
     """
 
 
@@ -32,17 +41,28 @@ def runs() -> None:
 @click.argument("workflow")
 @click.argument("text", metavar="INPUT")
 @click.option("--key", metavar="KEY", help="An idempotency key: the same key and input give the same run.")
+@click.option("--watch", "watched", is_flag=True, help="Follow it to its end and exit as `runs watch` does.")
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
 def start(
-    config: Path | None, workflow: str, text: str, key: str | None, url: str | None, token_env: str
+    config: Path | None,
+    workflow: str,
+    text: str,
+    key: str | None,
+    watched: bool,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
 ) -> None:
     """Start a run of WORKFLOW; INPUT is text, or a JSON object where the workflow declares fields."""
     body: dict[str, Any] = {"input": _fields(text), **({"idempotency_key": key} if key else {})}
     with client.service_at(config, url, token_env) as service:
-        told = _posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
-    click.echo(client.plain(f"{told['id']} is {told['status']}"))
+        told = client.posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
+        _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
+        if watched:
+            _follow(service, told["id"], as_json=as_json)
 
 
 @runs.command("list")
@@ -77,28 +97,44 @@ def list_(
 
 @runs.command()
 @_id
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
 def show(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
     """The run ID with its turns and calls."""
     with client.service_at(config, url, token_env) as service:
-        answer = client.ask(service, "GET", f"/v1/runs/{client.part(run)}")
-    if answer.status_code != 200:
-        raise click.ClickException(f"{client.plain(run)}: {client.detail(answer)}")
-    told = client.content(answer, "id", "calls", "turns")
+        told = _read(service, run)
     for line in [json.dumps(told)] if as_json else _lines(told):
         click.echo(client.plain(line))
 
 
 @runs.command()
-@client.ids_argument
-@client.reason_option
+@_id
+@client.json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
-def cancel(config: Path | None, ids: Sequence[str], reason: str, url: str | None, token_env: str) -> None:
+def watch(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+    """Follow the run ID: what happened so far, then what happens, until it ends.
+
+    A connection that breaks is taken up where it broke. Ctrl-C ends the watching, never the run. With
+    --json each line is one entry of the run's record, the last one {"end": STATUS, "reason", "output"}.
+    """
+    with client.service_at(config, url, token_env) as service:
+        _follow(service, run, as_json=as_json)
+
+
+@runs.command()
+@client.ids_argument
+@client.reason_option
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def cancel(
+    config: Path | None, ids: Sequence[str], reason: str, as_json: bool, url: str | None, token_env: str
+) -> None:
     """Stop the runs ID...; nothing starts for them afterwards."""
     with client.service_at(config, url, token_env) as service:
         client.each(
@@ -107,6 +143,7 @@ def cancel(config: Path | None, ids: Sequence[str], reason: str, url: str | None
             lambda one: f"/v1/runs/{client.part(one)}/cancel",
             reason,
             lambda told: f"{told['id']} is {told['status']}",
+            as_json=as_json,
         )
 
 
@@ -115,6 +152,7 @@ def cancel(config: Path | None, ids: Sequence[str], reason: str, url: str | None
 @click.argument("choice", type=click.Choice(CHOICES))
 @click.option("--call", metavar="ID", help="Which call, where several are in doubt.")
 @click.option("--result", metavar="TEXT", help="With `happened`: what the model is told; text or an object.")
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
@@ -124,6 +162,7 @@ def resolve(
     choice: str,
     call: str | None,
     result: str | None,
+    as_json: bool,
     url: str | None,
     token_env: str,
 ) -> None:
@@ -132,51 +171,92 @@ def resolve(
     if result is not None:
         body["result"] = _fields(result)
     with client.service_at(config, url, token_env) as service:
-        told = _posted(service, f"/v1/runs/{client.part(run)}/resolve", body)
-    click.echo(client.plain(f"{told['id']} is {told['status']}"))
+        told = client.posted(service, f"/v1/runs/{client.part(run)}/resolve", body)
+    _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
 
 
 @runs.command()
 @_id
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
-def restart(config: Path | None, run: str, url: str | None, token_env: str) -> None:
+def restart(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
     """Take the work of the run ID up in a new one, which is told what was done so far.
 
     For a run that failed, was cancelled, or waits for a person. Twice is once.
     """
     with client.service_at(config, url, token_env) as service:
-        told = _posted(service, f"/v1/runs/{client.part(run)}/restart", {})
-    click.echo(client.plain(f"{told['id']} goes on with the work of {run}"))
+        told = client.posted(service, f"/v1/runs/{client.part(run)}/restart", {})
+    _tell(told, f"{told['id']} goes on with the work of {run}", as_json=as_json)
+
+
+@runs.command()
+@_id
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def retry(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+    """Try the work of the run ID again, the way its state allows, and say which that was.
+
+    Where a request to Gemini got lost, the same run sends it again. One that failed, was cancelled or was
+    refused is taken up by a new run (`restart`). Where nobody knows whether a tool ran, only you can tell
+    (`resolve`).
+    """
+    with client.service_at(config, url, token_env) as service:
+        path = f"/v1/runs/{client.part(run)}"
+        if _lost(_read(service, run)):
+            told = client.posted(service, f"{path}/resolve", {"choice": "retry"})
+            what = f"{told['id']} is {told['status']}: the request to Gemini that got lost is sent again"
+        else:
+            told = client.posted(service, f"{path}/restart", {})
+            what = f"{told['id']} goes on with the work of {run}"
+    _tell(told, what, as_json=as_json)
+
+
+def _lost(run: Mapping[str, Any]) -> bool:
+    """Whether the same run can go on, its create being lost; else it takes a new one.
+
+    Raises:
+        ClickException: There is nothing to try again, or only a person knows whether there is.
+    """
+    if doubtful := [c["tool"] for c in run["calls"] if c["status"] == "in_doubt"]:
+        raise click.ClickException(
+            client.plain(
+                f"nobody knows whether {', '.join(doubtful)} ran: look, then say "
+                f"`orchestrator runs resolve {run['id']} happened`, `retry` or `give_up`"
+            )
+        )
+    if run["status"] not in AGAIN:
+        raise click.ClickException(
+            f"{run['id']} is {run['status']}: retried is what failed, was cancelled or needs attention"
+        )
+    return run["status"] == "attention" and bool(run["turns"]) and run["turns"][-1]["status"] == "lost"
+
+
+def _read(service: "httpx.Client", run: str) -> dict[str, Any]:
+    return client.one(service, f"/v1/runs/{client.part(run)}", "id", "calls", "turns")
+
+
+def _follow(service: "httpx.Client", run: str, *, as_json: bool) -> None:
+    """Ends the program with how the run ended."""
+    from orchestrator.cli import watching
+
+    sys.exit(watching.run(service, run, as_json=as_json))
+
+
+def _tell(told: Mapping[str, Any], words: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(told) if as_json else client.plain(words))
 
 
 def _fields(text: str) -> object:
     """A JSON object as one, anything else as the text it is."""
     try:
-        value = json.loads(text)
+        value = client.typed(text)
     except ValueError:
         return text
     return value if isinstance(value, dict) else text
-
-
-def _posted(service: "httpx.Client", path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    answer = client.ask(service, "POST", path, json=dict(body))
-    if answer.status_code in (200, 202):
-        return client.content(answer, "id", "status")
-    if answer.status_code in (404, 409):
-        raise click.ClickException(client.detail(answer))
-    raise ConfigError(f"the service refused: {client.detail(answer)}{_named(answer)}")
-
-
-def _named(answer: "httpx.Response") -> str:
-    """The fields the service names, in its words."""
-    try:
-        errors = answer.json().get("errors") or []
-        told = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        told = ""
-    return client.plain(f" ({told})") if told else ""
 
 
 def _cells(run: Mapping[str, Any]) -> list[object]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import os
 import secrets
 import signal
@@ -16,9 +15,11 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from orchestrator.cli.entries import sentence
 from orchestrator.emulator.gemini.app import build as build_gemini
 from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 from orchestrator.emulator.serving import free_port, running
@@ -68,7 +69,12 @@ async def _stage(console: Console) -> AsyncIterator[Stage]:
         hook = StaticWebhook(uri=f"{service}/webhooks/gemini", secret=hook_secret)
         gemini_app = build_gemini(EmulatorSettings(think_seconds=0.6, webhooks=(hook,)))
         slack_app = build_slack(
-            SlackEmulatorSettings(signing_secret=signing, interactivity_url=f"{service}/slack/interactivity")
+            SlackEmulatorSettings(
+                signing_secret=signing,
+                interactivity_url=f"{service}/slack/interactivity",
+                commands_url=f"{service}/slack/commands",
+                events_url=f"{service}/slack/events",
+            )
         )
         gemini = await stack.enter_async_context(running(gemini_app))
         slack = await stack.enter_async_context(running(slack_app))
@@ -164,8 +170,8 @@ async def _follow(stage: Stage, console: Console, run_id: str, *, auto: bool, ve
             ]
             for event in events:
                 seen = event["seq"]
-                if line := _sentence(event):
-                    console.print(f"  {event['at'][11:23]}  [cyan]{event['status']:<10}[/] {line}")
+                line = escape(sentence(event))
+                console.print(f"  {event['at'][11:23]}  [cyan]{event['status']:<10}[/] {line}")
                 if event["kind"] == "ApprovalPosted" and not clicked:
                     clicked = True
                     await _ask(stage, console, event["data"], auto=auto, verdict=verdict)
@@ -185,36 +191,15 @@ async def _ask(
     console.print(
         f"\n  [bold yellow]A person is asked[/] at {page}; pressing {verdict.title()} through Slack's wire\n"
     )
-    press = {"channel": posted["channel"], "ts": posted["ts"], "action_id": verdict, "user": APPROVER}
-    async with httpx.AsyncClient(timeout=10) as client:
-        (await client.post(f"{stage.slack}/_emulator/click", json=press)).raise_for_status()
-
-
-def _sentence(event: Mapping[str, Any]) -> str:
-    """One entry of the history in words; empty for what only matters to machines."""
-    data = event["data"]
-    if event["refused"]:
-        return f"[yellow]refused[/]: {event['note']}"
-    match event["kind"]:
-        case "RunRequested":
-            return "the record is opened, the first interaction is intended"
-        case "CreateClaimed":
-            return f"interaction {data['turn']} goes out to Gemini"
-        case "InteractionObserved":
-            calls = ", ".join(f"{c['name']}({json.dumps(c['arguments'])})" for c in data["snapshot"]["calls"])
-            return f"Gemini says {data['snapshot']['status']}" + (f" and asks for {calls}" if calls else "")
-        case "CallClaimed":
-            return f"the gate lets {data['assessment']['tool']} run"
-        case "CallFinished":
-            return f"it {data['outcome']['kind']}: {json.dumps(data['outcome']['result'])}"
-        case "ApprovalPosted":
-            return "the approval can be seen in Slack"
-        case "ApprovalDecided":
-            verdict = data["verdict"]
-            word = "approves" if verdict["approve"] else "rejects"
-            return f"{verdict['by']['name'] or verdict['by']['id']} {word} in {verdict['by']['door'].title()}"
-        case kind:
-            return f"{kind} {event['note']}".strip()
+    asks = verdict == "reject"  # the button opens a window, in which a reason may be given
+    press = {"channel": posted["channel"], "ts": posted["ts"], "user": APPROVER}
+    async with httpx.AsyncClient(base_url=f"{stage.slack}/_emulator", timeout=10) as client:
+        button = {"action_id": "reject_reason" if asks else verdict}
+        (await client.post("/click", json=press | button)).raise_for_status()
+        if asks:
+            typed = {"reason": {"reason": "Not without a photo of the damage."}}
+            sent = {"user": APPROVER, "values": typed}
+            (await client.post("/submit", json=sent)).raise_for_status()
 
 
 async def _record(stage: Stage, console: Console, run: Mapping[str, Any]) -> None:
@@ -225,7 +210,7 @@ async def _record(stage: Stage, console: Console, run: Mapping[str, Any]) -> Non
     table.add_row("output", run["output"])
     table.add_row("interactions", str(len(run["turns"])))
     for call in run["calls"]:
-        asked = call.get("approval_status")
+        asked = call["approval"] and call["approval"]["status"]
         table.add_row(
             f"call {call['tool']}", f"{call['outcome']}" + (f", {asked} by a person" if asked else "")
         )

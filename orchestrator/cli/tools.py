@@ -12,21 +12,28 @@ def tools() -> None:
 
 
 @tools.command("list")
+@click.option("--workflow", metavar="NAME", help="As it stands for that workflow, and its tools only.")
 @click.pass_obj
-def list_(config: Path | None) -> None:
-    """Every tool with the rule in force for it."""
+def list_(config: Path | None, workflow: str | None) -> None:
+    """Every tool with the rule in force for it, and what is forbidden whatever a rule says."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from orchestrator import app
     from orchestrator.settings import load
     from orchestrator.toolkit.report import list_tools
 
-    table = Table("tool", "module", "policy", "approvers", "idempotent", "timeout")
-    for t in list_tools(app.toolkit(load(config, need_secrets=False))):
+    table = Table("tool", "module", "policy", "who decides", "preview", "idempotent", "timeout")
+    settings = load(config, need_secrets=False)
+    of = settings.recipe(workflow).tools if workflow else None
+    for t in list_tools(app.toolkit(settings), workflow or ""):
+        if of is not None and t.name not in of:
+            continue
         repeatable = "yes" if t.idempotent else "no"
         table.add_row(
-            t.name, t.module, t.approval, ", ".join(t.approvers), repeatable, f"{t.timeout_seconds:g} s"
+            *(t.name, t.module, escape(t.approval), escape(t.deciders), t.preview or "none"),
+            *(repeatable, f"{t.timeout_seconds:g} s"),
         )
     Console().print(table)
 
@@ -44,12 +51,19 @@ def check(config: Path | None) -> None:
     report = check_tools(
         Path(settings.tools.folder),
         settings.tools.modules,
-        overrides=app.rules(settings),
-        defaults=settings.default_terms(),
+        built_in=app.built_in(settings),
+        **app.rules(settings),
     )
     if not report.ok:
         raise ConfigError("\n".join(report.problems))
     click.echo(f"good: {', '.join(t.name for t in report.tools)}")
+    for tool in report.tools:
+        if tool.preview:
+            click.echo(f"{tool.name}: shows what it would do ({tool.preview})")
+        for words in tool.forbidden:
+            click.echo(f"{tool.name}: {words}")
+    for pattern in report.idle:
+        click.echo(f"approvals.forbidden: no tool is called {pattern} so far")
 
 
 @tools.command()

@@ -44,7 +44,7 @@ def webhooks() -> None:
     too many failed deliveries, `rotate` renews the secret without losing a delivery.
 
     ID may be left out where one webhook is registered for our own address: that one is meant then.
-    Exit code 2: Gemini refused, or could not be asked.
+    Exit code 1: Gemini refused; 2: not like that; 3: Gemini could not be asked, or its answer got lost.
     """
 
 

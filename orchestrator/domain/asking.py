@@ -5,12 +5,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain.deadlines import ends, no_timers, taking_over, timers
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import (
     Approval,
     ApprovalStatus,
+    AtTimeout,
     CallStatus,
     JsonObject,
+    Preview,
     Run,
     Terms,
     ToolCall,
@@ -30,6 +33,7 @@ OURS: Final = "orchestrator:"
 """Begins the ids of the run's own questions; no function call may have such a one."""
 PLAN: Final = "agent:plan"
 GO_ON: Final = "run:go_on"
+RESTART: Final = "run:restart"
 """What these questions are about, in the place of a tool; with a colon, as no tool's name is."""
 
 
@@ -38,44 +42,86 @@ def is_own(call: ToolCall) -> bool:
     return call.call_id.startswith(OURS)
 
 
-def ask(call: ToolCall, turn: Turn, terms: Terms, digest: str, now: datetime) -> Asked:
+def ask(
+    call: ToolCall, turn: Turn, terms: Terms, digest: str, now: datetime, preview: Preview | None = None
+) -> Asked:
     """Put the question to people, sealed by its digest. A newer question replaces an older one.
 
     It lapses before Gemini forgets the interaction, whatever the terms say: later no answer is of use.
     """
     revision = call.approval.revision + 1 if call.approval else 1
-    expires_at = now + terms.expires_after
-    if turn.forgotten_at is not None:
-        expires_at = min(expires_at, turn.forgotten_at - TO_ACT)
     approval = Approval(
         id=approval_key(call.id, revision),
         status=ApprovalStatus.PENDING,
         digest=digest,
         terms=terms,
         requested_at=now,
-        expires_at=expires_at,
+        expires_at=ends(terms, now, latest(turn)),
         revision=revision,
+        preview=preview,
     )
     return replace(call, status=CallStatus.AWAITING_APPROVAL, approval=approval), (
         Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),
-        Effect(EffectKind.EXPIRE_APPROVAL, approval.id, approval.expires_at),
+        *timers(approval, now),
     )
 
 
+def ask_instead(
+    call: ToolCall,
+    turn: Turn,
+    terms: Terms,
+    digest: str,
+    now: datetime,
+    preview: Preview | None = None,
+    *,
+    more_time: bool,
+) -> Asked:
+    """In the place of the call's former question: its message shows the new one, its buttons are spent.
+
+    Args:
+        more_time: It gets as much time as a question that is new; else what the former one had left.
+    """
+    old = call.approval
+    asked, effects = ask(call, turn, terms, digest, now, preview)
+    if old is None or asked.approval is None:
+        return asked, effects
+    approval = asked.approval if more_time else taking_over(asked.approval, old)
+    approval = replace(approval, channel=old.channel, ts=old.ts, copies=old.copies)
+    shown = [EffectKind.UPDATE_APPROVAL] if old.ts or old.copies else []
+    shown += [] if old.ts else [EffectKind.REQUEST_APPROVAL]
+    effects = (*(Effect(show, approval.id, now) for show in shown), *timers(approval, now))
+    return replace(asked, approval=approval), effects
+
+
+def latest(turn: Turn) -> datetime | None:
+    """After that no answer is of use: Gemini forgets who asked; None while that is not known."""
+    return None if turn.forgotten_at is None else turn.forgotten_at - TO_ACT
+
+
 def own_question(
-    run: Run, about: str, number: int, arguments: JsonObject, sealed: str, now: datetime
+    run: Run,
+    about: str,
+    number: int | str,
+    arguments: JsonObject,
+    sealed: str,
+    now: datetime,
+    *,
+    until: datetime | None = None,
 ) -> Asked:
     """A question of the run itself about its current interaction.
 
     Args:
         number: Which one of its kind within the run.
         sealed: Everything the answer stands for, as one text.
+        until: How long it stays open, instead of as long as the terms say; after that it only lapses.
     """
     call_id = f"{OURS}{about}.{number}"
     key = call_key(run.id, run.turn.interaction_id or "", call_id)
     call = ToolCall(key, call_id, about, arguments, CallStatus.AWAITING_APPROVAL)
     seed = "\0".join((run.id, run.turn.interaction_id or "", call_id, sealed)).encode("utf-8", "replace")
     terms = run.recipe.terms or Terms(approvers=())
+    if until is not None:
+        terms = replace(terms, expires_after=until - now, at_timeout=AtTimeout.REJECT, calendar=None)
     return ask(call, run.turn, terms, hashlib.sha256(seed).hexdigest(), now)
 
 
@@ -93,5 +139,5 @@ def redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:
 
 
 def no_expiry(approval: Approval | None) -> tuple[str, ...]:
-    """The timer of a question that needs none any more, by its key."""
-    return (f"{EffectKind.EXPIRE_APPROVAL}:{approval.id}",) if approval else ()
+    """The timers of a question that needs none any more, by their keys."""
+    return no_timers(approval) if approval else ()

@@ -2,20 +2,33 @@
 
 admit ─┬─ allow ──────────────► READY ──claim──► EXECUTING ──► SETTLED
        ├─ ask ──► AWAITING_APPROVAL ─approve─► READY   │
-       │                └─ reject, expire ─► SETTLED   └─ cut off ─► READY (idempotent) | IN_DOUBT
+       │  │             └─ reject, lapse ──► SETTLED   └─ cut off ─► READY (idempotent) | IN_DOUBT
+       │  └─ can tell what it would do ──► PREVIEWING ──► AWAITING_APPROVAL
        └─ deny, unknown, invalid ──────────► SETTLED
+
+Where a tool can tell what a call would do, people are shown that, and the gate looks again: what would do
+something else by then than what was approved is asked about anew.
+
+What people answer, and what comes when nobody does in time, is told in `verdicts`.
 """
 
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import pauses
-from orchestrator.domain.asking import Asked, ask, is_own, no_expiry, redraw, warn
-from orchestrator.domain.decision import Decision, Refusal, advance, finish, settle, unheard, with_turn
+from orchestrator.domain.asking import Asked, ask, ask_instead, is_own, no_expiry, redraw, warn
+from orchestrator.domain.deadlines import unseen
+from orchestrator.domain.decision import (
+    Decision,
+    Refusal,
+    advance,
+    finish,
+    needs_a_person,
+    settle,
+    unheard,
+    with_turn,
+)
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
-    ApprovalDecided,
-    ApprovalExpired,
     ApprovalPosted,
     ApprovalUndelivered,
     AttentionResolved,
@@ -23,6 +36,7 @@ from orchestrator.domain.events import (
     CallCutOff,
     CallDeferred,
     CallFinished,
+    CallPreviewed,
     Choice,
     JobEnded,
 )
@@ -38,12 +52,27 @@ from orchestrator.domain.model import (
     RunStatus,
     Terms,
     ToolCall,
-    Verdict,
+    Turn,
     call_key,
 )
 
-EXPIRED_TEXT = "Nobody decided about this call in time. It did not run."
 LAPSED_TEXT = "This call was approved but could not start in time. It did not run."
+BLIND_TEXT = "It could not be worked out what this call would do, so nobody was asked. It did not run."
+DRIFTED = "what it would do has changed since it was approved; people are asked anew"
+
+
+def open_questions(turn: Turn, besides: str = "") -> int:
+    """How many calls of a turn wait for people, or soon will; without the one of that id."""
+    asked = (CallStatus.AWAITING_APPROVAL, CallStatus.PREVIEWING)
+    return sum(1 for c in turn.calls if c.status in asked and not is_own(c) and c.id != besides)
+
+
+def within(wish: Assessment, open_now: int, most: int) -> Assessment:
+    """The wish, denied where people would have to be asked and are asked enough."""
+    if wish.ruling is not Ruling.ASK or open_now < most:
+        return wish
+    reason = f"denied by policy: {open_now} requests of this run are open already; wait for their answers"
+    return replace(wish, ruling=Ruling.DENY, reason=reason)
 
 
 def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Asked:
@@ -53,6 +82,9 @@ def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Ask
     match wish.ruling:
         case Ruling.ALLOW:
             return call, (Effect(EffectKind.EXECUTE_TOOL, key, now),)
+        case Ruling.ASK if wish.previews:
+            effect = Effect(EffectKind.PREVIEW_CALL, key, now)
+            return replace(call, status=CallStatus.PREVIEWING), (effect,)
         case Ruling.ASK:
             return ask(call, run.turn, wish.terms or Terms(approvers=()), wish.digest, now)
         case Ruling.DENY:
@@ -61,19 +93,68 @@ def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Ask
             return settle(call, OutcomeKind.FAILED, wish.reason, now), ()
 
 
+def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> Decision:
+    """What it would do is known: people are asked with that. One that had to be seen and cannot be is over.
+
+    After an edit the question takes the place of the one that was spent by it.
+    """
+    call, fresh = run.turn.call(event.call), event.assessment
+    if call is None or call.status is not CallStatus.PREVIEWING:
+        return unheard(run, f"nobody waits to hear what {event.call} would do")
+    if call.arguments != event.arguments or (fresh.previews and fresh.preview is None):
+        return unheard(run, f"what was worked out is not about {event.call} as it is now")
+    if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
+        return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
+    if fresh.ruling is Ruling.ALLOW and call.approval is None:
+        ready = replace(call, status=CallStatus.READY, idempotent=fresh.idempotent)
+        run = with_turn(run, run.turn.with_call(ready))
+        effect = Effect(EffectKind.EXECUTE_TOOL, call.id, now)
+        return Decision(run, (effect,), note="the policy now lets it pass")
+    if (blind := _blind(fresh)) is not None:
+        return settled(run, call, OutcomeKind.FAILED, blind, now)
+    call = replace(call, idempotent=fresh.idempotent)
+    terms = _terms(fresh, call.approval)
+    asked, effects = ask_instead(
+        call, run.turn, terms, fresh.digest, now, fresh.preview, more_time=call.approval is None
+    )
+    run = with_turn(run, run.turn.with_call(asked))
+    return Decision(run, (*effects, *(() if call.approval else warn(run.turn))))
+
+
+def _blind(fresh: Assessment) -> str | None:
+    """What the model is told of a call nobody can be asked about, for lack of its preview; None otherwise."""
+    preview = fresh.preview
+    if preview is None or not preview.trouble or not fresh.preview_required:
+        return None
+    return f"{BLIND_TEXT} {preview.trouble}"
+
+
+def _terms(fresh: Assessment, old: Approval | None) -> Terms:
+    """Under which people are asked instead of a question before; who was kept out of that one stays out."""
+    terms = fresh.terms or (old.terms if old else Terms(approvers=()))
+    return replace(terms, never=tuple(dict.fromkeys((*terms.never, *old.terms.never)))) if old else terms
+
+
 def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decision:
     """The gate. Nothing runs but by this decision, made in the transaction that claims the call."""
     call = run.turn.call(event.call)
     if call is None or call.status is not CallStatus.READY:
         return unheard(run, "the call is not ready to run", Refusal.NOT_NOW)
     fresh, approval = event.assessment, call.approval
+    if approval is None or approval.status is ApprovalStatus.WITHDRAWN:
+        fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
-        return _settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
+        return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if approval and approval.status is not ApprovalStatus.WITHDRAWN:
         return _gated(run, call, approval, event, now)
     if fresh.ruling is Ruling.ASK:
+        if fresh.previews and fresh.preview is None:
+            return unheard(run, "what it would do has not been worked out", Refusal.NOT_NOW)
+        if (blind := _blind(fresh)) is not None:
+            return settled(run, call, OutcomeKind.FAILED, blind, now)
         call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
-        asked, effects = ask(call, run.turn, fresh.terms or Terms(approvers=()), fresh.digest, now)
+        terms = fresh.terms or Terms(approvers=())
+        asked, effects = ask(call, run.turn, terms, fresh.digest, now, fresh.preview)
         note = "the policy now asks for a person"
         run = with_turn(run, run.turn.with_call(asked))
         return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
@@ -84,15 +165,32 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
     """Runs only under a decision about exactly this, made by a person, not too long ago."""
     verdict = approval.verdict
     sound = approval.status is ApprovalStatus.APPROVED and verdict is not None and verdict.approve
-    if not sound or approval.digest != event.assessment.digest:
+    if not sound or approval.digest != (event.as_approved or event.assessment.digest):
         reason = "what was approved is not what would run now; nothing was run"
         spent = replace(approval, status=ApprovalStatus.WITHDRAWN)
         doubt = replace(call, status=CallStatus.IN_DOUBT, approval=spent)
         run = with_turn(run, run.turn.with_call(doubt), reason)
         return Decision(run, redraw(doubt, now), note=reason, refused=Refusal.CHANGED, alarm=True)
     if approval.start_by is None or now > approval.start_by:
-        return _settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
+        if call.started_at is not None:
+            return _doubted(run, call, f"{call.tool} was cut off while running; did it happen?", now)
+        return settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
+    if approval.digest != event.assessment.digest:
+        return _drifted(run, call, approval, event.assessment, now)
     return _execute(run, call, event.claim, now)
+
+
+def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, now: datetime) -> Decision:
+    """Approved as it is, and by now it would do something else: people see both, and decide again."""
+    preview, before = fresh.preview, approved.preview
+    if preview is None or before is None or (preview.trouble and not before.trouble):
+        return unheard(run, "what it would do could not be worked out", Refusal.NOT_NOW)
+    preview = replace(preview, before=before.text or before.trouble)
+    asked, effects = ask_instead(
+        call, run.turn, _terms(fresh, approved), fresh.digest, now, preview, more_time=True
+    )
+    run = with_turn(run, run.turn.with_call(asked))
+    return Decision(run, effects, note=DRIFTED, refused=Refusal.CHANGED)
 
 
 def _execute(run: Run, call: ToolCall, claim: str, now: datetime) -> Decision:
@@ -105,7 +203,7 @@ def finished(run: Run, event: CallFinished, policy: Policy, now: datetime) -> De
     call = run.turn.call(event.call)
     if call is None or call.claim != event.claim or call.settled:
         return unheard(run, f"a result for {event.call} from an execution that no longer holds the call")
-    return _settled(run, call, event.outcome.kind, event.outcome.result, now)
+    return settled(run, call, event.outcome.kind, event.outcome.result, now)
 
 
 def finished_late(run: Run, event: CallFinished, now: datetime) -> Decision:
@@ -127,7 +225,11 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
         again = replace(call, status=CallStatus.READY, claim=None)
         run = with_turn(run, run.turn.with_call(again))
         return Decision(run, (Effect(EffectKind.EXECUTE_TOOL, call.id, now),), note=event.why)
-    reason = f"{call.tool} was cut off while running ({event.why}); did it happen?"
+    return _doubted(run, call, f"{call.tool} was cut off while running ({event.why}); did it happen?", now)
+
+
+def _doubted(run: Run, call: ToolCall, reason: str, now: datetime) -> Decision:
+    """It may have happened, and nobody here can tell: a person must."""
     doubt = replace(call, status=CallStatus.IN_DOUBT)
     run = with_turn(run, run.turn.with_call(doubt), reason)
     effects = (*redraw(doubt, now), *warn(run.turn))
@@ -144,7 +246,7 @@ def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> De
     if call is None or call.status not in running or call.claim != event.claim:
         return unheard(run, f"{event.call} is not running under that claim")
     again = call.status is CallStatus.IN_DOUBT
-    waiting = replace(call, status=CallStatus.READY, claim=None)
+    waiting = replace(call, status=CallStatus.READY, claim=None, started_at=None)
     effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now),) if again else ()
     run = with_turn(run, run.turn.with_call(waiting))
     return Decision(run, (*effects, *redraw(waiting, now)), note=event.why)
@@ -154,7 +256,7 @@ def job_ended(run: Run, event: JobEnded, policy: Policy, now: datetime) -> Decis
     call = run.turn.call(event.call)
     if call is None or call.status is not CallStatus.AWAITING_JOB:
         return unheard(run, f"{event.call} waits for no job")
-    return _settled(run, call, event.outcome.kind, event.outcome.result, now)
+    return settled(run, call, event.outcome.kind, event.outcome.result, now)
 
 
 def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> Decision:
@@ -169,95 +271,28 @@ def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> De
 
 
 def undelivered(run: Run, event: ApprovalUndelivered, policy: Policy, now: datetime) -> Decision:
-    """Slack does not take it: never an approval, never a rejection; the other doors stay open."""
+    """The channel does not take it: never an approval, never a rejection; the people themselves may."""
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None:
         return unheard(run, f"{event.approval} is not a question of this turn")
-    call = replace(call, approval=replace(call.approval, trouble=event.why))
+    hidden = replace(call.approval, trouble=event.why)
+    call = replace(call, approval=hidden)
+    spread = hidden.open and unseen(hidden)
+    effects = (Effect(EffectKind.SPREAD_APPROVAL, hidden.id, now),) if spread else ()
     note = f"the request could not be shown in Slack: {event.why}"
-    return Decision(replace(run, turn=run.turn.with_call(call)), note=note, alarm=True)
-
-
-def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> Decision:
-    """A person's answer. The first valid one stands."""
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None:
-        return unheard(run, "that question is no longer asked", Refusal.NOT_FOUND)
-    approval = call.approval
-    if event.entitled_as not in approval.terms.approvers:
-        note = f"{event.verdict.by.id} may not decide about {call.tool}"
-        return unheard(run, note, Refusal.NOT_ENTITLED)
-    if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
-        return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
-    if now >= approval.expires_at:
-        return replace(_expire(run, call, approval, now), refused=Refusal.EXPIRED, note="its time was up")
-    if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
-        return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
-    if is_own(call):
-        return pauses.answered(run, call, event.verdict, now)
-    if event.verdict.refine:
-        return unheard(run, "only a plan can be sent back with a note", Refusal.NOT_NOW)
-    return (_approve if event.verdict.approve else _reject)(run, call, approval, event.verdict, now)
-
-
-def already(approval: Approval) -> str:
-    """Who was first, and when, in words for the one who came second."""
-    if approval.verdict is None:
-        return f"already {approval.status}"
-    who = approval.verdict.by.name or approval.verdict.by.id
-    return f"already {approval.status} by {who} at {approval.verdict.at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _approve(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
-    granted = replace(
-        approval,
-        status=ApprovalStatus.APPROVED,
-        verdict=verdict,
-        start_by=_start_by(run, approval, now),
-    )
-    call = replace(call, status=CallStatus.READY, approval=granted)
-    effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *redraw(call, now))
-    return Decision(with_turn(run, run.turn.with_call(call)), effects, drop=no_expiry(approval))
-
-
-def _start_by(run: Run, approval: Approval, now: datetime) -> datetime:
-    """Nothing begins that cannot be handed back: not after Gemini has forgotten who asked."""
-    latest = now + approval.terms.start_within
-    return latest if run.turn.forgotten_at is None else min(latest, run.turn.forgotten_at)
-
-
-def _reject(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
-    refused = replace(approval, status=ApprovalStatus.REJECTED, verdict=verdict)
-    text = "A person rejected this call. It did not run."
-    if verdict.reason:
-        text += f' In their words: "{verdict.reason}"'
-    return _settled(run, replace(call, approval=refused), OutcomeKind.REJECTED, text, now)
-
-
-def expired(run: Run, event: ApprovalExpired, policy: Policy, now: datetime) -> Decision:
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None or not call.approval.open:
-        return Decision(run)  # decided in time; the timer only came round
-    if now < call.approval.expires_at:
-        return Decision(run, (Effect(EffectKind.EXPIRE_APPROVAL, event.approval, call.approval.expires_at),))
-    return _expire(run, call, call.approval, now)
-
-
-def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Decision:
-    if is_own(call):
-        return pauses.lapsed(run, call, now)
-    lapsed = replace(call, approval=replace(approval, status=ApprovalStatus.EXPIRED))
-    return _settled(run, lapsed, OutcomeKind.EXPIRED, EXPIRED_TEXT, now)
+    return Decision(replace(run, turn=run.turn.with_call(call)), effects, note=note, alarm=True)
 
 
 def resolved(run: Run, event: AttentionResolved, policy: Policy, now: datetime) -> Decision:
-    """A person says what became of a call in doubt."""
+    """A person says what became of a call in doubt, or what is to become of one nobody decided about."""
     call = run.turn.call(event.call)
-    if call is None or call.status is not CallStatus.IN_DOUBT:
+    if call is None or not needs_a_person(call):
         return unheard(run, "no such call is in doubt", Refusal.NOT_FOUND)
+    if call.status is CallStatus.AWAITING_APPROVAL and event.choice is Choice.HAPPENED:
+        return unheard(run, "it did not run: decide about it, ask anew (retry) or give up", Refusal.NOT_NOW)
     match event.choice:
         case Choice.HAPPENED:
-            return _settled(run, call, OutcomeKind.SUCCEEDED, event.result, now)
+            return settled(run, call, OutcomeKind.SUCCEEDED, event.result, now)
         case Choice.GIVE_UP:
             return finish(run, RunStatus.FAILED, now, reason=f"given up by {event.by.id}: {run.reason}")
         case Choice.RETRY:
@@ -265,15 +300,29 @@ def resolved(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
 
 
 def _retry(run: Run, call: ToolCall, now: datetime) -> Decision:
-    """The approval stands for another start; one that did not fit any more was spent and is asked anew."""
+    """It did not run. The approval stands for another start; one that did not fit is spent and asked anew.
+
+    So is a question nobody answered: it is taken back, and the gate asks under the policy of now.
+    """
+    drop: tuple[str, ...] = ()
+    redrawn: tuple[Effect, ...] = ()
+    if call.approval and call.approval.open:
+        drop, redrawn = no_expiry(call.approval), redraw(call, now)
+        call = replace(call, approval=replace(call.approval, status=ApprovalStatus.WITHDRAWN))
     if call.approval and call.approval.status is ApprovalStatus.APPROVED:
-        call = replace(call, approval=replace(call.approval, start_by=_start_by(run, call.approval, now)))
-    call = replace(call, status=CallStatus.READY, claim=None)
+        call = replace(call, approval=replace(call.approval, start_by=start_by(run, call.approval, now)))
+    call = replace(call, status=CallStatus.READY, claim=None, started_at=None)
     run = with_turn(run, run.turn.with_call(call))
-    return Decision(run, (Effect(EffectKind.EXECUTE_TOOL, call.id, now),))
+    return Decision(run, (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *redrawn), drop)
 
 
-def _settled(run: Run, call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> Decision:
+def start_by(run: Run, approval: Approval, now: datetime) -> datetime:
+    """Nothing begins that cannot be handed back: not after Gemini has forgotten who asked."""
+    latest = now + approval.terms.start_within
+    return latest if run.turn.forgotten_at is None else min(latest, run.turn.forgotten_at)
+
+
+def settled(run: Run, call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> Decision:
     call = settle(call, kind, result, now)
     run = with_turn(run, run.turn.with_call(call))
     return advance(run, now, redraw(call, now), no_expiry(call.approval))

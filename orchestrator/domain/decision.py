@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import GO_ON, PLAN, is_own, own_question, warn
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_question, warn
+from orchestrator.domain.deadlines import left_to_a_person
 from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject
 from orchestrator.domain.model import (
     ApprovalStatus,
@@ -67,13 +68,21 @@ def unheard(run: Run, note: str, refused: Refusal | None = None) -> Decision:
 def status_of(turn: Turn) -> RunStatus:
     """Where a live run stands is a matter of its turn and calls; it is never set beside them."""
     calls = {c.status for c in turn.calls}
-    if CallStatus.IN_DOUBT in calls or turn.status in (TurnStatus.LOST, TurnStatus.REFUSED):
+    lost = turn.status in (TurnStatus.LOST, TurnStatus.REFUSED)
+    if lost or any(needs_a_person(c) for c in turn.calls):
         return RunStatus.ATTENTION
     if turn.status in (TurnStatus.INTENDED, TurnStatus.SENDING, TurnStatus.UNKNOWN):
         return RunStatus.QUEUED if turn.number == 1 else RunStatus.RESUMING
     if CallStatus.AWAITING_APPROVAL in calls:
         return RunStatus.WAITING
     return RunStatus.RUNNING
+
+
+def needs_a_person(call: ToolCall) -> bool:
+    """Whether somebody must see to this call: it is in doubt, or nobody decided about it in time."""
+    if call.status is CallStatus.AWAITING_APPROVAL:
+        return left_to_a_person(call.approval)
+    return call.status is CallStatus.IN_DOUBT
 
 
 def with_turn(run: Run, turn: Turn, reason: str = "") -> Run:
@@ -157,7 +166,8 @@ def next_turn(
 
 def _held(left: Turn) -> str | None:
     """The token of a cut answer that people let go on: then that question is all there was to answer."""
-    alone = len(left.calls) == 1 and is_own(left.calls[0]) and left.calls[0].tool == GO_ON
+    answered = [c for c in left.calls if not (is_own(c) and c.tool == RESTART)]
+    alone = len(answered) == 1 and is_own(answered[0]) and answered[0].tool == GO_ON
     return left.continuation if alone else None
 
 

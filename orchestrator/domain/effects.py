@@ -13,21 +13,36 @@ class EffectKind(StrEnum):
     CREATE_INTERACTION = "create_interaction"
     FETCH_INTERACTION = "fetch_interaction"
     CANCEL_INTERACTION = "cancel_interaction"
+    PREVIEW_CALL = "preview_call"
     EXECUTE_TOOL = "execute_tool"
     REQUEST_APPROVAL = "request_approval"
     UPDATE_APPROVAL = "update_approval"
+    NOTIFY_APPROVAL = "notify_approval"
+    POST_BATCH = "post_batch"
+    UPDATE_BATCH = "update_batch"
+    SPREAD_APPROVAL = "spread_approval"  # timer
+    COPY_APPROVAL = "copy_approval"
     EXPIRE_APPROVAL = "expire_approval"  # timer
+    REMIND_APPROVAL = "remind_approval"  # timer
     END_CREATE_GRACE = "end_create_grace"  # timer
     END_RUN = "end_run"  # timer
+    RESTART_RUN = "restart_run"
     WARN_FORGETTING = "warn_forgetting"  # timer
 
 
 SURVIVES_CLOSING = frozenset(
-    {EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL, EffectKind.REQUEST_APPROVAL}
+    {
+        EffectKind.CANCEL_INTERACTION,
+        EffectKind.UPDATE_APPROVAL,
+        EffectKind.REQUEST_APPROVAL,
+        EffectKind.POST_BATCH,
+        EffectKind.UPDATE_BATCH,
+        EffectKind.COPY_APPROVAL,
+    }
 )
 """What is still done for a run that has ended: tidying up behind it, nothing that acts.
 
-A request whose post had no answer may stand in the channel: it is not posted again, but redrawn."""
+A request or a copy whose post had no answer may stand in Slack: it is not posted again, but redrawn."""
 
 
 class Urgency(IntEnum):
@@ -43,7 +58,8 @@ class Urgency(IntEnum):
 class Effect:
     """One thing to do, not before `due_at`.
 
-    `subject` names it within the run: an interaction id, a call, an approval, or `turn.attempt`.
+    `subject` names it within the run: an interaction id, a call, an approval, `approval.what`, a turn, or
+    `turn.attempt`.
     """
 
     kind: EffectKind
@@ -63,3 +79,17 @@ def attempt_subject(turn: int, attempt: int) -> str:
 def parse_attempt(subject: str) -> tuple[int, int]:
     turn, attempt = subject.split(".")
     return int(turn), int(attempt)
+
+
+def notice_subject(approval: str, what: str) -> str:
+    """One thing people are told about a question: the number of a reminder, or what `deadlines` names.
+
+    Of a copy, the person it is for.
+    """
+    return f"{approval}.{what}"
+
+
+def parse_notice(subject: str) -> tuple[str, str]:
+    """Approval and what people are told, or who is written to."""
+    approval, what = subject.rsplit(".", 1)
+    return approval, what

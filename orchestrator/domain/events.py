@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from orchestrator.domain.model import Actor, Assessment, JsonObject, Outcome, Snapshot, Verdict
+from orchestrator.domain.model import Actor, Assessment, JsonObject, Outcome, Snapshot, Terms, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,16 @@ class CreateDeferred:
 
 @dataclass(frozen=True, slots=True)
 class CreateRefused:
-    """Gemini refused the create for good; nothing runs there. `code` is its word for why."""
+    """Gemini refused the create for good; nothing runs there. `code` is its word for why.
+
+    `made` counts the calls of the whole run that succeeded until then.
+    """
 
     turn: int
     attempt: int
     why: str = ""
     code: str = ""
+    made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,29 @@ class CreateGraceEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPreviewed:
+    """What a call would do is worked out, or could not be; `assessment.preview` says which.
+
+    `arguments` are those it was worked out for; the assessment is made anew from the row.
+    """
+
+    call: str
+    arguments: JsonObject
+    assessment: Assessment
+
+
+@dataclass(frozen=True, slots=True)
 class CallClaimed:
-    """A worker is about to run a call and asks the gate. `assessment` is made anew from the row."""
+    """A worker is about to run a call and asks the gate. `assessment` is made anew from the row.
+
+    `as_approved` is the digest of the same with the preview people saw, where there is one: what differs
+    then beside it is only what the call would do.
+    """
 
     call: str
     claim: str
     assessment: Assessment
+    as_approved: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +169,86 @@ class ApprovalUndelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class ApproversFound:
+    """It is time to write to those who may decide: the people behind what the terms name, at this moment."""
+
+    approval: str
+    people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalCopied:
+    """A person has the request among their direct messages."""
+
+    approval: str
+    person: str
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNotCopied:
+    """Slack does not take direct messages for that person."""
+
+    approval: str
+    person: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPosted:
+    """The message over the questions of a turn can be seen in Slack; `face` is what was drawn."""
+
+    turn: int
+    channel: str
+    ts: str
+    face: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUndelivered:
+    """There is no message over the questions of a turn: each of them stands alone."""
+
+    turn: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalDecided:
-    """A person answered the question of that digest. Entitlement is checked in `decide`."""
+    """A person answered the question of that digest. Entitlement is checked in `decide`.
+
+    Args:
+        entitled_as: Who they are: a Slack user id or `api:<token>`.
+        standing: Groups and roles they are in at this moment, as approvers name them.
+        current: The terms in force at this moment, where they can be known.
+        together: It is one of several that were answered in one go.
+    """
 
     approval: str
     digest: str
     verdict: Verdict
-    entitled_as: str  # which entry of the approvers they stand for: a user id or api:<token>
+    entitled_as: str
+    standing: tuple[str, ...] = ()
+    current: Terms | None = None
+    together: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalEdited:
+    """A person changed the arguments in question: a new proposal, `assessment` says what of.
+
+    The rest as in `ApprovalDecided`.
+    """
+
+    approval: str
+    digest: str
+    by: Actor
+    at: datetime
+    assessment: Assessment
+    reason: str
+    entitled_as: str
+    standing: tuple[str, ...] = ()
+    current: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +256,14 @@ class ApprovalExpired:
     """The question's time is up."""
 
     approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderDue:
+    """A share of the question's time is over. `number` counts over the whole life of the question."""
+
+    approval: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +323,7 @@ Event = (
     | CreateDeferred
     | CreateRefused
     | CreateGraceEnded
+    | CallPreviewed
     | CallClaimed
     | CallFinished
     | CallCutOff
@@ -228,8 +331,15 @@ Event = (
     | JobEnded
     | ApprovalPosted
     | ApprovalUndelivered
+    | ApproversFound
+    | ApprovalCopied
+    | ApprovalNotCopied
+    | BatchPosted
+    | BatchUndelivered
     | ApprovalDecided
+    | ApprovalEdited
     | ApprovalExpired
+    | ReminderDue
     | CancelRequested
     | RunOverdue
     | ForgettingNear

@@ -11,19 +11,26 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain import calls, turns
+from orchestrator.domain import batches, calls, ladder, turns, verdicts
 from orchestrator.domain.decision import Decision, Refusal, create_effect, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
+    ApprovalCopied,
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalExpired,
+    ApprovalNotCopied,
     ApprovalPosted,
     ApprovalUndelivered,
+    ApproversFound,
     AttentionResolved,
+    BatchPosted,
+    BatchUndelivered,
     CallClaimed,
     CallCutOff,
     CallDeferred,
     CallFinished,
+    CallPreviewed,
     CancelRequested,
     Choice,
     CreateClaimed,
@@ -37,6 +44,7 @@ from orchestrator.domain.events import (
     InteractionObserved,
     InteractionSignalled,
     JobEnded,
+    ReminderDue,
     RunOverdue,
     TakenUp,
 )
@@ -64,7 +72,8 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
 """What the current interaction listens to."""
 
 CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
-    CallStatus.AWAITING_APPROVAL: (ApprovalDecided, ApprovalExpired),
+    CallStatus.PREVIEWING: (CallPreviewed,),
+    CallStatus.AWAITING_APPROVAL: (ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue),
     CallStatus.READY: (CallClaimed,),
     CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred),
     CallStatus.AWAITING_JOB: (JobEnded,),
@@ -90,6 +99,10 @@ def decide(run: Run, event: Event, *, policy: Policy, now: datetime) -> Decision
         The run as it is to be saved; equal to the given one when the event means nothing here,
         with the reason in `note` and, for a person's wish, in `refused`.
     """
+    return batches.redrawn(run, _decide(run, event, policy, now), now)
+
+
+def _decide(run: Run, event: Event, policy: Policy, now: datetime) -> Decision:
     if run.closed:
         return after_the_end(run, event, now)
     about_turn = type(event) in _TURN_EVENTS and not (isinstance(event, AttentionResolved) and event.call)
@@ -141,12 +154,18 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return calls.finished_late(run, event, now)
         case ApprovalPosted():
             return calls.posted(run, event, Policy(), now)
+        case BatchPosted():
+            return batches.posted(run, event, Policy(), now)
+        case ApprovalCopied():
+            return ladder.copied(run, event, Policy(), now)
         case (
             InteractionSignalled()
             | ApprovalExpired()
+            | ReminderDue()
             | RunOverdue()
             | InteractionMissing()
             | ForgettingNear()
+            | BatchUndelivered()
         ):
             return Decision(run)  # what was on its way when the run ended
         case _:
@@ -194,6 +213,7 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     CreateDeferred: turns.create_deferred,
     CreateRefused: turns.create_refused,
     CreateGraceEnded: turns.grace_ended,
+    CallPreviewed: calls.previewed,
     CallClaimed: calls.claim,
     CallFinished: calls.finished,
     CallCutOff: calls.cut_off,
@@ -201,8 +221,15 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     JobEnded: calls.job_ended,
     ApprovalPosted: calls.posted,
     ApprovalUndelivered: calls.undelivered,
-    ApprovalDecided: calls.decided,
-    ApprovalExpired: calls.expired,
+    BatchPosted: batches.posted,
+    BatchUndelivered: batches.undelivered,
+    ApproversFound: ladder.found,
+    ApprovalCopied: ladder.copied,
+    ApprovalNotCopied: ladder.not_copied,
+    ApprovalDecided: verdicts.decided,
+    ApprovalEdited: verdicts.edited,
+    ApprovalExpired: verdicts.expired,
+    ReminderDue: verdicts.reminded,
     CancelRequested: _cancel,
     RunOverdue: _overdue,
     ForgettingNear: turns.forgetting_near,

@@ -5,11 +5,14 @@ older turns are rows that people read and nothing decides on.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
+
+from orchestrator.domain.calendar import Calendar
 
 JsonObject = Mapping[str, Any]
 
@@ -50,6 +53,7 @@ class TurnStatus(StrEnum):
 class CallStatus(StrEnum):
     """One function call, from the model's wish to its one result."""
 
+    PREVIEWING = "previewing"  # what it would do is being worked out, for the people who are asked
     AWAITING_APPROVAL = "awaiting_approval"
     READY = "ready"  # may run: allowed by policy, or approved
     EXECUTING = "executing"
@@ -114,31 +118,133 @@ SYSTEM: Final = Actor("system")
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a question: who decides in it, and how many of them must say yes."""
+
+    name: str
+    approvers: tuple[str, ...]
+    quorum: int = 1
+
+
+class Edits(StrEnum):
+    """Whether the arguments of a call may be changed by who decides about it."""
+
+    NO = "no"
+    SAME = "same"  # an edit approves, as far as its author may
+    OTHER = "other"  # somebody else approves it
+
+
+class AtTimeout(StrEnum):
+    """What becomes of a question nobody answered."""
+
+    REJECT = "reject"
+    ESCALATE = "escalate"  # others are asked too, once; after that it is rejected
+    ATTENTION = "attention"  # the run waits for a person
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """Under which terms people are asked; frozen with the request.
 
     Args:
-        approvers: Slack user ids, or `api:<token name>` for a machine's token.
+        approvers: Slack user ids, user group ids (`S…`), or `api:<token name>` for a machine's token.
         channel: Slack channel id the request is posted to; empty for none.
         expires_after: From the request to its lapse as a rejection.
         start_within: From the approval to the start of the tool.
+        quorum: How many different approvers must say yes.
+        stages: Instead of `approvers` and `quorum`: steps one after the other, each by other people.
+        never: Who may not decide, whatever else lets them.
+        four_eyes: Who asked for the run may not decide.
+        edits: Whether the arguments may be changed.
+        at_timeout: What becomes of it when nobody answers.
+        escalate_to: Who may decide as well after the time is up; they get as much time again.
+        reminders: After which shares of the time people are reminded.
+        risk: In the team's words, for the card; empty for none.
+        discreet: The channel sees no arguments; who may decide sees them in a window of their own.
+        reason_required: A rejection needs a reason.
+        calendar: The hours in which the time of a question runs; None for all.
+        quiet_hours: In which nobody is reminded; None for none.
+        dm_after: After which share of the time who may decide gets a direct message with the question; None
+            for never.
+        dm_fallback: They get it at once where the channel does not take the question.
+        together: It may be decided in one go with other calls of its turn.
+        answers: A person may answer in the tool's place, which then does not run.
     """
 
     approvers: tuple[str, ...]
     channel: str = ""
     expires_after: timedelta = timedelta(hours=24)
     start_within: timedelta = timedelta(hours=1)
+    quorum: int = 1
+    stages: tuple[Stage, ...] = ()
+    never: tuple[str, ...] = ()
+    four_eyes: bool = False
+    edits: Edits = Edits.NO
+    at_timeout: AtTimeout = AtTimeout.REJECT
+    escalate_to: tuple[str, ...] = ()
+    reminders: tuple[float, ...] = (0.5, 0.9)
+    risk: str = ""
+    discreet: bool = False
+    reason_required: bool = False
+    calendar: Calendar | None = None
+    quiet_hours: Calendar | None = None
+    dm_after: float | None = None
+    dm_fallback: bool = True
+    together: bool = False
+    answers: bool = False
+
+    @property
+    def steps(self) -> tuple[Stage, ...]:
+        """Its stages; one without a name where none are given."""
+        return self.stages or (Stage("", self.approvers, self.quorum),)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A person's answer; recorded once. `refine` sends a plan back, with the reason as what to change."""
+    """A person's word; recorded once. `refine` sends a plan back, with the reason as what to change.
+
+    `answer` is a JSON value that settles the call without running anything, so it is never an approval:
+    `approve` is false beside it. `stop` is a no that ends the whole run.
+    """
 
     approve: bool
     by: Actor
     at: datetime
     reason: str = ""
     refine: bool = False
+    answer: Any = None
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's yes in one stage of a question that needs several."""
+
+    by: Actor
+    at: datetime
+    stage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands in Slack. `person` is whose direct messages these are; empty for a channel."""
+
+    channel: str
+    ts: str
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a call would do, as its tool worked it out without doing it.
+
+    `text` is what people see and what is sealed: equal previews have equal text. `trouble` says why there
+    is none. `before` is the text somebody had approved, where what it would do has changed since.
+    """
+
+    text: str
+    trouble: str = ""
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +252,10 @@ class Approval:
     """One question about one call.
 
     `digest` seals everything that was shown and will run; `revision` grows when the question
-    is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message.
+    is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message, `copies`
+    those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded` counts
+    reminders; `escalated` says that others were asked too. `preview` is what it would do, of a tool that
+    can tell.
     """
 
     id: str
@@ -161,10 +270,30 @@ class Approval:
     channel: str = ""
     ts: str = ""
     trouble: str = ""  # why it could not be shown
+    votes: tuple[Vote, ...] = ()
+    reminded: int = 0
+    escalated: bool = False
+    copies: tuple[Place, ...] = ()
+    preview: Preview | None = None
 
     @property
     def open(self) -> bool:
         return self.status is ApprovalStatus.PENDING
+
+    @property
+    def answered(self) -> bool:
+        """Whether a person's answer settled it: then nothing ever runs by it."""
+        return self.verdict is not None and self.verdict.answer is not None
+
+    @property
+    def stage(self) -> int:
+        """The stage whose answers count now; the last one when every stage has its yeses."""
+        steps = self.terms.steps
+        return next((n for n, s in enumerate(steps) if self.yeses(n) < s.quorum), len(steps) - 1)
+
+    def yeses(self, stage: int) -> int:
+        """How many people said yes in that stage."""
+        return len({vote.by.id for vote in self.votes if vote.stage == stage})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +330,8 @@ class Turn:
     `continuation` is Gemini's token when a cut answer is taken up again. `forgotten_at` is
     until when Gemini keeps the interaction; `said` is the model's text of it. `note` is a person's
     word that goes along with it; `planning` says whether an agent that plans first is to plan (True)
-    or to carry its plan out (False); `environment` is the sandbox it works in.
+    or to carry its plan out (False); `environment` is the sandbox it works in. `batch` is the message its
+    questions stand under, where there are several; without a `ts` it is still to be posted.
     """
 
     number: int
@@ -219,6 +349,7 @@ class Turn:
     planning: bool | None = None
     environment: str | None = None
     calls: tuple[ToolCall, ...] = ()
+    batch: Place | None = None
 
     def call(self, call: str) -> ToolCall | None:
         """Our call of that id, if it belongs to this turn."""
@@ -343,7 +474,8 @@ class Assessment:
     """What the toolkit and the policy say about one function call, at one moment.
 
     `arguments` are as they would run: validated, in the schema's types, plain JSON.
-    `reason` is for the model when the call is not to run. `digest` seals all of it.
+    `reason` is for the model when the call is not to run. `digest` seals all of it. `previews` says that
+    the tool can tell what the call would do, `preview_required` that without that nobody is asked.
     """
 
     call_id: str
@@ -354,6 +486,9 @@ class Assessment:
     digest: str = ""
     idempotent: bool = False
     terms: Terms | None = None
+    previews: bool = False
+    preview_required: bool = True
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +505,7 @@ class Policy:
         retention: How long Gemini keeps an interaction; after that nothing goes on from it.
         watch_growth: By which share of its age an interaction may be read later than that.
         watch_most: The longest this grows to.
+        max_open: Most open questions about calls of one run.
     """
 
     watch_every: timedelta = timedelta(seconds=30)
@@ -381,6 +517,12 @@ class Policy:
     retention: timedelta = timedelta(days=55)
     watch_growth: float = 0.0
     watch_most: timedelta = timedelta(minutes=1)
+    max_open: int = 16
+
+
+def exact(arguments: JsonObject) -> str:
+    """Equal for equal JSON only, types and all."""
+    return json.dumps(dict(arguments), sort_keys=True)
 
 
 def call_key(run_id: str, interaction_id: str, call_id: str) -> str:
@@ -438,6 +580,33 @@ class Card:
     link: str = ""  # our page about the run, if we have a public address
     progress: str = ""  # how far the turn's other calls are
     forgotten_at: datetime | None = None  # until when Gemini keeps what waits for the answer
+    taken_up_as: str = ""  # the run that took this one's work up, of a question about that
+    taken_up_link: str = ""  # our page about it
+    rejected_before: Verdict | None = None  # the newest no to the same call of this run
+    rejections: int = 0  # how many there were
+    thread: str = ""  # the message it stands under, by its ts; empty for one that stands alone
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCard:
+    """The message over the questions of one turn: a picture of the rows, drawn anew each time.
+
+    `cards` are its questions in the order of the calls, `preparing` the tools whose questions are still
+    being worked out. `place` has no `ts` before it is posted. `together` says that those that are open may
+    be answered in one go.
+    """
+
+    run_id: str
+    turn: int
+    workflow: str
+    requester: Actor
+    run_status: RunStatus
+    place: Place
+    asked_at: datetime
+    cards: tuple[Card, ...]
+    preparing: tuple[str, ...] = ()
+    together: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +624,8 @@ class Finding:
     terms: Terms | None = None
     tool_version: str = ""
     policy_version: str = ""
+    previews: bool = False
+    preview_required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

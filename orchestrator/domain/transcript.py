@@ -77,7 +77,9 @@ def _of_call(call: ToolCall) -> str:
         # A claim given back by an idempotent call that was cut off still leaves its first start.
         began = call.claim is not None or call.started_at is not None
         return f"{asked}: {'whether it took effect is not known' if began else 'was not made'}."
-    return f"{asked} {_MADE[call.outcome.kind]}: {_short(_json(call.outcome.result))}"
+    answered = call.approval is not None and call.approval.answered
+    made = "was answered by a person and did not run" if answered else _MADE[call.outcome.kind]
+    return f"{asked} {made}: {_short(_json(call.outcome.result))}"
 
 
 def _json(value: object) -> str:

@@ -1,13 +1,15 @@
 """One interaction: sent, lost or adopted, read, and what its status means."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import OURS, redraw, warn
-from orchestrator.domain.calls import admit
+from orchestrator.domain import batches
+from orchestrator.domain.asking import OURS, Asked, is_own, redraw, warn
+from orchestrator.domain.calls import admit, open_questions, within
+from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.decision import (
     Decision,
     Refusal,
@@ -42,9 +44,10 @@ from orchestrator.domain.model import (
     Run,
     RunStatus,
     Snapshot,
+    Turn,
     TurnStatus,
 )
-from orchestrator.domain.pauses import ask_about_plan
+from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, not_restarted
 
 
 class Meaning(StrEnum):
@@ -128,7 +131,8 @@ def create_refused(run: Run, event: CreateRefused, policy: Policy, now: datetime
         f"Gemini does not go on from the interaction before ({event.why}); send again, restart or give up"
     )
     turn = replace(run.turn, status=TurnStatus.REFUSED)
-    return Decision(with_turn(run, turn, reason), note=reason, alarm=True)
+    asked = ask_whether_to_restart(with_turn(run, turn, reason), event, now)
+    return replace(asked, note=reason, alarm=True)
 
 
 def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime) -> Decision:
@@ -143,8 +147,10 @@ def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime
 
 
 def send_again(run: Run, now: datetime) -> Decision:
-    turn = replace(run.turn, attempt=run.turn.attempt + 1, status=TurnStatus.INTENDED, sent_at=None)
-    return Decision(with_turn(run, turn), (create_effect(turn, now),), note=f"attempt {turn.attempt}")
+    on = not_restarted(run, now)
+    turn = replace(on.run.turn, attempt=run.turn.attempt + 1, status=TurnStatus.INTENDED, sent_at=None)
+    effects = (*on.effects, create_effect(turn, now))
+    return Decision(with_turn(run, turn), effects, on.drop, note=f"attempt {turn.attempt}")
 
 
 def signalled(run: Run, event: InteractionSignalled, policy: Policy, now: datetime) -> Decision:
@@ -193,6 +199,8 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     ):
         return stray(run, event, now)
     adopted = turn.interaction_id is None
+    on = not_restarted(run, now) if adopted else Decision(run)
+    run, turn = on.run, on.run.turn
     sense = meaning(snap.status)
     if turn.status is TurnStatus.ACTION and (
         sense in STILL_OPEN or (turn.planning and sense is Meaning.DONE)
@@ -221,8 +229,9 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     decision = _ROWS[sense](run, event, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
-        decision = replace(decision, drop=(*decision.drop, grace))
-    return decision
+        decision = replace(decision, drop=(*decision.drop, grace, *on.drop))
+    shown = {e.key for e in decision.effects}
+    return replace(decision, effects=(*decision.effects, *(e for e in on.effects if e.key not in shown)))
 
 
 def stray(run: Run, event: InteractionObserved, now: datetime) -> Decision:
@@ -258,16 +267,29 @@ def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     if (why := _unanswerable(wanted, run.recipe.limits.max_calls_per_turn)) is not None:
         return finish(run, RunStatus.FAILED, now, reason=why)
     unique = {a.call_id: a for a in wanted}
-    admitted = [admit(run, event.snapshot.interaction_id, a, now) for a in unique.values()]
-    calls = tuple(call for call, _ in admitted)
+    admitted = _admitted(run, event.snapshot.interaction_id, unique.values(), policy, now)
+    calls = (*filter(is_own, run.turn.calls), *(call for call, _ in admitted))
+    channels = {w.call_id: w.terms.channel for w in unique.values() if w.terms is not None}
+    batch = batches.begun(calls, channels)
     bad = run.bad_calls + sum(1 for a in unique.values() if a.ruling in ("unknown", "invalid"))
-    turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=calls)
+    turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=calls, batch=batch)
     run = replace(with_turn(run, turn), bad_calls=bad)
     if bad > run.recipe.limits.max_bad_calls:
         reason = f"{bad} calls of unknown tools or with arguments that do not fit: over the limit"
         return finish(run, RunStatus.FAILED, now, reason=reason)
-    effects = tuple(e for _, es in admitted for e in es)
+    effects = (*batches.wished(turn, now), *(e for _, es in admitted for e in es))
     return advance(run, now, (*effects, *_waiting(run, event.snapshot.interaction_id, policy, now)))
+
+
+def _admitted(
+    run: Run, interaction_id: str, wishes: Iterable[Assessment], policy: Policy, now: datetime
+) -> list[Asked]:
+    """Each wish in its state; people are asked about so many of them at a time."""
+    admitted: list[Asked] = []
+    for wish in wishes:
+        so_far = open_questions(Turn(run.turn.number, calls=tuple(call for call, _ in admitted)))
+        admitted.append(admit(run, interaction_id, within(wish, so_far, policy.max_open), now))
+    return admitted
 
 
 def _waiting(run: Run, interaction_id: str, policy: Policy, now: datetime) -> tuple[Effect, ...]:
@@ -284,8 +306,9 @@ def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: dateti
         return Decision(run)
     when = f"{turn.forgotten_at:%Y-%m-%d %H:%M} UTC"
     note = f"Gemini forgets this interaction at {when}; what is open lapses before"
-    shown = tuple(e for c in turn.calls if c.approval and c.approval.open for e in redraw(c, now))
-    return Decision(run, shown, note=note, alarm=True)
+    waiting = [(c, c.approval) for c in turn.calls if c.approval and c.approval.open]
+    told = tuple(e for c, a in waiting for e in (*redraw(c, now), notify(a, FORGETTING, now)))
+    return Decision(run, told, note=note, alarm=True)
 
 
 def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:

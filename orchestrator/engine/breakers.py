@@ -10,14 +10,14 @@ outbox puts the effect off and no create is ever in doubt for it. Nothing here s
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
 import structlog
 
-from orchestrator.domain.model import Card, CreateRequest, Snapshot
+from orchestrator.domain.model import BatchCard, Card, CreateRequest, Place, Snapshot
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
@@ -225,7 +225,7 @@ class GuardedSlack:
     whispered to has just been heard from.
 
     Args:
-        meters: Hears of each call by `post`, `update`.
+        meters: Hears of each call by `post`, `update`, `copy` and so on.
     """
 
     def __init__(self, slack: SlackPort, breaker: Breaker, meters: Meters | None = None) -> None:
@@ -237,6 +237,26 @@ class GuardedSlack:
 
     async def update(self, card: Card) -> None:
         await self._line.call("update", lambda: self._slack.update(card))
+
+    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+        await self._line.call(
+            "remind", lambda: self._slack.remind(card, what=what, last=last, seen_before=seen_before)
+        )
+
+    async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
+        return await self._line.call("copy", lambda: self._slack.copy(card, person, seen_before=seen_before))
+
+    async def find_copy(self, card: Card, person: str) -> Place | None:
+        return await self._line.call("find_copy", lambda: self._slack.find_copy(card, person))
+
+    async def members(self, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return await self._line.call("members", lambda: self._slack.members(groups))
+
+    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+        return await self._line.call("post", lambda: self._slack.post_batch(batch, seen_before=seen_before))
+
+    async def update_batch(self, batch: BatchCard) -> None:
+        await self._line.call("update", lambda: self._slack.update_batch(batch))
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         await self._slack.whisper(channel=channel, user=user, text=text, response_url=response_url)

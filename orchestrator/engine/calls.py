@@ -1,4 +1,8 @@
-"""Tool calls: claimed through the gate, run, their outcome committed under the claim."""
+"""Tool calls: claimed through the gate, run, their outcome committed under the claim.
+
+What people approved with a preview is looked at anew right before the gate, outside of any transaction:
+the gate claims it only if it would still do the same.
+"""
 
 import asyncio
 from collections import deque
@@ -9,7 +13,17 @@ from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
 from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
-from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Run, ToolCall
+from orchestrator.domain.model import (
+    ApprovalStatus,
+    Assessment,
+    CallContext,
+    CallStatus,
+    FunctionCall,
+    Preview,
+    Ruling,
+    Run,
+    ToolCall,
+)
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
@@ -41,6 +55,16 @@ class Calls:
 
     def execute(self, s: Session, effect: Claimed) -> Act | None:
         """The gate. The digest is made anew from the row as it is now."""
+        if (found := self._ready(s, effect)) is None:
+            return None
+        run, call = found
+        as_it_was = self._assess(run, call, _approved(call))
+        if self._to_be_seen(call, as_it_was):
+            return partial(self._look_first, effect, call, context_of(run, call))
+        return self._claim(s, effect, run, call, as_it_was)
+
+    def _ready(self, s: Session, effect: Claimed) -> tuple[Run, ToolCall] | None:
+        """The call, if it may be begun now; else the effect is put off, or there is nothing left to do."""
         run = runs.load(s, effect.run_id)
         call = run.turn.call(effect.subject)
         if call is not None and call.status is CallStatus.EXECUTING and call.claim:
@@ -53,14 +77,74 @@ class Calls:
         if (wait := self._limits.call(s, call.tool, self._commit.now())) is not None:
             outbox.retry(s, effect, wait.until, wait.why)
             return None
+        return run, call
+
+    def _assess(self, run: Run, call: ToolCall, preview: Preview | None) -> Assessment:
         wish = FunctionCall(call.call_id, call.tool, call.arguments)
-        fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish)
-        applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh))
+        return assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview)
+
+    def _to_be_seen(self, call: ToolCall, as_it_was: Assessment) -> bool:
+        """Whether it has to be worked out first what it would do now.
+
+        Not for what lapses or differs anyway, nor for an idempotent call that is taken up again: it may have
+        done half of what was approved, and goes on with that.
+        """
+        approval = call.approval
+        if approval is None or approval.status is ApprovalStatus.WITHDRAWN:
+            return as_it_was.ruling is Ruling.ASK and as_it_was.previews
+        lapsed = approval.start_by is None or self._commit.now() > approval.start_by
+        taken_up = call.idempotent and call.started_at is not None
+        same = approval.digest == as_it_was.digest
+        return approval.preview is not None and same and not lapsed and not taken_up
+
+    async def _look_first(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
+        """Work out what it would do now, and come to the gate with that."""
+        approved = _approved(call)
+        try:
+            failpoints.hit("before_preview")
+            preview = await self._toolkit.preview(call.tool, call.arguments, context)
+            failpoints.hit("after_preview")
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        if preview.trouble and approved is not None and not approved.trouble:
+            await self._commit.again(effect, f"what it would do could not be worked out: {preview.trouble}")
+            return
+
+        def job(s: Session) -> tuple[str, Act | None]:
+            return effect.run_id, self._seen(s, effect, call, preview)
+
+        held = self._commit.now() + self._commit.lease
+        if (act := await self._commit.advance(job)) is None:
+            return
+        if self._commit.now() < held or await self._commit.still_ours(effect):
+            await act()
+        else:  # this process stood still, and somebody took it over
+            await self.not_begun(effect)
+
+    def _seen(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> Act | None:
+        """The gate for a call that was looked at, in a transaction of its own."""
+        runs.lock(s, effect.run_id)
+        if not outbox.renew(s, effect, self._commit.now(), self._commit.lease):
+            return None
+        if (found := self._ready(s, effect)) is None:
+            return None
+        run, call = found
+        if (call.arguments, call.approval) != (before.arguments, before.approval):
+            outbox.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
+            return None
+        as_approved = self._assess(run, call, _approved(call)).digest
+        return self._claim(s, effect, run, call, self._assess(run, call, preview), as_approved)
+
+    def _claim(
+        self, s: Session, effect: Claimed, run: Run, call: ToolCall, fresh: Assessment, as_approved: str = ""
+    ) -> Act | None:
+        applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh, as_approved))
         started = applied.run.turn.call(call.id)
         if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
             outbox.done(s, effect)
             return None
-        return partial(self._run, effect, started, _context(run, started))
+        return partial(self._run, effect, started, context_of(run, started))
 
     async def _run(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
         """Run it, and commit its outcome under the claim."""
@@ -105,7 +189,14 @@ class Calls:
             self._running.pop(run_id, None)
 
 
-def _context(run: Run, call: ToolCall) -> CallContext:
+def _approved(call: ToolCall) -> Preview | None:
+    """What people saw it would do, where their answer still counts."""
+    approval = call.approval
+    return approval.preview if approval and approval.status is not ApprovalStatus.WITHDRAWN else None
+
+
+def context_of(run: Run, call: ToolCall) -> CallContext:
+    """What a tool may know of its call."""
     verdict = call.approval.verdict if call.approval else None
     return CallContext(
         call_id=call.id,

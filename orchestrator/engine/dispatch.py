@@ -20,12 +20,22 @@ from orchestrator.store.outbox import Asked
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
-    "tools": (EffectKind.EXECUTE_TOOL,),
-    "slack": (EffectKind.REQUEST_APPROVAL, EffectKind.UPDATE_APPROVAL),
+    "tools": (EffectKind.PREVIEW_CALL, EffectKind.EXECUTE_TOOL),
+    "slack": (
+        EffectKind.REQUEST_APPROVAL,
+        EffectKind.UPDATE_APPROVAL,
+        EffectKind.NOTIFY_APPROVAL,
+        EffectKind.SPREAD_APPROVAL,
+        EffectKind.COPY_APPROVAL,
+        EffectKind.POST_BATCH,
+        EffectKind.UPDATE_BATCH,
+    ),
     "timers": (
         EffectKind.EXPIRE_APPROVAL,
+        EffectKind.REMIND_APPROVAL,
         EffectKind.END_CREATE_GRACE,
         EffectKind.END_RUN,
+        EffectKind.RESTART_RUN,
         EffectKind.WARN_FORGETTING,
     ),
 }

@@ -4,62 +4,34 @@ Every door (HTTP, webhook, Slack, shell) ends here. Answers are values; the door
 """
 
 import hashlib
-import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain.calls import already
-from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import (
-    ApprovalDecided,
     AttentionResolved,
     CancelRequested,
     Choice,
-    TakenUp,
 )
-from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Actor, Approval, JsonObject, Policy, Recipe, Run, RunStatus, Verdict
-from orchestrator.domain.transcript import summary
-from orchestrator.engine import step
+from orchestrator.domain.model import Actor, JsonObject, Policy, Recipe, Run, Terms, Verdict
+from orchestrator.engine import answers, step
+from orchestrator.engine.answers import Answer as Answer
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.ports import Clock
-from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import inbox, outbox, runs, views
+from orchestrator.engine.ports import Clock, ToolkitPort
+from orchestrator.engine.restarting import Started, Wish, restart, start
+from orchestrator.errors import ConflictError
+from orchestrator.store import inbox
 from orchestrator.store.database import Database
 from orchestrator.store.together import Together
 
-RESTARTS: Final = "orchestrator:restart"
-"""Whose idempotency keys restarts have: one for each run; no token has such a name."""
-
 log = structlog.get_logger(__name__)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A run that was asked for; `fresh` is False where an earlier request had made it."""
-
-    run_id: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a decision came to. `approval` is the question as it stands now."""
-
-    approval: Approval
-    tool: str
-    note: str = ""
-    refused: Refusal | None = None
 
 
 class Intake:
@@ -72,6 +44,7 @@ class Intake:
         commits: Of the performer in this process, which goes straight on with what a wish makes due;
             without one, or without room there, it stays a row for whoever works.
         repeated: Told of webhooks that had come before, as `inbox.put` says; from any thread.
+        toolkit: Where the terms of this moment and other arguments are looked up.
     """
 
     def __init__(
@@ -85,12 +58,14 @@ class Intake:
         stop_tools: Callable[[str], None],
         commits: Commits | None = None,
         repeated: inbox.Counts = lambda again, other: None,
+        toolkit: ToolkitPort | None = None,
     ) -> None:
         self._db = database
         self._policy = policy
         self._clock = clock
         self._mail = mail or wake
         self._stop_tools = stop_tools
+        self._toolkit = toolkit
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
@@ -116,11 +91,11 @@ class Intake:
             ConflictError: The key was used for another request.
         """
         body = f"{recipe.workflow}\0{text}".encode()
-        wish = _Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
+        wish = Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
         try:
-            started = await self._commits.advance(partial(_start, wish=wish, now=self._clock()))
+            started = await self._commits.advance(partial(start, wish=wish, now=self._clock()))
         except IntegrityError:  # another process took the same key in this very moment
-            started = await self._commits.advance(partial(_start, wish=wish, now=self._clock()))
+            started = await self._commits.advance(partial(start, wish=wish, now=self._clock()))
         failpoints.hit("after_run_stored")
         return started
 
@@ -159,39 +134,93 @@ class Intake:
         digest: str | None,
         reason: str = "",
         refine: bool = False,
+        answer: Any = None,
+        stop: bool = False,
+        standing: Collection[str] = (),
     ) -> Answer:
         """A person's answer to a question, by whichever door. The first valid one stands.
 
         Args:
-            entitled_as: The entry of the approvers they stand for: a Slack user id or `api:<token>`.
+            entitled_as: Who they are among approvers: a Slack user id or `api:<token>`.
             digest: At least 16 characters of the digest they were shown; None takes the current
                 one, for a door that shows the question and takes the answer in one.
             refine: Not approved, but a plan sent back: the reason says what to change.
+            answer: Not approved, but answered with this JSON value, in the tool's place.
+            stop: With a rejection: the whole run ends.
+            standing: The user groups they are in at this moment.
 
         Raises:
             NotFoundError: There is no such approval.
+            InvalidError: `answer` is none to this question; names what does not fit.
         """
-        verdict = Verdict(approve, by, self._clock(), reason, refine)
+        verdict = Verdict(approve, by, self._clock(), reason, refine, answer, stop)
+        person = answers.Person(by, entitled_as, tuple(standing), digest)
         # The decision alone: a tool that is claimed with it would be in doubt if the process ended here.
-        answer = await self._commits.write(self._decide, approval_id, verdict, entitled_as, digest)
+        taken = await self._commits.write(answers.decide, approval_id, person, verdict, self._bench())
+        failpoints.hit("after_decision")
+        if stop and taken.refused is None:
+            self._stop_tools(taken.run)
+        return taken
+
+    async def decide_all(
+        self,
+        asked: Sequence[tuple[str, str]],
+        *,
+        approve: bool,
+        by: Actor,
+        entitled_as: str,
+        reason: str = "",
+        standing: Collection[str] = (),
+    ) -> tuple[Answer, ...]:
+        """One person's word about several questions, each decided by itself, in one transaction.
+
+        One that has changed or was decided meanwhile is refused, the others count. The arguments as in
+        `decide`.
+
+        Args:
+            asked: The questions, each with at least 16 characters of the digest that was shown.
+
+        Raises:
+            NotFoundError: One of them does not exist; then nothing is recorded.
+        """
+        verdict = Verdict(approve, by, self._clock(), reason)
+        person = answers.Person(by, entitled_as, tuple(standing))
+        taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._bench())
+        failpoints.hit("after_decision")
+        return taken
+
+    async def edit(
+        self,
+        approval_id: str,
+        arguments: JsonObject,
+        *,
+        by: Actor,
+        entitled_as: str,
+        digest: str | None,
+        reason: str = "",
+        standing: Collection[str] = (),
+    ) -> Answer:
+        """Other arguments for the call in question: a new proposal, and its author's yes where terms say so.
+
+        The arguments as in `decide`. The answer tells of the question as it is asked now.
+
+        Raises:
+            NotFoundError: There is no such approval.
+            InvalidError: They do not fit the tool; names what does not.
+        """
+        person = answers.Person(by, entitled_as, tuple(standing), digest)
+        answer = await self._commits.write(
+            answers.edit, approval_id, person, arguments, reason, self._bench()
+        )
         failpoints.hit("after_decision")
         return answer
 
-    def _decide(
-        self, s: Session, approval_id: str, verdict: Verdict, entitled_as: str, digest: str | None
-    ) -> Answer:
-        found = runs.load_approval(s, approval_id)
-        if found is None:
-            raise NotFoundError(f"there is no approval {approval_id}")
-        run_id = found[2]
-        shown = found[0].digest if digest is None else digest
-        event = ApprovalDecided(approval_id, shown, verdict, entitled_as)
-        applied = step.apply(s, run_id, event, policy=self._policy, now=self._clock())
-        approval, call, _ = runs.load_approval(s, approval_id, applied.run) or found
-        note = applied.note
-        if applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open:
-            note = already(approval)
-        return Answer(approval, call.tool, note, applied.refused)
+    async def terms_now(self, approval_id: str) -> Terms | None:
+        """Under which terms the same would be asked at this moment; None where that is not known."""
+        return await self._db.read(answers.terms_now, approval_id, self._bench())
+
+    def _bench(self) -> answers.Bench:
+        return answers.Bench(self._toolkit, self._policy, self._clock())
 
     async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
         """Stop a run; from here on nothing starts for it.
@@ -233,48 +262,15 @@ class Intake:
             NotFoundError: There is no such run.
             ConflictError: It is still at work, or it completed.
         """
-        started = await self._commits.advance(partial(self._restart, run_id, recipe, by))
+        now = self._clock()
+
+        def job(s: Session) -> tuple[str, Started]:
+            return restart(s, run_id, recipe, by, policy=self._policy, now=now)
+
+        started = await self._commits.advance(job)
         failpoints.hit("after_run_stored")
         return started
-
-    def _restart(self, run_id: str, recipe: Recipe, by: Actor, s: Session) -> tuple[str, Started]:
-        run = runs.load(s, run_id)
-        if run.status not in (RunStatus.ATTENTION, RunStatus.FAILED, RunStatus.CANCELLED):
-            raise ConflictError(
-                f"the run is {run.status}: only one that failed or waits for a person is restarted"
-            )
-        turns = [runs.load_turn(s, run_id, n) for n in range(1, run.turn.number + 1)]
-        text, key = summary(run, turns), f"restart of {run_id}"
-        wish = _Wish(recipe, text, by, RESTARTS, key, "", run_id)
-        new_id, started = _start(s, wish, self._clock())
-        if started.fresh and not run.closed:
-            step.apply(s, run_id, TakenUp(by, new_id), policy=self._policy, now=self._clock())
-        return new_id, started
 
     async def _apply(self, run_id: str, event: CancelRequested | AttentionResolved) -> step.Applied:
         now = self._clock()
         return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    recipe: Recipe
-    text: str
-    requester: Actor
-    owner: str
-    key: str | None
-    body_hash: str
-    restart_of: str | None = None
-
-
-def _start(s: Session, wish: _Wish, now: datetime) -> tuple[str, Started]:
-    if wish.key is not None and (known := views.by_idempotency_key(s, wish.owner, wish.key)):
-        if wish.restart_of is None and known[1] != wish.body_hash:
-            raise ConflictError("this idempotency key was used for another request")
-        return known[0], Started(known[0], fresh=False)
-    new_id = f"run_{secrets.token_hex(12)}"
-    decision = open_run(new_id, wish.recipe, wish.text, wish.requester, now=now, restart_of=wish.restart_of)
-    keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
-    run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
-    outbox.add(s, run.id, decision.effects)
-    return run.id, Started(run.id, fresh=True)

@@ -71,11 +71,19 @@ class Interactions:
         except UncertainError as e:
             await self._commit.conclude(effect, CreateUncertain(turn, attempt, str(e)))
         except RejectedError as e:
-            await self._commit.conclude(effect, CreateRefused(turn, attempt, str(e), e.code))
+            await self._refused(effect, turn, attempt, e)
         else:
             failpoints.hit("after_create")
             await self._observed(effect, effect.run_id, turn, attempt, snapshot)
             failpoints.hit("after_observe")
+
+    async def _refused(self, effect: Claimed, turn: int, attempt: int, error: RejectedError) -> None:
+        def job(s: Session) -> tuple[str, None]:
+            made = runs.succeeded(s, effect.run_id)
+            self._commit.settle(s, effect, CreateRefused(turn, attempt, str(error), error.code, made))
+            return effect.run_id, None
+
+        await self._commit.outlast(job)
 
     async def _observed(
         self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot

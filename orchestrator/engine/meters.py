@@ -5,7 +5,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from orchestrator.domain.model import CallContext, Finding, FunctionCall, JsonObject, Outcome, Recipe
+from orchestrator.domain.model import (
+    CallContext,
+    Finding,
+    FunctionCall,
+    JsonObject,
+    Outcome,
+    Preview,
+    Recipe,
+    Terms,
+)
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
@@ -64,8 +73,14 @@ class MeteredToolkit:
     def find(self, recipe: Recipe, call: FunctionCall) -> Finding:
         return self._toolkit.find(recipe, call)
 
+    def terms(self, recipe: Recipe, tool: str) -> Terms | None:
+        return self._toolkit.terms(recipe, tool)
+
     def describe(self, tool: str) -> str:
         return self._toolkit.describe(tool)
+
+    async def preview(self, tool: str, arguments: JsonObject, context: CallContext) -> Preview:
+        return await self._toolkit.preview(tool, arguments, context)
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event

@@ -13,16 +13,26 @@ from typing import Final
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import EffectKind, parse_attempt
-from orchestrator.domain.events import ApprovalExpired, CreateGraceEnded, ForgettingNear, RunOverdue
-from orchestrator.domain.model import Policy
+from orchestrator.domain.effects import EffectKind, parse_attempt, parse_notice
+from orchestrator.domain.events import (
+    ApprovalExpired,
+    CreateGraceEnded,
+    ForgettingNear,
+    ReminderDue,
+    RunOverdue,
+)
+from orchestrator.domain.model import Policy, Recipe
+from orchestrator.engine.batches import Batches
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Commits
+from orchestrator.engine.copies import Copies
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
+from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
+from orchestrator.engine.restarting import restart, wanted_by
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
@@ -43,6 +53,7 @@ class Performer:
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
         hearing: On readings, over all processes.
+        recipe: The workflow of that name as it stands now; None for one that is no longer configured.
     """
 
     def __init__(
@@ -59,22 +70,34 @@ class Performer:
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
         hearing: Hearing | None = None,
+        recipe: Callable[[str], Recipe | None] = lambda workflow: None,
     ) -> None:
+        self._recipe = recipe
         self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing)
         limits = limits or Ceilings()
         self.calls = Calls(self.commits, toolkit, limits)
         interactions = Interactions(self.commits, gemini, toolkit, limits)
         questions = Questions(self.commits, slack, toolkit, link)
+        batches = Batches(self.commits, slack, toolkit, questions.card, link)
+        copies = Copies(self.commits, slack, questions.card)
         self._gates: Mapping[EffectKind, Gate] = {
             EffectKind.CREATE_INTERACTION: interactions.create,
             EffectKind.FETCH_INTERACTION: interactions.fetch,
             EffectKind.CANCEL_INTERACTION: interactions.cancel,
+            EffectKind.PREVIEW_CALL: Previews(self.commits, toolkit).preview,
             EffectKind.EXECUTE_TOOL: self.calls.execute,
             EffectKind.REQUEST_APPROVAL: questions.request,
             EffectKind.UPDATE_APPROVAL: questions.update,
+            EffectKind.NOTIFY_APPROVAL: questions.notify,
+            EffectKind.POST_BATCH: batches.post,
+            EffectKind.UPDATE_BATCH: batches.update,
+            EffectKind.SPREAD_APPROVAL: copies.spread,
+            EffectKind.COPY_APPROVAL: copies.copy,
             EffectKind.EXPIRE_APPROVAL: self._expire,
+            EffectKind.REMIND_APPROVAL: self._remind,
             EffectKind.END_CREATE_GRACE: self._end_grace,
             EffectKind.END_RUN: self._end_run,
+            EffectKind.RESTART_RUN: self._restart_run,
             EffectKind.WARN_FORGETTING: self._warn,
         }
         self.commits.gate = self._gate
@@ -127,11 +150,25 @@ class Performer:
     def _expire(self, s: Session, effect: Claimed) -> None:
         self.commits.settle(s, effect, ApprovalExpired(effect.subject))
 
+    def _remind(self, s: Session, effect: Claimed) -> None:
+        approval, number = parse_notice(effect.subject)
+        self.commits.settle(s, effect, ReminderDue(approval, int(number)))
+
     def _end_grace(self, s: Session, effect: Claimed) -> None:
         self.commits.settle(s, effect, CreateGraceEnded(*parse_attempt(effect.subject)))
 
     def _end_run(self, s: Session, effect: Claimed) -> None:
         self.commits.settle(s, effect, RunOverdue(self.commits.now()))
+
+    def _restart_run(self, s: Session, effect: Claimed) -> None:
+        """In one transaction, which a crash undoes whole; what came before it, a cancel for one, has won."""
+        run = runs.load(s, effect.run_id)
+        outbox.done(s, effect)
+        if (by := wanted_by(run, effect.subject)) is not None:
+            recipe = self._recipe(run.recipe.workflow) or run.recipe
+            now = self.commits.now()
+            restart(s, run.id, recipe, by, policy=self.commits.policy(s), now=now)
+            log.info("run_restarted", run_id=run.id, by=by.id)
 
     def _warn(self, s: Session, effect: Claimed) -> None:
         self.commits.settle(s, effect, ForgettingNear(effect.subject))

@@ -5,11 +5,12 @@ Every method raises only the classes of `errors.py`: `UnavailableError` (nothing
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.model import (
+    BatchCard,
     CallContext,
     Card,
     CreateRequest,
@@ -17,8 +18,11 @@ from orchestrator.domain.model import (
     FunctionCall,
     JsonObject,
     Outcome,
+    Place,
+    Preview,
     Recipe,
     Snapshot,
+    Terms,
 )
 
 
@@ -52,6 +56,34 @@ class SlackPort(Protocol):
         """Redraw the message of `card.approval` from what is true now; look for it if `ts` is not known."""
         ...
 
+    async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
+        """Show a request to one person among their direct messages, once; as `post`."""
+        ...
+
+    async def find_copy(self, card: Card, person: str) -> Place | None:
+        """Where a copy is whose post had no answer; None where there is none, or it cannot be looked for."""
+        ...
+
+    async def members(self, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Who is in those user groups, as far as it can be read."""
+        ...
+
+    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+        """Tell those who may decide, under the message of `card.approval`, that it still waits.
+
+        `what` is the number of a reminder, or a notice of `domain.deadlines`; `last` has it said in the
+        channel too. `seen_before` says an earlier try had no answer: look for it before saying it again.
+        """
+        ...
+
+    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+        """Show the message over several questions, once; where it is. `seen_before` as in `post`."""
+        ...
+
+    async def update_batch(self, batch: BatchCard) -> None:
+        """Redraw it; look for it if its `ts` is not known."""
+        ...
+
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         """Tell one person something only they see. Best effort: a whisper that fails is logged."""
         ...
@@ -68,8 +100,19 @@ class ToolkitPort(Protocol):
         """Validate the arguments and apply the policy; never raises on what a model wrote."""
         ...
 
+    def terms(self, recipe: Recipe, tool: str) -> Terms | None:
+        """Under which people would be asked about that tool now; None if it is not known."""
+        ...
+
     def describe(self, tool: str) -> str:
         """One line about the tool for the person who is asked; empty if it is not known."""
+        ...
+
+    async def preview(self, tool: str, arguments: JsonObject, context: CallContext) -> Preview:
+        """What a call would do, of a tool whose finding says `previews`; nothing happens by it.
+
+        Where that cannot be worked out, `trouble` says why. Raises `UnavailableError`: nothing was started.
+        """
         ...
 
     async def execute(

@@ -9,11 +9,16 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain.asking import GO_ON, PLAN
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.batches import awaited
+from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
+from orchestrator.domain.effects import Effect, EffectKind, parse_notice
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
-from orchestrator.domain.model import CallStatus, Card, ToolCall
+from orchestrator.domain.ladder import pictures
+from orchestrator.domain.model import Approval, CallStatus, Card, Run, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
+from orchestrator.engine.restarting import successor
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -22,9 +27,13 @@ from orchestrator.store.outbox import Claimed
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
 
+Places = frozenset[tuple[str, str]]
+"""Channel and ts of messages."""
+
 OWN_WORDS: Final = {
     PLAN: "The agent shows its plan before it begins: carry it out, send it back with a note, or stop?",
     GO_ON: "The run has used as many tokens as it may: let it go on for as many again, or stop it?",
+    RESTART: "Gemini refused to go on: restart the run with a record of what was done, or give it up?",
 }
 """What the run's own questions are about."""
 
@@ -48,14 +57,24 @@ class Questions:
 
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
-        card = self._card(s, effect)
+        card = self.card(s, effect, effect.subject)
+        if card is not None and self._comes_with_others(s, effect, card):
+            outbox.done(s, effect)
+            return None
         if self._slack is not None and card is not None and card.approval.terms.channel:
             if card.approval.open:
                 return partial(self._post, effect, card, self._slack)
             if effect.attempts > 1:
-                return partial(self._redraw, effect, card, self._slack)
+                taken = _taken_over(card, runs.asked_now(s, card.call.id))
+                return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
+
+    def _comes_with_others(self, s: Session, effect: Claimed, card: Card) -> bool:
+        """Whether the message it stands under is still to be posted, which then asks for it once more."""
+        turn = runs.load(s, effect.run_id).turn
+        here = turn.call(card.call.id) is not None
+        return self._slack is not None and card.approval.open and here and awaited(turn, card.approval)
 
     async def _post(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         failpoints.hit("before_post")
@@ -73,17 +92,20 @@ class Questions:
 
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Drawn from what is true at this moment; what changes while it is sent is drawn once more."""
-        card = self._card(s, effect)
+        card = self.card(s, effect, effect.subject)
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
-        if self._slack is not None and card is not None and (card.approval.ts or card.approval.trouble):
-            return partial(self._redraw, effect, card, self._slack)
+        shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
+        if self._slack is not None and card is not None and shown:
+            taken = _taken_over(card, runs.asked_now(s, card.call.id))
+            return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
 
-    async def _redraw(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
+    async def _redraw(self, effect: Claimed, card: Card, taken: Places, slack: SlackPort) -> None:
+        """Everywhere but in the places that show another question by now."""
         failpoints.hit("before_update")
         try:
-            await slack.update(card)
+            await self._everywhere(card, taken, slack)
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
@@ -91,14 +113,78 @@ class Questions:
             await self._commit.write(outbox.bury, effect, str(e))
         else:
             failpoints.hit("after_update")
+            await self._commit.write(self._redrawn, effect, card)
+
+    def _redrawn(self, s: Session, effect: Claimed, card: Card) -> None:
+        """Drawn; where another question was put in its place meanwhile, that one is drawn over it."""
+        newest = runs.asked_now(s, card.call.id)
+        if newest is not None and _taken_over(card, newest):
+            runs.lock(s, effect.run_id)
+            outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
+        outbox.done(s, effect)
+
+    async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:
+        """In the channel and in every copy; one that fails keeps no other from being redrawn."""
+        failed: list[Exception] = []
+        # Asked to all the same, one whose place was never learned is looked for.
+        for picture in pictures(card):
+            if (picture.approval.channel, picture.approval.ts) in taken:
+                continue
+            try:
+                await slack.update(picture)
+            except (UnavailableError, UncertainError) as e:
+                failed.insert(0, e)
+            except RejectedError as e:
+                if picture is card:
+                    failed.append(e)
+                else:
+                    log.warning("copy_not_redrawn", approval=card.approval.id, why=str(e))
+        if failed:
+            raise failed[0]
+
+    def notify(self, s: Session, effect: Claimed) -> Act | None:
+        """Tell people about a question that is still open; what is not news any more is not said."""
+        approval, what = parse_notice(effect.subject)
+        card, now = self.card(s, effect, approval), self._commit.now()
+        if card is not None and worth_saying(card.approval, what, now):
+            if (later := undisturbed(card.approval, now)) > now:
+                outbox.retry(s, effect, later, "quiet hours")
+                return None
+            if self._slack is not None and (card.approval.ts or card.approval.copies):
+                return partial(self._notify, effect, card, what, self._slack)
+            log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
+        outbox.done(s, effect)
+        return None
+
+    async def _notify(self, effect: Claimed, card: Card, what: str, slack: SlackPort) -> None:
+        place = place_of(card.approval, what)
+        last = place is not None and place[0] == place[1]
+        # Asked for once more, it may have been said long ago.
+        seen_before = effect.attempts > 1 or effect.wanted > 1
+        # Who can see it in no channel is told under their copies.
+        places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
+        try:
+            for shown in places:
+                await slack.remind(shown, what=what, last=last, seen_before=seen_before)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+        except UncertainError as e:
+            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except RejectedError as e:
+            log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
+            await self._commit.write(outbox.bury, effect, str(e))
+        else:
             await self._commit.done(effect)
 
-    def _card(self, s: Session, effect: Claimed) -> Card | None:
+    def card(self, s: Session, effect: Claimed, approval_id: str) -> Card | None:
         run = runs.load(s, effect.run_id)
-        found = runs.load_approval(s, effect.subject, run)
+        found = runs.load_approval(s, approval_id, run)
         if found is None:
             return None
         approval, call, _ = found
+        again = approval.open and not is_own(call)
+        rejected, rejections = runs.rejections(s, run.id, call) if again else (None, 0)
+        taken_up_as = successor(s, run.id) if call.tool == RESTART and run.closed else ""
         return Card(
             approval=approval,
             call=call,
@@ -110,12 +196,35 @@ class Questions:
             description=OWN_WORDS.get(call.tool) or self._toolkit.describe(call.tool),
             link=self._link(run.id),
             progress=_progress(run.turn.calls) if run.turn.call(call.id) else "",
+            thread=_thread(s, run, call, approval),
             forgotten_at=run.turn.forgotten_at,
+            taken_up_as=taken_up_as,
+            taken_up_link=self._link(taken_up_as) if taken_up_as else "",
+            rejected_before=rejected,
+            rejections=rejections,
         )
 
 
+def _taken_over(card: Card, newest: Approval | None) -> Places:
+    """Where another question about the call stands by now, in the place of this one."""
+    other = newest is not None and newest.id != card.approval.id
+    return _places(card.approval) & _places(newest) if newest and other else frozenset()
+
+
+def _places(approval: Approval) -> Places:
+    own = ((approval.channel, approval.ts), *((p.channel, p.ts) for p in approval.copies))
+    return frozenset(place for place in own if place[1])
+
+
+def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:
+    """The message over the questions of its turn, where it stands under one."""
+    over = run.turn.batch if run.turn.call(call.id) else runs.batch_over(s, call.id)
+    return over.ts if over and not is_own(call) and over.channel == approval.terms.channel else ""
+
+
 def _progress(calls: Sequence[ToolCall]) -> str:
-    """How far a turn of several calls is; empty where there is only one."""
+    """How far a turn of several function calls is; empty where there is only one."""
+    calls = [c for c in calls if not is_own(c)]
     if len(calls) < 2:
         return ""
     decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)

@@ -9,12 +9,14 @@ from typing import Any
 
 import rfc8785
 
-from orchestrator.domain.model import Assessment, FunctionCall, Run
+from orchestrator.domain.model import Assessment, FunctionCall, Preview, Run
 from orchestrator.engine.ports import ToolkitPort
 
 
-def assess(toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCall) -> Assessment:
-    """What policy says about a wished call now, sealed."""
+def assess(
+    toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCall, preview: Preview | None = None
+) -> Assessment:
+    """What policy says about a wished call now, sealed, with what it would do where that is known."""
     finding = toolkit.find(run.recipe, call)
     sealed: dict[str, Any] = {
         "run": run.id,
@@ -26,6 +28,8 @@ def assess(toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCa
         "policy_version": finding.policy_version,
         "arguments": dict(finding.arguments),
     }
+    if preview is not None:
+        sealed["preview"] = {"text": preview.text, "trouble": preview.trouble}
     return Assessment(
         call_id=call.id,
         tool=call.name,
@@ -35,4 +39,7 @@ def assess(toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCa
         digest=hashlib.sha256(rfc8785.dumps(sealed)).hexdigest(),
         idempotent=finding.idempotent,
         terms=finding.terms,
+        previews=finding.previews,
+        preview_required=finding.preview_required,
+        preview=preview,
     )

@@ -11,14 +11,22 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind, Urgency
-from orchestrator.domain.events import ApprovalPosted, Event, InteractionObserved, InteractionSignalled
+from orchestrator.domain.events import (
+    ApprovalCopied,
+    ApprovalPosted,
+    BatchPosted,
+    Event,
+    InteractionObserved,
+    InteractionSignalled,
+)
+from orchestrator.domain.evidence import follow
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Policy, Run, Snapshot, Turn
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
-from orchestrator.store import inbox, outbox, runs
+from orchestrator.store import audit, inbox, outbox, runs
 from orchestrator.store.inbox import DeliveryVerdict
 
 MAX_PARKED = 10_000
@@ -62,19 +70,31 @@ def apply(
             decision.refused,
             now,
         )
+    audit.note(s, follow(run, happened, decision), now)
     if after.closed and not run.closed:
         outbox.drop_all(s, run_id)
     outbox.drop(s, run_id, decision.drop)
     outbox.add(s, run_id, decision.effects)
-    if isinstance(happened, ApprovalPosted) and after.turn.by_approval(happened.approval) is None:
-        _posted_behind(s, run_id, happened, now)
+    if isinstance(happened, ApprovalPosted | ApprovalCopied):
+        _posted_behind(s, after, happened, now)
+    if isinstance(happened, BatchPosted) and after.turn.number != happened.turn:
+        _batch_behind(s, run_id, happened, now)
     return Applied(run, after, decision.note, decision.refused, decision.alarm)
 
 
-def _posted_behind(s: Session, run_id: str, event: ApprovalPosted, now: datetime) -> None:
-    """The question was spent and left behind while it was being posted: no live button may stay there."""
-    if runs.place(s, event.approval, event.channel, event.ts):
-        outbox.add(s, run_id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
+def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied, now: datetime) -> None:
+    """Where the question was spent and left behind while it was being posted, no live button may stay."""
+    if run.turn.by_approval(event.approval) is not None:
+        return
+    person = event.person if isinstance(event, ApprovalCopied) else ""
+    if runs.place(s, event.approval, event.channel, event.ts, person):
+        outbox.add(s, run.id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
+
+
+def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) -> None:
+    """The same of the message over the questions of a turn."""
+    if runs.place_batch(s, run_id, event.turn, event.ts):
+        outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
 
 def _data(event: Event) -> dict[str, Any]:

@@ -7,49 +7,32 @@ repeated (fetch, cancel) is repeated here for seconds; outages of minutes are th
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-import structlog
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import wait_random_exponential
 
 from orchestrator.domain.model import CreateRequest, Snapshot
-from orchestrator.errors import (
-    ConfigError,
-    OrchestratorError,
-    RejectedError,
-    UnavailableError,
-    UncertainError,
-)
+from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import Answer, Form, Library, Silence
+from orchestrator.gemini.mapping import (
+    TRIES,
+    UNIMPLEMENTED,
+    BlipError,
+    Refusal,
+    Words,
+    retrying,
+    usable_key,
+)
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
-TRIES: Final = 3
-RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
-
-_REFUSED_KEY: Final = frozenset({401, 403})
-_PASSING_4XX: Final = frozenset({408, 409, 499})  # pass for a get; may stand for a create that was taken
-_TOO_MANY: Final = 429
-_UNIMPLEMENTED: Final = 501
-_CODES: Final = {402: "payment_required", 404: "not_found", 501: "unimplemented"}
+_MISSING: Final = (404, 410)
 _VERSION: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 T = TypeVar("T")
-log = structlog.get_logger(__name__)
-
-
-class _BlipError(UnavailableError):
-    """Worth another try at once."""
 
 
 class GeminiGateway:
@@ -84,16 +67,14 @@ class GeminiGateway:
         retry_wait_max_seconds: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._key = api_key.strip()
-        if not self._key or not self._key.isascii() or not self._key.isprintable():
-            raise ConfigError("the Gemini API key is empty or holds characters no header takes")
+        key = usable_key(api_key)
         if not timeout_seconds > 0:
             raise ConfigError("the Gemini timeout must be above zero")
         if not _VERSION.fullmatch(api_version):
             raise ConfigError("the Gemini API version must be a word such as v1beta")
         base_url = _checked(base_url)
         self._open = lambda: Library(
-            key=self._key,
+            key=key,
             base_url=base_url,
             api_version=api_version,
             timeout_seconds=timeout_seconds,
@@ -103,7 +84,8 @@ class GeminiGateway:
         self._uris = tuple(webhook_uris)
         self._tries = tries
         # An address in parts too: a message may quote its path alone.
-        self._untold = (self._key, *(part for uri in self._uris for part in (uri, uri.rpartition("/")[2])))
+        addresses = (part for uri in self._uris for part in (uri, uri.rpartition("/")[2]))
+        self._words = Words("Gemini", (key, *addresses))
         self._wait = wait_random_exponential(multiplier=retry_wait_seconds, max=retry_wait_max_seconds)
         self._library: Library | None = None
         self._opening = asyncio.Lock()
@@ -138,18 +120,12 @@ class GeminiGateway:
         library = await self._opened()
         answer = await library.exchange(library.create, content)
         if isinstance(answer, Silence):
-            raise (UncertainError if answer.sent else UnavailableError)(self._tell("create", answer.why))
+            raise (UncertainError if answer.sent else UnavailableError)(
+                self._words.tell("create", answer.why)
+            )
         if answer.status == 200:
             return _read(answer)
-        raise self._create_refused(answer)
-
-    def _create_refused(self, answer: Answer) -> OrchestratorError:
-        code, text = self._refusal("create", answer)
-        if answer.status in _REFUSED_KEY or answer.status == _TOO_MANY:
-            return UnavailableError(text, retry_after=answer.retry_after)
-        if _final(answer):
-            return RejectedError(text, code=code)
-        return UncertainError(text)
+        raise self._refusal("create", answer).of_once()
 
     async def fetch(self, interaction_id: str) -> Snapshot:
         """Read an interaction; blips are tried again for a few seconds.
@@ -190,65 +166,45 @@ class GeminiGateway:
 
     async def _fetch(self, library: Library, interaction_id: str) -> Snapshot:
         answer = await self._heard("fetch", library, library.fetch.of(interaction_id))
-        if answer.status == 200:
-            snapshot = _readable(answer, interaction_id)
-            if snapshot is None:
-                raise _BlipError(self._tell("fetch", "the answer is not this interaction"))
-            return snapshot
-        code, text = self._refusal("fetch", answer)
-        if answer.status in (404, 410):
-            raise RejectedError(text, code="not_found")
-        if _final(answer):
-            raise RejectedError(text, code=code)
-        raise _BlipError(text)
+        if answer.status != 200:
+            raise self._refusal("fetch", answer, missing=_MISSING).of_repeatable()
+        snapshot = _readable(answer, interaction_id)
+        if snapshot is None:
+            raise BlipError(self._words.tell("fetch", "the answer is not this interaction"))
+        return snapshot
 
     async def _cancel(self, library: Library, interaction_id: str) -> Snapshot | None:
         """None where the interaction has to be read to know."""
         answer = await self._heard("cancel", library, library.cancel.of(interaction_id))
-        if answer.status == 408 or (answer.status >= 500 and answer.status != _UNIMPLEMENTED):
-            raise _BlipError(self._refusal("cancel", answer)[1])
+        if answer.status == 408 or (answer.status >= 500 and answer.status != UNIMPLEMENTED):
+            raise BlipError(self._refusal("cancel", answer).text)
         return _readable(answer, interaction_id)
 
     async def _heard(self, what: str, library: Library, form: Form) -> Answer:
         """An answer to something that may be repeated, unless it only says not now."""
         answer = await library.exchange(form)
         if isinstance(answer, Silence):
-            raise _BlipError(self._tell(what, answer.why))
-        told_to_wait = answer.retry_after is not None and answer.status != 200 and not _final(answer)
-        if told_to_wait or answer.status in _REFUSED_KEY | {_TOO_MANY}:
-            raise UnavailableError(self._refusal(what, answer)[1], retry_after=answer.retry_after)
+            raise BlipError(self._words.tell(what, answer.why))
+        if answer.status != 200:
+            refusal = self._refusal(what, answer)
+            if refusal.not_now or (refusal.retry_after is not None and not refusal.final):
+                raise refusal.of_repeatable()
         return answer
 
     async def _retried(
         self, attempt: Callable[[Library, str], Awaitable[T]], library: Library, interaction_id: str
     ) -> T:
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._tries) | stop_after_delay(RETRY_WITHIN_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type(_BlipError),
-            before_sleep=_note,
-            reraise=True,
-        )
-        return await retrying(attempt, library, interaction_id)
+        again = retrying("gemini_blip", self._wait, self._tries)
+        return await again(attempt, library, interaction_id)
 
-    # -------------------------------------------------------------- words
+    # -------------------------------------------------------------- answers
 
-    def _refusal(self, what: str, answer: Answer) -> tuple[str, str]:
-        """Gemini's word for a refusal, and a text for people."""
-        word, message = _error_of(answer.content)
-        told = ": ".join(part for part in (word, message) if part)
-        code = self._masked(word) or _CODES.get(answer.status, f"http_{answer.status}")
-        hint = "check the API key; " if answer.status in _REFUSED_KEY else ""
-        return code, self._tell(what, f"{hint}HTTP {answer.status} {told}".strip())
-
-    def _tell(self, what: str, why: str) -> str:
-        # The cut comes last: before, it could leave half a key to see.
-        return self._masked(f"Gemini {what}: {why}")[: wire.MAX_TEXT]
-
-    def _masked(self, text: str) -> str:
-        for secret in self._untold:
-            text = text.replace(secret, "***")
-        return text
+    def _refusal(self, what: str, answer: Answer, *, missing: Collection[int] = ()) -> Refusal:
+        try:
+            body = wire.decode(answer.content)
+        except ValueError:
+            body = None  # a page for people, from something in between
+        return self._words.refusal(what, answer.status, body, answer.retry_after, missing=missing)
 
     async def _opened(self) -> Library:
         if self._library is None:
@@ -271,12 +227,6 @@ def _checked(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _final(answer: Answer) -> bool:
-    """A refusal that another try will not change."""
-    refused = 400 <= answer.status < 500 and answer.status not in _PASSING_4XX
-    return refused or answer.status == _UNIMPLEMENTED
-
-
 def _read(answer: Answer) -> Snapshot:
     try:
         return wire.snapshot(wire.decode(answer.content))
@@ -293,18 +243,3 @@ def _readable(answer: Answer, interaction_id: str) -> Snapshot | None:
     except UncertainError:
         return None
     return snapshot if snapshot.interaction_id == interaction_id else None
-
-
-def _error_of(content: bytes) -> tuple[str, str]:
-    try:
-        body = wire.decode(content)
-    except ValueError:
-        return "", ""  # a page for people, from something in between
-    if isinstance(body, list) and body:
-        body = body[0]
-    return wire.error_parts(body.get("error")) if isinstance(body, dict) else ("", "")
-
-
-def _note(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("gemini_blip", attempt=state.attempt_number, why=str(error))

@@ -96,6 +96,18 @@ def delivery(found: Found, sent: int, scheme: Scheme) -> Delivery:
     return Delivery(kept["webhook-id"], sent, scheme, kept)
 
 
+def readable(headers: Headers) -> Mapping[str, str]:
+    """Those that matter to a reader of the record, of a delivery that is not believed: as `Delivery` keeps
+    them; of one that is repeated, the first.
+    """
+    kept: dict[str, str] = {}
+    for name, value in _pairs(headers):
+        known = _KEPT.get(name.lower())
+        if known is not None and known not in kept:
+            kept[known] = _text(value)
+    return kept
+
+
 def _text(value: bytes) -> str:
     text = value.decode("latin-1")
     if len(text) <= MAX_KEPT and text.isascii() and text.isprintable():

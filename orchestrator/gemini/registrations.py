@@ -18,46 +18,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-import structlog
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import wait_random_exponential
 
 from orchestrator.domain.registration import Registration, SecretHint
-from orchestrator.errors import (
-    ConfigError,
-    OrchestratorError,
-    RejectedError,
-    UnavailableError,
-    UncertainError,
-)
+from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import retry_after
+from orchestrator.gemini.mapping import BlipError, Words, retrying, usable_key
 
-TRIES: Final = 3
-RETRY_WITHIN_SECONDS: Final = 5.0
 PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 100
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (a label, no secret)
 AFTER_A_DAY: Final = "revoke_previous_secrets_after_h24"
 AT_ONCE: Final = "revoke_previous_secrets_immediately"
 
-_REFUSED_KEY: Final = frozenset({401, 403})
-_PASSING_4XX: Final = frozenset({408, 409, 499})
-_TOO_MANY: Final = 429
-_UNIMPLEMENTED: Final = 501
+_MISSING: Final = (404,)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-log = structlog.get_logger(__name__)
-
-
-class _BlipError(UnavailableError):
-    """Worth another try at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +71,8 @@ class Registrations:
         retry_wait_seconds: float = 0.5,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._key = api_key.strip()
-        if not self._key or not self._key.isascii() or not self._key.isprintable():
-            raise ConfigError("the Gemini API key is empty or holds characters no header takes")
+        self._key = usable_key(api_key)
+        self._words = Words("Gemini webhooks", (self._key,))
         self._address: dict[str, Any] = {"base_url": base_url.rstrip("/"), "api_version": api_version}
         self._timeout, self._now = timeout_seconds, now
         self._wait = wait_random_exponential(multiplier=retry_wait_seconds, max=2.0)
@@ -113,7 +88,7 @@ class Registrations:
             found += [self._read("list", entry) for entry in entries]
             if not token:
                 return tuple(found)
-        raise UnavailableError(self._tell("list", "the pages do not end"))
+        raise UnavailableError(self._words.tell("list", "the pages do not end"))
 
     async def _page(self, token: str) -> tuple[Sequence[Any], str]:
         asked = {"page_token": token} if token else {}
@@ -140,7 +115,7 @@ class Registrations:
         made = await self._once("create", lambda w: w.create(uri=uri, subscribed_events=[*events], **named))
         secret = _text(made, "new_signing_secret")
         if not secret.startswith(SECRET_PREFIX):
-            raise UncertainError(self._tell("create", "the answer holds no signing secret"))
+            raise UncertainError(self._words.tell("create", "the answer holds no signing secret"))
         return Registered(self._made(made, uri, tuple(events), name), secret)
 
     async def change(
@@ -175,7 +150,7 @@ class Registrations:
         )
         secret = _text(answer, "secret")
         if not secret.startswith(SECRET_PREFIX):
-            raise UncertainError(self._tell("rotate", "the answer holds no signing secret"))
+            raise UncertainError(self._words.tell("rotate", "the answer holds no signing secret"))
         return secret
 
     async def delete(self, webhook_id: str) -> None:
@@ -205,14 +180,7 @@ class Registrations:
 
     async def _retried(self, what: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
         """For what may be repeated."""
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(TRIES) | stop_after_delay(RETRY_WITHIN_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type(_BlipError),
-            before_sleep=_note,
-            reraise=True,
-        )
-        return await retrying(self._try, what, call, True)
+        return await retrying("gemini_webhooks_blip", self._wait)(self._try, what, call, True)
 
     async def _once(self, what: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
         return await self._try(what, call, False)
@@ -238,26 +206,13 @@ class Registrations:
             raise self._lost(what, why, repeatable) from None
 
     def _refused(self, what: str, error: Any, repeatable: bool) -> OrchestratorError:
-        status: int = error.status_code
-        word, message = _error_of(error.body)
-        told = ": ".join(part for part in (word, message) if part)
-        hint = "check the API key; " if status in _REFUSED_KEY else ""
-        text = self._tell(what, f"{hint}HTTP {status} {told}".strip())
-        wait = error.response.headers.get("retry-after")
-        if status in _REFUSED_KEY | {_TOO_MANY}:
-            return UnavailableError(text, retry_after=retry_after(wait, self._now()) if wait else None)
-        if status == 404:
-            return RejectedError(text, code="not_found")
-        if status == _UNIMPLEMENTED or (status < 500 and status not in _PASSING_4XX):
-            return RejectedError(text, code=word.replace(self._key, "***") or f"http_{status}")
-        if not repeatable:
-            return UncertainError(text)
-        return (
-            UnavailableError(text, retry_after=retry_after(wait, self._now())) if wait else _BlipError(text)
-        )
+        told = error.response.headers.get("retry-after")
+        wait = retry_after(told, self._now()) if told else None
+        refusal = self._words.refusal(what, error.status_code, error.body, wait, missing=_MISSING)
+        return refusal.of_repeatable() if repeatable else refusal.of_once()
 
     def _lost(self, what: str, why: str, nothing_done: bool) -> OrchestratorError:
-        return (_BlipError if nothing_done else UncertainError)(self._tell(what, why))
+        return (BlipError if nothing_done else UncertainError)(self._words.tell(what, why))
 
     async def _opened(self) -> Any:
         async with self._opening:
@@ -299,11 +254,7 @@ class Registrations:
             return Registration(_text(value, "id"), uri, "unknown", events, name)
 
     def _unreadable(self, what: str) -> UnavailableError:
-        return UnavailableError(self._tell(what, "the answer is not a webhook"))
-
-    def _tell(self, what: str, why: str) -> str:
-        # The cut comes last: before, it could leave half a key to see.
-        return f"Gemini webhooks {what}: {why}".replace(self._key, "***")[: wire.MAX_TEXT]
+        return UnavailableError(self._words.tell(what, "the answer is not a webhook"))
 
 
 def _usable(webhook_id: str) -> str:
@@ -336,14 +287,3 @@ def _instant(text: str) -> datetime | None:
     except ValueError:
         return None
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _error_of(body: object) -> tuple[str, str]:
-    if isinstance(body, list) and body:
-        body = body[0]
-    return wire.error_parts(body.get("error")) if isinstance(body, dict) else ("", "")
-
-
-def _note(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("gemini_webhooks_blip", attempt=state.attempt_number, why=str(error))

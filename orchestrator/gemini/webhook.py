@@ -12,7 +12,7 @@ from orchestrator.domain.model import Correlation
 from orchestrator.errors import InvalidError
 from orchestrator.gemini import wire
 from orchestrator.gemini.dynamic import DynamicVerifier
-from orchestrator.gemini.headers import Delivery, Headers
+from orchestrator.gemini.headers import Delivery, Headers, readable
 from orchestrator.gemini.static import StaticSecret, StaticVerifier, verify
 from orchestrator.strictjson import StrictReader
 
@@ -24,6 +24,7 @@ __all__ = [
     "StaticSecret",
     "StaticVerifier",
     "parse",
+    "readable",
     "verify",
 ]
 

@@ -1,5 +1,6 @@
 """`config.yaml` and the environment: read once, checked once, then plain frozen values."""
 
+from orchestrator.settings.approvals import Approvals, ApprovalStage, ForbiddenCalls, PolicyOverride
 from orchestrator.settings.inputs import InputForm
 from orchestrator.settings.loader import load
 from orchestrator.settings.model import Settings
@@ -7,7 +8,7 @@ from orchestrator.settings.secrets import Secret
 from orchestrator.settings.sections import (
     Api,
     ApiToken,
-    Approvals,
+    Audit,
     Database,
     Gemini,
     Log,
@@ -23,11 +24,15 @@ from orchestrator.settings.workflows import RunLimits, Workflow
 __all__ = [
     "Api",
     "ApiToken",
+    "ApprovalStage",
     "Approvals",
+    "Audit",
     "Database",
+    "ForbiddenCalls",
     "Gemini",
     "InputForm",
     "Log",
+    "PolicyOverride",
     "RunLimits",
     "Secret",
     "Server",

@@ -151,9 +151,23 @@ HeaderSecret = Annotated[Secret, AfterValidator(header_safe)]
 
 TOKEN_NAME: Final = r"[a-z][a-z0-9_-]{0,63}"  # noqa: S105 - the shape of a name
 UserId = Annotated[str, shaped(r"[UW][A-Z0-9]{2,}", "a Slack user id, such as U0123ABC")]
+_DECIDER: Final = rf"[UWS][A-Z0-9]{{2,}}|api:{TOKEN_NAME}"
+Decider = Annotated[
+    str,
+    shaped(_DECIDER, "a Slack user or group id, such as U0123ABC or S0123ABC, or api:<token name>"),
+]
 Approver = Annotated[
     str,
-    shaped(rf"[UW][A-Z0-9]{{2,}}|api:{TOKEN_NAME}", "a Slack user id, such as U0123ABC, or api:<token name>"),
+    shaped(
+        rf"{_DECIDER}|role:{TOKEN_NAME}",
+        "a Slack user or group id, such as U0123ABC or S0123ABC, api:<token name> or role:<name>",
+    ),
+]
+RoleName = Annotated[
+    str, shaped(TOKEN_NAME, "a role's name: lower case letters, digits, _ and -, beginning with a letter")
+]
+ToolPattern = Annotated[
+    str, shaped(r"[A-Za-z0-9_.*?!\[\]-]{1,64}", "a tool's name, or a pattern with *, ? or [...]")
 ]
 ChannelId = Annotated[
     str, shaped(r"[CGD][A-Z0-9]{2,}|", "a Slack channel id, such as C0123ABC, not its name")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from orchestrator.settings.fields import PREFIX, Leaf, Path, kinds
+from orchestrator.settings.fields import PREFIX, Leaf, Path, as_section, kinds
 from orchestrator.settings.secrets import Secret
 from orchestrator.settings.strict_yaml import is_text, scalar
 
@@ -96,9 +96,10 @@ def coerce(leaf: Leaf, text: str) -> Any:
     types = kinds(leaf.field.annotation)
     if leaf.secret:
         return tuple(Secret(t) for t in SEPARATORS.split(text) if t) if tuple in types else Secret(text)
-    if tuple in types and not text.lstrip().startswith("["):
-        return [item.strip() for item in text.split(",") if item.strip()]
-    if tuple in types or dict in types:
+    if tuple in types and dict not in types and not text.lstrip().startswith("["):
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        return [scalar(item) for item in items] if float in types else items
+    if tuple in types or dict in types or any(map(as_section, types)):
         return _json(text)
     if not text and not leaf.field.is_required() and leaf.field.default is None:
         return None

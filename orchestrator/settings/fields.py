@@ -35,7 +35,8 @@ class FromEnv:
 
     Args:
         names: In order of preference. A secret may also come from a file named by `<NAME>_FILE`.
-        needed: True, False, the dotted key of the switch that makes it needed, or `key=value`.
+        needed: True, False, the dotted key of the switch that makes it needed, or `key=value`; several
+            conditions, all of which must hold, are separated by ", ".
         in_file: May also be written in config.yaml.
     """
 

@@ -40,6 +40,8 @@ SAYINGS: Final = {
     "literal_error": "must be {expected}",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} items",
+    "string_too_long": "must have at most {max_length} characters",
     "value_error": "{error}",
 }
 
@@ -138,9 +140,7 @@ def _missing(settings: Settings, found: Environment, environ: Mapping[str, str])
     for leaf in LEAVES:
         needed = leaf.source.needed
         if isinstance(needed, str):
-            key, _, wanted = needed.partition("=")
-            value = _value(settings, key.split("."))
-            needed = value == wanted if wanted else bool(value)
+            needed = all(_holds(settings, condition) for condition in needed.split(", "))
         if not needed or _value(settings, leaf.path):
             continue
         variable = leaf.source.names[0]
@@ -149,6 +149,13 @@ def _missing(settings: Settings, found: Environment, environ: Mapping[str, str])
             f"environment {variable}: {leaf.key}: is missing; "
             f"set {variable}, or {variable}_FILE to a file that holds it{near}"
         )
+
+
+def _holds(settings: Settings, condition: str) -> bool:
+    """Of `key` or `key=value`; a switch is written as in YAML."""
+    key, _, wanted = condition.partition("=")
+    value = _value(settings, key.split("."))
+    return (str(value).lower() if isinstance(value, bool) else value) == wanted if wanted else bool(value)
 
 
 _KNOWN: Final = frozenset(n for leaf in LEAVES for n in leaf.source.names)

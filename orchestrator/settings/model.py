@@ -1,17 +1,21 @@
 """The whole of the settings, and what the rest of the service takes from them; nothing is read here."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from pydantic import Field, model_validator
 
-from orchestrator.domain.model import Policy, Recipe, Terms
+from orchestrator.domain.model import AtTimeout, Edits, Policy, Recipe, Terms
+from orchestrator.domain.terms import expand
 from orchestrator.errors import NotFoundError
 from orchestrator.settings.addresses import OwnAddress, WorkflowName
+from orchestrator.settings.approvals import Approvals
 from orchestrator.settings.fields import Section
+from orchestrator.settings.hours import quiet
 from orchestrator.settings.sections import (
     Api,
-    Approvals,
+    Audit,
     Database,
     Gemini,
     Log,
@@ -45,6 +49,7 @@ class Settings(Section):
         default={}, description="The recipes runs are started from, by name."
     )
     api: Api = Api()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @model_validator(mode="before")
@@ -70,6 +75,7 @@ class Settings(Section):
             watch_growth=POLL_GROWTH if polls else 0.0,
             watch_most=timedelta(seconds=g.poll_most_seconds),
             retention=timedelta(days=g.retention_days),
+            max_open=self.approvals.max_open_per_run,
         )
 
     @property
@@ -78,13 +84,35 @@ class Settings(Section):
         return self.gemini.gets_per_second or (50.0 if self.webhooks.mode == "poll" else 500.0)
 
     def default_terms(self) -> Terms:
-        """Under which terms people are asked about a tool that has none of its own."""
+        """Under which terms people are asked about a tool that has none of its own; roles spelled out."""
         a = self.approvals
+
+        def people(entries: tuple[str, ...]) -> tuple[str, ...]:
+            return expand(entries, a.roles)
+
+        zone = a.calendar.timezone if a.calendar else "UTC"
         return Terms(
-            approvers=a.approvers,
+            approvers=people(a.approvers),
             channel=self.slack.channel if self.slack.enabled else "",
             expires_after=timedelta(seconds=a.timeout_seconds),
             start_within=timedelta(seconds=a.start_within_seconds),
+            quorum=a.quorum,
+            stages=tuple(replace(s.value, approvers=people(s.approvers)) for s in a.stages),
+            never=people(a.never),
+            four_eyes=a.four_eyes,
+            edits=Edits(a.edits),
+            at_timeout=AtTimeout(a.at_timeout),
+            escalate_to=people(a.escalate_to),
+            reminders=a.reminders,
+            risk=a.risk,
+            discreet=a.discreet,
+            reason_required=a.reason_required,
+            calendar=a.calendar.value if a.calendar else None,
+            quiet_hours=quiet(a.quiet_hours, zone) if a.quiet_hours else None,
+            dm_after=a.dm_after,
+            dm_fallback=a.dm_fallback,
+            answers=a.answers,
+            together=a.together,
         )
 
     def recipe(self, name: str) -> Recipe:

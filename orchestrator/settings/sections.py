@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from orchestrator.domain.registration import EVENTS
 from orchestrator.settings.addresses import (
     AppId,
-    Approver,
     ChannelId,
     DatabaseAddress,
     EventName,
@@ -31,6 +30,7 @@ from orchestrator.settings.addresses import (
     carries_password,
     ending,
 )
+from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section, shaped
 from orchestrator.settings.secrets import Secret
 
@@ -249,10 +249,23 @@ class Slack(Section):
         default=Secret(), description="The app's bot token, `xoxb-…`."
     )
     signing_secrets: Annotated[
-        Items[HeaderSecret], UNIQUE, FromEnv(("SLACK_SIGNING_SECRET",), needed="slack.enabled")
+        Items[HeaderSecret],
+        UNIQUE,
+        FromEnv(("SLACK_SIGNING_SECRET",), needed="slack.enabled, slack.socket_mode=false"),
     ] = Field(
         default=(),
         description="The app's signing secret; several, separated by blanks or commas, while rotating.",
+    )
+    socket_mode: bool = Field(
+        default=False,
+        description="Hear of clicks over a connection of ours to Slack, so that Slack need not reach us;"
+        " there are no Slack addresses then.",
+    )
+    app_token: Annotated[
+        HeaderSecret, FromEnv(("SLACK_APP_TOKEN",), needed="slack.enabled, slack.socket_mode")
+    ] = Field(
+        default=Secret(),
+        description="The app-level token for that, `xapp-…`, with the scope `connections:write`.",
     )
     team_ids: Annotated[Items[TeamId], UNIQUE] = Field(
         default=(), description="Workspaces whose clicks count; empty: the bot token's own."
@@ -272,44 +285,9 @@ class Slack(Section):
     )
 
 
-class Approvals(Section):
-    """Who is asked by default, and for how long."""
+class ToolOverride(PolicyOverride):
+    """The same for all workflows, and how the tool is run."""
 
-    approvers: Annotated[Items[Approver], UNIQUE] = Field(
-        default=(), description="Slack user ids, or `api:<token name>`; a tool's override replaces them."
-    )
-    timeout_seconds: float = Field(
-        default=86_400,
-        gt=0,
-        description="A request nobody answers lapses as a rejection; below Gemini's retention.",
-    )
-    start_within_seconds: float = Field(
-        default=3600,
-        gt=0,
-        le=30 * DAY_SECONDS,
-        description="An approved call that has not started by then lapses.",
-    )
-
-
-class ToolOverride(Section):
-    """What the operator says about one tool; a key left out leaves what the tool itself says."""
-
-    approval: Literal["allow", "ask", "deny"] | None = Field(
-        default=None, description="Run without asking, ask a person, or refuse."
-    )
-    when: str | None = Field(
-        default=None,
-        min_length=1,
-        description="CEL expression over `args` and `workflow` that narrows `approval`.",
-    )
-    approvers: Annotated[Items[Approver], UNIQUE] | None = Field(
-        default=None, min_length=1, description="Who is asked about this tool."
-    )
-    channel: ChannelId | None = Field(default=None, description="Slack channel id for this tool's requests.")
-    timeout_seconds: float | None = Field(default=None, gt=0, description="How long its requests stay open.")
-    start_within_seconds: float | None = Field(
-        default=None, gt=0, le=30 * DAY_SECONDS, description="How soon after the approval it must start."
-    )
     execution_timeout_seconds: float | None = Field(
         default=None, gt=0, le=DAY_SECONDS, description="How long one execution may take."
     )
@@ -319,12 +297,6 @@ class ToolOverride(Section):
     max_per_minute: int | None = Field(
         default=None, ge=1, description="Most executions started in any 60 seconds, over all processes."
     )
-
-    @model_validator(mode="after")
-    def _when_narrows_something(self) -> "ToolOverride":
-        if self.when is not None and self.approval is None:
-            raise ValueError("when needs approval beside it, because the one gives the other its meaning")
-        return self
 
 
 class Tools(Section):
@@ -412,6 +384,17 @@ class Api(Section):
             *self.tokens,
             ApiToken(name=ENV_TOKEN, sha256=digest, scopes=SCOPES, user=self.env_token_user),
         )
+
+
+class Audit(Section):
+    """Where the head of the audit is kept beside the database."""
+
+    channel: ChannelId = Field(
+        default="", description="Slack channel id the head of the audit is posted to; empty: the log only."
+    )
+    head_hours: float = Field(
+        default=24, ge=1, le=168, description="How often the head of the audit is logged and posted."
+    )
 
 
 class Log(Section):

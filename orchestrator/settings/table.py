@@ -35,7 +35,9 @@ def rows(model: type[BaseModel], above: str = "", variables: str | None = PREFIX
         yield _row(key, field, variables and f"{variables}{name.upper()}")
         below = next((k for k in kinds(field.annotation) if as_section(k)), None)
         if below is not None:
-            inner = f".{PLACEHOLDERS.get(name, '<name>')}." if dict in kinds(field.annotation) else "[]."
+            held = kinds(field.annotation)
+            named = f".{PLACEHOLDERS.get(name, '<name>')}." if dict in held else "."
+            inner = "[]." if tuple in held and dict not in held else named
             yield from rows(below, f"{key}{inner}", None)
 
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from orchestrator.domain.model import Limits, Recipe, Terms
 from orchestrator.settings.addresses import ToolName
+from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.fields import UNIQUE, Items, Section
 from orchestrator.settings.inputs import MAX_INPUT_CHARS, InputForm
 from orchestrator.settings.prompt import check_prompt
@@ -84,6 +85,10 @@ class Workflow(Section):
     max_concurrent: int | None = Field(
         default=None, ge=1, description="Most runs of it that have begun and not ended; others stay queued."
     )
+    overrides: dict[ToolName, PolicyOverride] = Field(
+        default={},
+        description="Our terms for single tools in this workflow, over those of `tools.overrides`.",
+    )
     limits: RunLimits = RunLimits()
 
     @field_validator("builtin_tools")
@@ -156,7 +161,7 @@ class Workflow(Section):
         """The workflow as the domain takes it, under its configured name.
 
         Args:
-            terms: Under which its runs put their own questions to people.
+            terms: Under which its runs put their own questions to people: whether to restart one, at least.
         """
         limits = self.limits
         return Recipe(
@@ -170,7 +175,7 @@ class Workflow(Section):
             response_format=self.response_format,
             agent_config=self.agent_config,
             environment=self.environment,
-            terms=terms if self.asks_by_itself else None,
+            terms=terms,
             limits=Limits(
                 max_turns=limits.max_turns,
                 max_calls_per_turn=limits.max_calls_per_turn,

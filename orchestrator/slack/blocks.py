@@ -18,13 +18,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.model import Card, Verdict
-from orchestrator.slack import kit
+from orchestrator.domain.human import is_question
+from orchestrator.domain.model import Card, Edits, Stage, Terms, Verdict
+from orchestrator.slack import foresight, human, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, block_id, look, sentence
-from orchestrator.slack.text import MENTION, Shown, escape, line, prose, render, shorten, visible, weight
-from orchestrator.slack.wording import decided_by, limit_reached, plan_of, reason_given, wording
+from orchestrator.slack.text import MENTION, Shown, escape, line, prose, render, shorten, weight
+from orchestrator.slack.wording import decided_by, limit_reached, plan_of, reason_given, refused, wording
 
 EVENT_TYPE: Final = "approval_request"
 """Name of the metadata by which a message of ours is found again."""
@@ -36,6 +37,8 @@ _OUTCOME_PART: Final = 600
 _REASON_PART: Final = 300
 _NOTE_PART: Final = 2 * NOTE_CHARS  # whole, however wide its characters are
 _MOST_NAMED: Final = 20  # approvers by name; the others as a number
+_MOST_STAGES: Final = 6  # told of on a card
+_GROUP: Final = re.compile(r"S[A-Z0-9]{2,}", re.ASCII)
 
 _LINK: Final = re.compile(r"https?://[!-;=?-{}~]{1,1900}", re.ASCII)  # visible ASCII without < > |
 _SOON: Final = timedelta(hours=48)  # between expiry and Gemini's forgetting: then people are told of both
@@ -58,14 +61,17 @@ def draw(card: Card, *, now: datetime) -> Message:
     block is a new one.
     """
     state = look(card, now)
-    above = [_header(card, state), *_words(card, state), _facts(card, state)]
-    below = [*_reason(card, state), *_outcome(card, state), _terms(card, state)]
+    above = [_header(card, state), *_words(card, state), _facts(card, state), *_progress(card, state)]
+    below = [*_before(card, state), *_reason(card, state), *_outcome(card, state), _terms(card, state)]
     note = _note(card) if state is Look.PENDING else []
     room = TEXT_BUDGET - _RESERVE - _weigh([*above, *below, *note])
-    subject, whole = _subject(card, state, room)
-    blocks = [*above, subject, *below, *note]
+    would, seen = _would(card, state, room)
+    subject, whole = _subject(card, state, room - _weigh(would))
+    blocks = [*above, *would, subject, *below, *note]
     if state is Look.PENDING:
-        blocks += _decide(card, whole=whole)
+        blocks += _decide(card, whole=whole and seen)
+    elif _discreet(card):
+        blocks += _only_details(card)
     return Message(_summary(card, state), [_named(b, card, state) for b in blocks], _metadata(card))
 
 
@@ -82,15 +88,7 @@ def plain(card: Card, *, now: datetime) -> Message:
 
 def whisper(text: str) -> Message:
     """Our own words to one person. `<@U…>` becomes a mention, everything else is shown as it is written."""
-    parts: list[Block] = []
-    for index, part in enumerate(re.split(r"<@([UW][A-Z0-9]{2,})>", text, flags=re.ASCII)):
-        shown = visible(part)[0]
-        if index % 2:
-            parts.append({"type": "user", "user_id": part})
-        elif shown:
-            parts.append({"type": "text", "text": shorten(shown, 3_000)[0]})
-    block = {"type": "rich_text", "block_id": "whisper", "elements": [kit.section(*parts)]}
-    return Message(escape(line(re.sub(r"[<>@]", "", text), 300)), [block], {})
+    return Message(escape(line(re.sub(r"[<>@]", "", text), 300)), [kit.spoken("whisper", text)], {})
 
 
 def _metadata(card: Card) -> dict[str, Any]:
@@ -119,7 +117,8 @@ def _header(card: Card, state: Look) -> Block:
 
 def _words(card: Card, state: Look) -> list[Block]:
     """What the state means, and the tool's own summary; a question that was answered is not put again."""
-    about = "" if is_own(card.call) and state is not Look.PENDING else card.description
+    answered = is_own(card.call) and state is not Look.PENDING
+    about = "" if answered or is_question(card.call) else card.description
     texts = (("state", sentence(card, state), 300), ("d", about, 300))
     return [
         {"type": "section", "block_id": key, "text": kit.plain(text, most)}
@@ -136,15 +135,26 @@ def _facts(card: Card, state: Look) -> Block:
         else kit.fact("Run", card.run_id)
     )
     fields = [kit.fact("Workflow", card.workflow), run, kit.person("Asked for by", card.requester)]
+    if approval.terms.risk:
+        fields.append(kit.fact("Risk", approval.terms.risk))
     if approval.verdict is not None and state is not Look.PENDING:
         fields += _verdict(card, approval.verdict)
     if state is Look.APPROVED and approval.start_by is not None:
         fields.append(kit.markup("Starts by", kit.date(approval.start_by)))
+    if card.taken_up_as:
+        fields.append(_taken_up(card))
     if (took := _took(card)) and state in (Look.DONE, Look.FAILED):
         fields.append(kit.fact("Took", took))
     if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
         fields.append(kit.fact("Progress", card.progress))
     return {"type": "section", "block_id": "m", "fields": fields}
+
+
+def _taken_up(card: Card) -> Block:
+    link, name = card.taken_up_link, card.taken_up_as
+    if not _LINK.fullmatch(link):
+        return kit.fact("Restarted as", name)
+    return kit.markup("Restarted as", f"<{escape(link)}|{escape(line(name, 80))}>")
 
 
 def _verdict(card: Card, verdict: Verdict) -> list[Block]:
@@ -171,8 +181,23 @@ def _reason(card: Card, state: Look) -> list[Block]:
     return []
 
 
+def _before(card: Card, state: Look) -> list[Block]:
+    """That people have said no to the very same already."""
+    verdict = card.rejected_before
+    if verdict is None or state is not Look.PENDING:
+        return []
+    who = _mention(verdict.by.id) or escape(line(verdict.by.name or verdict.by.id, 80))
+    times = f" ({card.rejections} times)" if card.rejections > 1 else ""
+    said = f"The same call was rejected by {who} at {kit.date(verdict.at)}{times}."
+    return [{"type": "context", "block_id": "again", "elements": [kit.mrkdwn(said)]}]
+
+
 def _outcome(card: Card, state: Look) -> list[Block]:
-    if state not in (Look.DONE, Look.FAILED) or card.call.outcome is None:
+    verdict = card.approval.verdict
+    if state is Look.ANSWERED and verdict is not None and not _discreet(card):
+        told = verdict.answer if isinstance(verdict.answer, str) else render(verdict.answer).text
+        return [kit.quoted("o", "The answer", told, _OUTCOME_PART)]
+    if state not in (Look.DONE, Look.FAILED) or card.call.outcome is None or _discreet(card):
         return []
     result = card.call.outcome.result
     text = result if isinstance(result, str) else render(result).text
@@ -186,7 +211,7 @@ def _terms(card: Card, state: Look) -> Block:
     if state is not Look.PENDING:
         return {"type": "context", "block_id": "c", "elements": [kit.mrkdwn(seal)]}
     deadline = kit.mrkdwn(f"expires {kit.date(approval.expires_at)} · {seal}")
-    elements = [*_deciders(approval.terms.approvers), deadline, *_forgotten(card)]
+    elements = [*_who_decides(approval.terms), deadline, *_forgotten(card)]
     return {"type": "context", "block_id": "c", "elements": elements}
 
 
@@ -198,18 +223,60 @@ def _forgotten(card: Card) -> list[Block]:
     return [kit.mrkdwn(f"Gemini keeps this until {kit.date(at)}, no answer counts after that")]
 
 
+def _who_decides(terms: Terms) -> list[Block]:
+    """Who may decide, at most five elements; where it goes by stages, `_progress` tells of each."""
+    if terms.stages:
+        return [kit.plain(f"decided in {len(terms.stages)} stages", 300)]
+    return _deciders(terms.approvers)
+
+
 def _deciders(approvers: Sequence[str]) -> list[Block]:
-    """Who may decide. Only what is a user id becomes a mention."""
-    people = [a for a in approvers if MENTION.fullmatch(a)]
-    others = [a for a in approvers if not MENTION.fullmatch(a)]
+    """Who may decide. Only what is a user id or a user group's becomes a mention."""
+    people = [a for a in approvers if _mention(a)]
+    others = [a for a in approvers if not _mention(a)]
     elements = []
     if people:
-        more = f" and {len(people) - _MOST_NAMED} more" if len(people) > _MOST_NAMED else ""
-        named = " ".join(f"<@{person}>" for person in people[:_MOST_NAMED])
-        elements.append(kit.mrkdwn(f"may decide: {named}{more}"))
+        elements.append(kit.mrkdwn(f"may decide: {_named_people(people)}"))
     if others:
         elements.append(kit.plain(f"may decide: {', '.join(others)}", 300))
     return elements or [kit.plain("nobody is named who may decide", 300)]
+
+
+def _mention(entry: str) -> str:
+    """Markup for a person or a user group; empty for anything else."""
+    if MENTION.fullmatch(entry):
+        return f"<@{entry}>"
+    return f"<!subteam^{entry}>" if _GROUP.fullmatch(entry) else ""
+
+
+def _named_people(people: Sequence[str]) -> str:
+    more = f" and {len(people) - _MOST_NAMED} more" if len(people) > _MOST_NAMED else ""
+    return " ".join(map(_mention, people[:_MOST_NAMED])) + more
+
+
+def _progress(card: Card, state: Look) -> list[Block]:
+    """How many have said yes, step by step, where more than one yes is needed."""
+    terms = card.approval.terms
+    if is_own(card.call) or (not terms.stages and terms.quorum < 2):
+        return []
+    elements = [_step(card, number, step) for number, step in enumerate(terms.steps[:_MOST_STAGES])]
+    if state is Look.PENDING and terms.stages and (now_at := _stage_now(card)) is not None:
+        elements += _deciders(terms.steps[now_at].approvers)
+    return [{"type": "context", "block_id": "votes", "elements": elements}]
+
+
+def _step(card: Card, number: int, step: Stage) -> Block:
+    voted = [vote.by.id for vote in card.approval.votes if vote.stage == number]
+    name = f"{escape(line(step.name, 40))}: " if step.name else ""
+    by = ", ".join(_mention(v) or escape(line(v, 40)) for v in voted[:_MOST_NAMED])
+    return kit.mrkdwn(f"{name}{len(voted)} of {step.quorum} approved" + (f": {by}" if by else ""))
+
+
+def _stage_now(card: Card) -> int | None:
+    """The stage that is being decided; None after the last."""
+    voted = [vote.stage for vote in card.approval.votes]
+    steps = enumerate(card.approval.terms.steps)
+    return next((number for number, step in steps if voted.count(number) < step.quorum), None)
 
 
 # --- what it is about, and whether that can be decided on here -------------------------------------
@@ -217,14 +284,23 @@ def _deciders(approvers: Sequence[str]) -> list[Block]:
 
 def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
     """What is decided about within `room`, and whether it is all there."""
+    if (told := refused(card.call)) is not None:
+        return _refused(*told), True
     if facts := limit_reached(card.call):
         said = kit.section(kit.text("\n".join(facts)))
         return {"type": "rich_text", "block_id": "a", "elements": [said]}, True
+    if _discreet(card):
+        return _kept_back(card, state), False
+    if is_question(card.call):
+        parts, whole = human.parts(card.call, room)
+        if state is Look.PENDING and human.form(card.call) is None and not (whole and human.buttons(card)):
+            parts.append(kit.section(kit.bold(_elsewhere())))
+        return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
     plan = plan_of(card.call)
     label, shown = ("Arguments", render(card.call.arguments)) if plan is None else ("The plan", prose(plan))
     text, shortened = shown.text, ""
     if weight(text) > room:
-        text, shortened = shorten(text, min(_FIRST_PART, room))
+        text, shortened = shorten(text, max(0, min(_FIRST_PART, room)))
     parts = [kit.section(kit.bold(label)), kit.preformatted(text)]
     if shortened:
         parts.append(kit.section(kit.text(f"{shortened}. "), *_all_of_it(card)))
@@ -235,6 +311,56 @@ def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
     if state is Look.PENDING and not whole:
         parts.append(kit.section(kit.bold(_not_here(card))))
     return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
+
+
+def _would(card: Card, state: Look, room: int) -> tuple[list[Block], bool]:
+    """What it would do, before the arguments, which keep some of the room; and whether it is all there."""
+    preview, room = card.approval.preview, max(0, room - _FIRST_PART)
+    if preview is None or _discreet(card):
+        return [], True
+    shown = foresight.would(preview)
+    text, shortened = shown.text, ""
+    if weight(text) > room:
+        text, shortened = shorten(text, min(_FIRST_PART, room))
+    was = foresight.before(card) if state is Look.PENDING else None
+    parts = [] if was is None else [kit.section(kit.bold(foresight.CHANGED))]
+    parts += [kit.section(kit.bold(foresight.heading(preview))), kit.preformatted(text)]
+    if shortened:
+        parts.append(kit.section(kit.text(f"{shortened}. ")))
+    if shown.notes:
+        parts.append(kit.section(kit.text("\n".join(shown.notes))))
+        parts += _in_ascii(shown, room - weight(text))
+    if was is not None:
+        former = shorten(was.text, max(0, min(_FIRST_PART, room - _weigh(parts))))[0]
+        parts += [kit.section(kit.bold(foresight.BEFORE)), kit.preformatted(former)]
+    if state is Look.PENDING and shortened:
+        parts.append(kit.section(kit.bold(_not_here(card))))
+    return [{"type": "rich_text", "block_id": "w", "elements": parts}], not shortened
+
+
+def _refused(facts: Sequence[str], said: str) -> Block:
+    """Nothing of it runs: what Gemini said is there to judge by, as far as there is room."""
+    shown = prose(said)
+    elements = [kit.section(kit.text("\n".join(facts)))]
+    if shown.text:
+        text = shorten(shown.text, _FIRST_PART)[0]
+        elements += [kit.section(kit.bold("What Gemini said (not checked)")), kit.preformatted(text)]
+    return {"type": "rich_text", "block_id": "a", "elements": elements}
+
+
+def _discreet(card: Card) -> bool:
+    """Whether the channel is shown no arguments; the run's own questions have none to hide."""
+    return card.approval.terms.discreet and not is_own(card.call)
+
+
+def _kept_back(card: Card, state: Look) -> Block:
+    said = "The arguments are not shown here. Who may decide sees them under Details"
+    more = ", and approves there." if state is Look.PENDING else "."
+    if is_question(card.call):
+        said, more = "The question is not shown here. Who may answer sees it", " in a window of their own."
+    if not modals.fits(card) or (is_question(card.call) and human.form(card.call) is None):
+        said, more = "The arguments are not shown here and too long for Slack.", f" {_elsewhere()}"
+    return {"type": "rich_text", "block_id": "a", "elements": [kit.section(kit.text(said + more))]}
 
 
 def _in_ascii(shown: Shown, room: int) -> list[Block]:
@@ -255,7 +381,7 @@ def _all_of_it(card: Card) -> list[Block]:
 
 def _not_here(card: Card) -> str:
     """Why there is no Approve button, and where there is one."""
-    if _link(card):
+    if _link(card) or _in_a_window(card):
         return "Too long to approve here. Review… shows everything; the decision to approve is made there."
     return f"Too long to approve here. {_elsewhere()}"
 
@@ -284,23 +410,70 @@ def _note(card: Card) -> list[Block]:
 
 def _decide(card: Card, *, whole: bool) -> list[Block]:
     """The buttons; whatever lets it happen only where everything is shown."""
-    words, approval = wording(card), card.approval
-    value = f"{approval.id}|{approval.revision}|{approval.digest[:16]}"
-
-    def button(action: str, label: str, **more: Any) -> Block:
-        return kit.button(action, label, value, f"{label} {words.spoken}") | more
-
+    words = wording(card)
+    if is_question(card.call):
+        return [{"type": "actions", "block_id": "decide", "elements": _answers(card, whole=whole)}]
     buttons = []
     if whole:
-        buttons.append(button("approve", words.approve, style="primary", confirm=_sure(card)))
-    elif link := _link(card):
-        buttons.append(
-            {"type": "button", "action_id": "review", "url": link, "text": kit.plain("Review…", 75)}
-        )
-    if words.refine:
-        buttons.append(button("refine", words.refine))
-    buttons.append(button("reject", words.reject, style="danger"))
+        buttons.append(_button(card, "approve", words.approve) | {"style": "primary", "confirm": _sure(card)})
+    else:
+        buttons += _review(card)
+    if is_own(card.call):
+        buttons += [_button(card, "refine", words.refine)] if words.refine else []
+        buttons.append(_button(card, "reject", words.reject) | {"style": "danger"})
+    else:
+        if card.approval.terms.edits is not Edits.NO:
+            buttons.append(_button(card, "edit", "Edit…"))
+        if human.answerable(card):
+            buttons.append(_button(card, "answer", "Answer instead…"))
+        buttons.append(_button(card, "reject_reason", f"{words.reject}…") | {"style": "danger"})
+        buttons += [_button(card, "details", "Details")] if whole else []
     return [{"type": "actions", "block_id": "decide", "elements": buttons}]
+
+
+def _answers(card: Card, *, whole: bool) -> list[Block]:
+    """A choice of few has a button each, beside the whole question; any other answer is given in a window."""
+    labels = human.buttons(card) if whole else ()
+    buttons = [_chosen(card, place, label) for place, label in enumerate(labels)]
+    if not labels and human.form(card.call) is not None:
+        buttons.append(_button(card, "answer", "Answer…") | {"style": "primary"})
+    decline = _button(card, "reject_reason", f"{wording(card).reject}…")
+    return [*buttons, decline | {"style": "danger"}]
+
+
+def _chosen(card: Card, place: int, label: str) -> Block:
+    title, _ = wording(card).sure
+    sure = {
+        "title": kit.plain(title, 100),
+        "text": kit.plain(label, 300),
+        "confirm": kit.plain("Answer", 30),
+        "deny": kit.plain("Go back", 30),
+    }
+    button = kit.button(f"choose_{place}", label, modals.button_value(card), f"Answer: {label}")
+    return button | {"confirm": sure}
+
+
+def _button(card: Card, action: str, label: str) -> Block:
+    return kit.button(action, label, modals.button_value(card), f"{label} {wording(card).spoken}")
+
+
+def _review(card: Card) -> list[Block]:
+    """The way to everything: a window of Slack's where it fits in, else our page, else none."""
+    if _in_a_window(card):
+        return [_button(card, "details", "Details" if _discreet(card) else "Review…") | {"style": "primary"}]
+    if (link := _link(card)) and not _discreet(card):
+        return [{"type": "button", "action_id": "review", "url": link, "text": kit.plain("Review…", 75)}]
+    return []
+
+
+def _in_a_window(card: Card) -> bool:
+    return not is_own(card.call) and modals.fits(card)
+
+
+def _only_details(card: Card) -> list[Block]:
+    """What was decided about stays readable for those who could decide."""
+    elements = [_button(card, "details", "Details")]
+    return [{"type": "actions", "block_id": "more", "elements": elements}]
 
 
 def _sure(card: Card) -> Block:
@@ -316,7 +489,12 @@ def _sure(card: Card) -> Block:
 
 
 def _link(card: Card) -> str:
-    return card.link if _LINK.fullmatch(card.link) else ""
+    return linked(card.link)
+
+
+def linked(address: str) -> str:
+    """An address of ours that may stand in markup; empty for any other."""
+    return address if _LINK.fullmatch(address) else ""
 
 
 def _weigh(value: Any) -> int:

@@ -3,25 +3,30 @@
 One request on the wire per post. An answer that got lost is looked for in the channel before anything is sent
 again; reading and redrawing are safe to repeat and ride out blips here.
 
-Sources: Slack, `chat.postMessage`, `chat.update`, `chat.postEphemeral`, `conversations.history`, `auth.test`,
-"Handling user interaction" (response_url), "Rate limits".
+Sources: Slack, `chat.postMessage`, `chat.update`, `chat.postEphemeral`, `conversations.history`,
+`conversations.open`, `conversations.replies`, `auth.test`, "Handling user interaction" (response_url),
+"Rate limits".
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
-from orchestrator.domain.model import Card
+from orchestrator.domain.model import BatchCard, Card, Place
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
+from orchestrator.slack.batches import draw_batch, is_batch, plain_batch
 from orchestrator.slack.blocks import EVENT_TYPE, Message, draw, plain, whisper
+from orchestrator.slack.groups import Groups
+from orchestrator.slack.notices import NOTICE_TYPE, draw_notice, is_notice
 from orchestrator.slack.refusals import (
     DRAWING,
     FROZEN,
     METADATA,
     UNREADABLE,
+    UNTHREADED,
     SlackRefusalError,
     SlackUnavailableError,
 )
@@ -77,6 +82,7 @@ class SlackGateway:
         )
         self._clock = clock
         self._response_hosts = frozenset(response_hosts)
+        self.groups = Groups(self._api, clock)
         self._me: Identity | None = None
 
     async def aclose(self) -> None:
@@ -114,14 +120,18 @@ class SlackGateway:
         """
         if not card.approval.terms.channel:
             raise SlackRefusalError("no_channel")
-        if seen_before and (found := await self._find(card)) is not None:
+        if seen_before and (found := await self._find(card, card.approval.terms.channel)) is not None:
             log.info("slack_message_adopted", approval_id=card.approval.id, ts=found[1])
             return found
-        data = await self._sturdy(card, lambda message: self._post(card.approval.terms.channel, message))
-        channel, ts = data.get("channel"), data.get("ts")
-        if not (isinstance(channel, str) and isinstance(ts, str)):
-            raise UncertainError("Slack took the message and did not say where it is")
-        return channel, ts
+        channel = card.approval.terms.channel
+        try:
+            data = await self._sturdy(card, lambda message: self._post(channel, message, card.thread))
+        except SlackRefusalError as e:
+            if not card.thread or e.code not in UNTHREADED:
+                raise
+            # What it stood under was deleted: it is shown in the channel rather than nowhere.
+            data = await self._sturdy(card, lambda message: self._post(channel, message))
+        return _stands(data)
 
     async def update(self, card: Card) -> None:
         """Redraw the message of `card.approval`; one whose place was never learned is looked for first.
@@ -141,6 +151,84 @@ class SlackGateway:
             await self._tell_in_thread(placed, e.code)
         except UncertainError as e:
             raise UnavailableError(str(e)) from e
+
+    async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
+        """Show a request among the direct messages of a person, with one attempt; errors as of `post`.
+
+        Args:
+            person: A Slack user id.
+            seen_before: An earlier try had no answer. Its message is looked for and adopted.
+        """
+        card, channel = replace(card, thread=""), await self._direct(person)
+        if seen_before and (found := await self._find(card, channel)) is not None:
+            log.info("slack_message_adopted", approval_id=card.approval.id, ts=found[1])
+            return Place(*found, person)
+        data = await self._sturdy(card, lambda message: self._post(channel, message))
+        ts = data.get("ts")
+        if not isinstance(ts, str):
+            raise UncertainError("Slack took the message and did not say where it is")
+        return Place(channel, ts, person)
+
+    async def find_copy(self, card: Card, person: str) -> Place | None:
+        """Where the copy for a person is; None too where their messages cannot be read."""
+        found = await self._find(replace(card, thread=""), await self._direct(person))
+        return None if found is None else Place(*found, person)
+
+    async def members(self, groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Who is in those user groups; nobody in one that cannot be read."""
+        return await self.groups.members(groups)
+
+    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+        """Show the message over several questions, with one attempt; arguments and errors as in `post`."""
+        channel, now = batch.place.channel, self._clock()
+        if seen_before and (found := await self._find_batch(batch)) is not None:
+            log.info("slack_message_adopted", run_id=batch.run_id, turn=batch.turn, ts=found)
+            return Place(channel, found)
+        drawn, plainer = draw_batch(batch, now=now), plain_batch(batch, now=now)
+        return Place(
+            *_stands(await self._taken(batch, drawn, plainer, lambda message: self._post(channel, message)))
+        )
+
+    async def update_batch(self, batch: BatchCard) -> None:
+        """Redraw the message over several questions; errors as in `update`."""
+        ts, now = batch.place.ts or await self._find_batch(batch), self._clock()
+        if not ts:
+            return
+        where = {"channel": batch.place.channel, "ts": ts}
+
+        async def send(message: Message) -> Mapping[str, Any]:
+            return await self._api.safely("chat_update", **where, **_fields(message), **_STEADY)
+
+        try:
+            await self._taken(batch, draw_batch(batch, now=now), plain_batch(batch, now=now), send)
+        except UncertainError as e:
+            raise UnavailableError(str(e)) from e
+
+    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+        """Tell those who may decide, in the thread of the message of `card.approval`, with one attempt.
+
+        Args:
+            what: The number of a reminder, or a notice of `domain.deadlines`.
+            last: It is said in the channel as well.
+            seen_before: An earlier try had no answer. Its reply is looked for; where the thread cannot be
+                read, a twin is accepted.
+
+        Raises:
+            UnavailableError: Nothing was said; `retry_after` says when Slack wants to be asked again.
+            UncertainError: It may have been said.
+            RejectedError: Slack will not take it there.
+        """
+        if seen_before and await self._said(card, what):
+            log.info("slack_notice_found", approval_id=card.approval.id, what=what)
+            return
+        message = draw_notice(card, what)
+        where = {"channel": card.approval.channel, "thread_ts": _thread(card)}
+        aloud = {"reply_broadcast": True} if last else {}
+
+        async def send(drawn: Message) -> Mapping[str, Any]:
+            return await self._api.call("chat_postMessage", **where, **aloud, **_fields(drawn), **_QUIET)
+
+        await self._taken(card, message, replace(message, blocks=[]), send)
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         """Tell one person our own words, by the click's `response_url` or as an ephemeral message.
@@ -165,28 +253,72 @@ class SlackGateway:
         except OrchestratorError as e:
             log.warning("slack_whisper_lost", channel=channel, user=user, reason=str(e))
 
+    async def say(self, channel: str, text: str) -> None:
+        """Post our own words, with one attempt. `text` is shown as written.
+
+        Raises:
+            UnavailableError: Nothing was posted.
+            UncertainError: It may have been posted.
+            RejectedError: Slack will not take it there.
+        """
+        await self._post(channel, whisper(text))
+
+    async def open_view(self, trigger_id: str, view: Mapping[str, Any], *, push: bool = False) -> None:
+        """Open a window for who pressed a button, with one attempt: a trigger works once, for 3 s.
+
+        Args:
+            push: On top of the window the button stands in.
+
+        Raises:
+            UnavailableError: Not opened, or not known to be.
+            RejectedError: Slack will not open it; `code` is its word, for example `expired_trigger_id`.
+        """
+        method = "views_push" if push else "views_open"
+        try:
+            await self._api.call(method, trigger_id=trigger_id, view=dict(view))
+        except UncertainError as e:
+            raise UnavailableError(str(e)) from e
+
+    async def publish(self, user: str, view: Mapping[str, Any]) -> None:
+        """Set what a person sees on our Home tab; the same view twice is one.
+
+        Raises:
+            UnavailableError: Not known to be shown.
+            RejectedError: `not_enabled` where the app has no Home tab, or another final no.
+        """
+        await self._api.safely("views_publish", user_id=user, view=dict(view))
+
     # --- what a message goes through ------------------------------------------------------------
 
     async def _sturdy(
         self, card: Card, send: Callable[[Message], Awaitable[Mapping[str, Any]]]
     ) -> Mapping[str, Any]:
-        """`send` the drawing; refused as a drawing it goes out plain, refused for metadata without."""
-        message = draw(card, now=self._clock())
+        """`send` the drawing of `card`, in a form Slack takes."""
+        now = self._clock()
+        return await self._taken(card, draw(card, now=now), plain(card, now=now), send)
+
+    async def _taken(
+        self,
+        card: Card | BatchCard,
+        message: Message,
+        plainer: Message,
+        send: Callable[[Message], Awaitable[Mapping[str, Any]]],
+    ) -> Mapping[str, Any]:
+        """Refused as a drawing it goes out plainer, refused for metadata without."""
         try:
             return await send(message)
         except SlackRefusalError as e:
             if e.code in DRAWING:
-                log.error(
-                    "slack_drawing_refused", approval_id=card.approval.id, code=e.code, details=e.details
-                )
-                return await send(plain(card, now=self._clock()))
+                log.error("slack_drawing_refused", **_about(card), code=e.code, details=e.details)
+                return await send(plainer)
             if e.code in METADATA:
-                log.error("slack_metadata_refused", approval_id=card.approval.id, code=e.code)
+                log.error("slack_metadata_refused", **_about(card), code=e.code)
                 return await send(replace(message, metadata={}))
             raise
 
-    async def _post(self, channel: str, message: Message) -> Mapping[str, Any]:
-        return await self._api.call("chat_postMessage", channel=channel, **_fields(message), **_QUIET)
+    async def _post(self, channel: str, message: Message, thread: str = "") -> Mapping[str, Any]:
+        where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+        return await self._api.call("chat_postMessage", **where, **_fields(message), **_QUIET)
 
     async def _redraw(self, card: Card, message: Message) -> Mapping[str, Any]:
         """Without blocks Slack removes those there were, buttons and all."""
@@ -198,7 +330,7 @@ class SlackGateway:
         log.warning("slack_message_frozen", approval_id=card.approval.id, code=code)
         message = draw(card, now=self._clock())
         told = [block for block in message.blocks if block["type"] not in ("actions", "input")]
-        reply = {"thread_ts": card.approval.ts, "text": message.text, "blocks": told}
+        reply = {"thread_ts": _thread(card), "text": message.text, "blocks": told}
         try:
             await self._api.call("chat_postMessage", channel=card.approval.channel, **reply, **_QUIET)
         except UncertainError as e:
@@ -214,51 +346,110 @@ class SlackGateway:
 
     # --- finding a message whose answer got lost ---------------------------------------------------
 
+    async def _direct(self, person: str) -> str:
+        """The channel of a person's direct messages from us (`conversations.open`, scope `im:write`)."""
+        try:
+            data = await self._api.safely("conversations_open", users=person)
+        except UncertainError as e:
+            raise UnavailableError(str(e)) from e
+        channel = data.get("channel")
+        opened = channel.get("id") if isinstance(channel, dict) else None
+        if not isinstance(opened, str):
+            raise UnavailableError("Slack did not say which channel it opened")
+        return opened
+
     async def _placed(self, card: Card) -> Card | None:
         """`card` with the place of its message, or None when there is no message."""
         if card.approval.channel and card.approval.ts:
             return card
-        found = await self._find(card) if card.approval.terms.channel else None
+        channel = card.approval.terms.channel
+        found = await self._find(card, channel) if channel else None
         if found is None:
             return None
         return replace(card, approval=replace(card.approval, channel=found[0], ts=found[1]))
 
-    async def _find(self, card: Card) -> tuple[str, str] | None:
+    async def _find(self, card: Card, channel: str) -> tuple[str, str] | None:
         """Our message about this question, by its metadata; None too where the history cannot be read."""
-        channel, cursor = card.approval.terms.channel, ""
         me = self._me or await self.identity()
+        if card.thread and channel == card.approval.terms.channel:
+            where = {"channel": channel, "ts": card.thread}
+            async for message in self._messages(card, "conversations_replies", **where):
+                if _is_ours(message, card, me):
+                    return channel, str(message.get("ts"))
+        oldest = (card.approval.requested_at - _SLACK_SIDE).timestamp()
+        async for message in self._messages(
+            card, "conversations_history", channel=channel, oldest=f"{oldest:.6f}"
+        ):
+            if _is_ours(message, card, me):
+                return channel, str(message.get("ts"))
+        return None
+
+    async def _find_batch(self, batch: BatchCard) -> str | None:
+        """The ts of our message over the questions of that turn; as `_find`."""
+        me, oldest = self._me or await self.identity(), (batch.asked_at - _SLACK_SIDE).timestamp()
+        where = {"channel": batch.place.channel, "oldest": f"{oldest:.6f}"}
+        async for message in self._messages(batch, "conversations_history", **where):
+            if _is_from(message, me) and is_batch(message.get("metadata"), batch):
+                return str(message.get("ts"))
+        return None
+
+    async def _said(self, card: Card, what: str) -> bool:
+        """Whether the notice stands in the thread; False too where that cannot be read."""
+        me = self._me or await self.identity()
+        where = {"channel": card.approval.channel, "ts": _thread(card)}
+        async for message in self._messages(card, "conversations_replies", **where):
+            if _is_from(message, me) and is_notice(_payload(message, NOTICE_TYPE), card, what):
+                return True
+        return False
+
+    async def _messages(
+        self, card: Card | BatchCard, method: str, **where: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """What was written there, page by page; the newest of a channel first, the oldest of a thread."""
+        cursor = ""
         for _ in range(_PAGES):
-            page = await self._page(card, channel, cursor)
+            page = await self._page(card, method, **where, **({"cursor": cursor} if cursor else {}))
             messages = page.get("messages")
             for message in messages if isinstance(messages, list) else []:
-                if isinstance(message, dict) and _is_ours(message, card, me):
-                    return channel, str(message.get("ts"))
+                if isinstance(message, dict):
+                    yield message
             more = page.get("response_metadata")
             cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
             if not cursor:
-                break
-        return None
+                return
 
-    async def _page(self, card: Card, channel: str, cursor: str) -> Mapping[str, Any]:
-        oldest = (card.approval.requested_at - _SLACK_SIDE).timestamp()
-        paging = {"cursor": cursor} if cursor else {}
+    async def _page(self, card: Card | BatchCard, method: str, **where: str) -> Mapping[str, Any]:
         try:
-            return await self._api.safely(
-                "conversations_history",
-                channel=channel,
-                oldest=f"{oldest:.6f}",
-                limit=100,
-                include_all_metadata=True,
-                **paging,
-            )
+            return await self._api.safely(method, limit=100, include_all_metadata=True, **where)
         except RejectedError as e:
             reason = str(e)
         except SlackUnavailableError as e:
             if e.code not in UNREADABLE:
                 raise
             reason = str(e)
-        log.warning("slack_history_unreadable", approval_id=card.approval.id, reason=reason)
+        log.warning("slack_history_unreadable", **_about(card), reason=reason)
         return {}
+
+
+def _about(card: Card | BatchCard) -> dict[str, Any]:
+    """What a log line names it by."""
+    if isinstance(card, BatchCard):
+        return {"run_id": card.run_id, "turn": card.turn}
+    return {"approval_id": card.approval.id}
+
+
+def _thread(card: Card) -> str:
+    """Where replies about it go: under the message it stands under itself, if it does."""
+    approval = card.approval
+    return card.thread if card.thread and approval.channel == approval.terms.channel else approval.ts
+
+
+def _stands(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Where Slack says that a message was posted."""
+    channel, ts = data.get("channel"), data.get("ts")
+    if not (isinstance(channel, str) and isinstance(ts, str)):
+        raise UncertainError("Slack took the message and did not say where it is")
+    return channel, ts
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -272,12 +463,18 @@ def _fields(message: Message) -> dict[str, Any]:
 
 def _is_ours(message: Mapping[str, Any], card: Card, me: Identity) -> bool:
     """Written by our bot about this question. Metadata alone proves nothing: any app may copy it."""
-    if message.get("bot_id") != me.bot_id and message.get("user") != me.bot_user_id:
-        return False
-    metadata = message.get("metadata")
-    if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT_TYPE:
-        return False
-    payload = metadata.get("event_payload")
-    if not isinstance(payload, dict):
-        return False
+    payload = _payload(message, EVENT_TYPE) if _is_from(message, me) else {}
     return payload.get("request_id") == card.approval.id and payload.get("rev") == card.approval.revision
+
+
+def _is_from(message: Mapping[str, Any], me: Identity) -> bool:
+    return bool(message.get("bot_id") == me.bot_id or message.get("user") == me.bot_user_id)
+
+
+def _payload(message: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
+    """What a message says in metadata of that type; empty for none."""
+    metadata = message.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("event_type") != event_type:
+        return {}
+    payload = metadata.get("event_payload")
+    return payload if isinstance(payload, dict) else {}

@@ -3,6 +3,7 @@
 `plain`, `fact`, `person`       one line of anybody's, never markup
 `mrkdwn`, `markup`              ours alone, its parts already escaped
 `quoted`, `preformatted`        any text as it is written, line by line
+`spoken`                        our own sentences, with mentions
 """
 
 import re
@@ -80,6 +81,18 @@ def section(*parts: Block) -> Block:
 
 def preformatted(words: str) -> Block:
     return {"type": "rich_text_preformatted", "elements": [text(words or "—")]}
+
+
+def spoken(key: str, words: str) -> Block:
+    """A block with our own words. `<@U…>` becomes a mention, everything else is shown as it is written."""
+    parts: list[Block] = []
+    for index, part in enumerate(re.split(r"<@([UW][A-Z0-9]{2,})>", words, flags=re.ASCII)):
+        shown = visible(part)[0]
+        if index % 2:
+            parts.append({"type": "user", "user_id": part})
+        elif shown:
+            parts.append(text(shorten(shown, 3_000)[0]))
+    return {"type": "rich_text", "block_id": key, "elements": [section(*parts)]}
 
 
 def quoted(key: str, label: str, words: str, most: int) -> Block:

@@ -5,6 +5,7 @@
              │            │           └─ in doubt
              │            ├─ lapsed        not started in time
              │            └─ refused       policy changed its mind
+             ├─ answered     by a person, instead: nothing runs
              ├─ rejected
              ├─ expired
              └─ withdrawn                  also after an approval
@@ -21,7 +22,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import PLAN, is_own
+from orchestrator.domain.asking import PLAN, RESTART, is_own
+from orchestrator.domain.human import is_question
 from orchestrator.domain.model import (
     ENDED,
     ApprovalStatus,
@@ -42,6 +44,7 @@ class Look(StrEnum):
     LAPSED = "lapsed"
     REFUSED = "refused"
     REJECTED = "rejected"
+    ANSWERED = "answered"
     SENT_BACK = "sent_back"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
@@ -62,6 +65,7 @@ HEADLINES: Final = {
     Look.LAPSED: "Lapsed",
     Look.REFUSED: "Not run",
     Look.REJECTED: "Rejected",
+    Look.ANSWERED: "Answered instead",
     Look.SENT_BACK: "Sent back",
     Look.EXPIRED: "Expired",
     Look.WITHDRAWN: "Withdrawn",
@@ -76,7 +80,13 @@ _SENTENCES: Final = {
     Look.LAPSED: "Approved, but it did not start in time. It does not run.",
     Look.REFUSED: "Approved, but refused before it started. It did not run.",
     Look.REJECTED: "Rejected. It does not run.",
+    Look.ANSWERED: "A person answered in its place. It does not run.",
     Look.EXPIRED: "No decision in time. It does not run.",
+}
+_QUESTION_SENTENCES: Final = {
+    Look.ANSWERED: "A person answered.",
+    Look.REJECTED: "A person declined to answer.",
+    Look.EXPIRED: "Nobody answered in time.",
 }
 _PLAN_SENTENCES: Final = {
     Look.APPROVED: "The agent carries it out.",
@@ -92,7 +102,14 @@ _GO_ON_SENTENCES: Final = {
     Look.EXPIRED: "No decision in time. The run does not go on.",
     Look.WITHDRAWN: "The run does not go on.",
 }
-_TOLD: Final = frozenset({Look.FAILED, Look.LAPSED, Look.REFUSED, Look.REJECTED, Look.EXPIRED})
+_RESTART_SENTENCES: Final = {
+    Look.APPROVED: "Another run is being opened that takes its work up.",
+    Look.SENT_BACK: "It is not restarted.",
+    Look.REJECTED: "It is not restarted.",
+    Look.EXPIRED: "No decision in time. It is not restarted.",
+    Look.WITHDRAWN: "It is not restarted.",
+}
+_TOLD: Final = frozenset({Look.FAILED, Look.LAPSED, Look.REFUSED, Look.REJECTED, Look.ANSWERED, Look.EXPIRED})
 _RUN_WORDS: Final = {
     RunStatus.COMPLETED: "The run has ended.",
     RunStatus.FAILED: "The run has failed.",
@@ -125,7 +142,7 @@ def look(card: Card, now: datetime) -> Look:
         case ApprovalStatus.PENDING:
             return _open(card, now)
         case ApprovalStatus.APPROVED:
-            return _granted(card, now)
+            return Look.ANSWERED if approval.answered else _granted(card, now)
         case ApprovalStatus.REJECTED:
             return Look.REJECTED
         case ApprovalStatus.EXPIRED:
@@ -176,7 +193,7 @@ def sentence(card: Card, state: Look) -> str:
         return _own_sentence(card, state)
     if state is Look.WITHDRAWN:
         return _withdrawn(card)
-    words = _SENTENCES[state]
+    words = (_QUESTION_SENTENCES if is_question(card.call) else {}).get(state) or _SENTENCES[state]
     if state is Look.IN_DOUBT and card.call.started_at is None:
         words = (
             "What was approved is not what would run now. Nothing was run; an operator has to say what now."
@@ -188,6 +205,8 @@ def sentence(card: Card, state: Look) -> str:
 
 
 def _own_sentence(card: Card, state: Look) -> str:
+    if card.call.tool == RESTART:
+        return _restart_sentence(card, state)
     words = (_PLAN_SENTENCES if card.call.tool == PLAN else _GO_ON_SENTENCES)[state]
     over = _RUN_WORDS.get(card.run_status, "")
     if state is Look.WITHDRAWN:
@@ -195,6 +214,18 @@ def _own_sentence(card: Card, state: Look) -> str:
     if state is Look.APPROVED and over:
         return over  # what was begun has come to its end, or never came to it
     return f"{words} {over}".strip()
+
+
+def _restart_sentence(card: Card, state: Look) -> str:
+    """Once another run has taken the work up, that is the news, whoever asked for it and by which door."""
+    if card.taken_up_as:
+        return "It was restarted as another run, with a record of what was done, and is closed."
+    over = _RUN_WORDS.get(card.run_status, "")
+    if state is Look.APPROVED and over:
+        return f"{over} It is not restarted."
+    if state is Look.WITHDRAWN:
+        return f"{over or 'It went on after all.'} {_RESTART_SENTENCES[state]}"
+    return f"{_RESTART_SENTENCES[state]} {over}".strip()
 
 
 def _withdrawn(card: Card) -> str:
@@ -206,5 +237,7 @@ def _withdrawn(card: Card) -> str:
         and call.started_at is not None
     ):
         return f"{why} The tool had started; its result is not used."
+    if call.status is CallStatus.PREVIEWING and card.run_status not in ENDED:
+        return "The arguments were changed. What the call would do now is being worked out."
     gone_on = call.status in _MOVING or (call.outcome is not None and call.outcome.kind in _RAN)
     return f"{why} The call went on without this request." if gone_on else f"{why} It does not run."

@@ -1,6 +1,7 @@
 """What Slack's refusals mean: one answer in, one of our errors out. No I/O.
 
-Source: Slack, error lists of `chat.postMessage`, `chat.update`, `chat.postEphemeral`; "Rate limits".
+Source: Slack, error lists of `chat.postMessage`, `chat.update`, `chat.postEphemeral`, `views.open`;
+"Rate limits".
 """
 
 from collections.abc import Mapping
@@ -48,12 +49,17 @@ METADATA: Final = frozenset(
 FROZEN: Final = frozenset({"cant_update_message", "edit_window_closed"})
 """The message is there and cannot be changed any more."""
 
+UNTHREADED: Final = frozenset({"thread_not_found", "cannot_reply_to_message", "message_not_found"})
+"""The message to reply under is gone."""
+
 _ADVICE: Final = {
     "channel_not_found": "no such channel for this app: check its id, /invite @<the app> if it is private",
     "not_in_channel": "the app is not in the channel: type /invite @<the app> there",
     "is_archived": "the channel is archived: name another one in the workflow's terms",
     "messages_tab_disabled": "direct messages to the app are off: switch on its Messages tab",
     "message_not_found": "the message was deleted",
+    "expired_trigger_id": "the press was more than 3 s ago",
+    "exchanged_trigger_id": "the press was used before",
     "no_channel": "no Slack channel is set for this approval",
     "message_limit_exceeded": "the workspace's message limit is reached",
 }

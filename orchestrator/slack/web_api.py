@@ -29,7 +29,7 @@ from orchestrator.slack.refusals import BUSY, SlackUnavailableError, refusal
 
 log = structlog.get_logger(__name__)
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _ADDRESS: Final = re.compile(
     r"(https?)://(?:([A-Za-z0-9.-]+)|\[(::1)\])(:[0-9]{1,5})?(/[!-\[\]-~]*)?", re.ASCII
 )
@@ -64,6 +64,8 @@ class WebApi:
         self._blip = blip_seconds
         self._opened: tuple[AsyncWebClient, aiohttp.ClientSession] | None = None
         self._held: dict[tuple[str, str], datetime] = {}
+        self.scopes: frozenset[str] | None = None
+        """What the token may do, as the latest answer said; None before."""
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -100,7 +102,13 @@ class WebApi:
             raise UncertainError(f"an answer that cannot be read ({type(e).__name__})") from e
         if not isinstance(answer.data, dict):
             raise UncertainError("an answer that is not one of Slack's")
+        self._note_scopes(answer.headers)
         return answer.data
+
+    def _note_scopes(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            if name.lower() == "x-oauth-scopes":
+                self.scopes = frozenset(scope.strip() for scope in value.split(",") if scope.strip())
 
     async def safely(self, method: str, **arguments: Any) -> Mapping[str, Any]:
         """A request that may be repeated: rides out blips; what stays uncertain is `UnavailableError`."""
@@ -120,7 +128,7 @@ class WebApi:
     async def respond(self, response_url: str, body: Mapping[str, Any]) -> bool:
         """Send `body` to an address Slack gave out with a click; False when that did not work."""
         client, session = self._open()
-        proxy = None if _host(response_url) in _LOOPBACK else client.proxy
+        proxy = None if _host(response_url) in LOOPBACK else client.proxy
         try:
             async with session.post(response_url, json=body, allow_redirects=False, proxy=proxy) as answer:
                 if answer.status == 200:
@@ -139,7 +147,7 @@ class WebApi:
                 connector=aiohttp.TCPConnector(force_close=True),
             )
             client = AsyncWebClient(self._token, self._base_url, session=session, retry_handlers=[])
-            if _host(self._base_url) in _LOOPBACK:
+            if _host(self._base_url) in LOOPBACK:
                 client.proxy = None
             self._opened = (client, session)
         return self._opened
@@ -168,7 +176,7 @@ def answerable(url: str, hosts: Collection[str]) -> bool:
     scheme, host, port = match[1], (match[2] or match[3]).lower(), match[4]
     if host not in hosts:
         return False
-    return host in _LOOPBACK or (scheme == "https" and port in (None, ":443"))
+    return host in LOOPBACK or (scheme == "https" and port in (None, ":443"))
 
 
 def _read(error: SlackApiError) -> OrchestratorError:

@@ -1,4 +1,4 @@
-"""What each kind of question is called: a tool's call, an agent's plan, a run at its token limit. No I/O.
+"""What each kind of question is called: about a tool's call, an agent's plan, the run itself. No I/O.
 
 Our own words only; the names in them are made safe where they are drawn.
 """
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.domain.asking import GO_ON, PLAN, is_own
-from orchestrator.domain.model import Card, ToolCall, Verdict
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.human import is_question
+from orchestrator.domain.model import ENDED, Card, ToolCall, Verdict
 from orchestrator.slack.looks import HEADLINES, Look
 from orchestrator.slack.text import grouped, line
 
@@ -61,15 +62,39 @@ _GO_ON: Final = {
     Look.WITHDRAWN: "Withdrawn at the token limit",
 }
 
+_RESTART: Final = {
+    Look.PENDING: "Gemini does not go on: restart?",
+    Look.APPROVED: "To be restarted",
+    Look.REJECTED: "Given up",
+    Look.EXPIRED: "Restart expired",
+    Look.WITHDRAWN: "Restart withdrawn",
+}
+_RESTARTED: Final = {**_RESTART, Look.APPROVED: "Restarted", Look.WITHDRAWN: "Restarted"}
+_NOT_RESTARTED: Final = {**_RESTART, Look.APPROVED: "Not restarted"}
+
 
 def wording(card: Card) -> Wording:
     """The words for what this card asks."""
+    if is_own(card.call) and card.call.tool == RESTART:
+        over = _NOT_RESTARTED if card.run_status in ENDED else _RESTART
+        return Wording(
+            _RESTARTED if card.taken_up_as else over,
+            "Restart",
+            "Give up",
+            (
+                "Restart this run?",
+                "A new run begins with a record of what was done; this one is closed.",
+            ),
+            "the run",
+        )
     if is_own(card.call) and card.call.tool == PLAN:
         return _PLAN
     if is_own(card.call) and card.call.tool == GO_ON:
         return Wording(
             _GO_ON, "Go on", "Stop", ("Go on?", f"The run may then use {allowance(card.call)}."), "the run"
         )
+    if is_question(card.call):
+        return _question(card)
     tool = line(card.call.tool, 100)
     short = line(card.call.tool, 60)
     return Wording(
@@ -81,12 +106,34 @@ def wording(card: Card) -> Wording:
     )
 
 
+def _question(card: Card) -> Wording:
+    """The agent asks people something: nothing is let happen by it."""
+    of = f"from {line(card.workflow, 100)}"
+    heads = {
+        Look.PENDING: f"Question {of}",
+        Look.ANSWERED: f"Answered: question {of}",
+        Look.REJECTED: f"Declined: question {of}",
+        Look.EXPIRED: f"Not answered: question {of}",
+        Look.WITHDRAWN: f"Withdrawn: question {of}",
+    }
+    sure = ("Send this answer?", "The agent is given it, and goes on.")
+    return Wording(heads, "Answer", "Decline", sure, "the question")
+
+
 def decided_by(card: Card, verdict: Verdict) -> str:
     """The label beside who decided."""
+    if verdict.answer is not None:
+        return "Answered by"
+    if verdict.stop:
+        return "Rejected, and the run stopped, by"
+    if is_question(card.call):
+        return "Declined by"
     if not is_own(card.call):
         return "Approved by" if verdict.approve else "Rejected by"
     if verdict.refine:
         return "Sent back by"
+    if card.call.tool == RESTART:
+        return "Restart asked for by" if verdict.approve else "Given up by"
     if not verdict.approve:
         return "Stopped by"
     return "Carried out on the word of" if card.call.tool == PLAN else "Let go on by"
@@ -116,6 +163,21 @@ def limit_reached(call: ToolCall) -> tuple[str, ...]:
         f"People are asked after every {_many(limit, 'token')}.",
         f"Going on allows {allowance(call)}.",
     )
+
+
+def refused(call: ToolCall) -> tuple[tuple[str, ...], str] | None:
+    """The facts of a question about a restart: sentences of ours, and Gemini's words; None for any other."""
+    if not is_own(call) or call.tool != RESTART:
+        return None
+    turn, made = _count(call, "turn"), _count(call, "calls_made")
+    said = call.arguments.get("gemini_said")
+    if turn is None or made is None or not isinstance(said, str):
+        return None
+    done = f"{_many(made, 'call')} of it succeeded; a new run is told so." if made else ""
+    return (
+        f"Gemini refused the request for turn {grouped(turn)}.",
+        done or "None of its calls succeeded.",
+    ), said
 
 
 def allowance(call: ToolCall) -> str:

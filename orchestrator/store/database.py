@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from orchestrator.errors import ConflictError
-from orchestrator.store import standstill
+from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import attach, forget, hold
 
@@ -64,7 +64,9 @@ def grew(s: Session, run_id: str) -> None:
 
 
 def after_commit(s: Session, call: Callable[[], None]) -> None:
-    """Have something done once the transaction is committed, in its thread; not if it never is."""
+    """Have something done once the transaction is committed, in its thread and before its caller hears of
+    it; not if it never is. It must not raise.
+    """
     s.info.setdefault(_LATER, []).append(call)
 
 
@@ -178,6 +180,7 @@ class Database:
         with _session(self.engine) as s:
             value = job(s, *args, **kwargs)
             self.ending(s)
+            _write_down(s)
         self._tell(s)
         return value
 
@@ -243,20 +246,22 @@ class Database:
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
             self._lay_down()
             s, results = None, [(future, None, _known(e)) for _, future in jobs]
+        if s is not None:
+            self._tell(s)
         for future, value, error in results:
             if error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(value)
-        if s is not None:
-            self._tell(s)
 
 
 _Result = tuple[Future[Any], Any, BaseException | None]
 
 
 def _alone(s: Session, job: Job, future: Future[Any]) -> _Result:
-    return future, job(s), None
+    value = job(s)
+    audit.append(s)
+    return future, value, None
 
 
 def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
@@ -265,13 +270,23 @@ def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
     sqlite.execute("SAVEPOINT job")
     try:
         value = job(s)
+        audit.append(s)
     except Exception as e:  # noqa: BLE001  its caller is told
         _undo(sqlite)
         forget(s)
+        audit.unnote(s)
         del s.info.get(_LATER, [])[later:]
         return future, None, e
     sqlite.execute("RELEASE job")
     return future, value, None
+
+
+def _write_down(s: Session) -> None:
+    """The audit's part of a transaction, its last; who finds the chain grown all the same begins anew."""
+    try:
+        audit.append(s)
+    except sa.exc.IntegrityError as e:  # the server's own isolation showed an older head
+        raise StaleRowError("the audit is no longer what was read") from e
 
 
 def _known(error: Exception) -> Exception:

@@ -30,6 +30,7 @@ Shown = Literal["dead", "pending", "claimed"]
 TIMERS: Final = frozenset(
     {
         EffectKind.EXPIRE_APPROVAL,
+        EffectKind.REMIND_APPROVAL,
         EffectKind.END_CREATE_GRACE,
         EffectKind.END_RUN,
         EffectKind.WARN_FORGETTING,
@@ -37,7 +38,18 @@ TIMERS: Final = frozenset(
 )
 """Before its time a timer would end what has not run out: a lost create would be sent twice."""
 
-DROPPABLE: Final = frozenset({EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL})
+_POSTS: Final = words((EffectKind.REQUEST_APPROVAL, EffectKind.COPY_APPROVAL, EffectKind.POST_BATCH))
+
+DROPPABLE: Final = frozenset(
+    {
+        EffectKind.CANCEL_INTERACTION,
+        EffectKind.UPDATE_APPROVAL,
+        EffectKind.NOTIFY_APPROVAL,
+        EffectKind.SPREAD_APPROVAL,
+        EffectKind.COPY_APPROVAL,
+        EffectKind.UPDATE_BATCH,
+    }
+)
 """Tidying up. A run goes on without: an interaction that is not stopped runs to its own end, and the
 buttons of a message that is not redrawn are refused by the row."""
 
@@ -95,7 +107,7 @@ def retry(s: Session, effect_id: int, by: Actor, reason: str, now: datetime) -> 
     """
     kind, dead = effect_t.c.kind, _in(EffectState.DEAD)
     soon = sa.case(
-        (kind == EffectKind.REQUEST_APPROVAL.value, sa.literal(now + LOOK_AGAIN, effect_t.c.due_at.type)),
+        (kind.in_(_POSTS), sa.literal(now + LOOK_AGAIN, effect_t.c.due_at.type)),
         else_=sa.literal(now, effect_t.c.due_at.type),
     )
     tried = effect_t.c.attempts

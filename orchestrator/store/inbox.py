@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.store.database import after_commit
 from orchestrator.store.prepared import Prepared, insert_into, on_sqlite
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
@@ -30,6 +32,7 @@ class DeliveryVerdict(enum.StrEnum):
     NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
     IGNORED = "ignored"  # not about an interaction, or about one of a run that was deleted
     OVERFLOW = "overflow"  # about an unknown interaction, when enough of those were kept already
+    REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused`)
 
     @property
     def state(self) -> DeliveryState:
@@ -99,23 +102,28 @@ def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again,
     """Keep deliveries, many in one go; one whose id is known is counted and otherwise left as it was.
 
     Args:
-        repeated: Told how many of them had come before, and how many of those with another body; not
-            called where none had.
+        repeated: Told, once this is committed, how many of them had come before, and how many of those
+            with another body; not called where none had.
     """
     rows = [_row(a) for a in arrived]
     if new := [a.id for a in arrived if a.run_id is None]:
         s.info[_STORED] = new[-1]
     if on_sqlite(s) and _ADD.in_one_go(s, rows):
         return  # none had come before, as nearly always; what each row returns need not be asked
-    again = other = 0
-    for row, (duplicates, body_hash) in zip(rows, _KEEP.returned(s, rows), strict=True):
-        if duplicates:
-            again += 1
-            if body_hash != row["body_hash"]:
-                other += 1
-                log.warning("webhook_conflict", webhook_id=row["id"], kind=row["kind"])
-    if again:
-        repeated(again, other)
+    again = [
+        (row, body_hash != row["body_hash"])
+        for row, (duplicates, body_hash) in zip(rows, _KEEP.returned(s, rows), strict=True)
+        if duplicates
+    ]
+    if again:  # what is rolled back is done anew, and must not be told twice
+        after_commit(s, partial(_tell, again, repeated))
+
+
+def _tell(again: Sequence[tuple[Mapping[str, object], bool]], repeated: Counts) -> None:
+    others = [row for row, other in again if other]
+    for row in others:
+        log.warning("webhook_conflict", webhook_id=row["id"], kind=row["kind"])
+    repeated(len(again), len(others))
 
 
 def stored(s: Session) -> str | None:
@@ -199,7 +207,11 @@ def close(s: Session, closed: Sequence[Closed], now: datetime) -> None:
 
 _AGAIN = Prepared(
     delivery_t.update()
-    .where(delivery_t.c.id == sa.bindparam("which"), delivery_t.c.state != DeliveryState.NEW)
+    .where(
+        delivery_t.c.id == sa.bindparam("which"),
+        delivery_t.c.state != DeliveryState.NEW,
+        delivery_t.c.verdict != DeliveryVerdict.REFUSED.value,
+    )
     .values(
         state=DeliveryState.NEW,
         verdict="",
@@ -210,7 +222,9 @@ _AGAIN = Prepared(
 
 
 def again(s: Session, delivery_id: str, why: str) -> bool:
-    """Let it be worked on anew, as if it had just come; False where it waits already, or is not there."""
+    """Let it be worked on anew, as if it had just come; False where it waits already, is not there, or
+    was refused.
+    """
     if _AGAIN.run(s, which=delivery_id, why=why) == 0:
         return False
     s.info[_STORED] = delivery_id

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.decision import unheard
 from orchestrator.domain.model import Actor
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, runs, views
 from orchestrator.store.inbox import DeliveryVerdict, delivery_t
 from orchestrator.store.prepared import words
@@ -48,12 +48,18 @@ def deliveries(
     """Deliveries without headers and body, the last received first.
 
     Args:
+        verdict: Refused ones are found by theirs only: strangers send them, as many as they like.
         run_id: Only those about interactions of that run, those included that nobody has worked on yet.
     """
     query = sa.select(*_SHOWN)
     if state is not None:
         # By `=` to a literal: else SQLite does not take the partial indexes.
         query = query.where(delivery_t.c.state == words([state])[0])
+    refused = words([DeliveryVerdict.REFUSED])[0]
+    if verdict is DeliveryVerdict.REFUSED:
+        query = query.where(delivery_t.c.verdict == refused)
+    else:
+        query = query.where(delivery_t.c.verdict != refused)
     for column, value in (("verdict", verdict), ("kind", kind), ("subject", subject)):
         if value is not None:
             query = query.where(delivery_t.c[column] == str(value))
@@ -115,7 +121,10 @@ def replay(s: Session, delivery_id: str, by: Actor, reason: str, now: datetime) 
 
     Raises:
         NotFoundError: There is no such delivery.
+        ConflictError: It was refused.
     """
+    if (row := delivery(s, delivery_id))["verdict"] == DeliveryVerdict.REFUSED:
+        raise ConflictError(f"what was not taken is not worked on; it was {row['note']}")
     who = by.name or by.id
     note = f"replayed by {who}: {reason}" if reason else f"replayed by {who}"
     if inbox.again(s, delivery_id, note):

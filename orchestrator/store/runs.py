@@ -10,12 +10,18 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.asking import OURS
 from orchestrator.domain.decision import Decision
+from orchestrator.domain.evidence import opened
 from orchestrator.domain.model import (
     Actor,
     Approval,
+    ApprovalStatus,
     CallStatus,
     Outcome,
+    OutcomeKind,
+    Place,
+    Preview,
     Recipe,
     Run,
     Terms,
@@ -23,8 +29,11 @@ from orchestrator.domain.model import (
     Turn,
     TurnStatus,
     Verdict,
+    Vote,
+    exact,
 )
 from orchestrator.errors import NotFoundError
+from orchestrator.store import audit
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
 from orchestrator.store.prepared import Prepared, hold, insert_into, listed
 from orchestrator.store.tables import (
@@ -55,6 +64,12 @@ _MOVING: Final = (
 )
 """The columns of a run that change over its life."""
 
+MOST_REJECTED: Final = 100
+"""Rejected calls of a tool, the newest ones, that a call is compared with."""
+
+_ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
+"""In which states a turn may have calls."""
+
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
 _OPEN = Prepared(
@@ -68,7 +83,7 @@ _TURN = Prepared(
 _CALLS = Prepared(
     sa.select(call_t)
     .where(call_t.c.run_id == sa.bindparam("of_run"), call_t.c.turn == sa.bindparam("of_turn"))
-    .order_by(call_t.c.position)
+    .order_by(call_t.c.position, call_t.c.call_id)
 )
 _APPROVALS = Prepared(
     sa.select(approval_t).where(
@@ -121,9 +136,48 @@ _OWNER = Prepared(
 )
 _APPROVAL = Prepared(sa.select(approval_t).where(approval_t.c.id == sa.bindparam("of_approval")))
 _CALL = Prepared(sa.select(call_t).where(call_t.c.id == sa.bindparam("of_call")))
+_ASKED_NOW = Prepared(
+    sa.select(approval_t)
+    .join(call_t, call_t.c.approval == approval_t.c.id)
+    .where(call_t.c.id == sa.bindparam("of_call"))
+)
+_SUCCEEDED = Prepared(
+    sa.select(sa.func.count().label("made")).where(
+        call_t.c.run_id == sa.bindparam("of_run"),
+        call_t.c.outcome == OutcomeKind.SUCCEEDED,
+        call_t.c.call_id.not_like(f"{OURS}%"),
+    )
+)
+_REJECTED = Prepared(
+    sa.select(call_t.c.arguments, approval_t.c.verdict)
+    .join_from(call_t, approval_t, call_t.c.approval == approval_t.c.id)
+    .where(
+        call_t.c.run_id == sa.bindparam("of_run"),
+        call_t.c.tool == sa.bindparam("of_tool"),
+        call_t.c.id != sa.bindparam("of_call"),
+        call_t.c.outcome == OutcomeKind.REJECTED,
+    )
+    .order_by(call_t.c.settled_at.desc(), call_t.c.id)
+    .limit(MOST_REJECTED)
+)
 _PLACE = Prepared(
     approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["channel", "ts"]
 )
+
+_PLACE_BATCH = Prepared(
+    turn_t.update().where(
+        turn_t.c.run_id == sa.bindparam("of_run"),
+        turn_t.c.number == sa.bindparam("of_turn"),
+        turn_t.c.batch_channel != "",
+    ),
+    ["batch_ts"],
+)
+_BATCH = Prepared(
+    sa.select(turn_t.c.batch_channel, turn_t.c.batch_ts)
+    .join(call_t, sa.and_(call_t.c.run_id == turn_t.c.run_id, call_t.c.turn == turn_t.c.number))
+    .where(call_t.c.id == sa.bindparam("of_call"))
+)
+_COPIES = Prepared(approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["copies"])
 
 
 def load(s: Session, run_id: str) -> Run:
@@ -156,7 +210,8 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
     row = _TURN.first(s, of_run=run_id, of_turn=number)
     if row is None:
         raise LookupError(f"run {run_id} has no turn {number}")
-    called = row["status"] in (TurnStatus.ACTION, TurnStatus.ENDED)
+    # Before its interaction is there, only a question about a restart can be: of this attempt, or one before.
+    called = row["attempt"] > 1 or row["status"] in _ASKED
     call_rows = _CALLS.rows(s, of_run=run_id, of_turn=number) if called else []
     asked = any(c["approval"] for c in call_rows)
     approvals = {
@@ -178,6 +233,7 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
         note=row["note"],
         planning=row["planning"],
         environment=row["environment"],
+        batch=Place(row["batch_channel"], row["batch_ts"]) if row["batch_channel"] else None,
         calls=tuple(call_value(c, approvals.get(c["approval"] or "")) for c in call_rows),
     )
 
@@ -206,6 +262,7 @@ def insert(
     _NEW_RUN.run(s, id=run.id, **fixed, **_moving(run, now), **extra)
     _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **_turn_row(run.turn))
     record(s, run, "RunRequested", {"input": run.input}, "", None, now)
+    audit.note(s, [opened(run)], now)
     hold(s).seen[run.id] = run
     return run
 
@@ -238,6 +295,20 @@ def record(
         note=note,
         refused=refused,
     )
+
+
+def succeeded(s: Session, run_id: str) -> int:
+    """How many function calls of the whole run succeeded."""
+    row = _SUCCEEDED.first(s, of_run=run_id)
+    return int(row["made"]) if row else 0
+
+
+def rejections(s: Session, run_id: str, call: ToolCall) -> tuple[Verdict | None, int]:
+    """How often people have said no to the very same call in this run, and the newest of these verdicts."""
+    rows = _REJECTED.rows(s, of_run=run_id, of_tool=call.tool, of_call=call.id)
+    alike = exact(call.arguments)
+    same = [r["verdict"] for r in rows if r["verdict"] and exact(r["arguments"]) == alike]
+    return (msgspec.convert(same[0], Verdict) if same else None), len(same)
 
 
 def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
@@ -282,9 +353,28 @@ def standing(s: Session, ids: Collection[str]) -> dict[str, Standing]:
     return {r["id"]: Standing(r["run_id"], bool(r["current"]), r["status"]) for r in rows}
 
 
-def place(s: Session, approval: str, channel: str, ts: str) -> bool:
-    """Where the message of a question is that is asked no longer; False when there is no such question."""
+def place(s: Session, approval: str, channel: str, ts: str, person: str = "") -> bool:
+    """Where the message of a question is that is asked no longer; False when there is no such question.
+
+    Args:
+        person: In whose direct messages it is: one more copy.
+    """
+    if person:
+        row = _APPROVAL.first(s, of_approval=approval)
+        copies = [*(row["copies"] if row else ()), msgspec.to_builtins(Place(channel, ts, person))]
+        return _COPIES.run(s, of_approval=approval, copies=copies) == 1
     return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
+
+
+def place_batch(s: Session, run_id: str, turn: int, ts: str) -> bool:
+    """Where the message over the questions of a turn is that was left behind; False when it never had one."""
+    return _PLACE_BATCH.run(s, of_run=run_id, of_turn=turn, batch_ts=ts) == 1
+
+
+def batch_over(s: Session, call: str) -> Place | None:
+    """The message over the questions of the turn a call belongs to."""
+    row = _BATCH.first(s, of_call=call)
+    return Place(row["batch_channel"], row["batch_ts"]) if row and row["batch_channel"] else None
 
 
 def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Approval, ToolCall, str] | None:
@@ -304,6 +394,12 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     if call is None:
         raise LookupError(f"approval {approval} has no call")
     return value, call_value(call, value), row["run_id"]
+
+
+def asked_now(s: Session, call: str) -> Approval | None:
+    """The newest question about a call."""
+    row = _ASKED_NOW.first(s, of_call=call)
+    return approval_value(row) if row else None
 
 
 def _run(row: Any, turn: Turn) -> Run:
@@ -359,6 +455,8 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
         "note": turn.note,
         "planning": turn.planning,
         "environment": turn.environment,
+        "batch_channel": turn.batch.channel if turn.batch else "",
+        "batch_ts": turn.batch.ts if turn.batch else "",
     }
 
 
@@ -384,11 +482,20 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
         return
     row = _approval_row(after)
     if before is None or before.id != after.id:
+        if before is not None and before.open:
+            _spend(s, before)
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
         _NEW_APPROVAL.run(s, **fixed, **row)
         return
     moved = _MOVE_APPROVAL.run(s, of_approval=after.id, of_status=before.status, **row)
     _moved(moved, f"approval {after.id} in {before.status}")
+
+
+def _spend(s: Session, replaced: Approval) -> None:
+    """A question in whose place another is asked: nobody's answer to it counts any more."""
+    row = _approval_row(replace(replaced, status=ApprovalStatus.WITHDRAWN))
+    moved = _MOVE_APPROVAL.run(s, of_approval=replaced.id, of_status=replaced.status, **row)
+    _moved(moved, f"approval {replaced.id} in {replaced.status}")
 
 
 def _moved(rows: int, what: str) -> None:
@@ -443,6 +550,11 @@ def _approval_row(approval: Approval) -> dict[str, Any]:
         "channel": approval.channel,
         "ts": approval.ts,
         "trouble": approval.trouble,
+        "votes": msgspec.to_builtins(approval.votes),
+        "reminded": approval.reminded,
+        "escalated": approval.escalated,
+        "copies": msgspec.to_builtins(approval.copies),
+        "preview": msgspec.to_builtins(approval.preview) if approval.preview else None,
     }
 
 
@@ -461,4 +573,9 @@ def approval_value(row: Any) -> Approval:
         channel=row["channel"],
         ts=row["ts"],
         trouble=row["trouble"],
+        votes=msgspec.convert(row["votes"], tuple[Vote, ...]) if row["votes"] else (),
+        reminded=row["reminded"],
+        escalated=row["escalated"],
+        copies=msgspec.convert(row["copies"], tuple[Place, ...]) if row["copies"] else (),
+        preview=msgspec.convert(row["preview"], Preview) if row["preview"] else None,
     )

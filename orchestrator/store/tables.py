@@ -132,6 +132,8 @@ class TurnRow(SQLModel, table=True):
     note: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": ""})
     planning: bool | None = None
     environment: str | None = Field(default=None, max_length=512)
+    batch_channel: str = Field(max_length=NAME, sa_column_kwargs={"server_default": ""})
+    batch_ts: str = Field(max_length=ID, sa_column_kwargs={"server_default": ""})
 
 
 class InteractionRow(SQLModel, table=True):
@@ -197,6 +199,33 @@ class ApprovalRow(SQLModel, table=True):
     channel: str = Field(max_length=NAME)
     ts: str = Field(max_length=ID)
     trouble: str = Field(sa_type=sa.Text)
+    votes: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
+    reminded: int = Field(sa_column_kwargs={"server_default": "0"})
+    escalated: bool = Field(sa_column_kwargs={"server_default": sa.false()})
+    copies: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
+    preview: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+
+
+class AuditRow(SQLModel, table=True):
+    """One entry of a tenant's audit: never changed, and bound to the one before by its hash.
+
+    `body` is the entry itself as RFC 8785 JSON; the other columns only find it.
+    """
+
+    __tablename__ = "audit"
+    __table_args__: ClassVar[Any] = (
+        sa.Index("ix_audit_run", "run_id", "seq"),
+        sa.Index("ix_audit_approval", "approval", "seq"),
+    )
+    tenant: str = Field(primary_key=True, max_length=ID)
+    seq: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    at: datetime
+    kind: str = Field(max_length=64)
+    run_id: str | None = Field(default=None, max_length=ID)
+    approval: str | None = Field(default=None, max_length=ID)
+    body: str = Field(sa_type=sa.Text)
+    previous: str = Field(max_length=64)
+    hash: str = Field(max_length=64)
 
 
 class EventRow(SQLModel, table=True):
@@ -276,6 +305,12 @@ class DeliveryRow(SQLModel, table=True):
         ),
         sa.Index("ix_delivery_subject", "subject"),
         sa.Index("ix_delivery_received", "received_at"),
+        sa.Index(
+            "ix_delivery_refused",
+            "received_at",
+            sqlite_where=sa.text("verdict = 'refused'"),
+            postgresql_where=sa.text("verdict = 'refused'"),
+        ),
     )
     id: str = Field(primary_key=True, max_length=256)
     kind: str = Field(max_length=NAME)

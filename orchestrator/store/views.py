@@ -38,6 +38,7 @@ _APPROVALS = (
         call_t.c.status.label("call_status"),
         call_t.c.turn,
         run_t.c.workflow,
+        run_t.c.requester,
     )
     .join_from(approval_t, call_t, approval_t.c.call == call_t.c.id)
     .join(run_t, run_t.c.id == approval_t.c.run_id)

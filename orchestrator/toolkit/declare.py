@@ -22,13 +22,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast, get_args, overload
+from typing import Any, Final, Literal, TypeVar, Unpack, cast, get_args, overload
 
 import structlog
 
 from orchestrator.domain.model import SYSTEM, Actor, JsonObject
 from orchestrator.errors import ConfigError
+from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit import schema
+from orchestrator.toolkit.people import Words, said
 from orchestrator.toolkit.plain import compact
 from orchestrator.toolkit.policy import Approval, Rule
 
@@ -107,7 +109,7 @@ class Tool:
     """A declared function. `function` is called in one place only: `execute.py`.
 
     `version` hashes the schema and the code: the module's file, so that a changed helper beside
-    the function changes it too.
+    the function changes it too; its preview's likewise.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Tool:
     attempts: int
     is_async: bool
     version: str
+    preview: previews.Preview | None = None
 
     @property
     def module(self) -> str:
@@ -152,6 +155,10 @@ def tool(
     idempotent: bool = False,
     retry: Retry = "none",
     attempts: int = 3,
+    preview: Callable[..., Any] | None = None,
+    preview_required: bool = True,
+    preview_timeout_seconds: float = previews.TIMEOUT_SECONDS,
+    **people: Unpack[Words],
 ) -> Callable[[F], F]: ...
 
 
@@ -170,6 +177,10 @@ def tool(
     idempotent: bool = False,
     retry: Retry = "none",
     attempts: int = 3,
+    preview: Callable[..., Any] | None = None,
+    preview_required: bool = True,
+    preview_timeout_seconds: float = previews.TIMEOUT_SECONDS,
+    **people: Unpack[Words],
 ) -> F | Callable[[F], F]:
     """Declare a function as a tool; bare, or with settings.
 
@@ -179,7 +190,8 @@ def tool(
         name: What the model calls it; the function's name if not given.
         approval: "ask" a person (the default), "allow" without asking, or "deny".
         when: A CEL expression over `args` and `workflow` that narrows `approval`; see `toolkit.policy`.
-        approvers: Slack user ids or `api:<token name>`; the config's default if empty.
+        approvers: Slack user ids, user group ids, `api:<token name>` or `role:<name of the config>`;
+            the config's default if empty.
         channel: Slack channel id of the request; the config's default if empty.
         expires_after: A request nobody answers lapses as a rejection after this.
         start_within: An approved call that has not started after this is not started any more.
@@ -188,6 +200,16 @@ def tool(
             ever started again by machine.
         retry: "transient" tries again, with growing pauses; needs `idempotent=True`.
         attempts: Starts in all when `retry` is set.
+        preview: Tells what a call would do, as text or as a flat mapping, and does nothing: a function that
+            takes parameters of this one by name, as many as it needs, and a `PreviewContext` if it likes.
+            People see it when they are asked; if it comes out otherwise at the start, they are asked again.
+        preview_required: Without a preview nobody is asked and the call fails; if False, people are asked
+            all the same and see that there is none.
+        preview_timeout_seconds: How long working it out may take.
+        people: How people are asked, each the config's default if left out: `quorum`, `stages` (instead
+            of `approvers` and `quorum`; each a mapping with `name`, `approvers`, `quorum`), `never`,
+            `four_eyes`, `edits`, `at_timeout`, `escalate_to`, `reminders`, `risk`, `discreet`,
+            `reason_required`, `answers`, `together`; see `domain.model.Terms`.
 
     Raises:
         ConfigError: The signature or a setting cannot be used; names module, function and parameter.
@@ -195,13 +217,14 @@ def tool(
 
     def declare(function: F) -> F:
         where = _where(function)
-        people = tuple(approvers) if isinstance(approvers, list) else approvers
+        who = tuple(approvers) if isinstance(approvers, list) else approvers
         try:
-            rule = Rule(approval, when, people, channel, expires_after, start_within)
+            rule = Rule(approval, when, who, channel, expires_after, start_within, said(people))
             _check_settings(name or function.__name__, timeout_seconds, idempotent, retry, attempts)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
         signature = schema.read(function, ToolContext)
+        seen = _preview(preview, signature, preview_timeout_seconds, preview_required, where)
         record = Tool(
             name=name or function.__name__,
             function=function,
@@ -211,7 +234,8 @@ def tool(
             idempotent=idempotent,
             attempts=attempts if retry == "transient" else 1,
             is_async=inspect.iscoroutinefunction(function),
-            version=_version(function, name or function.__name__, signature.schema),
+            version=_version(function, name or function.__name__, signature.schema, seen),
+            preview=seen,
         )
         setattr(function, MARK, record)
         return function
@@ -240,6 +264,22 @@ def _check_settings(name: str, timeout_seconds: float, idempotent: bool, retry: 
         raise ConfigError(f"attempts: should be between 1 and {MAX_ATTEMPTS}")
 
 
+def _preview(
+    function: Callable[..., Any] | None,
+    signature: schema.Signature,
+    timeout_seconds: float,
+    required: bool,
+    where: str,
+) -> previews.Preview | None:
+    if function is None:
+        return None
+    names = tuple(p.name for p in signature.parameters)
+    try:
+        return previews.read(function, names, timeout_seconds, required=required)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def _where(function: Callable[..., Any]) -> str:
     """Module and function, for messages; and that it is a function at all."""
     if not inspect.isfunction(function):
@@ -250,10 +290,18 @@ def _where(function: Callable[..., Any]) -> str:
     return where
 
 
-def _version(function: Callable[..., Any], name: str, parameters: JsonObject) -> str:
-    """16 hex digits over name, schema and code."""
+def _version(
+    function: Callable[..., Any], name: str, parameters: JsonObject, preview: previews.Preview | None
+) -> str:
+    """16 hex digits over name, schema and code, and those of its preview."""
     told = compact([name, dict(parameters)]).encode()
-    return hashlib.sha256(told + b"\0" + _code(function)).hexdigest()[:16]
+    more = b"" if preview is None else b"\0" + _seen_by(preview)
+    return hashlib.sha256(told + b"\0" + _code(function) + more).hexdigest()[:16]
+
+
+def _seen_by(preview: previews.Preview) -> bytes:
+    told = compact([preview.foretell.__qualname__, list(preview.parameters), preview.required])
+    return told.encode() + b"\0" + _code(preview.foretell)
 
 
 def _code(function: Callable[..., Any]) -> bytes:

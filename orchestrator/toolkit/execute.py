@@ -3,6 +3,8 @@
 Whoever calls this has checked the gate. What comes back is always an `Outcome`, with two
 exceptions: `UncertainError` (a tool that is not idempotent was cut off, so nobody knows) and
 `UnavailableError` (nothing was started).
+
+A preview goes through the same time-box by a call of its own: it has no way to the tool's function.
 """
 
 import asyncio
@@ -16,8 +18,11 @@ import structlog
 import tenacity
 from tenacity.wait import wait_base
 
+from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import CallContext, JsonObject, Outcome, OutcomeKind
-from orchestrator.errors import InvalidError, ToolError, UncertainError
+from orchestrator.domain.model import Preview as Shown
+from orchestrator.errors import InvalidError, ToolError, UnavailableError, UncertainError
+from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext
 from orchestrator.toolkit.plain import PlainError, give
 from orchestrator.toolkit.results import MAX_RESULT_BYTES, ResultTooLargeError, encode
@@ -27,6 +32,14 @@ log = structlog.get_logger(__name__)
 
 FAILED_TEXT: Final = "The tool failed."
 """All the model hears of an exception that is no `ToolError`."""
+
+NO_PREVIEW: Final = "The preview failed."
+"""All that is said of an exception of a preview that is no `ToolError`."""
+
+LOOKS: Final = 3
+"""Attempts at a preview whose connection breaks; it has no effect, so another one is always safe."""
+
+NOT_FOR_US: Final = "Only a person can answer this. Nothing ran."
 
 MAX_ERROR_CHARS: Final = 4000
 """Of a `ToolError`'s text."""
@@ -61,6 +74,22 @@ class _Call:
         if self.tool.signature.context is not None:
             values[self.tool.signature.context] = self.context
         return self.tool.function(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    tool: Tool
+    preview: previews.Preview
+    arguments: JsonObject
+    context: previews.PreviewContext
+
+    def invoke(self) -> Any:
+        """The only call of a preview; it is handed the arguments it takes, and no key to act under."""
+        checked = self.tool.signature.check(self.arguments).values
+        values = {name: checked[name] for name in self.preview.parameters}
+        if self.preview.context is not None:
+            values[self.preview.context] = self.context
+        return self.preview.foretell(**values)
 
 
 class Executor:
@@ -98,6 +127,8 @@ class Executor:
             UncertainError: Cut off after `timeout_seconds`, and the tool is not idempotent.
             UnavailableError: Nothing was started; too many threads are stuck.
         """
+        if tool.name == ASK_HUMAN:  # whatever let it come here: people answer it
+            return _failed(NOT_FOR_US)
         call = _Call(tool, arguments, _context(context, cancelled))
         try:
             tool.signature.check(arguments)
@@ -135,12 +166,7 @@ class Executor:
             if call.context.is_cancelled():  # looked at last: waiting for a place may have taken long
                 raise _NotWantedError
             answer = await self._timed(call)
-        if inspect.isawaitable(answer.value):
-            _discard(answer.value)
-            answer = Answer(error=TypeError("the function returned an awaitable; declare it with async def"))
-        if answer.error is not None:
-            raise _RaisedError(answer.error)
-        return answer.value
+        return _value(answer)
 
     async def _timed(self, call: _Call) -> Answer:
         # Each attempt can be told to stop on its own; the run's signal reaches all of them.
@@ -148,14 +174,64 @@ class Executor:
         seconds, name = call.tool.timeout_seconds, f"tool-{call.tool.name}"
         try:
             if call.tool.is_async:
-                return await self._as_task(own, seconds, name)
+                return await self._as_task(own.invoke, seconds, name)
             return await self.threads.run(own.invoke, seconds, name)
         except (TimedOutError, asyncio.CancelledError):
             own.context.cancelled.set()
             raise
 
-    async def _as_task(self, call: _Call, seconds: float, name: str) -> Answer:
-        task = asyncio.create_task(_await(call), name=name)
+    async def preview(
+        self, tool: Tool, preview: previews.Preview, arguments: JsonObject, context: CallContext
+    ) -> Shown:
+        """What one call would do; where that cannot be worked out, `trouble` says why.
+
+        Raises:
+            UnavailableError: Nothing was started; too many threads are stuck.
+        """
+        about = previews.PreviewContext(context.run_id, context.workflow, context.requester)
+        look = _Look(tool, preview, arguments, about)
+        said = log.bind(tool=tool.name, run_id=context.run_id)
+        try:
+            tool.signature.check(arguments)
+            return Shown(previews.encode(await self._looks(look)))
+        except InvalidError as error:
+            return Shown("", str(error))
+        except TimedOutError:
+            said.warning("preview_timed_out", timeout_seconds=preview.timeout_seconds)
+            return Shown("", f"The preview took longer than {preview.timeout_seconds:g} seconds.")
+        except _RaisedError as error:
+            if isinstance(error.cause, ToolError):
+                return Shown("", _in_words(error.cause, NO_PREVIEW))
+            said.error("preview_failed", error=type(error.cause).__name__, exc_info=error.cause)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 (a property of the preview's own class may raise anything)
+            said.exception("preview_not_text")
+        return Shown("", NO_PREVIEW)
+
+    async def _looks(self, look: _Look) -> Any:
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(LOOKS),
+            wait=self._wait,
+            sleep=self._sleep,
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, _RaisedError) and is_transient(error.cause)
+            ),
+            reraise=True,
+        )
+        return await retrying(self._look, look)
+
+    async def _look(self, look: _Look) -> Any:
+        preview, name = look.preview, f"preview-{look.tool.name}"
+        async with self._async_places if preview.is_async else self.threads.places:
+            if preview.is_async:
+                answer = await self._as_task(look.invoke, preview.timeout_seconds, name)
+            else:
+                answer = await self.threads.run(look.invoke, preview.timeout_seconds, name)
+        return _value(answer)
+
+    async def _as_task(self, work: Callable[[], Any], seconds: float, name: str) -> Answer:
+        task = asyncio.create_task(_await(work), name=name)
         try:
             done, _ = await asyncio.wait({task}, timeout=seconds)
         finally:
@@ -182,9 +258,9 @@ class Executor:
         return _failed("The tool ran, but its result could not be read.")
 
 
-async def _await(call: _Call) -> Answer:
+async def _await(work: Callable[[], Any]) -> Answer:
     try:
-        return Answer(await call.invoke())
+        return Answer(await work())
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 (also SystemExit: it ends the tool, not the service)
@@ -200,6 +276,16 @@ def _context(context: CallContext, cancelled: asyncio.Event) -> ToolContext:
         approved_by=context.approved_by,
         cancelled=Cancellation(cancelled),
     )
+
+
+def _value(answer: Answer) -> Any:
+    """What a function returned; what it raised is raised as the cause of a `_RaisedError`."""
+    if inspect.isawaitable(answer.value):
+        _discard(answer.value)
+        answer = Answer(error=TypeError("the function returned an awaitable; declare it with async def"))
+    if answer.error is not None:
+        raise _RaisedError(answer.error)
+    return answer.value
 
 
 def _discard(value: Any) -> None:
@@ -224,10 +310,14 @@ def _cut_off(call: _Call) -> Outcome:
 
 def _raised(call: _Call, cause: BaseException) -> Outcome:
     if isinstance(cause, ToolError):
-        text = str(give(str(cause)[:MAX_ERROR_CHARS]))
-        return _failed(text if text.strip() else FAILED_TEXT)
+        return _failed(_in_words(cause, FAILED_TEXT))
     _log(call).error("tool_failed", error=type(cause).__name__, exc_info=cause)
     return _failed(FAILED_TEXT)
+
+
+def _in_words(error: ToolError, otherwise: str) -> str:
+    text = str(give(str(error)[:MAX_ERROR_CHARS]))
+    return text if text.strip() else otherwise
 
 
 def _log(call: _Call) -> Any:

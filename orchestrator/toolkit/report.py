@@ -5,24 +5,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.domain.model import JsonObject, Terms
+from orchestrator.domain.terms import everybody
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import Tool
 from orchestrator.toolkit.modules import PACKAGE, load_module
+from orchestrator.toolkit.people import in_words
+from orchestrator.toolkit.policy import Forbidden
 from orchestrator.toolkit.registry import NOBODY, Override, Toolkit
 
 
 @dataclass(frozen=True, slots=True)
 class ToolReport:
-    """One tool. `approval` is the rule in words; `approvers` only where somebody may be asked."""
+    """One tool. `approval` is the rule in words, with what is forbidden before it; `approvers` and
+    `deciders` (the same in words, with quorum and stages) only where somebody may be asked.
+    `forbidden` is what no rule and no person lets pass, in words. `preview` says whether the tool can tell
+    what a call would do, in words; empty if it cannot."""
 
     name: str
     module: str
     summary: str
     approval: str
     approvers: tuple[str, ...]
+    deciders: str
+    forbidden: tuple[str, ...]
     idempotent: bool
     attempts: int
     timeout_seconds: float
+    preview: str
     tool_version: str
     policy_version: str
     schema: JsonObject
@@ -30,10 +39,14 @@ class ToolReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What would stop the service from starting, one line each; `tools` is empty if anything would."""
+    """What would stop the service from starting, one line each; `tools` is empty if anything would.
+
+    `idle` are patterns of what is forbidden that no registered tool's name matches.
+    """
 
     problems: tuple[str, ...]
     tools: tuple[ToolReport, ...]
+    idle: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -52,9 +65,12 @@ def check_tools(
     overrides: Mapping[str, Override] | None = None,
     workflows: Mapping[str, Mapping[str, Override]] | None = None,
     defaults: Terms = NOBODY,
+    roles: Mapping[str, Sequence[str]] | None = None,
+    forbidden: Sequence[Forbidden] = (),
+    built_in: Sequence[Tool] = (),
 ) -> CheckReport:
     """Load every module and build the toolkit; all broken modules are named, not only the first."""
-    tools: list[Tool] = []
+    tools: list[Tool] = [*built_in]
     problems: list[str] = []
     for name in names:
         try:
@@ -64,10 +80,18 @@ def check_tools(
     if problems:
         return CheckReport(tuple(problems), ())
     try:
-        toolkit = Toolkit(tools, overrides=overrides, workflows=workflows, defaults=defaults)
+        toolkit = Toolkit(
+            tools,
+            overrides=overrides,
+            workflows=workflows,
+            defaults=defaults,
+            roles=roles,
+            forbidden=forbidden,
+        )
     except ConfigError as error:
         return CheckReport((str(error),), ())
-    return CheckReport((), list_tools(toolkit))
+    idle = tuple(f.tool for f, matched in toolkit.forbidden if not matched)
+    return CheckReport((), list_tools(toolkit), idle)
 
 
 def schema_of(toolkit: Toolkit, name: str) -> JsonObject:
@@ -78,16 +102,26 @@ def schema_of(toolkit: Toolkit, name: str) -> JsonObject:
 
 def _report(toolkit: Toolkit, tool: Tool, workflow: str) -> ToolReport:
     gate = toolkit.gate(tool.name, workflow)
+    forbidden = tuple(ban.forbidden.in_words() for ban in gate.bans)
     return ToolReport(
         name=tool.name,
         module=tool.module.removeprefix(f"{PACKAGE}."),
         summary=tool.summary,
-        approval=gate.rule.in_words(),
-        approvers=gate.terms.approvers if gate.rule.may_ask else (),
+        approval="; ".join((*forbidden, gate.rule.in_words())),
+        approvers=everybody(gate.terms) if gate.rule.may_ask else (),
+        deciders=in_words(gate.terms) if gate.rule.may_ask else "",
+        forbidden=forbidden,
         idempotent=tool.idempotent,
         attempts=tool.attempts,
         timeout_seconds=tool.timeout_seconds,
+        preview=_preview(tool),
         tool_version=tool.version,
         policy_version=gate.version,
         schema=tool.declaration(),
     )
+
+
+def _preview(tool: Tool) -> str:
+    if tool.preview is None:
+        return ""
+    return "required" if tool.preview.required else "if it can be worked out"

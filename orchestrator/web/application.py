@@ -22,6 +22,7 @@ from orchestrator.web.problems import HANDLERS
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
 from orchestrator.web.schemas import Answer, CancelOrder, NewRun, Resolution
+from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.whispers import Whispers
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
@@ -42,16 +43,29 @@ def build_app(
     """
     refusals = Refusals(doors.database, doors.clock, unkept=doors.counters.unkept)
     whispers, hook = Whispers(doors.whisper), gemini_hook(doors, refusals)
+    handler = SlackHandler(doors, doors.slack, whispers) if doors.slack is not None else None
     streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock)
     app = Litestar(
-        routes(doors, whispers, streams, hook),
-        lifespan=[*([lifespan] if lifespan else []), streams.changes.owned, whispers.owned, refusals.owned],
+        routes(doors, streams, hook, handler),
+        lifespan=[
+            *([lifespan] if lifespan else []),
+            *(streams.changes.owned, whispers.owned, refusals.owned),
+            *_heard(doors, handler),  # the last to begin, the first to end
+        ],
         exception_handlers=HANDLERS,
         logging_config=None,
         openapi_config=_openapi(),
     )
     app.asgi_handler = _ahead(_beside(app.asgi_handler, doors, refusals), hook)
     return app
+
+
+def _heard(doors: Doors, handler: SlackHandler | None) -> list[Lifespan]:
+    """Where Slack is heard over a connection of ours, as long as the service is there."""
+    ear = doors.slack.ear if doors.slack is not None else None
+    if ear is None or handler is None:
+        return []
+    return [lambda _: ear.hearing(handler.over_socket)]
 
 
 def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:

@@ -3,14 +3,15 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypedDict
 
+import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import ApprovalStatus
+from orchestrator.domain.model import Actor, ApprovalStatus, Terms
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import views
 from orchestrator.web.doors import Doors, Token
@@ -47,7 +48,7 @@ async def _approval(doors: Doors, approval_id: str) -> ApprovalOut:
     "/approvals/{approval_id:str}/decision",
     status_code=200,
     opt=DECIDE,
-    summary="Approve or reject",
+    summary="Approve, reject, edit or answer",
     responses=problems(400, 404, 409, 413, 415),
 )
 async def decide(
@@ -58,21 +59,52 @@ async def decide(
 ) -> ApprovalOut:
     """The first valid decision stands; a later one is told who was first, and when.
 
-    `refine` sends an agent's plan back; the reason says what to change.
+    `refine` sends an agent's plan back; the reason says what to change. `edit` proposes other arguments: the
+    answer is the question as it is asked now, under an id of its own. `answer` gives the model a value in the
+    tool's place, which then does not run; what `ask_human` asks takes nothing else, or a rejection.
     """
-    if data.verdict == "refine" and not data.reason:
-        raise InvalidError("refine needs a reason", [("reason", "says what to change in the plan")])
-    answer = await doors.intake.decide(
-        own_id(approval_id, "approval"),
-        approve=data.verdict == "approve",
-        refine=data.verdict == "refine",
+    _fits(data)
+    own = own_id(approval_id, "approval")
+    row = await doors.database.read(views.approval, own)
+    person = _Person(
         by=caller.actor,
         entitled_as=caller.entitled_as,
         digest=data.digest or None,
         reason=data.reason,
+        standing=await doors.stands_for(caller.entitled_as, [(own, msgspec.convert(row["terms"], Terms))]),
     )
+    if data.arguments is not None:
+        answer = await doors.intake.edit(own, data.arguments, **person)
+    else:
+        answer = await doors.intake.decide(
+            own,
+            approve=data.verdict == "approve",
+            refine=data.verdict == "refine",
+            answer=data.answer,
+            stop=data.stop,
+            **person,
+        )
     if answer.refused is Refusal.NOT_ENTITLED:
         raise ForbiddenError(answer.note)
     if answer.refused is not None:
         raise ConflictError(answer.note or str(answer.refused))
-    return await _approval(doors, approval_id)
+    return await _approval(doors, answer.approval.id)
+
+
+class _Person(TypedDict):
+    by: Actor
+    entitled_as: str
+    digest: str | None
+    reason: str
+    standing: tuple[str, ...]
+
+
+def _fits(data: Answer) -> None:
+    if data.verdict == "refine" and not data.reason:
+        raise InvalidError("refine needs a reason", [("reason", "says what to change in the plan")])
+    if (data.verdict == "edit") != (data.arguments is not None):
+        raise InvalidError("arguments go with edit", [("arguments", "an object, with the verdict edit only")])
+    if (data.verdict == "answer") != (data.answer is not None):
+        raise InvalidError("answer goes with answer", [("answer", "any JSON, with the verdict answer only")])
+    if data.stop and data.verdict != "reject":
+        raise InvalidError("stop goes with reject", [("stop", "with the verdict reject only")])

@@ -8,14 +8,18 @@ import re
 from datetime import datetime
 from typing import Final
 
+import msgspec
 import structlog
 
-from orchestrator.domain.asking import GO_ON, PLAN
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Actor, ApprovalStatus
+from orchestrator.domain.entitlement import everybody
+from orchestrator.domain.human import ASK_HUMAN, Kind
+from orchestrator.domain.model import Actor, ApprovalStatus, Terms
+from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
-from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction
+from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Submission
 from orchestrator.store import views
 from orchestrator.web.doors import Doors, SlackDoor
 
@@ -46,36 +50,29 @@ class Clicks:
         """
         if isinstance(taken, OtherAction):
             return self._other(taken)
-        teams = self._slack.teams()
-        self._ours(taken.team_id in teams, taken.app_id)
-        if taken.is_bot:
-            raise ForbiddenError("a bot pressed a button")
-        if taken.user_team_id not in teams:
-            log.warning("click_refused", approval_id=taken.approval, reason="a person of another workspace")
-            return OUTSIDER
-        return await self._decide(taken)
+        return admit(self._slack, taken) or await self._decide(taken)
 
     def _other(self, taken: OtherAction) -> str:
-        if taken.quiet or not taken.team_id:
+        if taken.quiet or not (taken.team_id or taken.sent):
             return ""
-        self._ours(taken.team_id in self._slack.teams(), taken.app_id or self._slack.app_id)
+        ours(self._slack, taken.team_id, taken.app_id or self._slack.app_id)
         return GONE
-
-    def _ours(self, team: bool, app_id: str) -> None:
-        if not team:
-            raise ForbiddenError("a workspace that is not ours")
-        if self._slack.app_id and app_id != self._slack.app_id:
-            raise ForbiddenError("an app that is not ours")
 
     async def _decide(self, click: Click) -> str:
         approve, refine = click.kind == "approve", click.kind == "refine"
-        by = Actor(click.user_id, _printable(click.user_name), door="slack")
+        by = person(click)
         try:
             row = await self._doors.database.read(views.approval, click.approval)
+            terms = msgspec.convert(row["terms"], Terms)
             if row["revision"] != click.revision:
                 log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
                 return GONE
-            if click.user_id in row["terms"]["approvers"] and (amiss := _amiss(click, row)):
+            chosen = _chosen(click, row) if click.kind == "choose" else None
+            if click.kind == "choose" and chosen is None:
+                return GONE
+            standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
+            may = {click.user_id, *standing} & everybody(terms)
+            if may and (amiss := _amiss(click, row)):
                 return amiss
             answer = await self._doors.intake.decide(
                 click.approval,
@@ -85,10 +82,49 @@ class Clicks:
                 digest=click.digest_prefix,
                 reason=click.note if row["tool"] == PLAN else "",
                 refine=refine,
+                answer=chosen,
+                standing=standing,
             )
         except NotFoundError:
             return GONE
-        return words(answer, by=by, approve=approve, refine=refine)
+        return words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
+
+
+def _chosen(click: Click, row: views.Row) -> str | None:
+    """The choice of a pressed button, by its place: what stands on the button is only a picture."""
+    asked = row["arguments"] if row["tool"] == ASK_HUMAN else {}
+    choices = asked.get("choices")
+    if asked.get("kind") != Kind.CHOICE or not isinstance(choices, list):
+        return None
+    return str(choices[click.choice]) if 0 <= click.choice < len(choices) else None
+
+
+def admit(slack: SlackDoor, taken: Click | Submission) -> str:
+    """Words for somebody of another workspace; empty for who may be listened to.
+
+    Raises:
+        ForbiddenError: For a workspace or an app that is not ours, or by a bot.
+    """
+    ours(slack, taken.team_id, taken.app_id)
+    if taken.is_bot:
+        raise ForbiddenError("a bot pressed a button")
+    if taken.user_team_id in slack.teams():
+        return ""
+    log.warning("click_refused", approval_id=taken.approval, reason="a person of another workspace")
+    return OUTSIDER
+
+
+def ours(slack: SlackDoor, team_id: str, app_id: str) -> None:
+    """Raises `ForbiddenError` for a workspace or an app that is not ours."""
+    if team_id not in slack.teams():
+        raise ForbiddenError("a workspace that is not ours")
+    if slack.app_id and app_id != slack.app_id:
+        raise ForbiddenError("an app that is not ours")
+
+
+def person(taken: Click | Submission) -> Actor:
+    """Who pressed, as the record names them."""
+    return Actor(taken.user_id, _printable(taken.user_name), door="slack")
 
 
 def _amiss(click: Click, row: views.Row) -> str:
@@ -100,20 +136,25 @@ def _amiss(click: Click, row: views.Row) -> str:
     return NO_NOTE if click.kind == "refine" and not click.note else ""
 
 
-def words(answer: Answer, *, by: Actor, approve: bool, refine: bool = False) -> str:
+def words(answer: Answer, *, by: Actor, approve: bool | None, refine: bool = False) -> str:
     """What the presser is told about an answer that was refused; nothing where it was taken.
 
-    Only `<@U…>` in it is markup. Pressing the same button twice is no news either.
+    Only `<@U…>` in it is markup. Pressing the same button twice is no news either; `approve` is None for
+    one that neither approves nor rejects.
     """
     if answer.refused is None:
         return ""
     if answer.refused is Refusal.NOT_ENTITLED:
-        about = _ABOUT.get(answer.tool, f"an approver for {answer.tool}")
-        return f"You are not {about}. {_ask(answer.approval.terms.approvers)}"
+        return _not_you(answer, by)
     verdict = answer.approval.verdict
+    if answer.refused is Refusal.ALREADY_DECIDED and verdict is None and answer.approval.open and answer.note:
+        return f"{answer.note[:1].upper()}{answer.note[1:]}."  # one yes of several, and it was theirs
+    if answer.refused is Refusal.NOT_NOW and verdict is None and answer.approval.open and answer.note:
+        return f"Not recorded: {answer.note.replace(by.id, mention(by))}."
     if answer.refused not in _DECIDED or verdict is None:
         return GONE
-    if (verdict.by.id, verdict.approve, verdict.refine) == (by.id, approve, refine):
+    same = (verdict.by.id, verdict.approve, verdict.refine) == (by.id, approve, refine)
+    if same and verdict.answer is None:
         return ""
     return f"Already {_done(answer)} by {mention(verdict.by)} at {_clock(verdict.at)}."
 
@@ -125,23 +166,48 @@ _DECIDED: Final = frozenset({Refusal.ALREADY_DECIDED, Refusal.RUN_ENDED, Refusal
 _ABOUT: Final = {
     PLAN: "one of those who decide about this plan",
     GO_ON: "one of those who decide whether this run goes on",
+    RESTART: "one of those who decide whether this run is restarted",
+    ASK_HUMAN: "one of those who may answer this question",
 }
+
+
+def _not_you(answer: Answer, by: Actor) -> str:
+    """Why somebody may not, and who may; those who are named and still may not are told which rule it is."""
+    terms = answer.approval.terms
+    if by.id in everybody(terms) and answer.note:
+        return f"Not counted: {answer.note.replace(by.id, mention(by))}."
+    about = _ABOUT.get(answer.tool, f"an approver for {answer.tool}")
+    return f"You are not {about}. {_ask(terms.steps[answer.approval.stage].approvers)}"
 
 
 def _done(answer: Answer) -> str:
     verdict = answer.approval.verdict
     if verdict is not None and verdict.refine:
         return "sent back"
+    if verdict is not None and verdict.answer is not None:
+        return "answered"
     if verdict is not None and verdict.approve:
-        return {PLAN: "approved to be carried out", GO_ON: "allowed to go on"}.get(answer.tool, "approved")
+        return _APPROVED.get(answer.tool, "approved")
+    if answer.tool == RESTART:
+        return "given up"
+    if answer.tool == ASK_HUMAN:
+        return "declined"
     return "stopped" if answer.tool in _ABOUT else "rejected"
 
 
+_APPROVED: Final = {
+    PLAN: "approved to be carried out",
+    GO_ON: "allowed to go on",
+    RESTART: "told to be restarted",
+}
+
+
 def _ask(approvers: tuple[str, ...]) -> str:
-    people = [f"<@{a}>" for a in approvers if _USER.fullmatch(a)]
-    if not people:
+    people = [f"<@{a}>" for a in approvers if _USER.fullmatch(a)][:10]
+    groups = [f"somebody of the user group {a}" for a in approvers if is_group(a)][:3]
+    if not people and not groups:
         return "Nobody in Slack is; it is decided by the HTTP API."
-    return f"Ask {' or '.join(people[:10])}."
+    return f"Ask {' or '.join([*people, *groups])}."
 
 
 def mention(actor: Actor) -> str:

@@ -69,6 +69,11 @@ class Counters:
         )
         for reason in REFUSALS:
             self._refused.labels(reason)
+        self._unkept = Counter(
+            "webhooks_refused_unkept",
+            "Those of them that are not in the ledger: too many at once, or the database did not take them.",
+            **known,
+        )
         build = Gauge("build_info", "Always 1; the label says what runs.", ("version",), **known)
         build.labels(program_version()).set(1)
 
@@ -100,6 +105,10 @@ class Counters:
             case _:
                 reason = "ours"
         self._refused.labels(reason).inc()
+
+    def unkept(self, many: int) -> None:
+        """So many webhooks that were not taken are not in the ledger either."""
+        self._unkept.inc(many)
 
     def outcomes(self, door: str) -> "Outcomes":
         """Of a door's answers; all three numbers are there from the start."""

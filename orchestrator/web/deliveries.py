@@ -46,14 +46,17 @@ def _word(most: int, description: str) -> Any:
     return QueryParameter(min_length=1, max_length=most, pattern="^[!-~]+$", description=description)
 
 
-@get("/deliveries", opt=READ, summary="List webhooks that were taken", responses=problems(400))
+@get("/deliveries", opt=READ, summary="List webhooks", responses=problems(400))
 async def list_deliveries(
     doors: NamedDependency[Doors],
     standing: Annotated[
         DeliveryState | None,
         QueryParameter(name="state", description="`new` ones wait, `parked` ones nobody knows."),
     ] = None,
-    verdict: Annotated[DeliveryVerdict | None, QueryParameter(description="What became of them.")] = None,
+    verdict: Annotated[
+        DeliveryVerdict | None,
+        QueryParameter(description="What became of them; `refused` ones are listed by this only."),
+    ] = None,
     kind: Annotated[str | None, _word(200, "The event, as `interaction.completed`.")] = None,
     subject: Annotated[str | None, _word(512, "The interaction, or whatever else they are about.")] = None,
     run: Annotated[
@@ -100,7 +103,7 @@ async def show_delivery(delivery_id: FromPath[str], doors: NamedDependency[Doors
     status_code=200,
     opt={**OPERATE, "body": "optional"},
     summary="Work on a webhook again",
-    responses=problems(400, 404, 413, 415),
+    responses=problems(400, 404, 409, 413, 415),
 )
 async def replay_delivery(
     delivery_id: FromPath[str],
@@ -109,6 +112,7 @@ async def replay_delivery(
     data: JSONBody[CancelOrder | None] = None,
 ) -> DeliverySummary:
     """As if it had just come: its interaction is read again where that may tell something new, no more.
+    One that was refused stays so.
 
     Asking twice is asking once, until it has been worked on.
     """

@@ -1,16 +1,19 @@
 """Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from orchestrator.domain.model import Actor, JsonObject, Recipe
+from orchestrator.domain.model import Actor, JsonObject, Recipe, Terms
+from orchestrator.domain.terms import named
 from orchestrator.engine.breakers import Breaker
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
+from orchestrator.errors import UnavailableError
 from orchestrator.gemini.webhook import DynamicVerifier, StaticVerifier
 from orchestrator.store.database import Database
 from orchestrator.web.counters import Counters
@@ -105,6 +108,43 @@ class DynamicDoor:
         return known
 
 
+class OpenView(Protocol):
+    """Opens a window in Slack for who pressed a button; `push` puts it on top of the one it stands in.
+
+    Raises `UnavailableError`, or `RejectedError` with Slack's own word as its `code`.
+    """
+
+    async def __call__(self, trigger_id: str, view: Mapping[str, Any], *, push: bool = False) -> None: ...
+
+
+async def no_windows(trigger_id: str, view: Mapping[str, Any], *, push: bool = False) -> None:
+    """Where nothing opens them."""
+    raise UnavailableError("nothing here opens windows")
+
+
+class PublishHome(Protocol):
+    """Sets what one person sees on our Home tab; errors as for `OpenView`."""
+
+    async def __call__(self, user: str, view: Mapping[str, Any]) -> None: ...
+
+
+async def no_home(user: str, view: Mapping[str, Any]) -> None:
+    """Where nothing publishes it."""
+    raise UnavailableError("nothing here publishes Home tabs")
+
+
+Hear = Callable[[str, JsonObject], Awaitable[JsonObject | None]]
+"""Takes what Slack sends, by its kind in Socket Mode; gives the answer. What raises is not acknowledged."""
+
+
+class Ear(Protocol):
+    """A connection of ours to Slack, over which it sends what it would post to our addresses."""
+
+    def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
+        """Connected inside, and again whenever the connection is lost."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SlackDoor:
     """Whose clicks count.
@@ -113,12 +153,31 @@ class SlackDoor:
         secrets: Signing secrets that count now.
         teams: The workspaces we serve, asked at each click; while it is empty no click counts.
         app_id: Our app; empty takes any the signing secret vouches for.
+        open_view: Opens a window; tried once, within the time Slack gives for it.
+        publish: Sets a person's Home tab.
+        ear: Where Slack is heard over a connection of ours; its addresses are then not there.
     """
 
     secrets: Sequence[str]
     teams: Callable[[], Collection[str]]
     app_id: str = ""
     tolerance_seconds: float = 300
+    open_view: OpenView = no_windows
+    publish: PublishHome = no_home
+    ear: Ear | None = None
+
+
+Standing = Callable[[str, Collection[str], Collection[str]], Awaitable[tuple[str, ...]]]
+"""Which of those entries of approvers a person stands for, beside themselves.
+
+The last are entries that keep a person from deciding; raises `UnavailableError` where it cannot be told
+whether they are in one of these.
+"""
+
+
+async def alone(person: str, among: Collection[str], never: Collection[str]) -> tuple[str, ...]:
+    """Where no groups are known."""
+    return ()
 
 
 class Whisper(Protocol):
@@ -160,6 +219,7 @@ class Doors:
         counters: Where everything in this process counts.
         breakers: The neighbours', for monitors.
         hearing: How soon interactions are read again, for monitors.
+        standing: Which of those entries of approvers a person stands for, beside themselves.
     """
 
     database: Database
@@ -179,3 +239,22 @@ class Doors:
     counters: Counters = field(default_factory=Counters)
     breakers: Sequence[Breaker] = ()
     hearing: Hearing | None = None
+    standing: Standing = alone
+
+    async def stands_for(self, person: str, asked: Iterable[tuple[str, Terms]]) -> tuple[str, ...]:
+        """Which entries a person stands for at this moment, for the gate to decide by.
+
+        Of those the questions were put with and those they would be put with now: who may never decide
+        since then is known as such.
+
+        Args:
+            asked: Each question by our id, with the terms it was put with.
+
+        Raises:
+            UnavailableError: Whether they are of those who may never decide cannot be told now.
+        """
+        terms = [
+            t for own, frozen in asked for t in (frozen, await self.intake.terms_now(own)) if t is not None
+        ]
+        among = {entry for t in terms for entry in named(t)}
+        return await self.standing(person, among, {entry for t in terms for entry in t.never})

@@ -4,7 +4,7 @@ Raw ASGI, because nothing may touch the bytes before they are verified, and beca
 the one hot path. What is committed before the 2xx is the promise; everything else comes later.
 """
 
-import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -13,27 +13,21 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.errors import (
-    ForbiddenError,
-    InvalidError,
-    SignatureError,
-    UnavailableError,
-)
+from orchestrator.domain.model import JsonObject
+from orchestrator.engine.refusals import Refusals
+from orchestrator.errors import InvalidError, SignatureError, UnavailableError
 from orchestrator.gemini import webhook
-from orchestrator.slack import action
+from orchestrator.slack import action, incoming
 from orchestrator.web import problems
-from orchestrator.web.clicks import Clicks
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.patience import Patience
-from orchestrator.web.whispers import Whispers
+from orchestrator.web.slack_handler import Kind, SlackHandler
 
 log = structlog.get_logger(__name__)
 
 BODY_SECONDS: Final = 10.0
 """How long a sender may take over its body; honest ones need milliseconds."""
 _PATIENCE: Final = Patience(BODY_SECONDS)
-ANSWER_SECONDS: Final = 2.5
-"""Slack shows a failure after 3."""
 
 _TAKEN: Final[Any] = {
     "type": "http.response.start",
@@ -41,6 +35,7 @@ _TAKEN: Final[Any] = {
     "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
 }
 _EMPTY: Final[Any] = {"type": "http.response.body", "body": b"{}", "more_body": False}
+_JSON: Final = (b"content-type", b"application/json")
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -50,28 +45,28 @@ DYNAMIC: Final = f"{GEMINI}/"
 """Followed by a token of ours."""
 
 
-def gemini_hook(doors: Doors) -> ASGIApp:
+def gemini_hook(doors: Doors, refusals: Refusals) -> ASGIApp:
     """`POST /webhooks/gemini`: verified, stored, answered, in that order; worked on afterwards."""
 
     async def verify(headers: RawHeaders, body: bytes) -> webhook.Delivery:
         return doors.webhook.verify(headers, body, now=doors.clock())
 
-    return _gemini(doors, verify)
+    return _gemini(doors, refusals, verify)
 
 
-def dynamic_hook(doors: Doors, door: DynamicDoor) -> ASGIApp:
+def dynamic_hook(doors: Doors, refusals: Refusals, door: DynamicDoor) -> ASGIApp:
     """The same for what Google signed with its own keys; whoever gets here knew the address."""
 
     async def verify(headers: RawHeaders, body: bytes) -> webhook.Delivery:
         return await door.verifier.verify(headers, body, now=doors.clock())
 
-    return _gemini(doors, verify)
+    return _gemini(doors, refusals, verify)
 
 
 _Verify = Callable[[RawHeaders, bytes], Awaitable[webhook.Delivery]]
 
 
-def _gemini(doors: Doors, verify: _Verify) -> ASGIApp:
+def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
     outcomes = doors.counters.outcomes("gemini")
 
     async def gemini_webhook(scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,11 +82,14 @@ def _gemini(doors: Doors, verify: _Verify) -> ASGIApp:
 
     async def taken(scope: Scope, receive: Receive) -> None:
         body = await _read(scope, receive, doors.limits.max_webhook_bytes)
+        scheme = ""
         try:
             delivery = await verify(scope["headers"], body)
+            scheme = delivery.scheme
             signal = webhook.parse(body)
         except (SignatureError, InvalidError) as e:
             log.warning("webhook_refused", reason=str(e))
+            refusals.put(webhook.readable(scope["headers"]), body, str(e), scheme=scheme)
             raise
         try:
             await doors.intake.deliver(
@@ -116,29 +114,41 @@ def gemini_route(hook: ASGIApp) -> ASGIRouteHandler:
     return _route(GEMINI, hook, {"scope": "signature", "owner": "gemini"})
 
 
-def slack_hook(doors: Doors, slack: SlackDoor, whispers: Whispers) -> ASGIRouteHandler:
-    """`POST /slack/interactivity`: the decision is committed before the 200; words come after it."""
-    clicks = Clicks(doors, slack)
+def slack_hooks(doors: Doors, slack: SlackDoor, handler: SlackHandler) -> list[ASGIRouteHandler]:
+    """Slack's addresses, one for each kind of thing it posts; all signed, and all heard by one handler."""
+    posted: tuple[tuple[Kind, str, Callable[[bytes], JsonObject]], ...] = (
+        ("interactive", "/slack/interactivity", action.payload_of),
+        ("slash_commands", "/slack/commands", incoming.fields_of),
+        ("events_api", "/slack/events", incoming.json_of),
+    )
+    return [_slack(doors, slack, handler, *way) for way in posted]
 
-    async def slack_interactivity(scope: Scope, receive: Receive, send: Send) -> None:
+
+def _slack(
+    doors: Doors,
+    slack: SlackDoor,
+    handler: SlackHandler,
+    kind: Kind,
+    path: str,
+    payload_of: Callable[[bytes], JsonObject],
+) -> ASGIRouteHandler:
+    """What was decided is committed before the 200; words to the person come after it.
+
+    An event that Slack sends again (`X-Slack-Retry-Num`) is heard again: none of them decides anything.
+    """
+
+    async def slack_hook(scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(scope, receive, doors.limits.max_webhook_bytes)
         _verify(scope["headers"], body, doors, slack)
-        taken = action.parse(body)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                words = await clicks.take(taken)
-        except TimeoutError as e:
-            raise UnavailableError("not recorded in time") from e
-        except ForbiddenError as e:
-            log.warning("click_refused", reason=str(e))
-            raise ForbiddenError("not for us") from e
-        await _answer(send, b"", _TEXT)
-        if words:
-            whispers.say(
-                channel=taken.channel, user=taken.user_id, text=words, response_url=taken.response_url
-            )
+        heard = await handler.take(kind, payload_of(body))
+        if heard.answer is not None:
+            await _answer(send, json.dumps(heard.answer).encode(), _JSON)
+        else:
+            await _answer(send, b"", _TEXT)
+        heard.after()
 
-    return _route("/slack/interactivity", slack_interactivity, {"scope": "signature", "owner": "slack"})
+    slack_hook.__name__ = f"slack_{kind}"
+    return _route(path, slack_hook, {"scope": "signature", "owner": "slack"})
 
 
 def _verify(headers: RawHeaders, body: bytes, doors: Doors, slack: SlackDoor) -> None:

@@ -9,14 +9,14 @@ from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from orchestrator.web import approvals, catalog, deliveries, effects, health, runs
+from orchestrator.web import approvals, audit, catalog, deliveries, effects, health, runs
 from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
-from orchestrator.web.hooks import gemini_route, slack_hook
+from orchestrator.web.hooks import gemini_route, slack_hooks
 from orchestrator.web.metrics import Scrape, metrics
+from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.stream import Streams
 from orchestrator.web.strict import json_only
-from orchestrator.web.whispers import Whispers
 
 BEARER: Final = "bearer"
 _HEADERS: Final = (
@@ -26,7 +26,7 @@ _HEADERS: Final = (
 
 
 def routes(
-    doors: Doors, whispers: Whispers, streams: Streams, hook: ASGIApp
+    doors: Doors, streams: Streams, hook: ASGIApp, handler: SlackHandler | None
 ) -> list[ControllerRouterHandler]:
     """The API below `/v1`, the numbers for monitors, the signed endpoints, the probes."""
 
@@ -63,6 +63,8 @@ def routes(
             approvals.list_approvals,
             approvals.show_approval,
             approvals.decide,
+            audit.list_audit,
+            audit.show_receipt,
             effects.list_effects,
             effects.retry_effect,
             effects.drop_effect,
@@ -90,7 +92,7 @@ def routes(
     )
     probes = Router("/", route_handlers=[health.healthz, health.readyz], dependencies=provided)
     signed: list[ControllerRouterHandler] = [gemini_route(hook)]
-    if doors.slack is not None:
-        clicks = slack_hook(doors, doors.slack, whispers)
-        signed.append(Router("/", route_handlers=[clicks], middleware=[doors.counters.at("slack")]))
+    if doors.slack is not None and doors.slack.ear is None and handler is not None:
+        posted = slack_hooks(doors, doors.slack, handler)
+        signed.append(Router("/", route_handlers=posted, middleware=[doors.counters.at("slack")]))
     return [api, monitors, probes, *signed]

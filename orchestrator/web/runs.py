@@ -11,10 +11,11 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.decision import needs_a_person
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.domain.model import RunStatus
 from orchestrator.errors import ConflictError, InvalidError, NotFoundError
-from orchestrator.store import views
+from orchestrator.store import runs, views
 from orchestrator.web.doors import Doors, Token, WorkflowInfo
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems, shown
@@ -268,9 +269,9 @@ async def restart_run(
 
 
 def _in_doubt(s: Session, run_id: str) -> str:
-    """The one call in doubt, or empty where there is none: then a lost create is meant."""
+    """The one call that needs a person, or empty where there is none: then a lost create is meant."""
     views.run(s, run_id)
-    doubtful = [c["id"] for c in views.calls(s, run_id) if c["status"] == CallStatus.IN_DOUBT]
+    doubtful = [c.id for c in runs.load(s, run_id).turn.calls if needs_a_person(c)]
     if len(doubtful) > 1:
-        raise ConflictError(f"name the call: {', '.join(doubtful)} are in doubt")
+        raise ConflictError(f"name the call: {', '.join(doubtful)} wait for it")
     return doubtful[0] if doubtful else ""

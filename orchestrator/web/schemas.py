@@ -17,11 +17,13 @@ from orchestrator.domain.model import (
     Actor,
     ApprovalStatus,
     CallStatus,
+    Edits,
     OutcomeKind,
     RunStatus,
     Terms,
     TurnStatus,
     Verdict,
+    Vote,
 )
 from orchestrator.store.inbox import DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
@@ -70,9 +72,18 @@ class Resolution(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Answer(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A person's answer to a question."""
+    """A person's word about a question; `arguments` go with `edit` alone, `answer` with `answer`."""
 
-    verdict: Literal["approve", "reject", "refine"]
+    verdict: Literal["approve", "reject", "refine", "edit", "answer"]
+    arguments: dict[str, Any] | None = None
+    answer: Annotated[
+        Any,
+        Meta(
+            description="With `answer`: a JSON value, given to the model in the tool's place, or the answer"
+            " to the agent's own question."
+        ),
+    ] = None
+    stop: Annotated[bool, Meta(description="With `reject`: the whole run ends.")] = False
     reason: Reason = ""
     digest: Annotated[
         str,
@@ -178,18 +189,62 @@ class RunDetail(RunOut, kw_only=True):
 
 
 class VerdictOut(Struct, kw_only=True):
+    """The answer that stands. `refine` sent a plan back, with the reason as what to change.
+
+    `answer` was given to the model and nothing ran; `stop` ended the whole run.
+    """
+
     approve: bool
+    refine: bool
     by: ActorOut
     at: datetime
     reason: str
+    answer: Any
+    stop: bool
+
+
+class StageOut(Struct, kw_only=True):
+    """One step of a question: `quorum` different ones of `approvers` must say yes."""
+
+    name: str
+    approvers: list[str]
+    quorum: int
+
+
+class VoteOut(Struct, kw_only=True):
+    """One person's yes; `stage` is the place of its step in `stages`, from 0."""
+
+    by: ActorOut
+    at: datetime
+    stage: int
+
+
+class PreviewOut(Struct, kw_only=True):
+    """What a call would do, worked out by its tool. `trouble` says why there is none.
+
+    `before` is what it would have done when it was approved, where that has changed since.
+    """
+
+    text: str
+    trouble: str
+    before: str | None
 
 
 class ApprovalOut(Struct, kw_only=True):
-    """One question about one call. `trouble` says why it could not be shown in Slack."""
+    """One question about one call. `trouble` says why it could not be shown in Slack.
+
+    `requester` asked for the run. `stages` are gone through one after the other; where there are none,
+    there is one without a name. `never` may not decide, nor, with `four_eyes`, the requester; after an
+    escalation `escalate_to` may too. `edits` says whether the arguments may be changed, and whether
+    somebody `other` than who changes them then has to approve. With `answers` a person may answer in the
+    tool's place; what `ask_human` asks takes nothing else. `preview` is what the call would do, of a tool
+    that can tell.
+    """
 
     id: str
     run: str
     workflow: str
+    requester: ActorOut
     call: str
     turn: int
     tool: str
@@ -199,6 +254,16 @@ class ApprovalOut(Struct, kw_only=True):
     revision: int
     digest: str
     approvers: list[str]
+    stages: list[StageOut]
+    votes: list[VoteOut]
+    never: list[str]
+    four_eyes: bool
+    escalate_to: list[str]
+    escalated: bool
+    edits: Edits
+    risk: str
+    reason_required: bool
+    answers: bool
     requested_at: datetime
     expires_at: datetime
     start_by: datetime | None
@@ -206,6 +271,7 @@ class ApprovalOut(Struct, kw_only=True):
     channel: str
     ts: str
     trouble: str
+    preview: PreviewOut | None
     links: Links
 
 
@@ -269,7 +335,8 @@ class EffectPage(Struct, kw_only=True):
 
 
 class DeliverySummary(Struct, kw_only=True):
-    """One webhook as it was taken, and what became of it.
+    """One webhook as it came, and what became of it. Of a refused one nothing is believed, and of its body
+    the first 16 KiB are kept; `scheme` is empty where no signature was good.
 
     `verdict` is None while it waits, `handled_at` when it was worked on. `duplicates` counts how often it
     came again, `conflicts` how often of those with another body, which was not kept. `timestamp` is the
@@ -385,17 +452,34 @@ def call_out(row: Row, approval: Row | None) -> CallOut:
 def approval_out(row: Row) -> ApprovalOut:
     same = (
         *("id", "workflow", "call", "turn", "tool", "call_status", "status", "revision", "digest"),
-        *("requested_at", "expires_at", "start_by", "channel", "ts", "trouble"),
+        *("requested_at", "expires_at", "start_by", "channel", "ts", "trouble", "escalated"),
     )
     own = f"/v1/approvals/{row['id']}"
     return ApprovalOut(
         **{k: row[k] for k in same},
+        **_terms(msgspec.convert(row["terms"], Terms)),
         run=row["run_id"],
+        requester=_actor(row["requester"]),
         arguments=whole_text(row["arguments"]),
-        approvers=list(msgspec.convert(row["terms"], Terms).approvers),
+        votes=[_vote(v) for v in row["votes"] or ()],
         verdict=_verdict(row["verdict"]),
+        preview=msgspec.convert(row["preview"], PreviewOut) if row["preview"] else None,
         links={"self": own, "decision": f"{own}/decision", "run": run_path(row["run_id"])},
     )
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    """Under which terms people are asked, as far as they matter to who decides."""
+    steps = [StageOut(name=s.name, approvers=list(s.approvers), quorum=s.quorum) for s in terms.steps]
+    lists = {k: list(getattr(terms, k)) for k in ("approvers", "never", "escalate_to")}
+    same = {k: getattr(terms, k) for k in ("four_eyes", "edits", "risk", "reason_required", "answers")}
+    return {**lists, **same, "stages": steps}
+
+
+def _vote(stored: Row) -> VoteOut:
+    vote = msgspec.convert(stored, Vote)
+    by = ActorOut(id=vote.by.id, name=vote.by.name, door=vote.by.door)
+    return VoteOut(by=by, at=vote.at, stage=vote.stage)
 
 
 def event_out(row: Row) -> EventOut:
@@ -413,7 +497,8 @@ def _verdict(stored: Row | None) -> VerdictOut | None:
         return None
     verdict = msgspec.convert(stored, Verdict)
     by = ActorOut(id=verdict.by.id, name=verdict.by.name, door=verdict.by.door)
-    return VerdictOut(approve=verdict.approve, by=by, at=verdict.at, reason=verdict.reason)
+    same = {k: getattr(verdict, k) for k in ("approve", "refine", "at", "reason", "stop")}
+    return VerdictOut(**same, by=by, answer=whole_text(verdict.answer))
 
 
 def whole_text(value: Any, depth: int = 0) -> Any:

@@ -1,9 +1,10 @@
-"""A word to one person in Slack, said after the click was answered. Decides nothing, so it may get lost."""
+"""What is done for one person in Slack after the answer. Decides nothing, so it may get lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -25,18 +26,24 @@ class Whispers:
 
     def say(self, *, channel: str, user: str, text: str, response_url: str) -> None:
         """Say it soon; returns at once."""
+        words = partial(self._whisper, channel=channel, user=user, text=text, response_url=response_url)
+        self.soon(words, "whisper", user)
+
+    def soon(self, doing: Callable[[], Coroutine[Any, Any, None]], what: str, user: str) -> bool:
+        """Do something else that may get lost, soon; whether it will be tried. `what` names it in the log."""
         if len(self._tasks) >= MOST:
-            log.warning("whisper_dropped", user=user, reason="too many under way")
-            return
-        task = asyncio.create_task(self._say(channel, user, text, response_url))
+            log.warning(f"{what}_dropped", user=user, reason="too many under way")
+            return False
+        task = asyncio.create_task(self._tried(doing, what, user))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
-    async def _say(self, channel: str, user: str, text: str, response_url: str) -> None:
+    async def _tried(self, doing: Callable[[], Coroutine[Any, Any, None]], what: str, user: str) -> None:
         try:
-            await self._whisper(channel=channel, user=user, text=text, response_url=response_url)
+            await doing()
         except Exception as e:  # noqa: BLE001  a task's error would surface nowhere
-            log.error("whisper_failed", user=user, error=type(e).__name__)
+            log.error(f"{what}_failed", user=user, error=type(e).__name__)
 
     @asynccontextmanager
     async def owned(self, _: object = None) -> AsyncIterator[None]:

@@ -40,6 +40,7 @@ TOOLS = (
     "look_up",
     "weigh",
     "charge",
+    "discount",
     "refund",
     "demolish",
     "crash",

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 from orchestrator import ToolContext, ToolError, tool
@@ -95,6 +96,25 @@ def refund(item: str, amount: int, ctx: ToolContext) -> dict[str, str]:
     _note("starts.jsonl", "refund", ctx)
     _once("refund", ctx, item=item, amount=amount)
     return {"refunded": item}
+
+
+def preview_discount(item: str, percent: int) -> dict[str, object]:
+    """What the price would be; how many of it are there is written down outside."""
+    stock = HOME / "stock"
+    there = int(stock.read_text(encoding="utf-8")) if stock.exists() else 1
+    return {"item": item, "pieces": there, "price": Decimal("12.50") * (100 - percent) / 100}
+
+
+@tool(preview=preview_discount)
+def discount(item: str, percent: int, ctx: ToolContext) -> str:
+    """Make every piece of an item cheaper.
+
+    Args:
+        item: Its name.
+        percent: By how much.
+    """
+    _note("ledger.jsonl", "discount", ctx, item=item, percent=percent)
+    return f"{item} is cheaper"
 
 
 @tool(approval="deny")

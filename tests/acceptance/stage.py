@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 import yaml
 from always import ENDED, check
-from looking import POLL_SECONDS, Json, headline_of, metadata, until
+from looking import POLL_SECONDS, Json, buttons, headline_of, metadata, until
 from scenery import (
     HOOK_SECRET,
     OPERATOR,
@@ -44,7 +44,7 @@ from orchestrator import app, settings
 from orchestrator.emulator.gemini.app import build as build_gemini
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build as build_slack
 from orchestrator.emulator.slack.interactivity import Click, sign
 from orchestrator.emulator.slack.local import LocalSlack
@@ -52,6 +52,7 @@ from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 from orchestrator.emulator.slack.workspace import Message
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
+from orchestrator.slack.blocks import EVENT_TYPE
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import delivery_t
 
@@ -284,17 +285,32 @@ class Stage:
 
     # ------------------------------------------------------------------ Slack
 
-    async def click(self, approval: Json, action: str = "approve", user: str = "U0ALICE") -> Click:
+    async def click(
+        self, approval: Json, action: str = "approve", user: str = "U0ALICE", reason: str = ""
+    ) -> Click:
+        """Press a button. Where a rejection opens a window, that is sent off too, with the reason."""
+        asks = action == "reject" and "reject_reason" in buttons(self.message(approval))
+        pressed = await self.press_button(approval, "reject_reason" if asks else action, user)
+        if not asks or not (windows := self.slack.views.stack(user)):
+            return pressed
+        typed = {"reason": {"reason": reason}} if reason else {}
+        return await self.slack.interactivity.submit(windows[-1].id, typed)
+
+    async def press_button(self, approval: Json, action: str, user: str = "U0ALICE") -> Click:
+        """One button, whatever it does."""
         return await self.slack.click(approval["channel"], approval["ts"], action, user)
 
     async def payload(self, approval: Json, action: str = "approve", user: str = "U0ALICE") -> Json:
         """What Slack would send for a press, without sending it: to be altered, or sent late."""
         address, self.slack.interactivity.url = self.slack.interactivity.url, "http://127.0.0.1:1/nowhere"
+        asks = action == "reject" and "reject_reason" in buttons(self.message(approval))
         try:
-            pressed = await self.click(approval, action, user)
+            pressed = await self.press_button(approval, "reject_reason" if asks else action, user)
         finally:
             self.slack.interactivity.url = address
-        return copy.deepcopy(pressed.payload)
+        payload = copy.deepcopy(pressed.payload)
+        payload["actions"][0]["action_id"] = action  # a card of an older version rejects at once
+        return payload
 
     async def press(
         self, payload: Json, *, secret: str = SIGNING_SECRET, late: int = 0, door: str = "", **headers: str
@@ -333,12 +349,10 @@ class Stage:
         return found
 
     def messages(self, approval_id: str) -> list[Message]:
-        """Every message that was posted about a question, however often."""
-        return [
-            m
-            for m in self.slack.workspace.listed()
-            if (m.metadata or {}).get("event_payload", {}).get("request_id") == approval_id
-        ]
+        """Every card that was posted of a question, however often; reminders are none."""
+        told = [(m, m.metadata or {}) for m in self.slack.workspace.listed()]
+        cards = [(m, about["event_payload"]) for m, about in told if about.get("event_type") == EVENT_TYPE]
+        return [m for m, payload in cards if payload.get("request_id") == approval_id]
 
     def whispers(self, user: str) -> list[str]:
         """What only that person was told."""
@@ -392,10 +406,11 @@ class Stage:
         return found
 
     async def deliveries(self) -> list[Json]:
-        """The webhooks the service has kept, oldest first."""
+        """The webhooks the service has taken, oldest first."""
 
         def job(s: Session) -> list[Json]:
-            rows = s.connection().execute(sa.select(delivery_t).order_by(delivery_t.c.received_at))
+            taken = sa.select(delivery_t).where(delivery_t.c.verdict != "refused")
+            rows = s.connection().execute(taken.order_by(delivery_t.c.received_at))
             return [dict(row) for row in rows.mappings()]
 
         return await self.service.database.read(job)
@@ -479,7 +494,10 @@ async def staged(
         }
         # No connection is kept: one that a restart closed would be no fault of the service's.
         http = httpx.AsyncClient(
-            timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            timeout=10,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            verify=authorities(),
         )
         await stack.enter_async_context(http)
         stand_ins = gemini_app.state.emulator, slack_app.state.slack

@@ -20,7 +20,7 @@ async def test_an_approved_call_runs_once_and_the_record_is_closed(stage: Stage)
     assert stage.book() == []
     message = stage.message(approval)
     assert headline_of(message) == "Approval needed: charge"
-    assert buttons(message) == ["approve", "reject"]
+    assert buttons(message) == ["approve", "reject_reason", "details"]
     assert '"amount": 1250' in text_of(message.blocks)
 
     click = await stage.click(approval)

@@ -1,4 +1,4 @@
-"""The run's own questions: an agent's plan that people send back and let go ahead, and a token limit."""
+"""The run's own questions: a plan that people send back and let go ahead, a token limit, a restart."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -100,3 +100,53 @@ async def test_people_say_whether_a_run_goes_on_beyond_its_tokens(agency: Stage)
         await press(agency, asked, action)
         await agency.ended(run_id, status)
         assert "<@U0ALICE>" in await drawn(agency, asked, headline)
+
+
+@pytest.mark.parametrize("status", [400, 501])
+async def test_a_run_gemini_does_not_go_on_with_is_restarted_by_one_click(agency: Stage, status: int) -> None:
+    agency.gemini.inject("create", "status", status=status, message="<Not> these results.", skip=1)
+    run_id = await agency.play(asks(call("charge", item="book", amount=3)), says("Never."))
+    agency.script("This takes up work that was begun before", says("Taken up."))
+    [gated] = await agency.asked(run_id)
+    await press(agency, gated, "approve")
+    asked = (await agency.asked(run_id, 2))[1]
+    assert (await agency.run(run_id))["status"] == "attention"
+    shown = text_of(agency.message(asked).blocks)
+    assert "Gemini refused the request for turn 2.\n1 call of it succeeded; a new run is told so." in shown
+    assert "<Not> these results." in shown
+    await press(agency, asked, "approve", user="U0DANA")
+    assert "decide whether this run is restarted" in await agency.told("U0DANA")
+
+    late = await agency.payload(asked, "reject")
+    await press(agency, asked, "approve", user="U0BOB")
+    old = await agency.ended(run_id, "failed")
+    words = await drawn(agency, asked, "Restarted")
+    [new] = [r for r in (await agency.get("/v1/runs"))["items"] if r["id"] != run_id]
+    assert new["id"] in words
+    assert "<@U0BOB>" in words
+    assert old["reason"].startswith(f"taken up again as {new['id']} by ")
+    run = await agency.ended(new["id"])
+    assert (run["output"], run["restart_of"], run["requester"]["id"]) == ("Taken up.", run_id, "U0BOB")
+    [sent] = agency.creates(new["id"])
+    assert "Call of charge with" in sent["body"]["input"]
+    assert len(agency.book()) == 1
+    assert (await agency.press(late)).status_code == 200
+    assert (await agency.told("U0ALICE")).startswith("Already told to be restarted by U0BOB at ")
+
+
+async def test_a_run_gemini_does_not_go_on_with_is_given_up_or_sent_again(agency: Stage) -> None:
+    runs = []
+    for _ in range(2):
+        agency.gemini.inject("create", "status", status=400, skip=1)
+        runs.append(await agency.play(asks(call("look_up", item="book")), says("Found.")))
+        await agency.asked(runs[-1])
+    off, on = runs
+    [asked] = await agency.asked(off)
+    await press(agency, asked, "reject")
+    assert (await agency.ended(off, "failed"))["reason"].startswith("given up by ")
+    await drawn(agency, asked, "Given up")
+    [asked] = await agency.asked(on)
+    assert (await agency.resolve(on, "retry")).status_code == 200
+    await agency.ended(on)
+    await drawn(agency, asked, "Restart withdrawn")
+    assert len((await agency.get("/v1/runs"))["items"]) == 2

@@ -99,7 +99,7 @@ async def test_while_a_person_is_asked(stage: Stage) -> None:
     assert missed.failed  # the person sees that it did not work
     await back(stage)
     assert await stage.whole(run_id) == before
-    assert buttons(stage.message(approval)) == ["approve", "reject"]
+    assert buttons(stage.message(approval)) == ["approve", "reject_reason", "details"]
     await stage.click(approval)
     await stage.ended(run_id)
     assert len(stage.messages(approval["id"])) == 1

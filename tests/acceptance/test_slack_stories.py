@@ -29,7 +29,7 @@ async def test_who_may_not_decide_is_told_so_alone(stage: Stage) -> None:
     assert "not an approver for charge" in await stage.told("U0DANA")
     assert stage.whispers("U0ALICE") == []
     await stays(lambda: _pending(stage, approval))
-    assert buttons(stage.message(approval)) == ["approve", "reject"]
+    assert buttons(stage.message(approval)) == ["approve", "reject_reason", "details"]
     refused = await stage.event(run_id, "ApprovalDecided")
     assert refused["refused"] == "not_entitled"
     await stage.click(approval, "approve", "U0BOB")

@@ -126,7 +126,7 @@ async def test_a_lying_event_is_a_hint_to_look_and_no_more(stage: Stage) -> None
         assert attempt.status == 200
     await stage.quiet()
     assert (await stage.run(run_id))["status"] == "waiting"
-    assert buttons(stage.message(approval)) == ["approve", "reject"]
+    assert buttons(stage.message(approval)) == ["approve", "reject_reason", "details"]
     await stage.click(approval)
     await stage.ended(run_id)
 
@@ -148,7 +148,7 @@ WRONG: list[tuple[dict[str, Any], int]] = [
 
 
 @ON_SQLITE
-async def test_what_is_not_believed_is_not_even_kept(stage: Stage) -> None:
+async def test_what_is_not_believed_is_not_taken(stage: Stage) -> None:
     stage.gemini.inject("deliver", "hold", times=1000)
     run_id = await stage.play(asks(call("look_up", item="book")), says("Done."))
     await stage.event(run_id, "InteractionObserved")

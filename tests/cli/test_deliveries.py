@@ -12,6 +12,7 @@ from orchestrator.cli.deliveries import VERDICTS
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
+from orchestrator.store.refused import keep, refused
 
 Shell = Callable[..., tuple[int, str, str]]
 ODD = "a/b?c"
@@ -32,7 +33,11 @@ def test_the_words_are_the_services_own() -> None:
 
 
 def test_list_show_and_replay(shell: Shell, served: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shell("deliveries list") == (0, "no delivery is kept\n", "")
+    assert shell("deliveries list") == (
+        0,
+        "no delivery was taken; see also --verdict refused\n",
+        "",
+    )
     put(served, "msg_1", DeliveryVerdict.PARKED, headers={"webhook-signature": "v1,canarycanary"})
     put(served, ODD, kind="batch.succeeded")
     put(served, ODD, body=b"other")
@@ -74,6 +79,26 @@ def test_list_show_and_replay(shell: Shell, served: Database, capsys: pytest.Cap
     assert "replayed by" in json.loads(shell("deliveries show msg_1 --json")[1])["note"]
 
 
+def test_what_was_refused_is_listed_apart_and_stays_so(shell: Shell, served: Database) -> None:
+    one = refused({"webhook-id": "msg_1"}, b'{"a": 1}', "no signature matches", at=app.now())
+    asyncio.run(served.write(keep, [one]))
+    assert one.id not in shell("deliveries list")[1]
+    code, out, _ = shell("deliveries list --verdict refused")
+    assert code == 0
+    for word in (one.id, "refused: no signature matches"):
+        assert word in out
+    code, out, _ = shell(f"deliveries show {one.id}")
+    assert (code, '{"a": 1}' in out, "webhook-id: msg_1" in out) == (0, True, True)
+    code, out, err = shell(f"deliveries replay {one.id}")
+    assert (code, out, "it was refused: no signature matches" in err) == (1, "", True)
+
+
+def test_input_that_does_not_fit_is_not_the_services_no(shell: Shell, served: Database) -> None:
+    put(served, "msg_1")
+    assert shell(f"deliveries replay msg_1 --reason {'x' * 3_000}")[0] == 2
+    assert shell("deliveries list --kind 'a b'")[0] == 2
+
+
 def test_senders_words_do_nothing_to_the_terminal(shell: Shell, served: Database) -> None:
     put(served, "msg_1", subject="[bold]\u202e", body=b'"\x1b[2J\x07\xe2\x80\xae"')
     for line in ("list", "show msg_1"):
@@ -90,10 +115,10 @@ def test_where_nobody_listens_and_one_that_is_not_there(
 ) -> None:
     code, out, err = shell("deliveries show msg_x")
     assert (code, out) == (1, "")
-    assert "msg_x: there is no delivery of that id" in err
+    assert "there is no delivery of that id" in err
     monkeypatch.setenv("MY_TOKEN", "orc_wrong")
     for line in ("list", "show m", "replay m"):
         code, _, err = shell(f"deliveries {line} --token-env MY_TOKEN")
         assert (code, "refused the token" in err) == (2, True)
         code, _, err = shell(f"deliveries {line} --url http://127.0.0.1:1")
-        assert (code, "is not reached" in err) == (2, True)
+        assert (code, "is not reached" in err) == (3, True)

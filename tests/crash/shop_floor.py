@@ -46,7 +46,11 @@ def lookup_order(order_id: str, ctx: ToolContext) -> dict[str, str]:
     return act(ctx, "lookup_order", keyed=True)
 
 
-@tool(approval="ask", timeout_seconds=20)
+def preview_refund(order_id: str, amount_cents: int) -> str:
+    return f"{order_id}: {amount_cents} less"
+
+
+@tool(approval="ask", timeout_seconds=20, preview=preview_refund)
 def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str, str]:
     """Give money back: a shop without idempotency keys."""
     return act(ctx, "refund_order", keyed=False)

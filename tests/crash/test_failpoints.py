@@ -44,6 +44,8 @@ CASES = (
     Case("after_fetch"),
     Case("after_observe"),
     Case("after_observe", 2),
+    Case("before_preview"),
+    Case("after_preview", 2),
     Case("before_tool"),
     Case("before_tool", 2, ends="attention"),  # claimed, never begun: nobody outside can know that
     Case("after_tool"),

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from support.conversation import ANNA, BEN, DIGEST, OK, TERMS, Conversation, seen, wish
 
-from orchestrator.domain.calls import EXPIRED_TEXT, LAPSED_TEXT
+from orchestrator.domain.calls import LAPSED_TEXT
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -34,6 +34,7 @@ from orchestrator.domain.model import (
     RunStatus,
     Verdict,
 )
+from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND = timedelta(seconds=1)
 FAILED = Outcome(OutcomeKind.FAILED, "out of stock")

@@ -20,7 +20,9 @@ from support.conversation import (
     without_tidying,
 )
 
-from orchestrator.domain.decision import Decision, Refusal
+from orchestrator.domain.asking import RESTART
+from orchestrator.domain.deadlines import no_timers, reminders
+from orchestrator.domain.decision import Decision, Refusal, needs_a_person
 from orchestrator.domain.events import (
     ApprovalDecided,
     ApprovalExpired,
@@ -42,6 +44,7 @@ from orchestrator.domain.events import (
     ForgettingNear,
     InteractionMissing,
     InteractionSignalled,
+    ReminderDue,
     RunOverdue,
     TakenUp,
 )
@@ -49,6 +52,7 @@ from orchestrator.domain.lifecycle import decide as decide_about
 from orchestrator.domain.model import (
     Actor,
     ApprovalStatus,
+    AtTimeout,
     CallStatus,
     Outcome,
     OutcomeKind,
@@ -65,10 +69,16 @@ INTERACTIONS = st.sampled_from(["i1", "i2", "i3"])
 CLAIMS = st.sampled_from(["k1", "k2", "k3"])
 WISHES = st.lists(
     st.builds(
-        lambda call_id, ruling, idempotent: wish(call_id, ruling, idempotent=idempotent),
+        lambda call_id, ruling, idempotent, end: wish(
+            call_id,
+            ruling,
+            idempotent=idempotent,
+            terms=replace(TERMS, at_timeout=end, escalate_to=("U0FAY",)),
+        ),
         st.sampled_from(["c1", "c2", "c3"]),
         st.sampled_from([Ruling.ALLOW, Ruling.ASK, Ruling.ASK, Ruling.DENY, Ruling.UNKNOWN]),
         st.booleans(),
+        st.sampled_from(AtTimeout),
     ),
     max_size=4,
 )
@@ -266,6 +276,20 @@ class AnyHistory(RuleBasedStateMachine):
         }
         self.hear(events[kind])
 
+    @rule(which=st.integers(0, 9), number=st.integers(1, 4))
+    def remind(self, which: int, number: int) -> None:
+        self.hear(ReminderDue(self.one_approval(which), number))
+
+    @rule(number=st.integers(1, 4), ahead=st.integers(-1, 1))
+    def run_out(self, number: int, ahead: int) -> None:
+        """The first open question's time is up, almost or just; a reminder is about as late."""
+        for call in self.talk.run.turn.calls:
+            if call.approval is not None and call.approval.open:
+                self.talk.now = max(self.talk.now, call.approval.expires_at - timedelta(seconds=ahead))
+                self.hear(ReminderDue(call.approval.id, number))
+                self.hear(ApprovalExpired(call.approval.id))
+                return
+
     @rule(choice=st.sampled_from(Choice), which=st.integers(-1, 9))
     def resolve(self, choice: Choice, which: int) -> None:
         self.hear(AttentionResolved(choice, ANNA, self.one_call(which) if which >= 0 else "", "r"))
@@ -314,25 +338,38 @@ class AnyHistory(RuleBasedStateMachine):
         if turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
             awaited.add(f"fetch_interaction:{turn.interaction_id}")
         awaited |= {f"expire_approval:{c.approval.id}" for c in turn.calls if c.approval and c.approval.open}
+        awaited |= {
+            f"restart_run:{c.approval.id}"
+            for c in turn.calls
+            if c.tool == RESTART and c.approval and c.approval.status is ApprovalStatus.APPROVED
+        }
+        for approval in (c.approval for c in turn.calls if c.approval and c.approval.open):
+            ahead = {n for n, at in reminders(approval) if self.talk.now < at and n > approval.reminded}
+            awaited |= {f"remind_approval:{approval.id}.{n}" for n in ahead}
         awaited |= {f"execute_tool:{c.id}" for c in turn.calls if c.status is CallStatus.READY}
         assert awaited <= set(self.talk.waiting)
         assert turn.status is not TurnStatus.ACTION or not all(c.settled for c in turn.calls)
+
+    @invariant()
+    def nobody_is_reminded_of_what_is_settled(self) -> None:
+        for turn in (*self.talk.turns, self.talk.run.turn):
+            for approval in (c.approval for c in turn.calls if c.approval and not c.approval.open):
+                assert not set(no_timers(approval)) & set(self.talk.waiting)
 
     @invariant()
     def a_person_can_always_leave_it(self) -> None:
         run = self.talk.run
         if run.status is not RunStatus.ATTENTION:
             return
-        doubtful = [c.id for c in run.turn.calls if c.status is CallStatus.IN_DOUBT]
-        choices = [Choice.RETRY, Choice.GIVE_UP, *([Choice.HAPPENED] if doubtful else [])]
+        doubtful = [c.id for c in run.turn.calls if needs_a_person(c)]
         for call in doubtful or [""]:
-            for choice in choices:
+            about = run.turn.call(call)
+            started = about is not None and about.status is CallStatus.IN_DOUBT
+            for choice in (Choice.RETRY, Choice.GIVE_UP, *([Choice.HAPPENED] if started else [])):
                 after = self.imagine(AttentionResolved(choice, ANNA, call, "r"))
                 assert after.refused is None
                 left = after.run.turn.call(call) if call else None
-                assert after.run.status is not RunStatus.ATTENTION or (
-                    left and left.status is not CallStatus.IN_DOUBT
-                )
+                assert after.run.status is not RunStatus.ATTENTION or (left and not needs_a_person(left))
         assert self.imagine(CancelRequested(ANNA)).run.closed
         assert self.imagine(RunOverdue(run.deadline), run.deadline - self.talk.now).run.closed
 

@@ -20,15 +20,22 @@ from support.conversation import (
 from orchestrator.domain import lifecycle
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import (
+    ApprovalCopied,
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalExpired,
+    ApprovalNotCopied,
     ApprovalPosted,
     ApprovalUndelivered,
+    ApproversFound,
     AttentionResolved,
+    BatchPosted,
+    BatchUndelivered,
     CallClaimed,
     CallCutOff,
     CallDeferred,
     CallFinished,
+    CallPreviewed,
     CancelRequested,
     Choice,
     CreateClaimed,
@@ -42,6 +49,7 @@ from orchestrator.domain.events import (
     InteractionObserved,
     InteractionSignalled,
     JobEnded,
+    ReminderDue,
     RunOverdue,
     TakenUp,
 )
@@ -50,8 +58,13 @@ from orchestrator.domain.model import (
     ENDED,
     Approval,
     ApprovalStatus,
+    AtTimeout,
     CallStatus,
+    Outcome,
+    OutcomeKind,
     Policy,
+    Preview,
+    Ruling,
     Run,
     RunStatus,
     ToolCall,
@@ -60,6 +73,7 @@ from orchestrator.domain.model import (
     approval_key,
     call_key,
 )
+from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 EVENTS: tuple[type, ...] = get_args(Event)
 NOW = Conversation().now
@@ -68,6 +82,11 @@ APPROVAL = approval_key(CALL, 1)
 ABOUT_CALLS = {e for heard in CALL_HEARS.values() for e in heard}
 ABOUT_TURNS = {e for heard in TURN_HEARS.values() for e in heard}
 WELCOME_ALWAYS = {
+    BatchPosted,
+    BatchUndelivered,
+    ApprovalCopied,
+    ApprovalNotCopied,
+    ApproversFound,
     ApprovalPosted,
     ApprovalUndelivered,
     CancelRequested,
@@ -90,14 +109,26 @@ def an(event: type) -> Event:
         CreateRefused: CreateRefused(1, 1),
         CreateGraceEnded: CreateGraceEnded(1, 1),
         CallClaimed: CallClaimed(CALL, "k1", wish("c1")),
+        CallPreviewed: CallPreviewed(
+            CALL, {"n": 1}, wish("c1", Ruling.ASK, previews=True, preview=Preview("less"))
+        ),
         CallFinished: CallFinished(CALL, "k1", OK),
         CallCutOff: CallCutOff(CALL, "k1", "crash"),
         CallDeferred: CallDeferred(CALL, "k1", "no room"),
         JobEnded: JobEnded(CALL, OK),
         ApprovalPosted: ApprovalPosted(APPROVAL, "C1", "1.0"),
         ApprovalUndelivered: ApprovalUndelivered(APPROVAL, "no"),
+        BatchPosted: BatchPosted(1, "C1", "1.0"),
+        BatchUndelivered: BatchUndelivered(1, "no"),
+        ApproversFound: ApproversFound(APPROVAL, (ANNA.id,)),
+        ApprovalCopied: ApprovalCopied(APPROVAL, ANNA.id, "D1", "1.0"),
+        ApprovalNotCopied: ApprovalNotCopied(APPROVAL, ANNA.id, "no"),
         ApprovalDecided: ApprovalDecided(APPROVAL, DIGEST, verdict, ANNA.id),
+        ApprovalEdited: ApprovalEdited(
+            APPROVAL, DIGEST, ANNA, NOW, wish("c1", Ruling.ASK, digest="e" * 64), "", ANNA.id
+        ),
         ApprovalExpired: ApprovalExpired(APPROVAL),
+        ReminderDue: ReminderDue(APPROVAL, 1),
         CancelRequested: CancelRequested(ANNA),
         RunOverdue: RunOverdue(NOW),
         ForgettingNear: ForgettingNear("i1"),
@@ -147,7 +178,9 @@ def stand(turn: TurnStatus, call: CallStatus | None, ended: RunStatus | None = N
 
 
 def apply(run: Run, event: Event) -> Decision:
-    decision = decide(run, event, policy=Policy(), now=NOW)
+    """At the moment its question lapses; a reminder comes just before that, when it has something to say."""
+    at = NOW - timedelta(seconds=1) if isinstance(event, ReminderDue) else NOW
+    decision = decide(run, event, policy=Policy(), now=at)
     check(run, event, decision)
     return decision
 
@@ -169,7 +202,37 @@ def test_a_call_hears_exactly_what_its_table_says(status: CallStatus, event: typ
     assert (decision.run != run) is heard
     if not heard:
         assert decision.effects == ()
-        assert decision.note or event is ApprovalExpired
+        assert decision.note or event in (ApprovalExpired, ReminderDue)
+
+
+@pytest.mark.parametrize(
+    ("end", "call", "run_is"),
+    [
+        (AtTimeout.REJECT, CallStatus.SETTLED, RunStatus.RESUMING),
+        (AtTimeout.ESCALATE, CallStatus.AWAITING_APPROVAL, RunStatus.WAITING),
+        (AtTimeout.ATTENTION, CallStatus.AWAITING_APPROVAL, RunStatus.ATTENTION),
+    ],
+)
+def test_what_the_terms_say_comes_when_nobody_decides_in_time(
+    end: AtTimeout, call: CallStatus, run_is: RunStatus
+) -> None:
+    """Without a state of its own: an overdue question puts its run in attention, the call goes on waiting."""
+    asked = call_in(CallStatus.AWAITING_APPROVAL)
+    assert asked.approval is not None
+    terms = replace(TERMS, at_timeout=end, escalate_to=("U0EVE",))
+    asked = replace(asked, approval=replace(asked.approval, terms=terms))
+    run = same_but(stand(TurnStatus.ACTION, None), calls=(asked,))
+    first = apply(run, ApprovalExpired(APPROVAL))
+    assert first.run.status is run_is
+    found = (first.left or first.run.turn).calls[0]
+    assert found.status is call
+    assert found.approval is not None
+    assert found.approval.open is (call is CallStatus.AWAITING_APPROVAL)
+    assert found.approval.verdict is None
+    if found.approval.open:  # and it ends: the second time is the last
+        over = decide(first.run, ApprovalExpired(APPROVAL), policy=Policy(), now=found.approval.expires_at)
+        assert over.left is not None
+        assert over.left.calls[0].outcome == Outcome(OutcomeKind.EXPIRED, EXPIRED_TEXT)
 
 
 @pytest.mark.parametrize("status", TurnStatus)
@@ -195,7 +258,7 @@ def test_an_ended_run_hears_only_late_results_and_places(event: type) -> None:
             run = stand(TurnStatus.ENDED, call, ended)
             decision = apply(run, an(event))
             late = event is CallFinished and call in (CallStatus.EXECUTING, CallStatus.IN_DOUBT)
-            placed = event is ApprovalPosted and call is not None
+            placed = event in (ApprovalPosted, ApprovalCopied) and call is not None
             assert (decision.run != run) is (late or placed)
 
 

@@ -363,6 +363,18 @@ class Neighbour:
     async def update(self, card: Any) -> Any:
         return await self._do(f"update {card}")
 
+    async def remind(self, card: Any, *, what: str, last: bool, seen_before: bool) -> Any:
+        return await self._do(f"remind {card} {what} {last} {seen_before}")
+
+    async def copy(self, card: Any, person: str, *, seen_before: bool) -> Any:
+        return await self._do(f"copy {card} {person} {seen_before}")
+
+    async def find_copy(self, card: Any, person: str) -> Any:
+        return await self._do(f"find {card} {person}")
+
+    async def members(self, groups: Any) -> Any:
+        return await self._do(f"members {groups}")
+
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         self.said.append(f"whisper {channel} {user} {text} {response_url}")
 
@@ -403,10 +415,14 @@ async def test_gemini_behind_its_breaker() -> None:
 
 async def test_slack_behind_its_breaker_and_whispers_beside_it() -> None:
     hand, card = Hand(), "card"
-    neighbour = Neighbour(hand, [("C1", "1.0"), None, *[DOWN] * FAILURES])
+    neighbour = Neighbour(hand, [("C1", "1.0"), None, None, None, {}, None, *[DOWN] * FAILURES])
     slack: Any = GuardedSlack(neighbour, hand.breaker)
     assert await slack.post(card, seen_before=True) == ("C1", "1.0")
     assert await slack.update(card) is None
+    assert await slack.remind(card, what="1", last=True, seen_before=False) is None
+    assert await slack.copy(card, "U1", seen_before=True) is None
+    assert await slack.members(["S1"]) == {}
+    assert await slack.find_copy(card, "U1") is None
     for _ in range(FAILURES):
         with pytest.raises(UnavailableError):
             await slack.update(card)
@@ -414,7 +430,8 @@ async def test_slack_behind_its_breaker_and_whispers_beside_it() -> None:
         with pytest.raises(SparedError):
             await spared
     await slack.whisper(channel="C1", user="U1", text="hi", response_url="https://x")
-    assert neighbour.said[:2] == ["post card True", "update card"]
+    assert neighbour.said[:3] == ["post card True", "update card", "remind card 1 True False"]
+    assert neighbour.said[3:6] == ["copy card U1 True", "members ['S1']", "find card U1"]
     assert neighbour.said[-1] == "whisper C1 U1 hi https://x"
     assert hand.breaker.state().spared == 2
 

@@ -41,7 +41,11 @@ def arm(monkeypatch: pytest.MonkeyPatch, name: str, nth: int = 1) -> None:
 
 
 def rules() -> dict[str, Rule]:
-    return {"pay": Rule(), "note": Rule(idempotent=True), "refund": Rule(Ruling.ASK, idempotent=True)}
+    return {
+        "pay": Rule(),
+        "note": Rule(idempotent=True),
+        "refund": Rule(Ruling.ASK, idempotent=True, would="less"),
+    }
 
 
 async def start(world: World, text: str) -> str:

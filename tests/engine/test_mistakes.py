@@ -4,6 +4,7 @@ The checks are in `support/promises.py`. Each runs once on the code as it is, an
 function of ours exchanged for a plausible wrong one.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -16,14 +17,14 @@ import sqlalchemy as sa
 from support import promises
 
 from orchestrator import failpoints
-from orchestrator.domain import calls, decision, lifecycle, turns
+from orchestrator.domain import calls, decision, evidence, lifecycle, turns, verdicts
 from orchestrator.domain.decision import Decision, create_effect, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
 from orchestrator.domain.model import TurnStatus
+from orchestrator.engine import answers, commits, perform, questions, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.engine import commits, seal, step
-from orchestrator.store import database, outbox, together
+from orchestrator.store import audit, chain, database, outbox, together
 from orchestrator.store.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -134,22 +135,73 @@ def leaves_the_gate_open(patch: pytest.MonkeyPatch) -> None:
 
 
 def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
-    def assess(toolkit: Any, run: Any, interaction_id: str, call: Any) -> Any:
-        bare = original(toolkit, run, interaction_id, replace(call, arguments={}))
-        return replace(original(toolkit, run, interaction_id, call), digest=bare.digest)
+    def assess(toolkit: Any, run: Any, interaction_id: str, call: Any, preview: Any = None) -> Any:
+        bare = original(toolkit, run, interaction_id, replace(call, arguments={}), preview)
+        return replace(original(toolkit, run, interaction_id, call, preview), digest=bare.digest)
 
     original = seal.assess
     patch.setattr(step, "assess", assess)
     patch.setattr(engine_calls, "assess", assess)
 
 
+def claims_without_looking_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine_calls.Calls, "_to_be_seen", lambda self, call, as_it_was: False)
+
+
 def takes_the_last_decision(patch: pytest.MonkeyPatch) -> None:
     def decided(run: Any, event: Any, policy: Any, now: Any) -> Decision:
         call = run.turn.by_approval(event.approval)
-        move = calls._approve if event.verdict.approve else calls._reject
+        move = verdicts._approve if event.verdict.approve else verdicts._reject
         return move(run, call, call.approval, event.verdict, now)
 
     patch.setitem(lifecycle._HANDLERS, ApprovalDecided, decided)  # type: ignore[arg-type]
+
+
+def approves_all_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
+    def decide_all(s: Any, asked: Any, person: Any, verdict: Any, bench: Any) -> Any:
+        return tuple(
+            answers.decide(s, approval, replace(person, digest=None), verdict, bench) for approval, _ in asked
+        )
+
+    patch.setattr(answers, "decide_all", decide_all)
+
+
+def runs_what_was_answered(patch: pytest.MonkeyPatch) -> None:
+    def by_a_person(run: Any, call: Any, approval: Any, verdict: Any, now: Any) -> Decision:
+        return verdicts._approve(run, call, approval, replace(verdict, approve=True), now)
+
+    patch.setattr(verdicts, "_by_a_person", by_a_person)
+
+
+def restarts_on_any_yes(patch: pytest.MonkeyPatch) -> None:
+    def wanted_by(run: Any, approval: str) -> Any:
+        call = run.turn.by_approval(approval)
+        return call.approval.verdict.by if call and call.approval.verdict else None
+
+    patch.setattr(perform, "wanted_by", wanted_by)
+
+
+def says_whatever_was_due(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(questions, "worth_saying", lambda approval, what, now: True)
+
+
+def redraws_the_channel_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(questions, "pictures", lambda card: (card,))
+
+
+def writes_down_what_succeeds(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evidence, "_turned_away", lambda run, event, decision: iter(()))
+
+
+def hashes_each_entry_alone(patch: pytest.MonkeyPatch) -> None:
+    def hash_of(previous: str, body: str) -> str:
+        return hashlib.sha256(body.encode()).hexdigest()
+
+    def fault(self: Any, row: Any) -> str:
+        return "" if row["hash"] == hash_of("", row["body"]) else "is not what its hash was made of"
+
+    patch.setattr(audit, "hash_of", hash_of)
+    patch.setattr(chain.Chain, "_fault", fault)
 
 
 MISTAKES: dict[str, tuple[Check, Plant]] = {
@@ -167,10 +219,21 @@ MISTAKES: dict[str, tuple[Check, Plant]] = {
     "P8, at the gate": (promises.a_paused_worker_leaves_its_successor_alone, believes_its_old_claim),
     "P9": (promises.terminal_is_terminal, hears_after_the_end),
     "P10": (promises.cancel_wins, cancels_when_there_is_time),
+    "P10, restart": (promises.a_restart_is_made_only_where_it_was_wanted, restarts_on_any_yes),
     "P20": (promises.a_call_without_a_decision_does_not_run, leaves_the_gate_open),
+    "P20, answered": (promises.an_answered_call_does_not_run, runs_what_was_answered),
     "P21": (promises.what_was_approved_is_what_runs, seals_without_the_arguments),
+    "P21, what it would do": (
+        promises.what_would_do_something_else_by_now_is_asked_anew,
+        claims_without_looking_again,
+    ),
+    "P21, all together": (promises.all_together_is_each_as_it_was_shown, approves_all_as_they_are_now),
     "P23": (promises.the_first_decision_stands, takes_the_last_decision),
+    "P35": (promises.a_refused_attempt_is_evidence, writes_down_what_succeeds),
+    "P35, the chain": (promises.an_entry_cannot_be_exchanged, hashes_each_entry_alone),
     "P26": (promises.expired_is_not_approved, takes_the_last_decision),
+    "P23, copies": (promises.no_copy_keeps_its_buttons, redraws_the_channel_only),
+    "P26, reminders": (promises.nobody_is_reminded_after_the_decision, says_whatever_was_due),
 }
 
 

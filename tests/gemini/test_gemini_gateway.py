@@ -260,7 +260,7 @@ async def test_fetch_without_an_answer_or_a_connection(opened: Any, reply: Any) 
 async def test_a_try_that_took_too_long_is_the_last(
     opened: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.gemini.gateway.RETRY_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.gemini.mapping.RETRY_WITHIN_SECONDS", 0.1)
     async with opened(timeout_seconds=0.2) as (server, gemini):
         server.answer(reply(act="hang"))
         for work in (gemini.fetch("v1_a"), gemini.cancel("v1_a")):

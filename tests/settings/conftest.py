@@ -28,9 +28,26 @@ def tree() -> dict[str, Any]:
     """Settings with one of everything that has a name."""
     return {
         "slack": {"channel": "C0APPR"},
-        "approvals": {"approvers": ["U0ALICE", "api:ci"]},
-        "tools": {"modules": ["orders"], "overrides": {"refund_order": {"approval": "ask"}}},
-        "workflows": {"refund": {"model": "gemini-3.8-flash", "limits": {"max_turns": 5}}},
+        "approvals": {
+            "approvers": ["U0ALICE", "api:ci"],
+            "roles": {"finance": ["U0CAROL", "U0DAVE"]},
+            "forbidden": [{"tool": "delete_*", "reason": "Nothing is deleted."}],
+        },
+        "tools": {
+            "modules": ["orders"],
+            "overrides": {
+                "refund_order": {"approval": "ask"},
+                "wire_money": {"stages": [{"name": "legal", "approvers": ["U0BOB"]}]},
+            },
+        },
+        "workflows": {
+            "refund": {
+                "model": "gemini-3.8-flash",
+                "tools": ["refund_order"],
+                "overrides": {"refund_order": {"approval": "deny"}},
+                "limits": {"max_turns": 5},
+            }
+        },
         "api": {"tokens": [{"name": "ci", "sha256": "0" * 64, "scopes": ["trigger", "decide"]}]},
     }
 

@@ -20,6 +20,7 @@ from orchestrator.settings.fields import leaves
 REPO = Path(__file__).parents[2]
 SLACK = "slack: {channel: C0APPR}\n"
 PLAIN = [leaf for leaf in leaves(Settings) if leaf.source.in_file]
+WRONG = {"server.host": "", "tools.folder": "", "approvals.risk": "x" * 81}
 SECRET = [leaf for leaf in leaves(Settings) if leaf.secret]
 FOUR = ("GEMINI_API_KEY", "GEMINI_WEBHOOK_SECRETS", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET")
 
@@ -43,7 +44,7 @@ def test_the_config_of_this_repository_needs_only_the_four_secrets(secrets: dict
 def test_every_plain_setting_has_a_variable_that_is_checked(leaf: Any, load_text: Any) -> None:
     variable = leaf.source.names[0]
     with pytest.raises(ConfigError) as caught:
-        load_text(SLACK, **{variable: "" if leaf.key in ("server.host", "tools.folder") else "{[ §§ wrong"})
+        load_text(SLACK, **{variable: WRONG.get(leaf.key, "{[ §§ wrong")})
     assert str(caught.value).startswith(f"environment {variable}: {leaf.key}")
     assert "§§" not in str(caught.value)
 
@@ -60,6 +61,9 @@ def test_every_plain_setting_has_a_variable_that_is_checked(leaf: Any, load_text
         ("ORCHESTRATOR_TOOLS__MODULES", '["orders", "notes"]', "tools.modules", ("orders", "notes")),
         ("ORCHESTRATOR_TOOLS__MODULES", "", "tools.modules", ()),
         ("ORCHESTRATOR_SLACK__CHANNEL", "C0OTHER", "slack.channel", "C0OTHER"),
+        ("ORCHESTRATOR_APPROVALS__REMINDERS", "0.25, 0.5", "approvals.reminders", (0.25, 0.5)),
+        ("ORCHESTRATOR_APPROVALS__EDITS", "no", "approvals.edits", "no"),
+        ("ORCHESTRATOR_APPROVALS__ROLES", '{"a": ["U0A"]}', "approvals.roles", {"a": ("U0A",)}),
         ("ORCHESTRATOR_LOG__LEVEL", "debug", "log.level", "debug"),
         ("ORCHESTRATOR_API_TOKEN_USER", "U0BOB", "api.env_token_user", "U0BOB"),
     ],
@@ -147,6 +151,14 @@ def test_a_missing_secret_names_its_variable(variable: str, load_text: Any) -> N
 def test_a_near_miss_is_pointed_at(load_text: Any) -> None:
     with pytest.raises(ConfigError, match=r"did you mean SLACK_BOT_TOKENS\?"):
         load_text(SLACK, SLACK_BOT_TOKEN=None, SLACK_BOT_TOKENS="x")
+
+
+def test_over_a_socket_it_is_the_app_token_that_is_needed(load_text: Any) -> None:
+    text = "slack: {channel: C0APPR, socket_mode: true}\napprovals: {approvers: [U0ALICE]}\n"
+    with pytest.raises(ConfigError, match=r"^environment SLACK_APP_TOKEN: slack.app_token: is missing"):
+        load_text(text, SLACK_SIGNING_SECRET=None)
+    assert load_text(text, SLACK_SIGNING_SECRET=None, SLACK_APP_TOKEN="xapp-1").slack.app_token
+    assert not load_text("slack: {enabled: false, socket_mode: true}\n").slack.app_token
 
 
 def test_a_secret_is_needed_only_by_what_is_on(load_text: Any) -> None:

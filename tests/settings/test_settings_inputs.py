@@ -294,6 +294,7 @@ def test_a_recipe_carries_everything(load_tree: Any) -> None:
     assert recipe.generation_config == {"thinking_level": "low"}
     assert recipe.response_format == {"type": "text"}
     assert recipe.limits == Limits(1, 2, 3, timedelta(seconds=4.5))
+    assert recipe.terms == settings.default_terms()  # any run may have to ask whether to restart it
 
 
 def test_an_agent_recipe_and_the_default_limits(load_tree: Any) -> None:

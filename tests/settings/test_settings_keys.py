@@ -11,7 +11,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import ConfigError
-from orchestrator.settings import ApiToken, RunLimits, Settings, ToolOverride, Workflow
+from orchestrator.settings import (
+    ApiToken,
+    ApprovalStage,
+    ForbiddenCalls,
+    PolicyOverride,
+    RunLimits,
+    Settings,
+    ToolOverride,
+    Workflow,
+)
 from orchestrator.settings.fields import Path, as_section, dotted, kinds
 from orchestrator.settings.secrets import Secret
 
@@ -19,8 +28,16 @@ ITEMS: list[tuple[Path, type[BaseModel]]] = [
     (("workflows", "refund"), Workflow),
     (("workflows", "refund", "limits"), RunLimits),
     (("tools", "overrides", "refund_order"), ToolOverride),
+    (("tools", "overrides", "wire_money", "stages", 0), ApprovalStage),
+    (("workflows", "refund", "overrides", "refund_order"), PolicyOverride),
+    (("approvals", "forbidden", 0), ForbiddenCalls),
     (("api", "tokens", 0), ApiToken),
 ]
+REQUIRED = {
+    ("api", "tokens", 0): ("name", "sha256", "scopes"),
+    ("tools", "overrides", "wire_money", "stages", 0): ("name", "approvers"),
+    ("approvals", "forbidden", 0): ("tool", "reason"),
+}
 HOLDERS: list[tuple[Path, type[BaseModel]]] = [
     ((), Settings),
     *(((n,), s) for n, f in Settings.model_fields.items() if (s := as_section(f.annotation)) is not None),
@@ -123,15 +140,13 @@ def test_bounds(above: Path, name: str, bound: Any, tree: Any, load_tree: Any) -
 
 @pytest.mark.parametrize(("above", "name", "field"), WRITABLE, ids=IDS)
 def test_twice(above: Path, name: str, field: Any, tree: Any, load_text: Any) -> None:
-    if any(isinstance(part, int) for part in above):
-        line = f"api:\n  tokens:\n  - {name}: a\n    {name}: b\n"
-    else:
-        indent = ""
-        line = ""
-        for part in above:
-            line += f"{indent}{part}:\n"
-            indent += "  "
-        line += f"{indent}{name}: 1\n{indent}{name}: 2\n"
+    indent = ""
+    line = ""
+    for part in above:
+        line += "" if isinstance(part, int) else f"{indent}{part}:\n"
+        indent += "  "
+    first = f"{indent[:-2]}- " if above and isinstance(above[-1], int) else indent
+    line += f"{first}{name}: 1\n{indent}{name}: 2\n"
     with pytest.raises(ConfigError) as caught:
         load_text(line)
     last = line.count("\n")
@@ -139,16 +154,17 @@ def test_twice(above: Path, name: str, field: Any, tree: Any, load_text: Any) ->
     assert f"config.yaml:{last}: {key}: is given twice, first on line {last - 1}" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["name", "sha256", "scopes"])
-def test_missing(name: str, tree: Any, load_tree: Any) -> None:
-    del tree["api"]["tokens"][0][name]
-    with pytest.raises(ConfigError, match=rf"config\.yaml:\d+: api\.tokens\[0\]\.{name}: is missing"):
+@pytest.mark.parametrize(("above", "name"), [(a, n) for a, names in REQUIRED.items() for n in names])
+def test_missing(above: Path, name: str, tree: Any, load_tree: Any) -> None:
+    del place(tree, above)[name]
+    key = re.escape(dotted((*above, name)))
+    with pytest.raises(ConfigError, match=rf"config\.yaml:\d+: {key}: is missing"):
         load_tree(tree)
 
 
 def test_every_required_key_is_tried_above() -> None:
     required = {(a, n) for a, n, f in FIELDS if f.is_required()}
-    assert required == {(("api", "tokens", 0), n) for n in ("name", "sha256", "scopes")}
+    assert required == {(above, n) for above, names in REQUIRED.items() for n in names}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +190,18 @@ def test_every_required_key_is_tried_above() -> None:
         ("slack.response_url_hosts", ["https://hooks.slack.com/"], "host name"),
         ("approvals.approvers", ["alice"], "U0123ABC"),
         ("approvals.approvers", ["U0ALICE", "U0ALICE"], "twice"),
+        ("approvals.never", ["role:Finance"], "role:<name>"),
+        ("approvals.roles", {"finance": ["role:legal"]}, "api:<token name>"),
+        ("approvals.roles", {"Finance": ["U0ALICE"]}, "role's name"),
+        ("approvals.reminders", [0.9, 0.5], "smaller ones first"),
+        ("approvals.reminders", [0.5, 1.0], "between 0 and 1"),
+        ("approvals.reminders", [0.2, 0.4, 0.6, 0.8], "at most 3"),
+        ("approvals.edits", "all", "'no', 'same' or 'other'"),
+        ("approvals.at_timeout", "wait", "'reject', 'escalate' or 'attention'"),
+        ("approvals.risk", "x" * 81, "80 characters"),
+        ("approvals.forbidden", [{"tool": "a b", "reason": "x"}], "pattern"),
+        ("approvals.stages", [{"name": "a", "approvers": [u]} for u in ("U0A", "U0B")], "of one name"),
+        ("approvals.stages", [{"name": n, "approvers": ["U0A"]} for n in "abcdef"], "at most 5"),
         ("tools.modules", ["../orders"], "module name"),
         ("tools.modules", ["orders.py"], "module name"),
         ("tools.modules", ["a", "a"], "twice"),

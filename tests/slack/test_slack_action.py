@@ -15,7 +15,7 @@ from slack_cards import DIGEST, ID, NOW, card
 from slack_sdk.signature import SignatureVerifier
 
 from orchestrator.errors import InvalidError, SignatureError
-from orchestrator.slack.action import Click, OtherAction, parse, verify
+from orchestrator.slack.action import Click, OtherAction, Submission, parse, typed, verify
 from orchestrator.slack.blocks import draw
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -245,8 +245,8 @@ def test_the_buttons_we_draw_are_the_buttons_we_read() -> None:
         assert isinstance(click, Click)
         assert (click.approval, click.revision, click.digest_prefix) == (ID, 1, DIGEST[:16])
         kinds.append(click.kind)
-    assert kinds == ["approve", "reject"]
-    shortened = draw(card({"k": "x" * 20_000}), now=NOW)
+    assert kinds == ["approve", "reject_reason", "details"]
+    shortened = draw(card({"k": "x" * 200_000}), now=NOW)
     review, reject = next(b for b in shortened.blocks if b["type"] == "actions")["elements"]
     assert read(actions=[review]) == OtherAction(
         "a link was opened",
@@ -267,7 +267,7 @@ def test_what_is_smuggled_in_reaches_nothing() -> None:
 
 
 def test_unknown_buttons_beside_a_known_one_are_ignored() -> None:
-    click = read(actions=[button(action_id="details"), button(action_id="reject")])
+    click = read(actions=[button(action_id="dance"), button(action_id="reject")])
     assert isinstance(click, Click)
     assert click.kind == "reject"
 
@@ -411,6 +411,67 @@ def test_wrong_types_are_named_and_refused(name: str) -> None:
 def test_bodies_that_are_no_form_of_slacks_are_refused(body: bytes) -> None:
     with pytest.raises(InvalidError):
         parse(body)
+
+
+def submission(**changes: Any) -> dict[str, Any]:
+    """A window of ours, sent off; `changes` to its view."""
+    view = {"id": "V0A1", "callback_id": "reject", "private_metadata": VALUE, "app_id": "A0APPROVE1"}
+    view["state"] = {"values": {"reason": {"reason": {"type": "plain_text_input", "value": "No\u0007w"}}}}
+    base = {k: v for k, v in payload().items() if k in ("api_app_id", "team", "user", "trigger_id")}
+    return {**base, "type": "view_submission", "view": {**view, **changes}}
+
+
+def test_a_window_that_was_sent_off_is_read() -> None:
+    for kind in ("reject", "edit", "details"):
+        sent = parse(form(submission(callback_id=kind)))
+        assert isinstance(sent, Submission)
+        assert (sent.kind, sent.approval, sent.revision, sent.digest_prefix) == (kind, ID, 1, DIGEST[:16])
+        assert (sent.user_id, sent.user_team_id, sent.team_id) == ("U0ALICE", "T0ACME", "T0ACME")
+        assert (sent.app_id, sent.view_id, sent.is_bot) == ("A0APPROVE1", "V0A1", False)
+        assert typed(sent.values, "reason", "reason") == "Now"
+        assert typed(sent.values, "reason", "other") == ""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"callback_id": "approve"}, {"callback_id": 7}, {"private_metadata": f"{ID}|1|x"}]
+)
+def test_a_window_of_another_version_decides_nothing(changes: dict[str, Any]) -> None:
+    other = parse(form(submission(**changes)))
+    assert isinstance(other, OtherAction)
+    assert other.sent
+    closed = parse(form(submission() | {"type": "view_closed"}))
+    assert isinstance(closed, OtherAction)
+    assert closed.quiet
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "x"},
+        {"id": None},
+        {"app_id": "A0OTHER"},
+        {"private_metadata": 7},
+        {"state": []},
+        {"state": {"values": []}},
+        {"state": {"values": {"a": 1}}},
+        {"state": {"values": {"a": {"b": "c"}}}},
+        {"state": {"values": {"a": {"b": {"value": "\ud800"}}}}},
+        {"state": {"values": {f"b{n}": {} for n in range(101)}}},
+    ],
+)
+def test_a_window_of_a_wrong_shape_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError):
+        parse(form(submission(**changes)))
+
+
+def test_a_button_in_a_window_opens_another_and_never_decides() -> None:
+    inside = {"channel": None, "message": None, "container": {"type": "view"}, "view": {"id": "V0A1"}}
+    for kind in ("edit", "reject_reason"):
+        click = read(actions=[button(action_id=kind)], **inside)
+        assert isinstance(click, Click)
+        assert (click.kind, click.view_id, click.channel, click.ts) == (kind, "V0A1", "", "")
+    for kind in ("approve", "reject", "refine", "details"):
+        assert isinstance(read(actions=[button(action_id=kind)], **inside), OtherAction)
 
 
 JSON = st.recursive(

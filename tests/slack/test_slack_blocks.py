@@ -135,9 +135,10 @@ def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
         f"expires <!date^{until}^{{date_short_pretty}} {{time}}|2026-11-21 15:00 UTC> · "
         f"`{ID}` rev 1 · sha256 `9f2c41aa`",
     ]
-    approve, reject = block(message, "decide")["elements"]
-    assert (approve["action_id"], reject["action_id"]) == ("approve", "reject")
-    assert approve["value"] == reject["value"] == f"{ID}|1|{DIGEST[:16]}"
+    approve, reject, details = block(message, "decide")["elements"]
+    assert buttons(message) == ["approve", "reject_reason", "details"]
+    assert [b["text"]["text"] for b in (approve, reject, details)] == ["Approve", "Reject…", "Details"]
+    assert approve["value"] == reject["value"] == details["value"] == f"{ID}|1|{DIGEST[:16]}"
     assert approve["confirm"]["title"]["text"] == "Run refund_order?"
     assert "confirm" not in reject
 
@@ -303,8 +304,8 @@ def test_own_names_are_escaped_where_they_are_markup() -> None:
     ["", "javascript:alert(1)", "https://x/|y", "https://x/ y", "https://x/>", "ftp://x", "https://x/\u202e"],
 )
 def test_only_a_proper_address_becomes_a_link(link: str) -> None:
-    message = draw(replace(card({"k": "x" * 20_000}), link=link), now=NOW)
-    assert buttons(message) == ["reject"]
+    message = draw(replace(card({"k": "x" * 200_000}), link=link), now=NOW)
+    assert buttons(message) == ["reject_reason"]
     assert "Review…" not in shown(message)
     assert "*Run*\nrun_9" in shown(message)
 
@@ -317,7 +318,7 @@ def test_doubt_is_said_beside_the_arguments() -> None:
     assert "Letters of different alphabets in one word: p\\u{430}ypal." in text
     assert "The same in ASCII" in text
     assert '"to": "p\\u{430}ypal"' in text
-    assert buttons(message) == ["approve", "reject"]
+    assert buttons(message) == ["approve", "reject_reason", "details"]
 
 
 # --- no blind approval ----------------------------------------------------------------------------------
@@ -326,7 +327,16 @@ def test_doubt_is_said_beside_the_arguments() -> None:
 def test_arguments_that_do_not_fit_are_never_approved_here() -> None:
     message = draw(card({"k": "x" * 18_387}), now=NOW)
     assert "Shortened: 2 000 of 18 400 characters." in shown(message)
-    assert buttons(message) == ["review", "reject"]
+    assert buttons(message) == ["details", "reject_reason"]
+    review = block(message, "decide")["elements"][0]
+    assert (review["text"]["text"], review["style"]) == ("Review…", "primary")
+    assert "the decision to approve is made there." in shown(message)
+    assert faults(message.blocks) == []
+
+
+def test_what_fits_into_no_window_is_reviewed_on_our_page() -> None:
+    message = draw(card({"k": "x" * 200_000}), now=NOW)
+    assert buttons(message) == ["review", "reject_reason"]
     review = block(message, "decide")["elements"][0]
     assert (review["url"], review["text"]["text"]) == (LINK, "Review…")
     assert "the decision to approve is made there." in shown(message)
@@ -334,8 +344,8 @@ def test_arguments_that_do_not_fit_are_never_approved_here() -> None:
 
 
 def test_without_a_page_the_words_name_the_other_doors() -> None:
-    message = draw(replace(card({"k": "x" * 18_400}), link=""), now=NOW)
-    assert buttons(message) == ["reject"]
+    message = draw(replace(card({"k": "x" * 200_000}), link=""), now=NOW)
+    assert buttons(message) == ["reject_reason"]
     assert "HTTP API or on the command line" in shown(message)
 
 
@@ -360,7 +370,7 @@ def test_what_cannot_be_written_down_cannot_be_approved() -> None:
     for _ in range(5_000):
         deep = [deep]
     message = draw(card({"k": deep}), now=NOW)
-    assert buttons(message) == ["review", "reject"]
+    assert buttons(message) == ["review", "reject_reason"]
     assert "cannot be shown" in arguments_shown(message)
 
 

@@ -482,6 +482,13 @@ async def test_a_whisper_that_fails_is_logged_and_nothing_more(reply: Reply) -> 
         assert "secret words" not in str(logs)
 
 
+async def test_our_own_words_are_posted_as_they_are_written() -> None:
+    async with FakeSlack(chat__postMessage=ok(channel=CHANNEL, ts="1.2")) as slack, gateway(slack) as slacks:
+        await slacks.say(CHANNEL, "the chain ends at 7:abc")
+        [sent] = slack.made("chat.postMessage")
+        assert (sent["channel"], sent["text"]) == (CHANNEL, "the chain ends at 7:abc")
+
+
 async def test_a_redirect_is_not_followed() -> None:
     moved = Reply(b"", status=307)
     async with FakeSlack(x=moved, y=ok(), chat__postEphemeral=ok()) as slack, gateway(slack) as slacks:
@@ -588,3 +595,32 @@ async def test_whatever_comes_back_is_one_of_our_errors(
         assert isinstance(outcome, UncertainError | UnavailableError)
     else:
         assert reply.body["ok"] is True
+
+
+# --- windows ---------------------------------------------------------------------------------------
+
+
+async def test_a_window_is_opened_or_pushed_with_one_attempt() -> None:
+    view = {"type": "modal", "blocks": []}
+    async with FakeSlack(views__open=ok(view={}), views__push=ok(view={})) as slack, gateway(slack) as slacks:
+        await slacks.open_view("7391.1", view)
+        await slacks.open_view("7391.2", view, push=True)
+        assert [c["trigger_id"] for c in slack.made("views.open")] == ["7391.1"]
+        assert [c["trigger_id"] for c in slack.made("views.push")] == ["7391.2"]
+
+
+@pytest.mark.parametrize("code", ["expired_trigger_id", "exchanged_trigger_id", "invalid_arguments"])
+async def test_a_window_slack_refuses_is_final(code: str) -> None:
+    async with FakeSlack(views__open=no(code)) as slack, gateway(slack) as slacks:
+        with pytest.raises(RejectedError) as e:
+            await slacks.open_view("7391.1", {})
+        assert e.value.code == code
+        assert len(slack.calls) == 1
+
+
+@pytest.mark.parametrize("reply", [DROPPED, SILENT, HTML, no("fatal_error")])
+async def test_a_window_nobody_knows_of_is_not_tried_again(reply: Reply) -> None:
+    async with FakeSlack(views__open=reply) as slack, gateway(slack) as slacks:
+        with pytest.raises(UnavailableError):
+            await slacks.open_view("7391.1", {})
+        assert len(slack.calls) == 1

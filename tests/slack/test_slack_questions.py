@@ -1,4 +1,4 @@
-"""The run's own questions as people see and answer them: an agent's plan, and a token limit."""
+"""The run's own questions as people see and answer them: an agent's plan, and a token limit, a restart."""
 
 import json
 import re
@@ -20,6 +20,7 @@ from slack_cards import (
     limit_card,
     own_states,
     plan_card,
+    restart_card,
     states,
 )
 from slack_limits import faults, markup, texts
@@ -66,6 +67,7 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
     )
     assert "agent:plan" not in shown(message) + message.text
     assert "run:go_on" not in shown(message) + message.text
+    assert "run:restart" not in shown(message) + message.text
     assert plain(base, now=NOW).text.startswith(message.text)
 
 
@@ -98,6 +100,30 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
             "Withdrawn at the token limit",
             "The run was cancelled. The run does not go on.",
         ),
+        ("restart wanted", "To be restarted", "Another run is being opened that takes its work up."),
+        (
+            "restart made",
+            "Restarted",
+            "It was restarted as another run, with a record of what was done, and is closed.",
+        ),
+        (
+            "restart wanted, then cancelled",
+            "Not restarted",
+            "The run was cancelled. It is not restarted.",
+        ),
+        ("restart refused", "Given up", "It is not restarted. The run has failed."),
+        (
+            "restart expired",
+            "Restart expired",
+            "No decision in time. It is not restarted. The run has failed.",
+        ),
+        ("restart not needed", "Restart withdrawn", "It went on after all. It is not restarted."),
+        ("restart withdrawn", "Restart withdrawn", "The run was cancelled. It is not restarted."),
+        (
+            "restart by another door",
+            "Restarted",
+            "It was restarted as another run, with a record of what was done, and is closed.",
+        ),
     ],
 )
 def test_an_answered_question_says_what_became_of_it(name: str, headline: str, words: str) -> None:
@@ -111,7 +137,9 @@ def test_an_answered_question_says_what_became_of_it(name: str, headline: str, w
 
 @pytest.mark.parametrize("approval", ApprovalStatus)
 @pytest.mark.parametrize("status", CallStatus)
-@pytest.mark.parametrize("base", [plan_card(), limit_card()], ids=["plan", "limit"])
+@pytest.mark.parametrize(
+    "base", [plan_card(), limit_card(), restart_card()], ids=["plan", "limit", "restart"]
+)
 def test_every_combination_of_statuses_has_words(
     approval: ApprovalStatus, status: CallStatus, base: Card
 ) -> None:
@@ -222,6 +250,43 @@ def test_the_token_limit_is_told_in_words() -> None:
     assert buttons(message) == [("approve", "Go on"), ("reject", "Stop")]
     confirm = block(message, "decide")["elements"][0]["confirm"]
     assert confirm["text"]["text"] == "The run may then use 10 000 more tokens."
+
+
+def test_a_restart_is_one_press_on_the_plain_facts() -> None:
+    message = draw(restart_card(), now=NOW)
+    assert message.text.startswith("Gemini does not go on: restart? (workflow research).")
+    assert subject(message) == (
+        "Gemini refused the request for turn 3.\n2 calls of it succeeded; a new run is told so.\n"
+        "What Gemini said (not checked)\nHTTP 400: no"
+    )
+    assert buttons(message) == [("approve", "Restart"), ("reject", "Give up")]
+    confirm = block(message, "decide")["elements"][0]["confirm"]
+    assert confirm["title"]["text"] == "Restart this run?"
+    assert confirm["text"]["text"] == "A new run begins with a record of what was done; this one is closed."
+    none = restart_card()
+    none = replace(none, call=replace(none.call, arguments={**none.call.arguments, "calls_made": 0}))
+    assert "None of its calls succeeded." in subject(draw(none, now=NOW))
+
+
+@pytest.mark.parametrize("said", [HOSTILE, "\u202eback\u200b", "x" * 5_000, ""])
+def test_what_gemini_said_is_shown_as_its_own_text_alone(said: str) -> None:
+    message = draw(restart_card(said=said), now=NOW)
+    assert faults(message.blocks) == []
+    assert text_length(message.blocks) <= TEXT_BUDGET
+    live = "\n".join([*markup(message.blocks), message.text])
+    assert "evil" not in live
+    assert "\u202e" not in shown(message)
+    assert ("What Gemini said" in shown(message)) == bool(said)
+    assert buttons(message) == [("approve", "Restart"), ("reject", "Give up")]
+
+
+def test_the_card_leads_to_the_run_that_took_the_work_up() -> None:
+    made = own_states()["restart made"]
+    assert "*Restarted as*\nrun_new" in shown(draw(made, now=NOW))
+    linked = draw(replace(made, taken_up_link="https://ops.example/v1/runs/run_new"), now=NOW)
+    assert "*Restarted as*\n<https://ops.example/v1/runs/run_new|run_new>" in shown(linked)
+    assert "*Restart asked for by*\n<@U0ALICE>" in shown(linked)
+    assert "*Given up by*\n<@U0BOB>" in shown(draw(own_states()["restart refused"], now=NOW))
 
 
 def test_a_tool_of_such_a_name_is_drawn_as_the_tool_it_is() -> None:

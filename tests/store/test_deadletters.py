@@ -22,11 +22,13 @@ SECOND = timedelta(seconds=1)
 LEASE = 30 * SECOND
 TIMERS = [
     EffectKind.EXPIRE_APPROVAL,
+    EffectKind.REMIND_APPROVAL,
     EffectKind.END_CREATE_GRACE,
     EffectKind.END_RUN,
     EffectKind.WARN_FORGETTING,
 ]
-TIDYING = [EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL]
+TIDYING = [EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL, EffectKind.NOTIFY_APPROVAL]
+TIDYING += [EffectKind.SPREAD_APPROVAL, EffectKind.COPY_APPROVAL, EffectKind.UPDATE_BATCH]
 ACTING = sorted(set(EffectKind) - set(TIDYING))
 
 

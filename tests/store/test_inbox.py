@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -52,15 +52,23 @@ def test_a_known_id_is_counted_whatever_its_body_says(s: Session) -> None:
     assert (row(s, "w1")["duplicates"], row(s, "w1")["conflicts"]) == (3, 1)
 
 
-def test_repeats_are_told_and_another_body_is_logged(s: Session) -> None:
+def test_repeats_are_told_once_committed_and_another_body_is_logged(database: Database) -> None:
     told: list[tuple[int, int]] = []
 
-    def put(*arrived: Arrived) -> None:
+    def job(s: Session, arrived: Sequence[Arrived], fail: bool) -> None:
         inbox.put(s, arrived, lambda again, other: told.append((again, other)))
+        if fail:
+            raise OSError("what is undone is not told")
+
+    def put(*arrived: Arrived, fail: bool = False) -> None:
+        asyncio.run(database.write(job, arrived, fail))
 
     with structlog.testing.capture_logs() as logs:
         put(hook("w1"), hook("w2"))
         put(hook("w3"))
+        assert (told, logs) == ([], [])
+        with pytest.raises(OSError, match="undone"):
+            put(hook("w1"), hook("w1", body=b"canary"), fail=True)
         assert (told, logs) == ([], [])
         put(hook("w1"), hook("w1", body=b"canary"), hook("w4"))
         put(hook("w2", body=b"canary"))

@@ -112,7 +112,10 @@ def test_several_processes_may_upgrade_at_once(
     """As when several replicas are rolled out, each with the upgrade as its first step."""
     (tmp_path / "config.yaml").write_text("slack: {enabled: false}\n", encoding="utf-8")
     environ = {**os.environ, "DATABASE_URL": empty_database_url}
-    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     with engine.begin() as conn:
         unhurried(conn)
         # Holds them up at their first statement, so that they are sure to meet.
@@ -172,7 +175,7 @@ def test_a_parent_table_made_anew_keeps_its_children(
     assert migrate.current(database.engine) == "next"
     assert "team" in {c["name"] for c in sa.inspect(database.engine).get_columns("run")}
     assert everything(database.engine) == before
-    assert min(count for name, count in before.items() if name != "budget") > 0
+    assert min(count for name, count in before.items() if name not in ("budget", "audit")) > 0
     if database.sqlite:
         with database.engine.connect() as conn:
             assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
@@ -244,7 +247,7 @@ def test_every_state_there_is_was_kept(inherited: str) -> None:
     with Session(database.engine) as s:
         assert kinds(s, table(RunRow).c.status) == set(RunStatus)
         assert kinds(s, table(TurnRow).c.status) == set(TurnStatus) - {TurnStatus.REFUSED}  # since 0004
-        assert kinds(s, table(CallRow).c.status) == set(CallStatus)
+        assert kinds(s, table(CallRow).c.status) == set(CallStatus) - {CallStatus.PREVIEWING}  # since 0005
         assert kinds(s, table(CallRow).c.outcome) == set(OutcomeKind)
         assert kinds(s, table(ApprovalRow).c.status) == set(ApprovalStatus)
         assert kinds(s, table(EffectRow).c.state) == set(EffectState)

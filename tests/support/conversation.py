@@ -7,7 +7,7 @@ from typing import Any
 
 from support.clock import NOON
 
-from orchestrator.domain.asking import GO_ON, PLAN, TO_ACT, is_own
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, TO_ACT, is_own
 from orchestrator.domain.decision import TOKENS, Decision, over_tokens, status_of
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.domain.events import (
@@ -36,6 +36,7 @@ from orchestrator.domain.model import (
     Terms,
     ToolCall,
     Turn,
+    TurnStatus,
     Verdict,
 )
 
@@ -239,6 +240,9 @@ def _check_times(turn: Turn, call: ToolCall) -> None:
     approval = call.approval
     if approval is None or turn.forgotten_at is None:
         return
+    if is_own(call) and call.tool == RESTART:
+        assert not approval.open, "it was asked before there was an interaction to be forgotten"
+        return
     assert approval.expires_at <= turn.forgotten_at - TO_ACT
     assert approval.start_by is None or approval.start_by <= turn.forgotten_at
 
@@ -247,7 +251,16 @@ def _check_own(before: Run, decision: Decision) -> None:
     """The run's own questions: nothing runs by them, and nothing goes on without their answer."""
     run, was = decision.run, before.turn
     own = [c for c in run.turn.calls if is_own(c)]
-    assert len({c.tool for c in own}) == len(own), "asked once about each"
+    restarts = [c for c in own if c.tool == RESTART]
+    assert len({c.tool for c in own}) == len(own) - max(0, len(restarts) - 1), "asked once about each"
+    assert sum(c.approval is not None and c.approval.open for c in restarts) <= (
+        not run.closed and run.turn.status is TurnStatus.REFUSED
+    ), "a restart is asked about while Gemini refuses, and no longer"
+    wanted = [e for e in decision.effects if e.kind is EffectKind.RESTART_RUN]
+    approved = {
+        c.approval.id for c in restarts if c.approval and c.approval.status is ApprovalStatus.APPROVED
+    }
+    assert {e.subject for e in wanted} <= approved, "nobody wanted that restart"
     assert all(
         c.claim is None and c.status in (CallStatus.AWAITING_APPROVAL, CallStatus.SETTLED) for c in own
     )
@@ -281,15 +294,20 @@ def without_tidying(run: Run) -> Run:
             status=CallStatus.SETTLED,
             outcome=None,
             settled_at=None,
-            approval=replace(call.approval, channel="", ts="", trouble="") if call.approval else None,
+            approval=replace(call.approval, channel="", ts="", trouble="", copies=())
+            if call.approval
+            else None,
         )
         if call.claim
         else replace(
-            call, approval=replace(call.approval, channel="", ts="", trouble="") if call.approval else None
+            call,
+            approval=replace(call.approval, channel="", ts="", trouble="", copies=())
+            if call.approval
+            else None,
         )
         for call in run.turn.calls
     )
-    return replace(run, turn=replace(run.turn, calls=calls))
+    return replace(run, turn=replace(run.turn, calls=calls, batch=None))
 
 
 def same_but(run: Run, **changes: Any) -> Run:

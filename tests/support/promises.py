@@ -5,20 +5,23 @@ as it is, and again with a mistake planted, to show that it can fail.
 """
 
 import asyncio
+import json
 import sqlite3
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
-from support.conversation import ANNA, BEN
+from support.conversation import ANNA, BEN, TERMS
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.model import Approval, Ruling, RunStatus
-from orchestrator.store import outbox
+from orchestrator.domain.events import Choice
+from orchestrator.domain.model import Actor, Approval, Recipe, Ruling, RunStatus
+from orchestrator.store import audit, chain, outbox
 from orchestrator.store.tables import CallRow, table
 
 STORIES = {
@@ -26,6 +29,7 @@ STORIES = {
     "many": (Plan((("lookup", {"n": 1}), ("refund", {"n": 2}), ("lookup", {"n": 3}))), Plan(output="done")),
     "ask": (Plan((("refund", {"cents": 5}),)), Plan(output="done")),
 }
+TOGETHER = Rule(Ruling.ASK, terms=replace(TERMS, channel="C0APPR", together=True))
 call_t = table(CallRow)
 
 
@@ -116,6 +120,24 @@ async def no_effect_twice(url: str) -> None:
             failpoints._points.clear()
             failpoints._hits.clear()
         assert max(world.toolkit.effects().values()) == 1, "it took effect twice"
+
+
+async def an_answered_call_does_not_run(url: str) -> None:
+    """P20: a person answered in the tool's place, once, whatever is tried after that."""
+    async with world_on(url) as world:
+        world.toolkit.rules["refund"].terms = replace(TERMS, answers=True)
+        run_id, approval = await asked(world)
+        assert (await world.decide(approval, False, answer="paid already")).refused is None
+        assert (await world.decide(approval, True)).refused is not None
+        await world.to_the_end(run_id)
+        assert world.toolkit.ledger == [], "it ran all the same"
+        (call,) = (await world.chain(run_id))[0].calls
+        assert call.outcome is not None
+        assert call.outcome.result == {
+            "answered_by_a_person": "paid already",
+            "note": "The tool did not run.",
+        }
+        await world.check(run_id)
 
 
 async def an_old_claim_settles_nothing(url: str) -> None:
@@ -232,6 +254,19 @@ async def what_was_approved_is_what_runs(url: str) -> None:
         assert world.toolkit.ledger == [], "something else ran than was approved"
 
 
+async def what_would_do_something_else_by_now_is_asked_anew(url: str) -> None:
+    """P21: the world changes between the approval and the start."""
+    async with world_on(url) as world:
+        world.toolkit.rules["refund"].would = "balance -5"
+        run_id, approval = await asked(world)
+        await world.decide(approval, True)
+        world.toolkit.rules["refund"].would = "balance -500000"
+        await world.settle()
+        assert world.toolkit.ledger == [], "it did something else than people saw"
+        (anew,) = await world.open_approvals(run_id)
+        assert anew.revision == 2
+
+
 async def the_first_decision_stands(url: str) -> None:
     """P23."""
     async with world_on(url) as world:
@@ -248,6 +283,31 @@ async def the_first_decision_stands(url: str) -> None:
         assert len(world.toolkit.ledger) == 1
 
 
+async def no_copy_keeps_its_buttons(url: str) -> None:
+    """P23: what was decided in one place can be decided nowhere else, to look at it."""
+    async with world_on(url) as world:
+        world.toolkit.rules["refund"].terms = replace(TERMS, dm_after=0.0)
+        _, approval = await asked(world)
+        assert len(world.slack.direct) == 2
+        await world.decide(approval, True)
+        await world.settle()
+        assert world.slack.live_buttons() == set(), "a copy looks as if it could still be decided"
+
+
+async def all_together_is_each_as_it_was_shown(url: str) -> None:
+    """P21: several are approved in one go; one of them is not what the window showed any more."""
+    async with World(url, stories=STORIES, rules={"lookup": TOGETHER, "refund": TOGETHER}) as world:
+        run_id = await world.start("many")
+        await world.settle()
+        first, changed, last = await world.open_approvals(run_id)
+        shown = [(first.id, first.digest), (changed.id, "0" * 64), (last.id, last.digest)]
+        await world.intake.decide_all(shown, approve=True, by=ANNA, entitled_as=ANNA.id)
+        await world.settle()
+        left = await world.open_approvals(run_id)
+        assert [a.id for a in left] == [changed.id], "one ran that was shown otherwise"
+        assert len(world.toolkit.ledger) == 2
+
+
 async def expired_is_not_approved(url: str) -> None:
     """P26: an answer at the last moment, and one just after it."""
     async with world_on(url) as world:
@@ -256,3 +316,58 @@ async def expired_is_not_approved(url: str) -> None:
         await world.decide(approval, True)
         await world.settle()
         assert world.toolkit.ledger == [], "it ran on an expired question"
+
+
+async def nobody_is_reminded_after_the_decision(url: str) -> None:
+    """A reminder that waited for Slack, and the question decided meanwhile by another door."""
+    async with world_on(url) as world:
+        _, approval = await asked(world)
+        world.slack.weather = lambda operation: "busy"
+        world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) / 2)
+        await world.settle()
+        assert (await world.decide(approval, True)).refused is None
+        world.slack.weather = None
+        world.clock.advance(timedelta(minutes=10))
+        await world.settle()
+        assert world.slack.notices == [], "people were told that a decided question waits"
+
+
+async def a_restart_is_made_only_where_it_was_wanted(url: str) -> None:
+    """P10, P23: a yes about one attempt is none about the next one."""
+    async with world_on(url) as world:
+        world.gemini.faults["create"].extend(["fine", "refused", "refused"])
+        recipe = Recipe("refunds", model="gemini-3.8-flash", tools=("lookup",), terms=TERMS)
+        run_id = (await world.intake.start(recipe, "free", ANNA)).run_id
+        await world.to_the_end(run_id)
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        await world.intake.resolve(run_id, Choice.RETRY, BEN)
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        late = Effect(EffectKind.RESTART_RUN, approval.id, world.clock())
+        await world.database.write(outbox.add, run_id, [late])
+        await world.settle()
+        assert list(await world.statuses()) == [run_id], "restarted on an answer of before"
+
+
+async def a_refused_attempt_is_evidence(url: str) -> None:
+    """P35: who tried to decide and may not is in the audit, as the one who did is."""
+    async with world_on(url) as world:
+        _, approval = await asked(world)
+        await world.decide(approval, True, Actor("U0EVE", "eve", "slack"))
+        await world.decide(approval, True, ANNA)
+        rows = await world.database.read(audit.entries, approval=approval.id)
+        tried = [json.loads(r["body"])["by"]["id"] for r in rows if r["kind"] == "decision_refused"]
+        assert tried == ["U0EVE"], "nobody hears of the attempt"
+
+
+async def an_entry_cannot_be_exchanged(url: str) -> None:
+    """P35: an entry rewritten with a hash that fits it does not fit the one after it."""
+    async with world_on(url) as world:
+        _, approval = await asked(world)
+        await world.decide(approval, True, ANNA)
+        rows = await world.database.read(audit.entries)
+        assert chain.verify(rows, audit.TENANT).broken is None
+        body = rows[1]["body"].replace(ANNA.id, "U0EVE")
+        rows[1] = {**rows[1], "body": body, "hash": audit.hash_of(rows[1]["previous"], body)}
+        assert chain.verify(rows, audit.TENANT).broken is not None, "nobody sees it"

@@ -165,8 +165,14 @@ def limit_card(verdict: Verdict | None = None, **changes: Any) -> Card:
     return own_card("run:go_on", facts, verdict, **changes)
 
 
+def restart_card(verdict: Verdict | None = None, *, said: str = "HTTP 400: no", **changes: Any) -> Card:
+    facts = {"gemini_said": said, "turn": 3, "calls_made": 2}
+    waits = {"run_status": RunStatus.ATTENTION, **changes}
+    return own_card("run:restart", facts, verdict, **waits)
+
+
 def own_states() -> dict[str, Card]:
-    """One card per state of either question, by its name."""
+    """One card per state of each question, by its name."""
     gone, failed = RunStatus.CANCELLED, RunStatus.FAILED
     return {
         "plan pending": plan_card(),
@@ -181,4 +187,15 @@ def own_states() -> dict[str, Card]:
         "limit stopped": limit_card(NO, run_status=failed),
         "limit expired": limit_card(status=S.EXPIRED, run_status=failed),
         "limit withdrawn": limit_card(status=S.WITHDRAWN, run_status=gone),
+        "restart pending": restart_card(),
+        "restart wanted": restart_card(YES),
+        "restart made": restart_card(YES, run_status=failed, taken_up_as="run_new"),
+        "restart wanted, then cancelled": restart_card(YES, run_status=gone),
+        "restart refused": restart_card(NO, run_status=failed),
+        "restart expired": restart_card(status=S.EXPIRED, run_status=failed),
+        "restart not needed": restart_card(status=S.WITHDRAWN, run_status=RunStatus.RESUMING),
+        "restart withdrawn": restart_card(status=S.WITHDRAWN, run_status=gone),
+        "restart by another door": restart_card(
+            status=S.WITHDRAWN, run_status=failed, taken_up_as="run_new", run_reason="taken up as run_new"
+        ),
     }

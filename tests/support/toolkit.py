@@ -14,6 +14,7 @@ from orchestrator.domain.model import (
     JsonObject,
     Outcome,
     OutcomeKind,
+    Preview,
     Recipe,
     Ruling,
     Terms,
@@ -27,7 +28,8 @@ class Rule:
 
     `acts` is what the next executions do, then `fine` for ever: `fine`, `fails`, `uncertain` (after
     its effect), `busy` (nothing was started), `raises`. `gate`, where given, is waited for before
-    the effect.
+    the effect. `would`, where given, is what a preview says; `blind` is what its next tries come to
+    (`busy`, or why there is none).
     """
 
     ruling: Ruling = Ruling.ALLOW
@@ -37,6 +39,9 @@ class Rule:
     gate: asyncio.Event | None = None
     version: str = "1"
     policy_version: str = "1"
+    would: str = ""
+    blind: list[str] = field(default_factory=list)
+    must_see: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class FakeToolkit:
     heard_cancel: set[str] = field(default_factory=set)
     barred: set[str] = field(default_factory=set)  # runs for which nothing may start any more
     violations: list[str] = field(default_factory=list)
+    looks: Counter[str] = field(default_factory=Counter)
     before_effect: asyncio.Event = field(default_factory=asyncio.Event)  # somebody is at a gate
 
     def declarations(self, names: Sequence[str]) -> tuple[JsonObject, ...]:
@@ -79,10 +85,24 @@ class FakeToolkit:
             rule.terms if rule.ruling is Ruling.ASK else None,
             rule.version,
             rule.policy_version,
+            bool(rule.would),
+            rule.must_see,
         )
+
+    def terms(self, recipe: Recipe, tool: str) -> Terms | None:
+        return self.rules[tool].terms if tool in self.rules else None
 
     def describe(self, tool: str) -> str:
         return f"what {tool} does"
+
+    async def preview(self, tool: str, arguments: JsonObject, context: CallContext) -> Preview:
+        self.looks[context.call_id] += 1
+        await asyncio.sleep(0)
+        rule = self.rules[tool]
+        trouble = rule.blind.pop(0) if rule.blind else ""
+        if trouble == "busy":
+            raise UnavailableError("no room")
+        return Preview("" if trouble else f"{rule.would} {dict(arguments)}", trouble)
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event

@@ -15,6 +15,7 @@ from orchestrator.domain.model import (
     Limits,
     Outcome,
     OutcomeKind,
+    Place,
     Recipe,
     Run,
     RunStatus,
@@ -123,6 +124,7 @@ def turns(draw: st.DrawFn, run_id: str) -> Turn:
         draw(st.none() | st.booleans()),
         draw(st.none() | st.text("abc_-", min_size=1, max_size=60)),
         tuple(draw(tool_calls(run_id, n)) for n in range(draw(st.integers(0, 3)) if called else 0)),
+        draw(st.none() | st.builds(Place, st.just("C0APPR"), st.sampled_from(["", "1700000000.000100"]))),
     )
 
 

@@ -18,6 +18,7 @@ from support.toolkit import FakeToolkit, Rule
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import (
     ENDED,
     Actor,
@@ -36,7 +37,7 @@ from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import outbox, runs
+from orchestrator.store import attest, audit, outbox, runs
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -46,7 +47,7 @@ RUN_COLUMNS = [
     if c.name not in ("version", "seq", "updated_at", "owner", "idempotency_key", "body_hash")
 ]
 RESTING = {*ENDED, RunStatus.ATTENTION, RunStatus.WAITING}
-APPROVAL_COLUMNS = [c for c in table(ApprovalRow).c if c.name not in ("channel", "ts", "trouble")]
+APPROVAL_COLUMNS = [c for c in table(ApprovalRow).c if c.name not in ("channel", "ts", "trouble", "copies")]
 
 
 class OneThread(Database):
@@ -64,7 +65,9 @@ class OneThread(Database):
         for _ in range(self._pauses()):
             await asyncio.sleep(0)
         with Session(self.engine, expire_on_commit=False) as s, s.begin():
-            return job(s, *args, **kwargs)
+            value = job(s, *args, **kwargs)
+            audit.append(s)
+            return value
 
     read = write
 
@@ -125,6 +128,7 @@ class World:
         self.toolkit = FakeToolkit(dict(rules or {}))
         self.database = database or Database(url, readers=2, threads=8)
         self.deaths: list[str] = []
+        self.recipes: dict[str, Recipe] = {}  # the workflows as they stand now
         self._limits = limits
         self._allowance = allowance
         self.hooks = 0
@@ -144,6 +148,7 @@ class World:
             lease=self._lease,
             limits=self._limits,
             hearing=self.hears(),
+            recipe=self.as_it_stands,
         ).begin()
         self.worker = Worker(self.database, self.performer, policy=self.policy, clock=self.clock)
         if self._eager:
@@ -156,7 +161,12 @@ class World:
             mail=self.worker.mail,
             stop_tools=self.performer.stop_tools,
             commits=self.performer.commits,
+            toolkit=self.toolkit,
         )
+
+    def as_it_stands(self, workflow: str) -> Recipe | None:
+        """Of a restart."""
+        return self.recipes.get(workflow)
 
     def hears(self) -> Hearing:
         """Of one process."""
@@ -236,8 +246,7 @@ class World:
             .execute(
                 sa.select(sa.func.min(effect.c.due_at)).where(
                     effect.c.state == "pending",
-                    effect.c.kind.in_(("cancel_interaction", "update_approval", "request_approval"))
-                    | (effect.c.run_id == ""),
+                    effect.c.kind.in_(sorted(SURVIVES_CLOSING)) | (effect.c.run_id == ""),
                 )
             )
             .scalar_one()
@@ -346,6 +355,7 @@ class World:
         assert self.gemini.live_beside() == []
         for run_id in run_ids:
             await self._check_run(run_id)
+        await self.database.read(_check_audit)
 
     async def _check_run(self, run_id: str) -> None:
         run, turns = await self.run(run_id), await self.chain(run_id)
@@ -356,7 +366,9 @@ class World:
         for call in calls:
             assert counts[call.id] <= 1, f"{call.tool} took effect {counts[call.id]} times"
             succeeded = call.outcome is not None and call.outcome.kind == "succeeded"
-            if succeeded:
+            if call.approval is not None and call.approval.answered:
+                assert counts[call.id] == 0, f"{call.tool} took effect, and a person had answered instead"
+            elif succeeded:
                 assert counts[call.id] == 1, f"{call.tool} is said to have succeeded and never happened"
             if call.approval is not None and counts[call.id]:
                 assert call.approval.verdict is not None, "an effect without a decision"
@@ -366,11 +378,7 @@ class World:
         await self._check_history(run_id)
         if run.closed:
             waiting = await self.effects(run_id, state="pending")
-            assert {e["kind"] for e in waiting} <= {
-                "cancel_interaction",
-                "update_approval",
-                "request_approval",
-            }
+            assert {e["kind"] for e in waiting} <= SURVIVES_CLOSING
             mine = {c.approval.id for c in calls if c.approval}
             assert not (self.slack.live_buttons() & mine), "live buttons of an ended run"
 
@@ -381,6 +389,12 @@ class World:
         if ends:
             after = {e["status"] for e in events[ends[0] :]}
             assert len(after) == 1, f"the run ended more than once: {after}"
+
+
+def _check_audit(s: Session) -> None:
+    """The chain holds, and tells of every question and every start what the tables tell."""
+    assert attest.walk(s.connection()).broken is None
+    assert attest.compare(s.connection()).faults == ()
 
 
 def _rows(s: Session, columns: Iterable[Any], where: Any) -> list[Mapping[str, Any]]:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from orchestrator import tool
-from orchestrator.domain.model import FunctionCall, Recipe, Ruling, Terms
+from orchestrator.domain.model import AtTimeout, Edits, FunctionCall, Recipe, Ruling, Stage, Terms
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Rule, Toolkit
 from orchestrator.toolkit.declare import record_of
-from orchestrator.toolkit.policy import Predicate
-from orchestrator.toolkit.report import schema_of
+from orchestrator.toolkit.policy import Forbidden
+from orchestrator.toolkit.predicate import Predicate
+from orchestrator.toolkit.report import list_tools, schema_of
 
 
 def pay(amount: Decimal, to: str = "bob", days: list[int] = []) -> None:  # noqa: B006 (defaults are copied)
@@ -263,3 +264,214 @@ def test_what_is_not_registered_has_no_declaration() -> None:
     assert [d["name"] for d in toolkit.declarations(["gone", "pay"])] == ["pay"]
     with pytest.raises(ConfigError, match="gone"):
         schema_of(toolkit, "gone")
+
+
+def test_what_is_said_about_people_reaches_the_terms(bench: Any) -> None:
+    declared = paying(
+        approvers=["role:finance", "U7"],
+        quorum=2,
+        never=["U8"],
+        four_eyes=True,
+        edits="other",
+        at_timeout="escalate",
+        escalate_to=["role:boss"],
+        risk="Money leaves.",
+        discreet=True,
+        reason_required=True,
+    )
+    roles = {"finance": ("U1", "U2"), "boss": ("U9",)}
+    terms = bench(declared, roles=roles, defaults=Terms(("U1",), never=("U6",))).find({"amount": 1}).terms
+    assert terms == Terms(
+        ("U1", "U2", "U7"),
+        quorum=2,
+        never=("U6", "U8"),
+        four_eyes=True,
+        edits=Edits.OTHER,
+        at_timeout=AtTimeout.ESCALATE,
+        escalate_to=("U9",),
+        risk="Money leaves.",
+        discreet=True,
+        reason_required=True,
+    )
+
+
+def test_what_is_not_said_is_the_default(bench: Any) -> None:
+    defaults = Terms(("U1", "U2", "U3"), quorum=2, four_eyes=True, risk="high", reminders=(0.5,))
+    assert bench(tool(pay), defaults=defaults).find({"amount": 1}).terms == defaults
+    milder = bench(paying(four_eyes=False, quorum=1), defaults=defaults).find({"amount": 1}).terms
+    assert (milder.four_eyes, milder.quorum, milder.risk) == (False, 1, "high")
+
+
+def test_stages_stand_instead_of_approvers(bench: Any) -> None:
+    stages = [{"name": "risk", "approvers": ["U1", "U2"], "quorum": 2}, Stage("legal", ("U3",))]
+    found = bench(paying(stages=stages), defaults=Terms(("U9",), quorum=1)).find({"amount": 1}).terms
+    assert found.steps == (Stage("risk", ("U1", "U2"), 2), Stage("legal", ("U3",)))
+    assert (found.approvers, found.quorum) == ((), 1)
+    plain = bench(paying(stages=stages), overrides={"pay": {"approvers": ["U4"]}}).find({"amount": 1}).terms
+    assert (plain.stages, plain.approvers) == ((), ("U4",))
+    staged = bench(
+        paying(approvers=["U5", "U6"], quorum=2),
+        overrides={"pay": {"stages": (Stage("legal", ("U3",)),), "never": ("U8",)}},
+    )
+    terms = staged.find({"amount": 1}).terms
+    assert (terms.stages, terms.approvers, terms.never) == ((Stage("legal", ("U3",)),), (), ("U8",))
+
+
+def test_a_milder_end_leaves_the_escalation_behind(bench: Any) -> None:
+    defaults = Terms(("U1",), at_timeout=AtTimeout.ESCALATE, escalate_to=("U9",))
+    found = bench(paying(), defaults=defaults, overrides={"pay": {"at_timeout": "reject"}})
+    assert found.find({"amount": 1}).terms == Terms(("U1",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quorum": 3, "approvers": ["U1", "U2"]}, "quorum: needs 3 different people"),
+        ({"never": ["U1"]}, "never: leaves nobody"),
+        ({"at_timeout": "escalate"}, "escalate_to: is missing"),
+        ({"escalate_to": ["U2"]}, "escalate_to: is of no use"),
+        ({"stages": [Stage("a", ("U1",)), Stage("b", ("U1",))]}, "stages: need separate people"),
+        ({"approvers": ["role:legal"]}, "approvers: there is no role 'legal'; known are finance"),
+    ],
+    ids=str,
+)
+def test_terms_that_cannot_be_met_stop_the_start(bench: Any, settings: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match="tool pay: ") as caught:
+        bench(paying(**settings), roles={"finance": ("U5",)})
+    assert words in str(caught.value)
+    bench(paying(approval="allow", **{k: v for k, v in settings.items() if k != "approvers"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"quorum": 0}, "quorum"),
+        ({"quorum": True}, "quorum"),
+        ({"four_eyes": 1}, "four_eyes"),
+        ({"edits": "all"}, "'all' is not one of no, same, other"),
+        ({"at_timeout": "wait"}, "at_timeout"),
+        ({"never": "U1"}, "never: should be a list"),
+        ({"reminders": (0.9, 0.5)}, "reminders"),
+        ({"risk": "two\nlines"}, "risk"),
+        ({"stages": [{"name": "a"}]}, "stages"),
+        ({"stages": [Stage("a", ("U1",))] * 2}, "two stages of one name"),
+        ({"stages": [Stage("a", ("U1",))], "quorum": 2}, "leave out those beside them"),
+        ({"stagse": []}, "stagse: is not a setting"),
+    ],
+    ids=str,
+)
+def test_words_about_people_are_checked_where_they_are_declared(settings: Any, word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{pay.__module__}\.pay: ") as caught:
+        paying(**settings)
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"quorum": 2},
+        {"never": ["U9"]},
+        {"four_eyes": True},
+        {"edits": "same"},
+        {"at_timeout": "attention"},
+        {"reminders": [0.25]},
+        {"risk": "high"},
+        {"discreet": True},
+        {"reason_required": True},
+        {"together": True},
+    ],
+    ids=str,
+)
+def test_the_policys_version_follows_every_word_about_people(bench: Any, changed: Any) -> None:
+    def version(**settings: Any) -> str:
+        return str(bench(paying(approvers=("U1", "U2"), **settings)).find({"amount": 1}).policy_version)
+
+    assert version(**changed) != version()
+
+
+def test_new_words_left_at_their_defaults_keep_the_version_of_old(bench: Any) -> None:
+    """Or every request that is open over an upgrade would be spoilt; the value is from before they came."""
+    assert bench(paying(approvers=("U1", "U2"))).find({"amount": 1}).policy_version == "9a4a0bfc7662b5eb"
+
+
+TOO_MUCH = Forbidden("pa*", "args.amount > 10000.0", "made by hand")
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "amount", "reason"),
+    [
+        (TOO_MUCH, "10000.01", "denied by policy: made by hand"),
+        (TOO_MUCH, "10000", None),
+        (Forbidden("pay", BROKEN, "fails"), 1, "denied by policy: fails"),
+        (Forbidden("p[a-b]?", NUMBER, "no boolean"), 1, "denied by policy: no boolean"),
+        (Forbidden("*", None, "all"), 1, "denied by policy: all"),
+        (Forbidden("PAY*", None, "another name"), 1, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("approval", ["allow", "ask"])
+def test_what_is_forbidden_no_rule_allows(
+    bench: Any, forbidden: Any, amount: Any, reason: str | None, approval: Any
+) -> None:
+    found = bench(paying(approval=approval), forbidden=[forbidden]).find({"amount": amount, "days": [1]})
+    assert (found.ruling is Ruling.DENY) is (reason is not None)
+    assert found.reason == (reason or "")
+    assert found.terms is None or reason is None
+    assert found.arguments["amount"] == str(amount)
+
+
+def test_forbidden_calls_of_any_shape_are_denied(bench: Any) -> None:
+    probe = bench(paying(approval="allow"), forbidden=[Forbidden("pay", None, "never")])
+    assert (probe.find({}).ruling, probe.find({}).reason) == (Ruling.DENY, "denied by policy: never")
+    assert bench(paying(), forbidden=[TOO_MUCH]).find({}).ruling is Ruling.INVALID
+
+
+def test_a_tool_without_the_parameter_is_refused_and_a_word_nobody_has_stops_the_start(bench: Any) -> None:
+    def paint(colour: str) -> None:
+        """Paint it."""
+
+    both = bench(paying(approval="allow"), tool(approval="allow")(paint), forbidden=[TOO_MUCH])
+    assert both.find({"amount": 1}).ruling is Ruling.ALLOW
+    assert both.find({"colour": "red"}, name="paint").ruling is Ruling.DENY
+    for forbidden, words in [
+        (Forbidden("pa*", "args.amuont > 1.0", "x"), ["forbidden[0] 'pa*'", "args.amuont"]),
+        (Forbidden("pay_", None, "x"), ["'pay_': is not registered", "pay"]),
+        (Forbidden("nothing_*", "1 +", "x"), ["no expression"]),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            bench(paying(), forbidden=[forbidden])
+        assert all(word in str(caught.value) for word in words)
+
+
+def test_what_is_forbidden_is_part_of_the_version_and_of_the_report(bench: Any) -> None:
+    free, bound = bench(paying()), bench(paying(), forbidden=[TOO_MUCH, Forbidden("x*", None, "x")])
+    assert free.find({"amount": 1}).policy_version != bound.find({"amount": 1}).policy_version
+    told = list_tools(bound.toolkit)[0]
+    assert told.approval == "forbidden when `args.amount > 10000.0`: made by hand; asks a person"
+    assert [matched for _, matched in bound.toolkit.forbidden] == [("pay",), ()]
+
+
+def test_people_are_told_who_decides(bench: Any) -> None:
+    staged = paying(stages=[Stage("risk", ("U1", "U2"), 2), Stage("legal", ("U3",))], four_eyes=True)
+    assert list_tools(bench(staged).toolkit)[0].deciders == (
+        "2 of U1, U2 (risk), then U3 (legal); not who asked for the run"
+    )
+
+
+def test_an_explanation_names_who_had_the_last_word(bench: Any) -> None:
+    probe = bench(
+        paying(when=BIG),
+        overrides={"pay": {"approvers": ["U5"]}},
+        workflows={"night": {"pay": {"approval": "deny"}}},
+    )
+
+    def explain(workflow: str, amount: int) -> Any:
+        call = FunctionCall("c", "pay", {"amount": amount})
+        return probe.toolkit.explain(Recipe(workflow, tools=("pay",)), call)
+
+    day, night = explain("day", 60), explain("night", 60)
+    declared = f"@tool in {pay.__module__}"
+    assert (day.gate.sources.approval, day.gate.sources.people) == (declared, "tools.overrides.pay")
+    assert (day.judgement.held, explain("day", 1).judgement.held) == (True, False)
+    assert night.gate.sources.approval == "workflows.night.overrides.pay"
+    assert night.finding.ruling is Ruling.DENY

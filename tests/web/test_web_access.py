@@ -27,6 +27,8 @@ MATRIX = {
     ("GET", "/v1/approvals"): "read",
     ("GET", "/v1/approvals/{approval_id:str}"): "read",
     ("POST", "/v1/approvals/{approval_id:str}/decision"): "decide",
+    ("GET", "/v1/approvals/{approval_id:str}/receipt"): "read",
+    ("GET", "/v1/audit"): "operate",
     ("GET", "/v1/effects"): "read",
     ("POST", "/v1/effects/{effect_id:str}/retry"): "operate",
     ("POST", "/v1/effects/{effect_id:str}/drop"): "operate",
@@ -45,6 +47,8 @@ MATRIX = {
     ("GET", "/docs/{path:str}"): "open",
     ("ASGI", "/webhooks/gemini"): "signature",
     ("ASGI", "/slack/interactivity"): "signature",
+    ("ASGI", "/slack/commands"): "signature",
+    ("ASGI", "/slack/events"): "signature",
 }
 GUARDED = [(method, path, scope) for (method, path), scope in MATRIX.items() if scope in SCOPES]
 OWNERS = {"api", "gemini", "slack", "probe", "docs"}

@@ -40,6 +40,9 @@ def test_a_machine_approves_under_its_own_name(client: TestClient, house: House)
     assert (got.json()["status"], got.json()["call_status"]) == ("approved", "ready")
     assert got.json()["verdict"] == {
         "approve": True,
+        "refine": False,
+        "answer": None,
+        "stop": False,
         "by": {"id": "api:ops", "name": "ops", "door": "api"},
         "at": "2026-11-21T12:00:00Z",
         "reason": "fine",

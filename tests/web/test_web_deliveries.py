@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 from web_kit import NOW, House, bearer, event_body, later, signed
 
 from orchestrator.engine import step
+from orchestrator.engine.refusals import Refusals
 from orchestrator.store import inbox, runs
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.web.counters import Counters
@@ -230,7 +231,9 @@ def test_repeats_and_refusals_are_counted(house: House) -> None:
         stop_tools=lambda run_id: None,
         repeated=counters.repeated,
     )
-    hook = gemini_hook(replace(house.doors, intake=intake, counters=counters))
+    hook = gemini_hook(
+        replace(house.doors, intake=intake, counters=counters), Refusals(house.database, house.clock)
+    )
     good, other = event_body(), event_body(more=1)
 
     async def deliver() -> None:

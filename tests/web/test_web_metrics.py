@@ -25,6 +25,7 @@ from web_kit import (
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine.breakers import FAILURES, Breaker
+from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import UnavailableError
 from orchestrator.store import outbox
 from orchestrator.web.counters import Counters, program_version
@@ -218,7 +219,9 @@ def test_a_door_is_counted_by_its_answers(house: House) -> None:
             await house.intake.deliver(**delivery)
 
     counters, intake = Counters(), Disk()
-    hook = gemini_hook(replace(house.doors, intake=intake, counters=counters))
+    hook = gemini_hook(
+        replace(house.doors, intake=intake, counters=counters), Refusals(house.database, house.clock)
+    )
     assert hook.__name__ == "gemini_webhook"
 
     async def deliver() -> list[int]:

@@ -36,9 +36,9 @@ RESEARCH = Recipe(
 )
 
 
-def planned(house: House) -> tuple[Run, Approval]:
+def planned(house: House, recipe: Recipe = RESEARCH) -> tuple[Run, Approval]:
     """A run whose agent has shown its plan."""
-    started = asyncio.run(house.intake.start(RESEARCH, "Why?", Actor("api:all", "all", "api")))
+    started = asyncio.run(house.intake.start(recipe, "Why?", Actor("api:all", "all", "api")))
     snapshot = Snapshot(f"int_{started.run_id}", "completed", output="1. Look\n2. Write")
     run = house.apply(started.run_id, CreateClaimed(1, 1), InteractionObserved(1, 1, snapshot, ()))
     approval = run.turn.calls[0].approval
@@ -119,6 +119,19 @@ def test_a_note_that_will_not_do_records_nothing(house: House, kind: str, note: 
     assert not stands(house, approval).open
 
 
+def test_who_decides_as_one_of_a_group_is_asked_for_the_note_too(house: House) -> None:
+    async def standing(person: str, among: Any, never: Any = ()) -> tuple[str, ...]:
+        await asyncio.sleep(0)
+        return ("S0TEAM",) if person == "U0CARL" else ()
+
+    house.doors = replace(house.doors, standing=standing)
+    recipe = replace(RESEARCH, terms=Terms(("U0ALICE", "S0TEAM"), CHANNEL, timedelta(hours=24)))
+    _, approval = planned(house, recipe)
+    mute, long = (clicked(approval, "refine", note, user="U0CARL") for note in (None, "n" * (NOTE_CHARS + 1)))
+    assert story(house, mute, long) == ([200] * 2, [NO_NOTE, LONG_NOTE])
+    assert stands(house, approval).open
+
+
 def test_who_comes_second_is_told_what_was_done(house: House) -> None:
     when = "<@U0ALICE> at 2026-11-21 12:00 UTC."
     done = {
@@ -144,7 +157,8 @@ def test_a_bystander_is_told_whom_to_ask(house: House) -> None:
 def test_a_tools_call_is_not_sent_back(house: House) -> None:
     approval = house.asked().turn.calls[0].approval
     assert approval is not None
-    assert story(house, clicked(approval, "refine", "Do better.")) == ([200], [GONE])
+    said = "Not recorded: only a plan can be sent back with a note."
+    assert story(house, clicked(approval, "refine", "Do better.")) == ([200], [said])
     assert stands(house, approval).status is ApprovalStatus.PENDING
 
 

@@ -261,6 +261,8 @@ def test_a_mistake_of_ours_shows_as_a_failure(house: House) -> None:
     approval = asked(house)
 
     class Broken:
+        async def terms_now(self, _: str) -> None: ...
+
         async def decide(self, *_: Any, **__: Any) -> None:
             raise RuntimeError("canary")
 
@@ -272,10 +274,12 @@ def test_a_mistake_of_ours_shows_as_a_failure(house: House) -> None:
 
 
 def test_slack_hears_of_a_failure_before_it_gives_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.web.hooks.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.web.slack_handler.ANSWER_SECONDS", 0.05)
     approval = asked(house)
 
     class Stuck:
+        async def terms_now(self, _: str) -> None: ...
+
         async def decide(self, *_: Any, **__: Any) -> None:
             await asyncio.Event().wait()
 

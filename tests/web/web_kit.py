@@ -45,6 +45,7 @@ TOKENS = {
 }
 POLICY = Policy()
 DIGEST = "9f2c41aa" * 8
+REFUND = {"order_id": "A-1042", "amount_cents": 1250}
 
 
 @dataclass
@@ -132,6 +133,14 @@ class House:
     whispered: Whispered
     doors: Doors
     woken: list[int]
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    async def open_view(self, trigger_id: str, view: Mapping[str, Any], *, push: bool = False) -> None:
+        """Keeps the windows that were opened; raises `trouble` if there is any."""
+        if self.trouble is not None:
+            raise self.trouble
+        self.windows.append(dict(view) | {"pushed": push})
 
     def app(self, **changes: Any) -> Litestar:
         return build_app(replace(self.doors, **changes))
@@ -153,21 +162,26 @@ class House:
         started = asyncio.run(self.intake.start(RECIPE, text, Actor("api:all", "all", "api")))
         return started.run_id
 
-    def asked(self, *, calls: int = 1, approvers: tuple[str, ...] = ("U0ALICE", "api:ops")) -> Run:
-        """A run that waits for people."""
+    def asked(
+        self,
+        *,
+        calls: int = 1,
+        approvers: tuple[str, ...] = ("U0ALICE", "api:ops"),
+        terms: Terms | None = None,
+        tool: str = "refund_order",
+        arguments: Mapping[str, Any] = REFUND,
+    ) -> Run:
+        """A run that waits for people; `terms` instead of `approvers`."""
         run_id = self.run()
-        terms = Terms(approvers, CHANNEL)
+        terms = terms or Terms(approvers, CHANNEL)
         names = [f"fc_{i}" for i in range(calls)]
-        arguments = {"order_id": "A-1042", "amount_cents": 1250}
         snapshot = Snapshot(
             f"int_{run_id}",
             "requires_action",
-            tuple(FunctionCall(n, "refund_order", arguments) for n in names),
+            tuple(FunctionCall(n, tool, arguments) for n in names),
             usage={"total": 12},
         )
-        seen = tuple(
-            Assessment(n, "refund_order", Ruling.ASK, arguments, digest=DIGEST, terms=terms) for n in names
-        )
+        seen = tuple(Assessment(n, tool, Ruling.ASK, arguments, digest=DIGEST, terms=terms) for n in names)
         return self.apply(run_id, CreateClaimed(1, 1), InteractionObserved(1, 1, snapshot, seen))
 
     def doubtful(self, *, calls: int = 1) -> Run:
@@ -218,7 +232,10 @@ def build(
         slack=SlackDoor([SLACK_SECRET], lambda: frozenset(teams), APP),
         limits=limits or Limits(64 * 1024, 64 * 1024, requests_per_minute=6000),
     )
-    return House(database, clock, intake, whispered, doors, woken)
+    house = House(database, clock, intake, whispered, doors, woken)
+    slack = SlackDoor([SLACK_SECRET], lambda: frozenset(teams), APP, open_view=house.open_view)
+    house.doors = replace(doors, slack=slack)
+    return house
 
 
 def bearer(name: str = "all") -> dict[str, str]:

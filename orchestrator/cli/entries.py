@@ -1,0 +1,79 @@
+"""One entry of a run's record in words. No I/O; the words of others are in JSON or quoted, never markup."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
+
+
+def sentence(entry: Mapping[str, Any]) -> str:
+    """What an entry of the API's record says, for a person who knows none of our code.
+
+    Args:
+        entry: With `kind`, `note`, `refused` and `data`, as `GET /v1/runs/{id}/events` gives it.
+    """
+    if entry["refused"]:
+        return f"refused: {entry['note'] or entry['refused']}"
+    words = _words(entry["kind"], entry["data"])
+    return f"{words} ({entry['note']})" if entry["note"] else words
+
+
+def _words(kind: str, data: Mapping[str, Any]) -> str:
+    match kind, data:
+        case "RunRequested", _:
+            return "the record is opened, the first interaction is intended"
+        case "CreateClaimed", {"turn": turn}:
+            return f"interaction {turn} goes out to Gemini"
+        case "InteractionSignalled", {"interaction_id": str(name)}:
+            return f"a webhook tells of {name}"
+        case "InteractionObserved", {"snapshot": {"status": str(status), "calls": list(calls)}}:
+            asked = ", ".join(f"{c['name']}({json.dumps(c['arguments'])})" for c in calls)
+            return f"Gemini says {status}" + (f" and asks for {asked}" if asked else "")
+        case "CallPreviewed", {"assessment": {"tool": str(tool), "preview": {"text": str(text)}}}:
+            return f"what {tool} would do: {_flat(text)}" if text else f"what {tool} would do is not known"
+        case "CallClaimed", {"assessment": {"tool": str(tool)}}:
+            return f"the gate lets {tool} run"
+        case "CallFinished", {"outcome": {"kind": str(outcome), "result": result}}:
+            return f"it {outcome}: {json.dumps(result)}"
+        case "CallCutOff", {"why": str(why)}:
+            return f"a tool was cut off while it ran: {why}"
+        case "ApprovalPosted", _:
+            return "the approval can be seen in Slack"
+        case "ApprovalUndelivered", {"why": str(why)}:
+            return f"the approval could not be shown in Slack: {why}"
+        case "ApprovalDecided", {"verdict": verdict}:
+            return _decided(verdict)
+        case "ApprovalEdited", _:
+            return "the question is put anew with other arguments"
+        case "ApprovalExpired", _:
+            return "the time to answer was up"
+        case "CancelRequested", {"by": by}:
+            return f"{_who(by)} stops the run"
+        case "AttentionResolved", {"choice": str(choice), "by": by}:
+            return f"{_who(by)} settles it: {choice.replace('_', ' ')}"
+        case "TakenUp", {"as_run": str(other)}:
+            return f"{other} goes on with the work"
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind).lower()
+
+
+def _flat(preview: str) -> str:
+    """A preview in one line of JSON: its mapping, or its text."""
+    try:
+        told = json.loads(preview)
+    except ValueError:
+        told = preview
+    return json.dumps(told if isinstance(told, dict) else preview)
+
+
+def _decided(verdict: Mapping[str, Any]) -> str:
+    word = "sends it back" if verdict.get("refine") else "approves" if verdict["approve"] else "rejects"
+    word = "answers" if verdict.get("answer") is not None else word
+    word += " and stops the run" if verdict.get("stop") else ""
+    reason = f": {json.dumps(verdict['reason'], ensure_ascii=False)}" if verdict.get("reason") else ""
+    return f"{_who(verdict['by'])} {word} {DOORS.get(verdict['by']['door'], '')}".rstrip() + reason
+
+
+def _who(by: Mapping[str, Any]) -> str:
+    return str(by["name"] or by["id"])

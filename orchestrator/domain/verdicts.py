@@ -1,0 +1,291 @@
+"""People's answers to the question about a call, and its time running out without one.
+
+asked ─┬─ yes ── enough of them? ──► READY          ├─ other arguments ──► asked anew, or its author's yes
+       │            └─ no ──► still asked           └─ nobody in time ───► see `deadlines`
+       ├─ an answer ───────► SETTLED with it, nothing runs
+       └─ no ──────────────► SETTLED, the model is told
+
+One person, one answer; who may give it is looked up in `entitlement`, at that moment.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from orchestrator.domain import entitlement, human, pauses
+from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
+from orchestrator.domain.calls import settled, start_by
+from orchestrator.domain.deadlines import (
+    OVERDUE,
+    left_to_a_person,
+    notify,
+    prolonged,
+    reminders,
+    spread,
+    timers,
+)
+from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
+from orchestrator.domain.effects import Effect, EffectKind, notice_subject
+from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue
+from orchestrator.domain.model import (
+    Approval,
+    ApprovalStatus,
+    Assessment,
+    CallStatus,
+    Edits,
+    OutcomeKind,
+    Policy,
+    Ruling,
+    Run,
+    RunStatus,
+    ToolCall,
+    Verdict,
+    exact,
+)
+
+EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
+
+
+def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> Decision:
+    """A person's answer. The first valid one stands."""
+    call = run.turn.by_approval(event.approval)
+    if call is None or call.approval is None:
+        return unheard(run, "that question is no longer asked", Refusal.NOT_FOUND)
+    approval = call.approval
+    refused = entitlement.refusal(run, call, event.entitled_as, event.standing, event.current)
+    if refused is not None:
+        return unheard(run, refused[1], refused[0])
+    if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
+        return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
+    if now >= approval.expires_at:
+        return _late(run, event, _expire(run, call, approval, now), policy, now)
+    if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
+        return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
+    if (why := human.not_sayable(call, approval, event.verdict, event.current)) is not None:
+        return unheard(run, why, Refusal.NOT_NOW)
+    if event.together and not approval.terms.together:
+        return unheard(run, "this is decided on its own, not together with others", Refusal.NOT_NOW)
+    return _answered(run, call, approval, event.verdict, now)
+
+
+def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
+    """By somebody who may: a no ends it, a yes counts, and the last one needed lets it happen."""
+    if verdict.refine and not is_own(call):
+        return unheard(run, "only a plan can be sent back with a note", Refusal.NOT_NOW)
+    if verdict.answer is not None:
+        return _by_a_person(run, call, approval, verdict, now)
+    if verdict.approve:
+        if (counted := entitlement.already_counted(approval, verdict.by.id)) is not None:
+            return unheard(run, counted, Refusal.ALREADY_DECIDED)
+        approval = entitlement.with_yes(approval, verdict)
+        if entitlement.needed_later(approval):
+            later = f"{verdict.by.id} is needed in a later stage; nobody counts twice"
+            return unheard(run, later, Refusal.NOT_NOW)
+        others = spread(approval, now) if call.approval and call.approval.stage < approval.stage else ()
+        call = replace(call, approval=approval)
+        if not entitlement.enough(approval):
+            run = with_turn(run, run.turn.with_call(call))
+            return Decision(run, (*redraw(call, now), *others), note=_so_far(approval))
+    if is_own(call):
+        return pauses.answered(run, call, verdict, now)
+    if approval.terms.reason_required and not verdict.approve and not verdict.reason:
+        return unheard(run, "a rejection needs a reason here", Refusal.NOT_NOW)
+    return (_approve if verdict.approve else _reject)(run, call, approval, verdict, now)
+
+
+def _by_a_person(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
+    """Answered instead of run. The call is settled with it, so that there is nothing left for the gate."""
+    call = replace(call, approval=replace(approval, status=ApprovalStatus.APPROVED, verdict=verdict))
+    return settled(run, call, OutcomeKind.SUCCEEDED, human.result(call, verdict.answer), now)
+
+
+def _so_far(approval: Approval) -> str:
+    step, yeses = approval.terms.steps[approval.stage], approval.yeses(approval.stage)
+    stage = f" in stage {step.name}" if step.name else ""
+    return f"{len(approval.votes)} approved so far; {step.quorum - yeses} more needed{stage}"
+
+
+def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> Decision:
+    """Other arguments are a new proposal: asked anew under its own digest, the old question is spent.
+
+    Where an edit may approve, it is its author's yes, if they are asked in the first stage; else its author
+    may not decide about it. Where the
+    tool can tell what the call would do, that is worked out anew before anybody is asked: nobody has seen
+    it yet, so the author's yes does not count, and they answer like everybody else.
+    """
+    call = run.turn.by_approval(event.approval)
+    if call is None or call.approval is None:
+        return unheard(run, "that question is no longer asked", Refusal.NOT_FOUND)
+    approval, fresh = call.approval, event.assessment
+    refused = entitlement.refusal(run, call, event.entitled_as, event.standing, event.current)
+    if refused is not None:
+        return unheard(run, refused[1], refused[0])
+    if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
+        return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
+    if now >= approval.expires_at:
+        return _late(run, event, _expire(run, call, approval, now), policy, now)
+    if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
+        return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
+    if (why := _not_editable(call, approval, fresh)) is not None:
+        return unheard(run, why, Refusal.NOT_NOW)
+    return _proposed_anew(run, call, event, now)
+
+
+def _not_editable(call: ToolCall, approval: Approval, fresh: Assessment) -> str | None:
+    if is_own(call) or human.is_question(call) or approval.terms.edits is Edits.NO:
+        return "these arguments cannot be changed"
+    if fresh.ruling not in (Ruling.ASK, Ruling.ALLOW):
+        return fresh.reason or "the policy does not allow these arguments"
+    same = approval.preview is not None and exact(fresh.arguments) == exact(call.arguments)
+    if same or fresh.digest == approval.digest:
+        return "nothing was changed"
+    return None
+
+
+def _proposed_anew(run: Run, call: ToolCall, event: ApprovalEdited, now: datetime) -> Decision:
+    """In the old question's place, message and end of time included: an edit wins nobody more of it."""
+    old, fresh = call.approval, event.assessment
+    assert old is not None  # noqa: S101  whoever calls has looked
+    terms = fresh.terms or old.terms
+    if terms.edits is Edits.OTHER or old.terms.edits is Edits.OTHER:
+        terms = replace(terms, never=(*terms.never, event.by.id))
+    call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
+    note = f"{event.by.name or event.by.id} changed the arguments"
+    if fresh.previews:
+        spent = replace(old, terms=replace(old.terms, never=terms.never))
+        return _worked_out_first(run, call, spent, note, now)
+    asked, effects = ask_instead(call, run.turn, terms, fresh.digest, now, more_time=False)
+    approval = asked.approval
+    assert approval is not None  # noqa: S101  just asked
+    run = with_turn(run, run.turn.with_call(asked))
+    first = Decision(run, effects, no_expiry(old), note=note)
+    barred = entitlement.refusal(run, asked, event.entitled_as, event.standing, event.current)
+    if barred is not None or event.by.id in terms.never:
+        return first  # asked in a later stage, or kept out
+    verdict = Verdict(True, event.by, event.at, event.reason)
+    then = _answered(run, asked, approval, verdict, now)
+    if then.refused is not None:
+        return first
+    said = {e.key for e in then.effects} | set(then.drop)
+    effects = (*(e for e in first.effects if e.key not in said), *then.effects)
+    return replace(then, effects=effects, drop=(*first.drop, *then.drop), note=note)
+
+
+def _worked_out_first(run: Run, call: ToolCall, spent: Approval, note: str, now: datetime) -> Decision:
+    """Nobody is asked before it is known what it would do; `calls.previewed` asks in the place of `spent`.
+
+    Its message is left as it is for that moment: a press there is told that the question is taken back.
+    """
+    spent = replace(spent, status=ApprovalStatus.WITHDRAWN)
+    call = replace(call, status=CallStatus.PREVIEWING, approval=spent)
+    run = with_turn(run, run.turn.with_call(call))
+    return Decision(run, (Effect(EffectKind.PREVIEW_CALL, call.id, now),), no_expiry(spent), note=note)
+
+
+def _late(
+    run: Run, event: ApprovalDecided | ApprovalEdited, over: Decision, policy: Policy, now: datetime
+) -> Decision:
+    """An answer after its time. Where that is prolonged it counts, whether or not the timer was first."""
+    call = over.run.turn.by_approval(event.approval)
+    if call is None or call.approval is None or not call.approval.open:
+        return replace(over, refused=Refusal.EXPIRED, note="its time was up")
+    if isinstance(event, ApprovalEdited):
+        then = edited(over.run, event, policy, now)
+    else:
+        then = decided(over.run, event, policy, now)
+    if then.refused is not None:
+        return replace(over, refused=then.refused, note=then.note)
+    after = then.run.turn.by_approval(event.approval)
+    if after is None or after.approval is None or not after.approval.open:
+        return replace(then, drop=(*over.drop, *then.drop))
+    said = {e.key for e in then.effects} | set(then.drop)
+    kept = tuple(e for e in over.effects if e.key not in said)
+    return replace(then, effects=(*kept, *then.effects), drop=(*over.drop, *then.drop))
+
+
+def already(approval: Approval) -> str:
+    """Who was first, and when, in words for the one who came second."""
+    if approval.verdict is None:
+        return f"already {approval.status}"
+    who = approval.verdict.by.name or approval.verdict.by.id
+    what = "answered" if approval.answered else approval.status
+    return f"already {what} by {who} at {approval.verdict.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _approve(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
+    granted = replace(
+        approval,
+        status=ApprovalStatus.APPROVED,
+        verdict=verdict,
+        start_by=start_by(run, approval, now),
+    )
+    call = replace(call, status=CallStatus.READY, approval=granted)
+    effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now), *redraw(call, now))
+    return Decision(with_turn(run, run.turn.with_call(call)), effects, drop=no_expiry(approval))
+
+
+def _reject(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
+    refused = replace(approval, status=ApprovalStatus.REJECTED, verdict=verdict)
+    asked = human.is_question(call)
+    text = human.DECLINED_TEXT if asked else "A person rejected this call. It did not run."
+    if verdict.reason:
+        text += f' In their words: "{verdict.reason}"'
+    call = replace(call, approval=refused)
+    if verdict.stop:
+        return _stop(run, settle(call, OutcomeKind.REJECTED, text, now), verdict, now)
+    return settled(run, call, OutcomeKind.REJECTED, text, now)
+
+
+def _stop(run: Run, call: ToolCall, verdict: Verdict, now: datetime) -> Decision:
+    """A no that ends the whole run, in the same moment: nothing of it starts any more."""
+    who = verdict.by.name or verdict.by.id
+    reason = f"stopped by {who}, who rejected {call.tool}" + (f": {verdict.reason}" if verdict.reason else "")
+    run = replace(run, turn=run.turn.with_call(call))
+    return finish(run, RunStatus.CANCELLED, now, reason=reason, drop=no_expiry(call.approval))
+
+
+def expired(run: Run, event: ApprovalExpired, policy: Policy, now: datetime) -> Decision:
+    call = run.turn.by_approval(event.approval)
+    if call is None or call.approval is None or not call.approval.open:
+        return Decision(run)  # decided in time; the timer only came round
+    if now < call.approval.expires_at:
+        return Decision(run, (Effect(EffectKind.EXPIRE_APPROVAL, event.approval, call.approval.expires_at),))
+    return _expire(run, call, call.approval, now)
+
+
+def reminded(run: Run, event: ReminderDue, policy: Policy, now: datetime) -> Decision:
+    """People are told that it still waits, once by each reminder; one that comes too late says nothing."""
+    call = run.turn.by_approval(event.approval)
+    if call is None or call.approval is None or not call.approval.open:
+        return Decision(run)  # decided in time; the timer only came round
+    approval = call.approval
+    due = dict(reminders(approval)).get(event.number)
+    if due is None or event.number <= approval.reminded or now >= approval.expires_at:
+        return Decision(run)
+    if now < due:
+        subject = notice_subject(approval.id, str(event.number))
+        return Decision(run, (Effect(EffectKind.REMIND_APPROVAL, subject, due),))
+    told = replace(call, approval=replace(approval, reminded=event.number))
+    run = replace(run, turn=run.turn.with_call(told))
+    return Decision(run, (notify(approval, str(event.number), now),))
+
+
+def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Decision:
+    """Its time is up: it lapses, told to the model as a timeout, or its terms give it a second time."""
+    if is_own(call):
+        return pauses.lapsed(run, call, now)
+    if (longer := prolonged(approval, latest(run.turn), now)) is not None:
+        return _overdue(run, replace(call, approval=longer), approval, longer, now)
+    lapsed = replace(call, approval=replace(approval, status=ApprovalStatus.EXPIRED))
+    text = human.UNANSWERED_TEXT if human.is_question(call) else EXPIRED_TEXT
+    return settled(run, lapsed, OutcomeKind.EXPIRED, text, now)
+
+
+def _overdue(run: Run, call: ToolCall, was: Approval, longer: Approval, now: datetime) -> Decision:
+    """Nobody decided in the first time: others are asked as well, or the run waits in `attention`."""
+    left = left_to_a_person(longer)
+    reason = f"nobody decided about {call.tool} in time; it can still be decided" if left else ""
+    note = reason or f"nobody decided about {call.tool} in time; others may decide too"
+    effects = (*timers(longer, now), notify(longer, OVERDUE, now), *redraw(call, now))
+    run = with_turn(run, run.turn.with_call(call), reason)
+    return Decision(run, effects, no_expiry(was), note=note, alarm=left)

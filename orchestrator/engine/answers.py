@@ -1,0 +1,187 @@
+"""What people answer, in one transaction each: by whichever door it comes, it is decided here.
+
+Whom it is asked of and what it is about are read at this moment, not remembered from the card.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from orchestrator.domain import human
+from orchestrator.domain.asking import is_own
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Event
+from orchestrator.domain.model import (
+    Actor,
+    Approval,
+    FunctionCall,
+    JsonObject,
+    Policy,
+    Ruling,
+    Run,
+    Terms,
+    ToolCall,
+    Verdict,
+)
+from orchestrator.domain.verdicts import already
+from orchestrator.engine import step
+from orchestrator.engine.ports import ToolkitPort
+from orchestrator.engine.seal import assess
+from orchestrator.errors import InvalidError, NotFoundError
+from orchestrator.store import runs
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a decision came to. `approval` is the question as it stands now."""
+
+    approval: Approval
+    tool: str
+    note: str = ""
+    refused: Refusal | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who answers.
+
+    Args:
+        by: As the record names them.
+        entitled_as: A Slack user id or `api:<token>`.
+        standing: The groups they are in at this moment, as approvers name them.
+        digest: At least 16 characters of the digest they were shown; None takes the current one, for a
+            door that shows the question and takes the answer in one.
+    """
+
+    by: Actor
+    entitled_as: str
+    standing: tuple[str, ...] = ()
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What an answer is held against.
+
+    Args:
+        toolkit: Where terms and arguments are looked up anew; without one the frozen terms count alone.
+    """
+
+    toolkit: ToolkitPort | None
+    policy: Policy
+    now: datetime
+
+
+def decide(
+    s: Session, approval_id: str, person: Person, verdict: Verdict, bench: Bench, *, together: bool = False
+) -> Answer:
+    """A yes, a no, a plan sent back, or an answer instead of any of them.
+
+    Args:
+        together: It is one of several that are answered in one go.
+
+    Raises:
+        NotFoundError: There is no such approval.
+        InvalidError: The answer is none to this question, which stays open.
+    """
+
+    def event(run: Run, call: ToolCall, approval: Approval) -> Event:
+        if verdict.answer is not None and approval.open:
+            human.check(call, verdict.answer)
+        return ApprovalDecided(
+            approval_id,
+            approval.digest if person.digest is None else person.digest,
+            verdict,
+            person.entitled_as,
+            person.standing,
+            _current(run, call, bench),
+            together,
+        )
+
+    return _apply(s, approval_id, event, bench)
+
+
+def decide_all(
+    s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, bench: Bench
+) -> tuple[Answer, ...]:
+    """One word about several questions: each is decided by itself, all in this transaction.
+
+    One that is refused, because it has changed or was decided meanwhile, takes nothing from the others.
+
+    Args:
+        asked: The questions, each with the beginning of the digest that was shown.
+
+    Raises:
+        NotFoundError: One of them does not exist; then nothing is recorded.
+    """
+    return tuple(
+        decide(s, approval_id, replace(person, digest=digest), verdict, bench, together=True)
+        for approval_id, digest in asked
+    )
+
+
+def edit(
+    s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, bench: Bench
+) -> Answer:
+    """Other arguments for the call in question.
+
+    Raises:
+        NotFoundError: There is no such approval.
+        InvalidError: They do not fit the tool.
+    """
+    toolkit = bench.toolkit
+    if toolkit is None:
+        raise InvalidError("arguments cannot be changed here", (("arguments", "no tools are loaded"),))
+
+    def event(run: Run, call: ToolCall, approval: Approval) -> Event:
+        wish = FunctionCall(call.call_id, call.tool, arguments)
+        fresh = assess(toolkit, run, run.turn.interaction_id or "", wish)
+        if fresh.ruling is Ruling.INVALID and not is_own(call):
+            raise InvalidError("the arguments do not fit the tool", (("arguments", fresh.reason),))
+        return ApprovalEdited(
+            approval_id,
+            approval.digest if person.digest is None else person.digest,
+            person.by,
+            bench.now,
+            fresh,
+            reason,
+            person.entitled_as,
+            person.standing,
+            _current(run, call, bench),
+        )
+
+    return _apply(s, approval_id, event, bench)
+
+
+def terms_now(s: Session, approval_id: str, bench: Bench) -> Terms | None:
+    """Under which terms the same would be asked at this moment; None where that is not known."""
+    found = runs.load_approval(s, approval_id)
+    return None if found is None else _current(runs.load(s, found[2]), found[1], bench)
+
+
+def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
+    """Under which terms people would be asked now; a run's own questions keep those they began with."""
+    if bench.toolkit is None or is_own(call):
+        return None
+    return bench.toolkit.terms(run.recipe, call.tool)
+
+
+def _apply(
+    s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
+) -> Answer:
+    found = runs.load_approval(s, approval_id)
+    if found is None:
+        raise NotFoundError(f"there is no approval {approval_id}")
+    before, asked, run_id = found
+    applied = step.apply(s, run_id, lambda run: event(run, asked, before), policy=bench.policy, now=bench.now)
+    call = applied.run.turn.call(asked.id)
+    if applied.refused is None and call is not None and call.approval is not None:
+        return Answer(
+            call.approval, call.tool, applied.note, run=run_id
+        )  # an edit has put another in its place
+    approval = (runs.load_approval(s, approval_id, applied.run) or found)[0]
+    gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
+    return Answer(approval, asked.tool, already(approval) if gone else applied.note, applied.refused, run_id)

@@ -1,0 +1,112 @@
+"""Requests among the direct messages of those who may decide: who they are, and one copy for each.
+
+A copy is posted like the message in the channel: once, looked for before it is tried again, and redrawn
+with it. See `domain.ladder` for when.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from sqlalchemy.orm import Session
+
+from orchestrator.domain import ladder
+from orchestrator.domain.deadlines import undisturbed, unseen
+from orchestrator.domain.effects import parse_notice
+from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
+from orchestrator.domain.model import Card
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.ports import SlackPort
+from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.tickets import Act
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.store import outbox
+from orchestrator.store.outbox import Claimed
+
+log = structlog.get_logger(__name__)
+
+
+class Copies:
+    """Performs the effects that write to people directly.
+
+    Args:
+        card: What is to be shown of an approval, by its id, as it is at this moment.
+    """
+
+    def __init__(
+        self,
+        commits: Commits,
+        slack: SlackPort | None,
+        card: Callable[[Session, Claimed, str], Card | None],
+    ) -> None:
+        self._commit = commits
+        self._slack = slack
+        self._card = card
+
+    def spread(self, s: Session, effect: Claimed) -> Act | None:
+        """Find out who is written to. In quiet hours that waits, but not where nobody sees the question."""
+        card, now = self._card(s, effect, effect.subject), self._commit.now()
+        if self._slack is None or card is None or not _to_be_spread(card):
+            outbox.done(s, effect)
+            return None
+        if not unseen(card.approval) and (later := undisturbed(card.approval, now)) > now:
+            outbox.retry(s, effect, later, "quiet hours")
+            return None
+        return partial(self._spread, effect, card, self._slack)
+
+    async def _spread(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
+        try:
+            members = await slack.members(ladder.groups(card.approval))
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        people = ladder.people(card.approval, card.requester.id, members)
+        await self._commit.conclude(effect, ApproversFound(card.approval.id, people))
+
+    def copy(self, s: Session, effect: Claimed) -> Act | None:
+        """Show it to one person, once. Of one that is settled, an earlier try is looked for."""
+        approval, person = parse_notice(effect.subject)
+        card = self._card(s, effect, approval)
+        if self._slack is not None and card is not None:
+            if card.approval.open:
+                return partial(self._post, effect, card, person, self._slack)
+            if effect.attempts > 1:
+                return partial(self._find, effect, card, person, self._slack)
+        outbox.done(s, effect)
+        return None
+
+    async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
+        approval = card.approval.id
+        # Asked for once more, it may have been there for long.
+        seen_before = effect.attempts > 1 or effect.wanted > 1
+        try:
+            place = await slack.copy(card, person, seen_before=seen_before)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+        except UncertainError as e:
+            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except RejectedError as e:
+            log.warning("approval_not_copied", approval=approval, person=person, why=str(e))
+            await self._commit.conclude(effect, ApprovalNotCopied(approval, person, str(e)))
+        else:
+            copied = ApprovalCopied(approval, person, place.channel, place.ts)
+            await self._commit.conclude(effect, copied)
+
+    async def _find(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
+        """Where an earlier try may have put it, so that no live button stays there."""
+        try:
+            place = await slack.find_copy(card, person)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        except RejectedError:
+            place = None
+        if place is None:
+            await self._commit.done(effect)
+        else:
+            copied = ApprovalCopied(card.approval.id, person, place.channel, place.ts)
+            await self._commit.conclude(effect, copied)
+
+
+def _to_be_spread(card: Card) -> bool:
+    return card.approval.open and bool(ladder.written_to(card.approval))

@@ -1,0 +1,63 @@
+"""What a call would do, worked out before people are asked; nothing happens by it, so often as need be."""
+
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from orchestrator import failpoints
+from orchestrator.domain.events import CallPreviewed
+from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Preview, ToolCall
+from orchestrator.engine.calls import context_of
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.ports import ToolkitPort
+from orchestrator.engine.seal import assess
+from orchestrator.engine.tickets import Act
+from orchestrator.errors import UnavailableError
+from orchestrator.store import outbox, runs
+from orchestrator.store.outbox import Claimed
+
+
+class Previews:
+    """Performs the effects that work a preview out."""
+
+    def __init__(self, commits: Commits, toolkit: ToolkitPort) -> None:
+        self._commit = commits
+        self._toolkit = toolkit
+
+    def preview(self, s: Session, effect: Claimed) -> Act | None:
+        """Only for a call that waits for it."""
+        run = runs.load(s, effect.run_id)
+        call = run.turn.call(effect.subject)
+        if call is None or call.status is not CallStatus.PREVIEWING or run.closed:
+            outbox.done(s, effect)
+            return None
+        return partial(self._look, effect, call, context_of(run, call))
+
+    async def _look(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
+        try:
+            failpoints.hit("before_preview")
+            preview = await self._toolkit.preview(call.tool, call.arguments, context)
+            failpoints.hit("after_preview")
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+            return
+
+        def job(s: Session) -> tuple[str, None]:
+            self._tell(s, effect, call, preview)
+            return effect.run_id, None
+
+        await self._commit.outlast(job)
+
+    def _tell(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> None:
+        """Sealed with everything else as it is at this moment."""
+        runs.lock(s, effect.run_id)
+        run = runs.load(s, effect.run_id)
+        call = run.turn.call(before.id) or before
+        if call.status is CallStatus.PREVIEWING and call.arguments != before.arguments:
+            outbox.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
+            return
+        if not outbox.done(s, effect):
+            return  # whoever took it over tells
+        wish = FunctionCall(call.call_id, call.tool, call.arguments)
+        fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview)
+        self._commit.apply(s, run.id, CallPreviewed(call.id, before.arguments, fresh))

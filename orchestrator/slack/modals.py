@@ -1,0 +1,294 @@
+"""A question in a window of its own: all of its arguments, a reason, a form. No I/O.
+
+As on a card, nothing can be approved beside what is not wholly shown, and a view is only a picture: it
+carries the question's id, revision and the beginning of its digest; all is checked again when it is sent.
+
+    details ── Approve ──► decided          submit stands only below the complete arguments
+       ├────── Edit…, Reject… (pushed on top)
+    edit ──── Approve, or Propose where somebody else has to approve
+    reject ── Reject, with a reason
+
+Source: Slack, "Modals", "Block Kit" reference (limits of a view).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from orchestrator.domain.asking import is_own
+from orchestrator.domain.human import is_question
+from orchestrator.domain.model import Card, Edits
+from orchestrator.slack import foresight, human, kit
+from orchestrator.slack.action import NOTE_CHARS
+from orchestrator.slack.forms import Form
+from orchestrator.slack.kit import Block
+from orchestrator.slack.text import Shown, escape, line, render, weight
+from orchestrator.slack.wording import wording
+
+View = dict[str, Any]
+
+REASON: Final = "reason"
+"""Block and element of the field for a reason or a note."""
+STOP: Final = "stop"
+"""Block and element of the box by which a rejection stops the run."""
+_PAGE: Final = 2_900  # characters of arguments in one block; any text object takes 3000
+_MOST_PAGES: Final = 80  # a view has 100 blocks
+_MOST_BYTES: Final = 200_000  # a view may have 250 kB
+
+
+def button_value(card: Card) -> str:
+    """What a button and a window say about their question: its id, revision, and the start of its digest."""
+    approval = card.approval
+    return f"{approval.id}|{approval.revision}|{approval.digest[:16]}"
+
+
+def fits(card: Card) -> bool:
+    """Whether a window can show all of the arguments, and what the call would do."""
+    shown = render(card.call.arguments)
+    return shown.whole and _pages(shown, _would(card)) is not None
+
+
+def details(card: Card, *, open_: bool) -> View:
+    """Everything about a call.
+
+    Args:
+        open_: It can still be decided; otherwise there is nothing to press.
+    """
+    if is_question(card.call):
+        return _question(card, open_=open_)
+    shown, would = render(card.call.arguments), _would(card)
+    pages = _pages(shown, would) if shown.whole else None
+    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown)]), *_notes(shown), _seal(card)]
+    if not open_ or is_own(card.call):
+        return _view("details", "Details", blocks, card)
+    blocks.append(_more(card))
+    if pages is None:
+        return _view("details", "Details", blocks, card)
+    sure = "Approve runs it now with the arguments shown here."
+    blocks.append({"type": "section", "block_id": "sure", "text": kit.plain(sure, 300)})
+    return _view("details", "Details", blocks, card, submit=wording(card).approve)
+
+
+def whole(card: Card) -> list[Block]:
+    """All of one call for a window about several: what it would do, its arguments, its seal."""
+    shown = render(card.call.arguments)
+    pages = _pages(shown, _would(card)) if shown.whole else None
+    return [*(pages or [_too_long(shown)]), *_notes(shown), _seal(card)]
+
+
+def _question(card: Card, *, open_: bool) -> View:
+    """What the agent asks; it is answered in a window of its own."""
+    blocks = [*_head(card), _asked(card), _seal(card), *([_more(card)] if open_ else [])]
+    return _view("details", "The question", blocks, card)
+
+
+def _asked(card: Card) -> Block:
+    return {"type": "rich_text", "block_id": "q", "elements": human.parts(card.call, human.ASKED)[0]}
+
+
+def answer(card: Card, form: Form) -> View:
+    """Where somebody answers: what the agent asks, or in the place of a tool."""
+    if is_question(card.call):
+        about, follows = [_asked(card)], "The agent is given your answer, not your name."
+    else:
+        shown = render(card.call.arguments)
+        about = [*((_pages(shown, []) if shown.whole else None) or [_too_long(shown)]), *_notes(shown)]
+        spoken = wording(card).spoken
+        follows = f"{spoken} does not run. The agent is given what you write as a person's answer instead."
+    told: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
+    blocks = [*about, told, *form.blocks, _seal(card)]
+    return _view("answer", "Answer", blocks, card, submit="Answer")
+
+
+def reject(card: Card) -> View:
+    """Where somebody says why not, and whether the whole run ends with it."""
+    asked = is_question(card.call)
+    hint = f"The agent is told that it was {'declined' if asked else 'rejected'}, and why."
+    required = card.approval.terms.reason_required
+    reason = typed("Reason", hint, required=required)
+    about: Block = {
+        "type": "section",
+        "block_id": "about",
+        "text": kit.plain("No answer is given." if asked else f"{wording(card).spoken} does not run.", 300),
+    }
+    word = wording(card).reject
+    return _view("reject", word, [about, reason, _stops(), _seal(card)], card, submit=word)
+
+
+def _stops() -> Block:
+    box = {"text": kit.plain("And stop the whole run", 75), "value": STOP}
+    element = {"type": "checkboxes", "action_id": STOP, "options": [box]}
+    block = {"type": "input", "block_id": STOP, "optional": True, "element": element}
+    return block | {"label": kit.plain("The run", 75)}
+
+
+def edit(card: Card, form: Form) -> View:
+    """The form with the arguments as they are now."""
+    other = card.approval.terms.edits is Edits.OTHER
+    anew = other or card.approval.preview is not None
+    shown = render(card.call.arguments)
+    follows = "What you send is approved by you with these arguments; old buttons are spent."
+    if other:
+        follows = "What you send is put to the others as a new question: somebody else has to approve it."
+    elif anew:
+        follows = "It is worked out what the call would do then, and asked anew; you may approve it there."
+    about: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
+    note = typed("Note", "Kept with the decision.", required=False)
+    blocks = [about, *_notes(shown), *form.blocks, note, _seal(card)]
+    title = "Change the arguments" if anew else "Edit and approve"
+    return _view("edit", title, blocks, card, submit="Propose" if anew else "Approve")
+
+
+def said(title: str, text: str) -> View:
+    """Our own words to who sent a window off; `<@U…>` becomes a mention."""
+    return {
+        "type": "modal",
+        "title": kit.plain(title, 24),
+        "close": kit.plain("Close", 24),
+        "blocks": [kit.spoken("said", text)],
+    }
+
+
+def _view(kind: str, title: str, blocks: list[Block], card: Card, *, submit: str = "") -> View:
+    view: View = {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": button_value(card),
+        "title": kit.plain(title, 24),
+        "close": kit.plain("Close" if not submit else "Go back", 24),
+        "blocks": blocks,
+    }
+    return view | ({"submit": kit.plain(submit, 24)} if submit else {})
+
+
+# --- what stands in them ---------------------------------------------------------------------------------
+
+
+def _head(card: Card) -> list[Block]:
+    fields = [
+        kit.fact("Tool", card.call.tool),
+        kit.fact("Workflow", card.workflow),
+        kit.fact("Run", card.run_id),
+        kit.person("Asked for by", card.requester),
+    ]
+    if card.approval.terms.risk:
+        fields.append(kit.fact("Risk", card.approval.terms.risk))
+    head: list[Block] = [{"type": "section", "block_id": "m", "fields": fields}]
+    if card.description:
+        head.append({"type": "section", "block_id": "d", "text": kit.plain(card.description, 300)})
+    return head
+
+
+def _would(card: Card) -> list[Block]:
+    """What it would do, whole, and what it would have done when it was approved."""
+    preview, was = card.approval.preview, foresight.before(card)
+    if preview is None:
+        return []
+    shown = foresight.would(preview)
+    blocks = _labelled(shown, foresight.heading(preview), "w") + _notes(shown, "w:notes")
+    if was is None:
+        return blocks
+    changed: Block = {"type": "section", "block_id": "changed", "text": kit.plain(foresight.CHANGED, 300)}
+    return [changed, *blocks, *_labelled(was, foresight.BEFORE, "b")]
+
+
+def _pages(shown: Shown, would: list[Block]) -> list[Block] | None:
+    """The whole text behind what it would do, one block for each part; None if a view does not hold that.
+
+    A part ends after a line where one does. One that follows another in the same line says so: no two texts
+    look the same.
+    """
+    blocks = [*would, *_labelled(shown, "Arguments", "a")]
+    if len(blocks) > _MOST_PAGES:
+        return None
+    return blocks if len(json.dumps(blocks)) <= _MOST_BYTES else None
+
+
+def _labelled(shown: Shown, label: str, key: str) -> list[Block]:
+    """A block for each part; one more than a view holds where there are too many."""
+    parts = _parts(shown.text)
+    return [_page(parts, index, label, key) for index in range(len(parts))]
+
+
+def _parts(text: str) -> list[str]:
+    parts: list[str] = []
+    while text and len(parts) <= _MOST_PAGES:
+        cut = _cut(text)
+        parts.append(text[:cut])
+        text = text[cut:]
+    return parts or [""]
+
+
+def _cut(text: str) -> int:
+    """Where a part of at most `_PAGE` units ends: after its last line, or within a very long one."""
+    most = _PAGE if weight(text[:_PAGE]) <= _PAGE else _PAGE // 2
+    if len(text) <= most:
+        return len(text)
+    return text.rfind("\n", most // 2, most) + 1 or most
+
+
+def _page(parts: list[str], index: int, label: str, key: str) -> Block:
+    label = label if len(parts) == 1 else f"{label}, part {index + 1} of {len(parts)}"
+    if index and not parts[index - 1].endswith("\n"):
+        label += ", in the middle of a line"
+    elements = [kit.section(kit.bold(label)), kit.preformatted(parts[index])]
+    return {"type": "rich_text", "block_id": f"{key}:{index}", "elements": elements}
+
+
+def _too_long(shown: Shown) -> Block:
+    """Why nothing can be approved here."""
+    first, why = _parts(shown.text)[0], "Too long to show here, so it cannot be approved here."
+    way = "The HTTP API and the command line show everything and take a decision."
+    parts = [kit.section(kit.bold("Arguments, the first part")), kit.preformatted(first)]
+    return {
+        "type": "rich_text",
+        "block_id": "a:0",
+        "elements": [*parts, kit.section(kit.text(f"{why} {way}"))],
+    }
+
+
+def _notes(shown: Shown, key: str = "notes") -> list[Block]:
+    """What could deceive the eye, and the doubtful lines in letters nobody can mistake."""
+    if not shown.notes:
+        return []
+    parts = [kit.section(kit.text("\n".join(shown.notes)))]
+    if shown.ascii:
+        clear = shown.ascii[: _PAGE // 2]
+        more = " (the first part)" if len(clear) < len(shown.ascii) else ""
+        parts += [kit.section(kit.bold(f"The same in ASCII{more}")), kit.preformatted(clear)]
+    return [{"type": "rich_text", "block_id": key, "elements": parts}]
+
+
+def _seal(card: Card) -> Block:
+    approval = card.approval
+    name, digest = escape(line(approval.id, 60)), escape(approval.digest[:8])
+    seal = kit.mrkdwn(f"`{name}` rev {approval.revision} · sha256 `{digest}`")
+    until = kit.mrkdwn(f"expires {kit.date(approval.expires_at)}")
+    return {"type": "context", "block_id": "c", "elements": [until, seal] if approval.open else [seal]}
+
+
+def _more(card: Card) -> Block:
+    """The other answers; each opens on top of this window."""
+    words, value = wording(card), button_value(card)
+    buttons = []
+    if human.answerable(card):
+        label = "Answer…" if is_question(card.call) else "Answer instead…"
+        buttons.append(kit.button("answer", label, value, f"Answer {words.spoken}"))
+    if card.approval.terms.edits is not Edits.NO:
+        buttons.append(kit.button("edit", "Edit…", value, f"Edit {words.spoken}"))
+    buttons.append(
+        kit.button("reject_reason", f"{words.reject}…", value, f"{words.reject} {words.spoken}")
+        | {"style": "danger"}
+    )
+    return {"type": "actions", "block_id": "more", "elements": buttons}
+
+
+def typed(label: str, hint: str, *, required: bool) -> Block:
+    field: Mapping[str, Any] = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "multiline": True,
+        "max_length": NOTE_CHARS,
+    }
+    block = {"type": "input", "block_id": REASON, "optional": not required, "element": dict(field)}
+    return block | {"label": kit.plain(label, 100), "hint": kit.plain(hint, 150)}

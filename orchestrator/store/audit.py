@@ -1,0 +1,116 @@
+"""The audit: entries that are only ever added, one chain for each tenant.
+
+What a transaction says is noted while it runs and written at its end, in one go. On PostgreSQL the chain is
+locked for that, as the last lock of the transaction: whoever holds it has every other lock already, waits
+for nobody, and commits next. So no circle of waiting can go through it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.evidence import Entry, text_of
+from orchestrator.store.chain import FORM, Head, body_of, hash_of
+from orchestrator.store.prepared import Prepared, hold, on_sqlite
+from orchestrator.store.tables import AuditRow, table
+
+TENANT: Final = "default"
+"""Whose chain it is, as long as there is one tenant."""
+
+audit_t = table(AuditRow)
+
+_NOTED: Final = "noted"
+_SEEN: Final = "audit head"
+_SPACE: Final = 0x61756474
+"""PostgreSQL's advisory locks by two numbers: those of audits. `occupancy` has those by a single one."""
+
+_LOCK = Prepared(
+    sa.select(
+        sa.func.pg_advisory_xact_lock(sa.literal_column(str(_SPACE)), sa.func.hashtext(sa.bindparam("of")))
+    )
+)
+_HEAD = Prepared(
+    sa.select(audit_t.c.seq, audit_t.c.hash)
+    .where(audit_t.c.tenant == sa.bindparam("of_tenant"))
+    .order_by(audit_t.c.seq.desc())
+    .limit(1)
+)
+_ADD = Prepared(audit_t.insert())
+
+
+def note(s: Session, entries: Sequence[Entry], now: datetime) -> None:
+    """Have entries written at the end of this transaction."""
+    if entries:
+        s.info.setdefault(_NOTED, []).extend((e, now) for e in entries)
+
+
+def unnote(s: Session) -> None:
+    """What noted them is taken back."""
+    s.info.pop(_NOTED, None)
+
+
+def append(s: Session) -> None:
+    """Write what was noted. Nothing else may be locked after this and before the COMMIT."""
+    noted: list[tuple[Entry, datetime]] = s.info.pop(_NOTED, [])
+    if not noted:
+        return
+    if not on_sqlite(s):
+        # A statement of its own: the next one must see what was committed while this one waited.
+        _LOCK.first(s, of=TENANT)
+    seen = hold(s).seen
+    last: Head = seen.get(_SEEN) or head(s)
+    rows = []
+    for entry, at in noted:
+        row = _row(last, entry, at)
+        rows.append(row)
+        last = Head(row["seq"], row["hash"])
+    _ADD.run_many(s, rows)
+    seen[_SEEN] = last
+
+
+def _row(last: Head, entry: Entry, at: datetime) -> dict[str, Any]:
+    columns = {"tenant": TENANT, "seq": last.seq + 1, "kind": str(entry.kind)}
+    about = {"run": entry.run, "approval": entry.approval or None}
+    body = body_of({**entry.facts, **columns, **about, "at": text_of(at), "form": FORM})
+    return {
+        **columns,
+        "at": at,
+        "run_id": entry.run,
+        "approval": entry.approval or None,
+        "body": body,
+        "previous": last.hash,
+        "hash": hash_of(last.hash, body),
+    }
+
+
+def head(s: Session, tenant: str = TENANT) -> Head:
+    """Where the chain ends now."""
+    row = _HEAD.first(s, of_tenant=tenant)
+    return Head(row["seq"], row["hash"]) if row else Head()
+
+
+def entries(
+    s: Session,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    run_id: str | None = None,
+    approval: str | None = None,
+    tenant: str = TENANT,
+) -> list[dict[str, Any]]:
+    """Rows after number `after`, in their order; of one run or about one question only, where asked."""
+    query = sa.select(audit_t).where(audit_t.c.tenant == tenant, audit_t.c.seq > after)
+    if run_id is not None:
+        query = query.where(audit_t.c.run_id == run_id)
+    if approval is not None:
+        query = query.where(audit_t.c.approval == approval)
+    found = s.connection().execute(query.order_by(audit_t.c.seq).limit(limit))
+    return [dict(r) for r in found.mappings()]
+
+
+def receipt(s: Session, approval: str) -> tuple[list[dict[str, Any]], Head]:
+    """All there is about one question, and where the chain ends at this moment."""
+    return entries(s, approval=approval, limit=1000), head(s)

@@ -1,0 +1,85 @@
+"""What waits for people, and what one person said lately: what an inbox shows. Read-only.
+
+Who may decide is not in these tables' columns (groups are Slack's to know), so the questions come in the
+order of their deadlines, a bounded number of them, and the caller chooses. An inbox shows no arguments, so
+none are read.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.model import Actor, ApprovalStatus, CallStatus, Card, RunStatus
+from orchestrator.store.runs import approval_t, approval_value, call_t, call_value, run_t
+
+MOST_OPEN: Final = 500
+"""Open questions that are looked at for one person."""
+MOST_ANSWERED: Final = 1_000
+"""Newest questions among which a person's answers are looked for."""
+
+_CALL: Final = [c for c in call_t.c if c.name not in ("arguments", "result")]
+
+
+def questions(s: Session, now: datetime, *, only: str | None = None) -> list[Card]:
+    """The open questions, the nearest deadline first, at most `MOST_OPEN`.
+
+    Args:
+        only: The id of the one that is meant.
+    """
+    query = (
+        sa.select(approval_t)
+        .where(approval_t.c.status == ApprovalStatus.PENDING, approval_t.c.expires_at > now)
+        .order_by(approval_t.c.expires_at, approval_t.c.id)
+        .limit(MOST_OPEN)
+    )
+    if only is not None:
+        query = query.where(approval_t.c.id == only)
+    found = _cards(s, s.connection().execute(query).mappings().all())
+    return [c for c in found if c.call.status is CallStatus.AWAITING_APPROVAL]
+
+
+def answered_by(s: Session, person: str, now: datetime, *, within: timedelta, limit: int) -> list[Card]:
+    """Questions that person's answer settled, the newest question first."""
+    newest = (
+        sa.select(approval_t)
+        .where(approval_t.c.status.in_((ApprovalStatus.APPROVED, ApprovalStatus.REJECTED)))
+        .where(approval_t.c.requested_at > now - within)
+        .order_by(approval_t.c.requested_at.desc(), approval_t.c.id.desc())
+        .limit(MOST_ANSWERED)
+        .subquery()
+    )
+    query = (
+        sa.select(newest)
+        .where(newest.c.verdict["by"]["id"].as_string() == person)
+        .order_by(newest.c.requested_at.desc(), newest.c.id.desc())
+        .limit(limit)
+    )
+    return _cards(s, s.connection().execute(query).mappings().all())
+
+
+def _cards(s: Session, rows: Sequence[Any]) -> list[Card]:
+    """Those questions with their calls and runs, in the same order; without arguments and results."""
+    conn = s.connection()
+    calls = sa.select(*_CALL).where(call_t.c.id.in_({r["call"] for r in rows}))
+    runs = sa.select(run_t.c.id, run_t.c.workflow, run_t.c.requester, run_t.c.status).where(
+        run_t.c.id.in_({r["run_id"] for r in rows})
+    )
+    call_of = {r["id"]: r for r in conn.execute(calls).mappings()} if rows else {}
+    run_of = {r["id"]: r for r in conn.execute(runs).mappings()} if rows else {}
+    return [_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in rows]
+
+
+def _card(approval: Any, call: Any, run: Any) -> Card:
+    value = approval_value(approval)
+    return Card(
+        approval=value,
+        call=call_value({**call, "arguments": {}, "result": None}, value),
+        run_id=run["id"],
+        workflow=run["workflow"],
+        requester=msgspec.convert(run["requester"], Actor),
+        run_status=RunStatus(run["status"]),
+    )

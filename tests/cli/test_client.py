@@ -1,0 +1,68 @@
+"""What a shell does with answers that are none, and with words no request can hold."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from orchestrator.cli import cards, client, runs, watching
+from orchestrator.errors import ConfigError, UnavailableError
+
+
+def service(content: bytes = b"{}", headers: Mapping[str, str] | None = None) -> httpx.Client:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(content), headers=headers)
+
+    return httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
+
+
+NONSENSE: dict[str, tuple[bytes, dict[str, str]]] = {
+    "a list": (b"[]", {}),
+    "no text": (b"\xff\xfe", {}),
+    "brackets without end": (b"[" * 100_000, {}),
+    "badly packed": (b"nonsense", {"content-encoding": "gzip"}),
+    "items that are none": (b'{"items": 7, "next": null}', {}),
+    "items of another kind": (b'{"items": [7], "next": null}', {}),
+    "pages without end": (b'{"items": [], "next": "x"}', {}),
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_an_answer_of_somebody_else_is_said_to_be_one(kind: str) -> None:
+    content, headers = NONSENSE[kind]
+    with pytest.raises(UnavailableError), service(content, headers) as other:
+        client.listed(other, "/v1/runs", {}, 10)
+
+
+def test_an_answer_that_lacks_something_is_none() -> None:
+    told: dict[str, Any] = {"id": "apr_1", "digest": "e", "arguments": {}, "verdict": None, "requester": {}}
+    with service(json.dumps(told).encode()) as other:
+        known = client.one(other, "/v1/approvals/apr_1", "id", "digest", "arguments")
+    assert json.loads(json.dumps(known)) == told
+    with pytest.raises(UnavailableError, match="'name'"):
+        cards.who(known["requester"])
+    with pytest.raises(UnavailableError, match="'tool'"):
+        cards.whole(known)
+
+
+def test_a_stream_of_somebody_else_is_given_up() -> None:
+    with pytest.raises(UnavailableError):
+        [*watching._events([b"data: nonsense\n\n"])]
+
+
+NO_JSON: list[Any] = [float("nan"), float("inf"), "\udcff"]
+
+
+@pytest.mark.parametrize("value", NO_JSON)
+def test_what_no_request_holds_is_the_callers_mistake(value: Any) -> None:
+    with pytest.raises(ConfigError), service() as ours:
+        client.ask(ours, "POST", f"/{client.part(chr(0xDCFF))}", json={"input": value})
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, '{"a":' * 100_000])
+def test_what_can_be_read_in_two_ways_is_no_json(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        client.typed(text)
+    assert runs._fields(text) == text

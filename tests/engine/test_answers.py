@@ -1,0 +1,152 @@
+"""People's answers through the whole loop: several of them, by groups, with other arguments, all at once."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from support.conversation import ANNA, BEN, TERMS
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.model import (
+    Actor,
+    Approval,
+    ApprovalStatus,
+    Card,
+    Edits,
+    Ruling,
+    RunStatus,
+    Stage,
+    Terms,
+)
+from orchestrator.engine.answers import Answer
+from orchestrator.errors import InvalidError
+from orchestrator.store import runs
+
+pytestmark = pytest.mark.asyncio
+
+CARL = Actor("U0CARL", "carl", "slack")
+STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="refunded"))}
+
+
+def world_under(url: str, terms: Terms) -> World:
+    return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)})
+
+
+async def asked(world: World) -> tuple[str, Approval]:
+    run_id = await world.start("ask")
+    await world.settle()
+    (approval,) = await world.open_approvals(run_id)
+    return run_id, approval
+
+
+async def edit(world: World, approval: Approval, by: Actor, arguments: dict[str, object]) -> Answer:
+    return await world.intake.edit(
+        approval.id, arguments, by=by, entitled_as=by.id, digest=approval.digest, reason="less"
+    )
+
+
+async def test_two_stages_are_passed_and_the_tool_runs_once(database_url: str) -> None:
+    stages = (Stage("risk", (ANNA.id, BEN.id), 2), Stage("legal", ("S0LEGAL",)))
+    async with world_under(database_url, replace(TERMS, approvers=(), stages=stages)) as world:
+        run_id, approval = await asked(world)
+        for who in (ANNA, BEN):
+            assert (await world.decide(approval, True, by=who)).refused is None
+            await world.settle()
+        assert (await world.decide(approval, True, by=CARL)).refused is Refusal.NOT_ENTITLED
+        assert world.toolkit.ledger == []
+        assert (await world.run(run_id)).status is RunStatus.WAITING
+        answer = await world.decide(approval, True, by=CARL, standing=("S0LEGAL",))
+        assert [v.by.id for v in answer.approval.votes] == [ANNA.id, BEN.id, CARL.id]
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_who_was_taken_off_the_list_since_the_post_is_refused(database_url: str) -> None:
+    async with world_under(database_url, TERMS) as world:
+        _, approval = await asked(world)
+        world.toolkit.rules["refund"].terms = replace(TERMS, approvers=(ANNA.id,))
+        late = await world.decide(approval, True, by=BEN)
+        assert late.refused is Refusal.NOT_ENTITLED
+        assert "may no longer decide" in late.note
+        assert (await world.decide(approval, True, by=ANNA)).refused is None
+
+
+async def test_an_edit_runs_as_edited_and_both_versions_stay_known(database_url: str) -> None:
+    async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
+        run_id, first = await asked(world)
+        answer = await edit(world, first, BEN, {"n": 2})
+        assert (answer.refused, answer.approval.status) == (None, ApprovalStatus.APPROVED)
+        assert answer.approval.id != first.id
+        await world.to_the_end(run_id)
+        (entry,) = world.toolkit.ledger
+        assert (entry.arguments, entry.approved_by) == ({"n": 2}, BEN.id)
+        spent = await world.database.read(runs.load_approval, first.id)
+        assert spent is not None
+        assert spent[0].status is ApprovalStatus.WITHDRAWN
+        told = [e for e in await world.events(run_id) if e["kind"] == "ApprovalEdited"]
+        assert [e["data"]["assessment"]["arguments"] for e in told] == [{"n": 2}]
+        assert world.slack.posts == 1
+        await world.drain()
+        assert world.slack.live_buttons() == set()
+        await world.check(run_id)
+
+
+async def test_arguments_that_do_not_fit_leave_the_question_open(database_url: str) -> None:
+    async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
+        run_id, approval = await asked(world)
+        with pytest.raises(InvalidError, match="do not fit"):
+            await edit(world, approval, BEN, {"bad": True})
+        assert [a.id for a in await world.open_approvals(run_id)] == [approval.id]
+        assert (await world.decide(approval, True)).refused is None
+
+
+async def test_edits_and_approvals_at_once_give_one_of_them_whole(database_url: str) -> None:
+    async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
+        for n in range(4):
+            run_id, approval = await asked(world)
+            wishes = [
+                edit(world, approval, BEN, {"n": 2}) if k % 2 else world.decide(approval, True, by=ANNA)
+                for k in range(n % 2, 10 + n % 2)
+            ]
+            answers = await asyncio.gather(*wishes)
+            (stands,) = [a for a in answers if a.refused is None]
+            assert {a.refused for a in answers} <= {None, Refusal.ALREADY_DECIDED, Refusal.NOT_FOUND}
+            await world.to_the_end(run_id)
+            (entry,) = [e for e in world.toolkit.ledger if e.run_id == run_id]
+            edited = stands.approval.id != approval.id
+            assert (entry.arguments, entry.approved_by) == (
+                ({"n": 2}, BEN.id) if edited else ({"n": 1}, ANNA.id)
+            )
+            await world.check(run_id)
+
+
+@pytest.mark.parametrize("when", ["late", "under way"])
+async def test_a_spent_question_is_not_drawn_over_the_one_in_its_place(database_url: str, when: str) -> None:
+    """A redrawing of the old question that had to wait, or that was on the wire, while it was edited."""
+    terms = replace(TERMS, edits=Edits.OTHER, approvers=(ANNA.id, BEN.id, CARL.id), quorum=2)
+    async with world_under(database_url, terms) as world:
+        run_id, first = await asked(world)
+        if when == "late":
+            world.slack.faults["update"].append("busy")
+            await world.decide(first, True, by=ANNA)
+            await world.settle()
+            await edit(world, first, BEN, {"n": 2})
+        else:
+            real = world.slack.update
+
+            async def slow_update(card: Card) -> None:
+                world.slack.update = real  # type: ignore[method-assign]
+                await edit(world, first, BEN, {"n": 2})
+                await world.second_worker().run_once()
+                await real(card)
+
+            world.slack.update = slow_update  # type: ignore[method-assign]
+            await world.decide(first, True, by=ANNA)
+        await world.drain()
+        (second,) = await world.open_approvals(run_id)
+        assert second.id != first.id
+        assert world.slack.live_buttons() == {second.id}

@@ -1,0 +1,170 @@
+"""Nobody can say "I did not see it": reminders, escalation, attention, the warning before forgetting."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from support.conversation import ANNA, BEN, TERMS
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.deadlines import FORGETTING, notify
+from orchestrator.domain.events import Choice
+from orchestrator.domain.model import Actor, Approval, AtTimeout, Policy, Ruling, RunStatus, Terms
+from orchestrator.domain.verdicts import EXPIRED_TEXT
+from orchestrator.store import outbox
+
+pytestmark = pytest.mark.asyncio
+
+STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="told"))}
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+
+
+def world_on(url: str, terms: Terms = TERMS, *, slack: bool = True, policy: Policy | None = None) -> World:
+    rules = {"refund": Rule(Ruling.ASK, terms=terms)}
+    return World(url, stories=STORIES, rules=rules, slack=slack, policy=policy)
+
+
+async def asked(world: World) -> tuple[str, Approval]:
+    run_id = await world.start("ask")
+    await world.settle()
+    (approval,) = await world.open_approvals(run_id)
+    return run_id, approval
+
+
+async def pass_time(world: World, approval: Approval, share: float, more: timedelta = SECOND) -> None:
+    """Until that share of the question's time is over, and a little more."""
+    world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) * share + more)
+    await world.settle()
+
+
+async def told(world: World, run_id: str) -> object:
+    (turn, *_) = await world.chain(run_id)
+    assert turn.calls[0].outcome is not None
+    return turn.calls[0].outcome.result
+
+
+async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await asked(world)
+        await pass_time(world, approval, 0.5, -SECOND)
+        assert world.slack.notices == []
+        await pass_time(world, approval, 0.5)
+        assert world.slack.notices == [(approval.id, "1", False)]
+        await pass_time(world, approval, 0.9)
+        assert world.slack.notices == [(approval.id, "1", False), (approval.id, "2", True)]
+        await pass_time(world, approval, 1.0)
+        await world.to_the_end(run_id)
+        assert await told(world, run_id) == EXPIRED_TEXT
+        assert len(world.slack.notices) == 2
+        assert world.slack.live_buttons() == set()
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
+    async with world_on(sqlite_url) as world:
+        _, approval = await asked(world)
+        world.slack.faults["remind"].append(fault)
+        await pass_time(world, approval, 0.5)
+        for _ in range(5):
+            world.clock.advance(seconds=10)
+            await world.settle()
+        assert world.slack.notices == [(approval.id, "1", False)]
+        assert not world.slack.faults["remind"]
+
+
+async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await asked(world)
+        world.slack.faults["remind"].append("refused")
+        await pass_time(world, approval, 0.5)
+        (dead,) = await world.effects(run_id, state="dead")
+        assert (dead["kind"], dead["subject"]) == ("notify_approval", f"{approval.id}.1")
+        assert (await world.decide(approval, True)).refused is None
+
+
+async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        _, approval = await asked(world)
+        world.slack.weather = lambda operation: "busy" if operation == "remind" else "fine"
+        await pass_time(world, approval, 0.5)
+        await pass_time(world, approval, 0.9)
+        world.slack.weather = None
+        await pass_time(world, approval, 0.95)
+        assert world.slack.notices == [(approval.id, "2", True)]
+
+
+@pytest.mark.parametrize("slack", [True, False])
+async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url: str, slack: bool) -> None:
+    async with world_on(sqlite_url, replace(TERMS, dm_fallback=False), slack=slack) as world:
+        world.slack.faults["post"].append("refused")
+        run_id, approval = await asked(world)
+        with capture_logs() as logs:
+            await pass_time(world, approval, 0.5)
+        assert [e["what"] for e in logs if e["event"] == "nobody_reminded"] == ["1"]
+        assert world.slack.notices == []
+        (notice,) = await world.effects(run_id, kind="notify_approval")
+        assert notice["state"] == "done"
+        (again,) = await world.open_approvals(run_id)
+        assert again.reminded == 1
+
+
+async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
+    terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",), reminders=())
+    async with world_on(sqlite_url, terms) as world:
+        run_id, approval = await asked(world)
+        before = world.slack.updates
+        await pass_time(world, approval, 1.0)
+        assert world.slack.notices == [(approval.id, "overdue", False)]
+        assert world.slack.updates > before
+        card, _ = world.slack.messages.values()  # in the channel, and hers
+        assert "U0ZOE" in card.approval.terms.approvers
+        assert card.approval.expires_at > approval.expires_at
+        zoe = Actor("U0ZOE", "zoe", "slack")
+        assert (await world.decide(approval, True, by=zoe)).refused is None
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("way", ["approved", "asked anew"])
+async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -> None:
+    async with world_on(sqlite_url, replace(TERMS, at_timeout=AtTimeout.ATTENTION)) as world:
+        run_id, approval = await asked(world)
+        await pass_time(world, approval, 1.0)
+        run = await world.run(run_id)
+        assert (run.status, "refund" in run.reason) == (RunStatus.ATTENTION, True)
+        assert world.slack.notices[-1] == (approval.id, "overdue", False)
+        assert world.slack.live_buttons() == {approval.id}
+        if way == "asked anew":
+            await world.intake.resolve(run_id, Choice.RETRY, ANNA, call=run.turn.calls[0].id)
+            await world.settle()
+            (approval,) = await world.open_approvals(run_id)
+            assert world.slack.live_buttons() == {approval.id}
+            assert (await world.run(run_id)).status is RunStatus.WAITING
+        assert (await world.decide(approval, True, by=BEN)).refused is None
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        await world.drain()
+        await world.check(run_id)
+
+
+async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
+    terms = replace(TERMS, expires_after=DAY * 3, reminders=())
+    async with world_on(sqlite_url, terms, policy=Policy(retention=DAY * 2)) as world:
+        run_id, approval = await asked(world)
+        await pass_time(world, approval, 0.3)
+        assert world.slack.notices == []
+        await pass_time(world, approval, 0.6)
+        assert world.slack.notices == [(approval.id, "forgetting", False)]
+        due = world.clock()
+        await world.database.write(outbox.add, run_id, [notify(approval, FORGETTING, due)])  # once more
+        await world.settle()
+        assert world.slack.notices == [(approval.id, "forgetting", False)]
+        await pass_time(world, approval, 1.0)
+        await world.to_the_end(run_id)
+        assert await told(world, run_id) == EXPIRED_TEXT
+        await world.check(run_id)

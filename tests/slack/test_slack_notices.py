@@ -1,0 +1,224 @@
+"""Reminders in the thread of a message: who is told what, once, on the local Slack and on a scripted one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from slack_cards import ID, NOW, card, limit_card, plan_card
+from slack_server import ME, POSTED, FakeSlack, no, ok
+
+from orchestrator.domain.model import Actor, AtTimeout, Card, Stage, Terms
+from orchestrator.emulator.serving import running
+from orchestrator.emulator.slack.app import build
+from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.engine.ports import SlackPort
+from orchestrator.errors import RejectedError, UncertainError
+from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.notices import draw_notice, mentions
+
+UNTIL, LATER = "2026-11-21 15:00 UTC", "2026-11-22 14:00 UTC"
+TERMS = Terms(approvers=("U0ALICE", "S0OPS", "api:ci", "<!channel>", "U0BOB"), channel="C0APPR")
+
+
+def asked(terms: Terms = TERMS, **changes: Any) -> Card:
+    """A card that stands in the channel, under those terms; `changes` to its approval."""
+    base = card({"note": "<!channel> *now*"}, forgotten_at=NOW + timedelta(days=1))
+    return replace(base, approval=replace(base.approval, terms=terms, **changes))
+
+
+def words(shown: Card, what: str) -> str:
+    """The notice as its notification reads."""
+    return draw_notice(shown, what).text.removeprefix("Approval needed: refund_order (workflow support). ")
+
+
+WHO = "<@U0ALICE> <!subteam^S0OPS> <@U0BOB>"
+ESCALATED = replace(
+    TERMS,
+    approvers=("U0ALICE", "U0ZOE", "S0BOSS"),
+    at_timeout=AtTimeout.ESCALATE,
+    escalate_to=("U0ZOE", "S0BOSS"),
+)
+HELD = replace(TERMS, at_timeout=AtTimeout.ATTENTION)
+
+
+@pytest.mark.parametrize(
+    ("shown", "what", "said"),
+    [
+        (asked(), "1", f"{WHO} Reminder 1 of 2: this still waits for a decision. It lapses at {UNTIL}."),
+        (asked(), "2", f"{WHO} Reminder 2 of 2: this still waits for a decision. It lapses at {UNTIL}."),
+        (
+            asked(replace(TERMS, at_timeout=AtTimeout.ESCALATE)),
+            "1",
+            f"{WHO} Reminder 1 of 2: this still waits for a decision. Others are asked too at {UNTIL}.",
+        ),
+        (
+            asked(HELD),
+            "1",
+            f"{WHO} Reminder 1 of 2: this still waits for a decision. "
+            f"An operator has to see to it at {UNTIL}.",
+        ),
+        (
+            asked(ESCALATED, escalated=True),
+            "3",
+            "<@U0ALICE> <@U0ZOE> <!subteam^S0BOSS> Reminder 1 of 2: this still waits for a decision. "
+            f"It lapses at {UNTIL}.",
+        ),
+        (
+            asked(),
+            "forgetting",
+            f"{WHO} Gemini forgets this at {LATER}; no answer counts after {UNTIL}.",
+        ),
+        (
+            asked(ESCALATED, escalated=True),
+            "overdue",
+            f"Nobody has decided: <@U0ZOE> <!subteam^S0BOSS> may decide now too, until {UNTIL}.",
+        ),
+        (
+            asked(replace(ESCALATED, escalate_to=("api:ops",)), escalated=True),
+            "overdue",
+            f"Nobody has decided: it can still be decided, until {UNTIL}.",
+        ),
+        (
+            asked(HELD, escalated=True),
+            "overdue",
+            f"{WHO} Nobody has decided in time, and the run waits. It can still be decided, until {UNTIL}.",
+        ),
+    ],
+)
+def test_who_is_told_what(shown: Card, what: str, said: str) -> None:
+    assert words(shown, what) == said
+
+
+def test_a_notice_shows_nothing_the_model_wrote_and_moments_as_the_reader_sees_them() -> None:
+    message = draw_notice(asked(), "1")
+    assert "channel" not in message.text.replace("C0APPR", "")
+    head, said = (block["text"] for block in message.blocks)
+    assert head == {"type": "plain_text", "emoji": False, "text": "Approval needed: refund_order"}
+    assert (said["type"], said["verbatim"], "<!date^" in said["text"]) == ("mrkdwn", True, True)
+    assert message.metadata["event_payload"] == {"request_id": ID, "rev": 1, "notice": "1"}
+    assert draw_notice(plan_card(), "1").text.startswith(
+        "An agent's plan needs a decision (workflow research)"
+    )
+    assert draw_notice(limit_card(), "1").text.startswith("Token limit reached: go on? (workflow research)")
+
+
+def test_only_who_can_still_decide_is_mentioned() -> None:
+    stages = (Stage("risk", ("U0ALICE",)), Stage("legal", ("U0BOB",)))
+    terms = replace(TERMS, never=("U0ALICE",), four_eyes=True)
+    assert mentions(asked(terms), "1") == "<!subteam^S0OPS> <@U0BOB>"
+    asker = replace(asked(terms), requester=Actor("U0BOB", "bob", "slack"))
+    assert mentions(asker, "1") == "<!subteam^S0OPS>"
+    assert mentions(asked(replace(TERMS, stages=stages)), "1") == "<@U0ALICE>"
+    many = replace(TERMS, approvers=tuple(f"U0{n:03}" for n in range(25)))
+    assert mentions(asked(many), "1").endswith("<@U0019> and 5 more")
+    assert mentions(asked(replace(TERMS, approvers=("api:ci",))), "1") == ""
+
+
+# --- on the wire --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def local() -> AsyncIterator[tuple[LocalSlack, SlackGateway, Card]]:
+    """A local Slack, the gateway to it, and a question that stands there."""
+    app = build(clock=NOW.timestamp)
+    async with running(app) as address:
+        gateway = SlackGateway("xoxb-local", clock=lambda: NOW, base_url=f"{address}/api/")
+        try:
+            channel, ts = await gateway.post(asked(), seen_before=False)
+            yield app.state.slack, gateway, asked(channel=channel, ts=ts)
+        finally:
+            await gateway.aclose()
+
+
+def thread(slack: LocalSlack, shown: Card) -> list[dict[str, Any]]:
+    """The replies under the message."""
+    found = [m for m in slack.messages("C0APPR") if m.get("thread_ts") == shown.approval.ts]
+    return [m for m in found if m["ts"] != shown.approval.ts]
+
+
+@pytest.mark.asyncio
+async def test_a_reminder_stands_in_the_thread_and_the_last_one_in_the_channel_too() -> None:
+    async with local() as (slack, gateway, shown):
+        port: SlackPort = gateway
+        await port.remind(shown, what="1", last=False, seen_before=False)
+        await port.remind(shown, what="2", last=True, seen_before=False)
+        first, second = thread(slack, shown)
+        assert ("Reminder 1 of 2" in first["text"], "Reminder 2 of 2" in second["text"]) == (True, True)
+        assert [m["broadcast"] for m in (first, second)] == [False, True]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("fault", "before"), [("accept_then_reset", 1), ("reset", 0)])
+async def test_a_reminder_whose_answer_got_lost_is_said_once(fault: str, before: int) -> None:
+    async with local() as (slack, gateway, shown):
+        await gateway.remind(shown, what="1", last=False, seen_before=False)
+        slack.fault("chat.postMessage", fault)
+        with pytest.raises(UncertainError):
+            await gateway.remind(shown, what="2", last=True, seen_before=False)
+        assert len(thread(slack, shown)) == 1 + before
+        for _ in range(2):
+            await gateway.remind(shown, what="2", last=True, seen_before=True)
+        assert len(thread(slack, shown)) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_thread_that_cannot_be_read_gets_a_twin() -> None:
+    slack_says = {
+        "chat__postMessage": POSTED,
+        "auth__test": ME,
+        "conversations__replies": no("missing_scope", needed="channels:history"),
+    }
+    async with FakeSlack(**slack_says) as slack:
+        gateway = SlackGateway("xoxb-test", clock=lambda: NOW, base_url=slack.base_url)
+        await gateway.remind(asked(channel="C0APPR", ts="1.1"), what="1", last=False, seen_before=True)
+        await gateway.aclose()
+        (sent,) = slack.made("chat.postMessage")
+        assert (sent["channel"], sent["thread_ts"], "reply_broadcast" in sent) == ("C0APPR", "1.1", False)
+        (looked,) = slack.made("conversations.replies")
+        assert (looked["channel"], looked["ts"], looked["include_all_metadata"]) == ("C0APPR", "1.1", "1")
+
+
+@pytest.mark.asyncio
+async def test_only_our_own_notice_of_this_very_kind_is_taken_for_it() -> None:
+    told = draw_notice(asked(), "1").metadata
+    others = [
+        {"ts": "1.2", "user": "U0EVE", "bot_id": "B0EVE", "metadata": told},
+        {"ts": "1.3", "bot_id": "B0BOT", "metadata": draw_notice(asked(), "2").metadata},
+        {"ts": "1.4", "bot_id": "B0BOT", "metadata": draw_notice(asked(revision=2), "1").metadata},
+        {"ts": "1.5", "bot_id": "B0BOT", "metadata": {**told, "event_type": "approval_request"}},
+        {"ts": "1.6", "bot_id": "B0BOT"},
+        "noise",
+    ]
+    ours = {"ts": "1.7", "bot_id": "B0BOT", "metadata": told}
+    pages = [
+        ok(messages=others, response_metadata={"next_cursor": "2"}),
+        ok(messages=[]),
+        ok(messages=others, response_metadata={"next_cursor": "2"}),
+        ok(messages=[ours]),
+    ]
+    script: dict[str, Any] = {"auth__test": ME, "conversations__replies": pages, "chat__postMessage": POSTED}
+    async with FakeSlack(**script) as slack:
+        gateway = SlackGateway("xoxb-test", clock=lambda: NOW, base_url=slack.base_url)
+        for _ in range(2):
+            await gateway.remind(asked(channel="C0APPR", ts="1.1"), what="1", last=False, seen_before=True)
+        await gateway.aclose()
+        assert len(slack.made("chat.postMessage")) == 1
+        assert slack.made("conversations.replies")[1]["cursor"] == "2"
+
+
+@pytest.mark.asyncio
+async def test_a_drawing_slack_refuses_is_said_in_words_and_a_final_no_is_final() -> None:
+    answers = [no("invalid_blocks"), POSTED, no("is_archived")]
+    async with FakeSlack(chat__postMessage=answers) as slack:
+        gateway = SlackGateway("xoxb-test", clock=lambda: NOW, base_url=slack.base_url)
+        shown = asked(channel="C0APPR", ts="1.1")
+        await gateway.remind(shown, what="2", last=True, seen_before=False)
+        _, plainer = slack.made("chat.postMessage")
+        assert "blocks" not in plainer
+        assert ("Reminder 2 of 2" in plainer["text"], plainer["reply_broadcast"]) == (True, True)
+        with pytest.raises(RejectedError):
+            await gateway.remind(shown, what="2", last=True, seen_before=False)
+        await gateway.aclose()

@@ -1,0 +1,500 @@
+"""The audit: a chain in which every change shows, and a record the tables are held against."""
+
+import asyncio
+import json
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+import sqlalchemy as sa
+import structlog
+from databases import sqlite_copy
+from sqlalchemy.orm import Session
+from support.clock import NOON
+from support.conversation import ANNA, BEN, TERMS
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.evidence import Entry, EntryKind, Sealed
+from orchestrator.domain.model import Actor, Edits, Ruling
+from orchestrator.engine.heads import Heads
+from orchestrator.errors import InvalidError, UnavailableError
+from orchestrator.store import attest, audit, copying
+from orchestrator.store.chain import GENESIS, Head, hash_of, sha256_of, verify
+from orchestrator.store.database import Database
+
+SECRET = "sk_live_4711"
+WORDS = 'she\ncalled 🙂 "me"\x01\x7f'
+STORIES = {"ask": (Plan((("refund", {"card": SECRET}),)), Plan(output="done"))}
+ON_POSTGRESQL = pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
+Row = dict[str, Any]
+
+
+def world_on(url: str) -> World:
+    return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK)})
+
+
+def noted(s: Session, name: str, count: int = 1) -> None:
+    facts = {"input_sha256": Sealed(name)}
+    audit.note(s, [Entry(EntryKind.RUN_OPENED, f"{name}_{n}", facts) for n in range(count)], NOON)
+
+
+async def all_entries(database: Database) -> list[Row]:
+    return await database.read(audit.entries, limit=10_000)
+
+
+def attested(database: Database) -> attest.Attested:
+    with database.engine.connect() as conn:
+        assert attest.walk(conn).broken is None
+        return attest.compare(conn, batch=2)
+
+
+# ------------------------------------------------------------------ the chain
+
+
+def made(count: int) -> list[Row]:
+    rows: list[Row] = []
+    last = Head()
+    for n in range(count):
+        kind = EntryKind.DECIDED if n % 3 else EntryKind.VOTED
+        row = audit._row(last, Entry(kind, f"run_{n % 5}", {"reason": f"because {n}"}, f"apr_{n}"), NOON)
+        rows.append(row)
+        last = Head(row["seq"], row["hash"])
+    return rows
+
+
+def edited(rows: list[Row], dice: random.Random) -> int:
+    """A column of one entry says something else."""
+    at = dice.randrange(len(rows))
+    name = dice.choice([*rows[at]])
+    old = rows[at][name]
+    new: Any = old + timedelta(seconds=1) if name == "at" else old + 1 if name == "seq" else None
+    if isinstance(old, str):
+        spot = dice.randrange(len(old))
+        new = old[:spot] + dice.choice("0x~") + old[spot + 1 :]
+    rows[at] = {**rows[at], name: new if new != old else old + "!"}
+    return at
+
+
+def rehashed(rows: list[Row], dice: random.Random) -> int:
+    """An entry is rewritten with a hash that fits it."""
+    at = dice.randrange(len(rows))
+    body = rows[at]["body"].replace("because", "although")
+    rows[at] = {**rows[at], "body": body, "hash": hash_of(rows[at]["previous"], body)}
+    return at
+
+
+def deleted(rows: list[Row], dice: random.Random) -> int:
+    at = dice.randrange(len(rows) - 1)  # the last one is a cut tail
+    del rows[at]
+    return at
+
+
+def inserted(rows: list[Row], dice: random.Random) -> int:
+    """An entry is put in, numbered and hashed like the real one that should stand there."""
+    at = dice.randrange(len(rows))
+    last = Head(rows[at - 1]["seq"], rows[at - 1]["hash"]) if at else Head()
+    rows.insert(at, audit._row(last, Entry(EntryKind.DECIDED, "run_x"), NOON))
+    return at + 1
+
+
+def swapped(rows: list[Row], dice: random.Random) -> int:
+    """Two entries change places; half of the time they take each other's number."""
+    one, other = sorted(dice.sample(range(len(rows)), 2))
+    numbers = rows[one]["seq"], rows[other]["seq"]
+    rows[one], rows[other] = rows[other], rows[one]
+    if dice.random() < 0.5:
+        rows[one], rows[other] = {**rows[one], "seq": numbers[0]}, {**rows[other], "seq": numbers[1]}
+    return one
+
+
+def cut(rows: list[Row], dice: random.Random) -> int:
+    at = dice.randrange(len(rows))
+    del rows[at:]
+    return at
+
+
+def made_anew(rows: list[Row], dice: random.Random) -> int:
+    """Everything from some entry on is written anew, in a chain that holds in itself."""
+    at = dice.randrange(len(rows))
+    last = Head(rows[at - 1]["seq"], rows[at - 1]["hash"]) if at else Head()
+    for n in range(at, len(rows)):
+        rows[n] = audit._row(last, Entry(EntryKind.DECIDED, "run_x", {"n": n}), NOON)
+        last = Head(rows[n]["seq"], rows[n]["hash"])
+    return at
+
+
+def test_every_change_is_found() -> None:
+    """P35: 1,000 random edits, deletions, insertions, swaps, cut tails."""
+    whole = made(40)
+    published = Head(40, whole[-1]["hash"])
+    assert verify(whole, audit.TENANT, published).head == published
+    dice = random.Random(35)
+    ways: list[Callable[[list[Row], random.Random], int]]
+    ways = [edited, rehashed, deleted, inserted, swapped, cut, made_anew]
+    for n in range(1050):
+        rows = list(whole)
+        at = ways[n % len(ways)](rows, dice)
+        found = verify(rows, audit.TENANT, published)
+        assert found.broken is not None, f"{ways[n % len(ways)].__name__} at {at} is not found"
+        if ways[n % len(ways)] is not made_anew:  # which shows where the head was published
+            assert found.broken.seq in (at + 1, at + 2, 40), (ways[n % len(ways)].__name__, at, found)
+            assert found.head.seq == found.broken.seq - 1
+
+
+def test_only_a_published_head_tells_of_a_cut_tail() -> None:
+    rows = made(5)
+    assert verify(rows[:3], audit.TENANT).broken is None
+    assert verify([], audit.TENANT, Head(1, rows[0]["hash"])).broken is not None
+    assert verify(rows, audit.TENANT, Head(3, rows[2]["hash"])).head.seq == 5  # it grew since
+
+
+def test_a_head_is_read_as_it_was_published() -> None:
+    head = Head(7, "a" * 64)
+    assert Head.read(f" {head}\n") == head
+    for wrong in ("", "7", "7:abc", f"-7:{'a' * 64}", f"7:{'A' * 64}"):
+        with pytest.raises(InvalidError, match="SEQ:HASH"):
+            Head.read(wrong)
+
+
+def test_hashes_are_of_canonical_json() -> None:
+    assert sha256_of({"b": 1.0, "a": "ä"}) == sha256_of({"a": "ä", "b": 1})
+    assert sha256_of("a\n\u20ac\x7f\x01") == sha256_of(["a\n\u20ac\x7f\x01"][0])
+    assert sha256_of("x") != sha256_of(["x"])
+    for odd in ("\ud800", {"n": 2**64}, {"n": float("nan")}):
+        assert sha256_of(odd).startswith("sorted:")
+
+
+# ------------------------------------------------------------------ writing
+
+
+@pytest.mark.asyncio
+async def test_what_is_rolled_back_was_never_said(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+
+    def fails(s: Session) -> None:
+        noted(s, "gone")
+        raise ValueError
+
+    try:
+        jobs = [database.write(noted, "a", 2), database.write(fails), database.write(noted, "b")]
+        done = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [type(d) for d in done] == [type(None), ValueError, type(None)]
+        rows = await all_entries(database)
+        assert [r["run_id"] for r in rows] == ["a_0", "a_1", "b_0"]
+        assert rows[0]["previous"] == GENESIS
+        assert verify(rows, audit.TENANT).broken is None
+    finally:
+        database.close()
+
+
+@pytest.mark.asyncio
+@ON_POSTGRESQL
+async def test_many_at_once_make_one_chain(database_url: str) -> None:
+    """Two processes, each with many connections; whoever reads the head writes the next entry."""
+    ours, theirs = Database(database_url, threads=8), Database(database_url, threads=8)
+    try:
+        await asyncio.gather(*(d.write(noted, f"{n}", 1 + n % 3) for n in range(40) for d in (ours, theirs)))
+        rows = await all_entries(ours)
+        assert len(rows) == 2 * sum(1 + n % 3 for n in range(40))
+        assert verify(rows, audit.TENANT).broken is None
+    finally:
+        ours.close()
+        theirs.close()
+
+
+# ------------------------------------------------------------------ the story
+
+
+@pytest.mark.asyncio
+async def test_the_story_of_a_run(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True, Actor("U0EVE", "eve", "slack"))
+        await world.decide(approval, True, BEN, reason=WORDS, digest=approval.digest[:16])
+        await world.decide(approval, False, ANNA)
+        await world.to_the_end(run_id)
+        rows = await all_entries(world.database)
+        assert [r["kind"] for r in rows] == [
+            "run_opened",
+            "approval_requested",
+            "decision_refused",
+            "decided",
+            "decision_refused",
+            "call_claimed",
+            "call_settled",
+            "run_closed",
+        ]
+        assert {r["run_id"] for r in rows} == {run_id}
+        assert [r["approval"] for r in rows] == [None, *[approval.id] * 6, None]
+        said = [json.loads(r["body"]) for r in rows]
+        assert said[1]["deciders"]["stages"][0]["approvers"] == [*approval.terms.approvers]
+        assert said[1]["fingerprint"] == approval.digest[:8]
+        assert (said[2]["by"]["id"], said[2]["why"]) == ("U0EVE", "not_entitled")
+        assert [v["by"]["id"] for v in said[3]["votes"]] == [BEN.id]
+        decided = {k: said[3][k] for k in ("verdict", "as", "shown", "digest", "reason")}
+        assert decided == {
+            "verdict": "approve",
+            "as": BEN.id,
+            "shown": approval.digest[:16],
+            "digest": approval.digest,
+            "reason": WORDS,
+        }
+        assert said[3]["by"] == {"id": BEN.id, "name": BEN.name, "door": "slack"}
+        assert said[4]["why"] == "already_decided"
+        assert (said[5]["digest"], said[5]["gated"]) == (approval.digest, True)
+        assert said[5]["arguments_sha256"] == said[1]["arguments_sha256"] == sha256_of({"card": SECRET})
+        assert (said[6]["outcome"], said[7]["status"]) == ("succeeded", "completed")
+        assert SECRET not in "".join(r["body"] for r in rows)
+        for row in rows:
+            assert row["body"] == rfc8785.dumps(json.loads(row["body"])).decode()
+        assert attested(world.database) == attest.Attested(1, 0, ())
+
+
+@pytest.mark.asyncio
+async def test_two_yeses_and_an_edit_between(sqlite_url: str) -> None:
+    """The question that was edited is spent, and the new one has its own story."""
+    terms = replace(TERMS, quorum=2, edits=Edits.SAME)
+    async with World(sqlite_url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)}) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (asked,) = await world.open_approvals(run_id)
+        await world.decide(asked, True, ANNA)
+        more = {"by": ANNA, "entitled_as": ANNA.id, "digest": asked.digest}
+        edited = (await world.intake.edit(asked.id, {"card": "other"}, **more)).approval  # type: ignore[arg-type]
+        await world.decide(edited, True, BEN)
+        await world.to_the_end(run_id)
+        old = [json.loads(e["body"]) for e in await world.database.read(audit.entries, approval=asked.id)]
+        assert [e["kind"] for e in old] == ["approval_requested", "voted", "edited"]
+        assert (old[2]["replaced_by"], old[2]["by"]["id"], old[2]["status"]) == (
+            edited.id,
+            ANNA.id,
+            "withdrawn",
+        )
+        new = [json.loads(e["body"]) for e in await world.database.read(audit.entries, approval=edited.id)]
+        kinds = ["approval_requested", "voted", "decided", "call_claimed", "call_settled"]
+        assert [e["kind"] for e in new] == kinds
+        assert new[0]["instead_of"] == asked.id
+        assert new[0]["arguments_sha256"] == sha256_of({"card": "other"})
+        assert [v["by"]["id"] for v in new[2]["votes"]] == [ANNA.id, BEN.id]
+        assert attested(world.database) == attest.Attested(2, 0, ())
+
+
+@pytest.mark.asyncio
+async def test_the_other_endings(sqlite_url: str) -> None:
+    """A question nobody answered, one that was withdrawn, one that was answered with no."""
+    async with world_on(sqlite_url) as world:
+        runs = [await world.start("ask") for _ in range(3)]
+        await world.settle()
+        (approval,) = await world.open_approvals(runs[0])
+        await world.decide(approval, False, ANNA, reason="not today")
+        await world.cancel(runs[1])
+        await world.settle()
+        world.clock.reach(approval.expires_at)
+        await world.to_the_end(*runs)
+        kinds = {
+            r: Counter(e["kind"] for e in await world.database.read(audit.entries, run_id=r)) for r in runs
+        }
+        for run_id, kind in zip(runs, ("decided", "withdrawn", "expired"), strict=True):
+            assert kinds[run_id][kind] == 1
+            assert kinds[run_id]["run_closed"] == kinds[run_id]["call_settled"] == 1
+            assert "call_claimed" not in kinds[run_id]
+        closed = (await world.database.read(audit.entries, run_id=runs[1]))[-1]
+        assert json.loads(closed["body"])["by"]["id"] == ANNA.id
+        assert attested(world.database) == attest.Attested(3, 0, ())
+
+
+@pytest.mark.asyncio
+async def test_a_doubt_and_its_end(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        world.toolkit.rules["refund"] = replace(world.toolkit.rules["refund"], version="2")
+        await world.settle()
+        kinds = [r["kind"] for r in await all_entries(world.database)]
+        assert kinds[2:] == ["decided", "claim_refused", "withdrawn", "attention_raised"]
+        await world.cancel(run_id)
+        kinds = [r["kind"] for r in await all_entries(world.database)]
+        assert kinds[6:] == ["call_settled", "attention_resolved", "run_closed"]
+        assert attested(world.database).faults == ()
+
+
+# ------------------------------------------------------------------ the tables held against it
+
+BY = {"approve": True, "by": {"id": "U0EVE", "name": "", "door": "api"}, "at": "2026-11-21T12:00:00Z"}
+FORGED = json.dumps(BY)
+YES = json.dumps({"by": BY["by"], "at": BY["at"], "stage": 0})
+APPROVE = f"UPDATE approval SET status = 'approved', verdict = '{FORGED}' WHERE status = 'pending'"  # noqa: S608
+DIRECT = {
+    "a verdict of somebody else": (
+        f"UPDATE approval SET verdict = '{FORGED}'",  # noqa: S608
+        "the audit says approve by U0",
+    ),
+    "a verdict that was not there": (APPROVE, "the audit says pending"),
+    "a verdict taken back": ("UPDATE approval SET verdict = NULL", "its decision is none"),
+    "another status": ("UPDATE approval SET status = 'rejected'", "the audit says approved"),
+    "another digest": ("UPDATE approval SET digest = 'e'", "its digest is not the one"),
+    "other arguments": ("UPDATE call SET arguments = '{}'", "not those people were asked about"),
+    "a start nobody made": ("UPDATE call SET claim = 'abc'", "was started, which the audit does not know"),
+    "arguments no hash is agreed on": (
+        "UPDATE call SET arguments = '{\"n\": 9007199254740993}'",
+        "not those people were asked about",
+    ),
+    "a call that forgot its question": ("UPDATE call SET approval = NULL, arguments = '{}'", "does not know"),
+    "a call taken away": ("DELETE FROM call", "is gone, or does not know"),
+    "a yes nobody gave": (f"UPDATE approval SET votes = '[{YES}]'", "a yes by U0EVE"),  # noqa: S608
+    "one more who may decide": (
+        "UPDATE approval SET terms = json_set(terms, '$.approvers[0]', 'U0EVE')",
+        "who may decide it is not",
+    ),
+    "nobody who may not": (
+        "UPDATE approval SET terms = json_set(terms, '$.four_eyes', json('true'))",
+        "who may decide it is not",
+    ),
+    "a later end": ("UPDATE approval SET expires_at = '2031-01-01 00:00:00.000000'", "does not lapse"),
+    "somebody else who asked": (
+        "UPDATE run SET requester = json_set(requester, '$.id', 'U0EVE')",
+        "who asked for its run",
+    ),
+    "an end that is no instant": ("UPDATE approval SET expires_at = 'noon'", "cannot be read"),
+    "a decision of no shape": ("UPDATE approval SET verdict = '[7]'", "cannot be read"),
+    "a question taken away": ("DELETE FROM approval", "is gone, and its run is there"),
+    "an audit without the decision": (
+        "UPDATE audit SET kind = 'voted' WHERE kind = 'decided'",
+        "nobody had approved just that",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with one run that ended after an approval, and one that waits."""
+    path = tmp_path_factory.mktemp("audit") / "told.db"
+
+    async def tell() -> None:
+        async with world_on(sqlite_copy(path)) as world:
+            first, _ = [await world.start("ask") for _ in range(2)]
+            await world.settle()
+            (approval,) = await world.open_approvals(first)
+            await world.decide(approval, True)
+            await world.to_the_end(first)
+
+    asyncio.run(tell())
+    return path
+
+
+@pytest.mark.parametrize("change", DIRECT)
+def test_a_direct_change_in_the_tables_is_found(told: Path, scratch: Path, change: str) -> None:
+    copy = scratch / "changed.db"
+    copy.write_bytes(told.read_bytes())
+    database = Database(f"sqlite:///{copy}")
+    statement, found = DIRECT[change]
+    try:
+        assert attested(database) == attest.Attested(2, 0, ())
+        with closing(sqlite3.connect(copy)) as tool:  # it knows nothing of our foreign keys
+            tool.execute(statement)
+            tool.commit()
+        with database.engine.connect() as conn:
+            faults = attest.compare(conn).faults
+        assert any(found in fault for fault in faults), faults
+    finally:
+        database.close()
+
+
+def test_an_entry_that_cannot_be_read_is_found(told: Path, scratch: Path) -> None:
+    copy = scratch / "garbage.db"
+    copy.write_bytes(told.read_bytes())
+    with closing(sqlite3.connect(copy)) as tool:
+        tool.execute("UPDATE audit SET at = 'noon' WHERE seq = 5")
+        tool.commit()
+    database = Database(f"sqlite:///{copy}")
+    try:
+        with database.engine.connect() as conn:
+            broken = attest.walk(conn, batch=2).broken
+        assert broken is not None
+        assert broken.seq == 5
+    finally:
+        database.close()
+
+
+def test_what_is_older_than_the_audit_is_no_fault(told: Path, scratch: Path) -> None:
+    copy = scratch / "older.db"
+    copy.write_bytes(told.read_bytes())
+    database = Database(f"sqlite:///{copy}")
+    try:
+        with database.engine.begin() as conn:
+            conn.execute(sa.delete(audit.audit_t))
+        assert attested(database) == attest.Attested(2, 2, ())
+    finally:
+        database.close()
+
+
+def test_a_move_keeps_the_chain(told: Path, scratch: Path) -> None:
+    moved = scratch / "source.db"
+    moved.write_bytes(told.read_bytes())
+    source, target = Database(f"sqlite:///{moved}"), Database(f"sqlite:///{scratch / 'target.db'}")
+    try:
+        copying.copy(source, target, now=NOON)
+        with source.engine.connect() as here, target.engine.connect() as there:
+            head = attest.walk(here).head
+            assert attest.walk(there, head, batch=3).head == head
+        assert attested(target) == attest.Attested(2, 0, ())
+    finally:
+        source.close()
+        target.close()
+
+
+# ------------------------------------------------------------------ the head
+
+
+@pytest.mark.asyncio
+async def test_the_head_is_published_once_a_day(sqlite_url: str) -> None:
+    posted: list[str] = []
+
+    async def say(text: str) -> None:
+        posted.append(text)
+
+    async with world_on(sqlite_url) as world:
+        day = timedelta(hours=24)
+        one, other = (Heads(world.database, say, every=day, clock=world.clock) for _ in range(2))
+        with structlog.testing.capture_logs() as logs:
+            await one.look()
+            assert (logs, posted) == ([], []), "there is nothing to publish yet"
+            await world.database.write(noted, "a")
+            for heads in (one, other, one):
+                await heads.look()
+            (row,) = await all_entries(world.database)
+            assert [(e["event"], e["seq"], e["hash"]) for e in logs] == [("audit_head", 1, row["hash"])]
+            await one.stop()
+            assert len(posted) == 1, "nothing was added since"
+            world.clock.advance(timedelta(hours=25))
+            await other.look()
+            await world.database.write(noted, "b")
+            await other.stop()
+        assert [Head.read(t.split()[-1]).seq for t in posted] == [1, 1, 2]
+
+
+@pytest.mark.asyncio
+async def test_a_head_that_is_not_posted_is_in_the_log(sqlite_url: str) -> None:
+    async def say(text: str) -> None:
+        raise UnavailableError("no Slack today")
+
+    async with world_on(sqlite_url) as world:
+        await world.database.write(noted, "a")
+        heads = Heads(world.database, say, every=timedelta(hours=24), clock=world.clock)
+        with structlog.testing.capture_logs() as logs:
+            await heads.look()
+        assert [e["event"] for e in logs] == ["audit_head", "audit_head_not_posted"]

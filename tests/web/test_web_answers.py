@@ -1,0 +1,140 @@
+"""Answers over Slack's doors and the API's: by place, in a form, and refused where they do not belong."""
+
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import APP, DIGEST, TEAM, House, bearer, click_payload, form, slack_signed
+
+from orchestrator.domain.human import ASK_HUMAN
+from orchestrator.domain.model import Approval, ApprovalStatus, Terms
+from orchestrator.emulator.slack.validation import validate_view
+from orchestrator.store import runs
+from orchestrator.web.clicks import GONE
+from orchestrator.web.modal_clicks import NO_ANSWERS
+
+COLOUR = {"question": "Which?", "kind": "choice", "choices": ["red", "blue"]}
+WHY = {"question": "Why?", "kind": "text"}
+
+
+def asked(house: House, arguments: dict[str, Any] | None = None, **terms: Any) -> Approval:
+    """A question of the agent's; without arguments about a tool's call."""
+    more = {"tool": ASK_HUMAN, "arguments": arguments} if arguments else {}
+    run = house.asked(terms=Terms(("U0ALICE", "U0BOB", "api:ops"), "C0APPR", **terms), **more)
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    return approval
+
+
+def press(house: House, *payloads: Any) -> list[Any]:
+    with TestClient(house.app(), raise_server_exceptions=False) as client:
+        bodies = [form(p) for p in payloads]
+        answers = [client.post("/slack/interactivity", content=b, headers=slack_signed(b)) for b in bodies]
+    return [(a.status_code, a.json() if a.content else None) for a in answers]
+
+
+def sent(approval: Approval, values: Any, kind: str = "answer", user: str = "U0ALICE") -> dict[str, Any]:
+    view = {
+        "id": "V0A1",
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": f"{approval.id}|1|{DIGEST[:16]}",
+        "app_id": APP,
+        "state": {"values": values},
+    }
+    who = {"id": user, "username": user.lower(), "team_id": TEAM}
+    return {
+        "type": "view_submission",
+        "api_app_id": APP,
+        "trigger_id": "1.2.3",
+        "team": {"id": TEAM},
+        "user": who,
+        "view": view,
+    }
+
+
+def stands(house: House, approval: Approval) -> Approval:
+    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    return found
+
+
+def said(house: House) -> list[str]:
+    return [w["text"] for w in house.whispered.said]
+
+
+def test_a_choice_is_taken_by_its_place(house: House) -> None:
+    approval = asked(house, COLOUR)
+    by_place = [click_payload(approval.id, kind=f"choose_{n}") for n in (4, 1, 0)]
+    refused = click_payload(approval.id, kind="choose_1", user="U0EVE")
+    taken_back = sent(approval, {"reason": {"reason": {"value": "no"}}}, "reject")
+    answers = press(house, by_place[0], refused, *by_place[1:], taken_back)
+    assert [status for status, _ in answers] == [200] * 5
+    now = stands(house, approval)
+    assert now.verdict is not None
+    assert (now.status, now.verdict.approve, now.verdict.answer) == (ApprovalStatus.APPROVED, False, "blue")
+    again = "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."
+    assert said(house) == [
+        GONE,
+        "You are not one of those who may answer this question. Ask <@U0ALICE> or <@U0BOB>.",
+        again,
+    ]
+    assert answers[-1][1]["response_action"] == "update"  # their own no after it is told, too
+
+
+def test_a_choice_of_a_question_without_choices_is_none(house: House) -> None:
+    approval, plain = asked(house, WHY), asked(house)
+    press(house, *(click_payload(a.id, kind="choose_0") for a in (approval, plain)))
+    assert said(house) == [GONE, GONE]
+    assert stands(house, approval).open
+    assert stands(house, plain).open
+
+
+def test_words_are_given_in_a_window(house: House) -> None:
+    approval = asked(house, WHY)
+    assert press(house, click_payload(approval.id, kind="answer")) == [(200, None)]
+    window = house.windows[-1]
+    assert validate_view({k: v for k, v in window.items() if k != "pushed"}) == ()
+    [field] = [b["block_id"] for b in window["blocks"] if b["type"] == "input"]
+    empty, good = ({field: {"v": {"type": "plain_text_input", "value": v}}} for v in (None, "Because."))
+    answers = press(house, sent(approval, empty), sent(approval, good), sent(approval, good, user="U0BOB"))
+    assert answers[0][1] == {"response_action": "errors", "errors": {field: "is required"}}
+    assert answers[1] == (200, {"response_action": "clear"})
+    assert "Already answered by" in str(answers[2][1])
+    now = stands(house, approval)
+    assert now.verdict is not None
+    assert now.verdict.answer == "Because."
+
+
+def test_where_the_terms_allow_no_answer_there_is_no_window(house: House) -> None:
+    approval = asked(house)
+    press(house, click_payload(approval.id, kind="answer"))
+    assert said(house) == [NO_ANSWERS]
+    assert house.windows == []
+    field = {"f:0:9bdfbb42": {"v": {"value": "x"}}}
+    [(status, _)] = press(house, sent(approval, field))
+    assert status == 200
+    assert stands(house, approval).open
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"verdict": "answer"}, 400),
+        ({"verdict": "answer", "answer": None}, 400),
+        ({"verdict": "approve", "answer": "red"}, 400),
+        ({"verdict": "approve", "stop": True}, 400),
+        ({"verdict": "answer", "answer": "green"}, 400),
+        ({"verdict": "approve"}, 409),
+        ({"verdict": "answer", "answer": "red", "digest": "0" * 16}, 409),
+        ({"verdict": "answer", "answer": "red"}, 200),
+        ({"verdict": "reject", "stop": True, "reason": "no"}, 200),
+    ],
+)
+def test_the_api_takes_an_answer_that_fits(client: TestClient, house: House, body: Any, status: int) -> None:
+    approval = asked(house, COLOUR)
+    got = client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
+    assert got.status_code == status, got.text
+    assert stands(house, approval).open is (status != 200)
+    if body.get("stop") and status == 200:
+        run = client.get(got.json()["links"]["run"], headers=bearer("ops")).json()
+        assert run["status"] == "cancelled"

@@ -12,6 +12,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +86,13 @@ def postgres_template(postgres_server: sa.URL) -> Iterator[str]:
         databases.administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def postgres_pool(postgres_server: sa.URL, postgres_template: str) -> Iterator[databases.Pool]:
+    pool = databases.Pool(postgres_server, postgres_template)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
 def scratch(tmp_path: Path) -> Iterator[Path]:
     """Where SQLite files go: into memory where the machine has some to offer, because each commit syncs."""
@@ -140,31 +149,32 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-class _urls:  # noqa: N801  used as a context manager, like the functions beside it
-    """Databases that are gone when the block ends."""
+@contextmanager
+def _urls(request: pytest.FixtureRequest, backend: str, folder: Path, *, empty: bool) -> Iterator[NewUrl]:
+    """Databases of one test's own."""
+    if backend == "sqlite":
+        yield partial(_bare_file, folder) if empty else partial(_copy, folder)
+        return
+    server: sa.URL = request.getfixturevalue("postgres_server")
+    taken: list[str] = []
 
-    def __init__(self, request: pytest.FixtureRequest, backend: str, tmp_path: Path, *, empty: bool) -> None:
-        self._tmp, self._names, self._empty = tmp_path, list[str](), empty
-        self._sqlite = backend == "sqlite"
-        if not self._sqlite:
-            self._server: sa.URL = request.getfixturevalue("postgres_server")
-            self._template: str = "" if empty else request.getfixturevalue("postgres_template")
+    def made(name: str) -> str:
+        taken.append(name)
+        return server.set(database=name).render_as_string(hide_password=False)
 
-    def __enter__(self) -> NewUrl:
-        return self._make
+    if empty:
+        yield lambda: made(databases.create(server))
+        for name in taken:
+            databases.administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+        return
+    pool: databases.Pool = request.getfixturevalue("postgres_pool")
+    yield lambda: made(pool.take())
+    for name in taken:
+        pool.give_back(name)
 
-    def _make(self) -> str:
-        if self._sqlite:
-            return f"sqlite:///{self._tmp}/{secrets.token_hex(4)}.db" if self._empty else _copy(self._tmp)
-        name = f"test_{secrets.token_hex(6)}"
-        template = f" TEMPLATE {self._template}" if self._template else ""
-        databases.administer(self._server, f"CREATE DATABASE {name}{template}")
-        self._names.append(name)
-        return self._server.set(database=name).render_as_string(hide_password=False)
 
-    def __exit__(self, *_: object) -> None:
-        for name in self._names:
-            databases.administer(self._server, f"DROP DATABASE {name} WITH (FORCE)")
+def _bare_file(folder: Path) -> str:
+    return f"sqlite:///{folder}/{secrets.token_hex(4)}.db"
 
 
 def _copy(folder: Path) -> str:

@@ -10,12 +10,14 @@ import secrets
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
 
 from orchestrator import jobs
@@ -23,11 +25,15 @@ from orchestrator.store import migrate
 from orchestrator.store.database import Database
 
 TEMPLATE: Final = "tests_template"
+MOST_USES: Final = 40
+"""Of one database: what was deleted is still in its files."""
 CONFIGURED: Final = """
 # A time zone far from UTC, so that a comparison that forgets about zones goes wrong; no fsync, because
-# no test here pulls the plug; and room for every process of a test run.
+# no test here pulls the plug; nobody tidies up meanwhile, because some tests count transactions; and room
+# for every process of a test run.
 timezone = 'Pacific/Chatham'
 fsync = off
+autovacuum = off
 max_connections = 400
 """
 
@@ -123,6 +129,86 @@ def _make_template(conn: sa.Connection, server: sa.URL, name: str) -> None:
     jobs.install(engine)
     engine.dispose()
     conn.exec_driver_sql(f"ALTER DATABASE {name}_new RENAME TO {name}")
+
+
+def create(server: sa.URL, template: str = "template1") -> str:
+    """The name of a new database."""
+    name = f"test_{secrets.token_hex(6)}"
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return name
+
+
+class Pool:
+    """Databases on one server that go from test to test, emptied in between.
+
+    To copy one costs more than most tests: PostgreSQL writes every page of it, catalogues and all.
+    """
+
+    def __init__(self, server: sa.URL, template: str) -> None:
+        self._server, self._template = server, template
+        self._free: list[str] = []
+        self._used: Counter[str] = Counter()
+        self._whole = self._shape(template)
+
+    def take(self) -> str:
+        """A migrated, empty one."""
+        if self._free:
+            return self._free.pop()
+        return create(self._server, self._template)
+
+    def give_back(self, name: str) -> None:
+        """Whatever a test left in it is gone, sessions included; one whose schema it changed goes whole."""
+        self._used[name] += 1
+        if self._used[name] < MOST_USES and self._shape(name) == self._whole:
+            self._free.append(name)
+        else:
+            self._drop(name)
+
+    def close(self) -> None:
+        for name in self._free:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        administer(self._server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _shape(self, name: str) -> tuple[Any, ...]:
+        """Every column, index, trigger, constraint and setting; the rows are taken out on the way."""
+        plain = self._server.set(drivername="postgresql", database=name)
+        with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as conn:
+            if name != self._template:
+                conn.execute(_ALONE)
+                tables = [row[0] for row in conn.execute(_TABLES)]
+                conn.execute("SET session_replication_role = replica")
+                conn.execute(";".join(map("DELETE FROM {}".format, tables)).encode())
+                conn.execute(_RESTART)
+            return tuple(conn.execute(_SHAPE).fetchone() or ())
+
+
+_OURS: Final = b"n.nspname IN ('public', 'orchestrator_jobs')"
+_ALONE: Final = (
+    b"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    b" WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+_TABLES: Final = (
+    b"SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    b" WHERE c.relkind = 'r' AND c.relname <> 'alembic_version' AND " + _OURS
+)
+_RESTART: Final = (
+    b"SELECT setval(c.oid::regclass, 1, false) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    b" WHERE c.relkind = 'S' AND " + _OURS
+)
+_SHAPE: Final = (
+    b"SELECT (SELECT string_agg(concat_ws(' ', c.relname, c.relkind, a.attname, a.atttypid), ';'"
+    b" ORDER BY n.nspname, c.relname, a.attnum) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    b" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE " + _OURS + b"),"
+    b" (SELECT string_agg(t.tgname, ';' ORDER BY t.tgname) FROM pg_trigger t WHERE NOT t.tgisinternal),"
+    b" (SELECT string_agg(concat_ws(' ', o.conname, pg_get_constraintdef(o.oid)), ';' ORDER BY o.conname)"
+    b" FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace WHERE " + _OURS + b"),"
+    b" (SELECT string_agg(p.proname, ';' ORDER BY p.proname) FROM pg_proc p"
+    b" JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _OURS + b"),"
+    b" (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
+    b" WHERE d.datname = current_database())"
+)
 
 
 def postgres_binaries() -> Any | None:

@@ -13,13 +13,14 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = Path(__file__).parent / "results"
 SHORT: Final[dict[str, list[str]]] = {
-    name: [name] for name in ("intake", "wakeup", "client", "waiting", "hearing")
+    name: [name] for name in ("intake", "wakeup", "client", "waiting", "hearing", "clicks")
 }
 LONG: Final[dict[str, list[str]]] = {
     "waiting-100000": ["waiting", "--runs", "100000"],
     "growth": ["growth", "--full"],
     "workers": ["workers"],
     "loop": ["loop"],
+    "cards": ["cards", "--out", str(RESULTS / "cards")],
 }
 """By the name of the result: the program and its arguments."""
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from orchestrator.toolkit.declare import tool as tool
     from orchestrator.toolkit.preview import PreviewContext as PreviewContext
     from orchestrator.toolkit.results import ContentBlocks as ContentBlocks
+    from orchestrator.toolkit.secret import Secret as Secret
 
-__all__ = ["ContentBlocks", "PreviewContext", "ToolContext", "ToolError", "tool"]
+__all__ = ["ContentBlocks", "PreviewContext", "Secret", "ToolContext", "ToolError", "tool"]
 
 
 def __getattr__(name: str) -> object:
@@ -32,6 +33,10 @@ def __getattr__(name: str) -> object:
         from orchestrator.toolkit.preview import PreviewContext
 
         return PreviewContext
+    if name == "Secret":
+        from orchestrator.toolkit.secret import Secret
+
+        return Secret
     if name in ("ToolContext", "tool"):
         from orchestrator.toolkit import declare
 

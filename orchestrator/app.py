@@ -301,7 +301,7 @@ def build(
     heads = _heads(settings, database, slack, clock) if worker else None
     lifespan = _lifespan(state, gemini, slack, dynamic, database, clock, heads)
     changes = Changes(database)
-    web = build_app(doors, lifespan, Streams(database, changes, clock))
+    web = build_app(doors, lifespan, Streams(database, changes, clock, doors.hidden))
     return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
 
 

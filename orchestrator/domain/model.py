@@ -169,6 +169,7 @@ class Terms:
         dm_fallback: They get it at once where the channel does not take the question.
         together: It may be decided in one go with other calls of its turn.
         answers: A person may answer in the tool's place, which then does not run.
+        hidden: Names of the parameters whose values nobody is shown.
     """
 
     approvers: tuple[str, ...]
@@ -192,6 +193,7 @@ class Terms:
     dm_fallback: bool = True
     together: bool = False
     answers: bool = False
+    hidden: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[Stage, ...]:

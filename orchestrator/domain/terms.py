@@ -22,7 +22,7 @@ Fault = tuple[str, str]
 
 def is_group(entry: str) -> bool:
     """Whether an entry is a Slack user group (`S…`), not one person or token."""
-    return entry.startswith("S")
+    return entry.startswith("S") and entry.isalnum()
 
 
 def expand(entries: Iterable[str], roles: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

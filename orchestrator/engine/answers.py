@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from orchestrator.domain import human
+from orchestrator.domain import entitlement, hidden, human
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Event
@@ -89,7 +89,7 @@ def decide(
     """
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        if verdict.answer is not None and approval.open:
+        if verdict.answer is not None and _counts(run, call, approval, person, bench):
             human.check(call, verdict.answer)
         return ApprovalDecided(
             approval_id,
@@ -126,7 +126,7 @@ def decide_all(
 def edit(
     s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, bench: Bench
 ) -> Answer:
-    """Other arguments for the call in question.
+    """Other arguments for the call in question. Of those kept from view, what is not given stays as it is.
 
     Raises:
         NotFoundError: There is no such approval.
@@ -137,9 +137,12 @@ def edit(
         raise InvalidError("arguments cannot be changed here", (("arguments", "no tools are loaded"),))
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        wish = FunctionCall(call.call_id, call.tool, arguments)
+        current = _current(run, call, bench)
+        unseen = {*approval.terms.hidden, *(current.hidden if current else ())}
+        wished = hidden.kept(arguments, call.arguments, unseen)
+        wish = FunctionCall(call.call_id, call.tool, wished)
         fresh = assess(toolkit, run, run.turn.interaction_id or "", wish)
-        if fresh.ruling is Ruling.INVALID and not is_own(call):
+        if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
             raise InvalidError("the arguments do not fit the tool", (("arguments", fresh.reason),))
         return ApprovalEdited(
             approval_id,
@@ -150,10 +153,17 @@ def edit(
             reason,
             person.entitled_as,
             person.standing,
-            _current(run, call, bench),
+            current,
         )
 
     return _apply(s, approval_id, event, bench)
+
+
+def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench: Bench) -> bool:
+    """Whether they may answer at all: only then is it their answer that does not fit."""
+    current = _current(run, call, bench)
+    refused = entitlement.refusal(run, call, person.entitled_as, person.standing, current)
+    return approval.open and not is_own(call) and refused is None
 
 
 def terms_now(s: Session, approval_id: str, bench: Bench) -> Terms | None:

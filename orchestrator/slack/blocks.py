@@ -22,6 +22,7 @@ from orchestrator.domain.human import is_question
 from orchestrator.domain.model import Card, Edits, Stage, Terms, Verdict
 from orchestrator.slack import foresight, human, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
+from orchestrator.slack.arguments import seen
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, block_id, look, sentence
 from orchestrator.slack.text import MENTION, Shown, escape, line, prose, render, shorten, weight
@@ -144,7 +145,7 @@ def _facts(card: Card, state: Look) -> Block:
     if card.taken_up_as:
         fields.append(_taken_up(card))
     if (took := _took(card)) and state in (Look.DONE, Look.FAILED):
-        fields.append(kit.fact("Took", took))
+        fields.append(kit.markup("Took", took))  # our own digits
     if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
         fields.append(kit.fact("Progress", card.progress))
     return {"type": "section", "block_id": "m", "fields": fields}
@@ -238,7 +239,7 @@ def _deciders(approvers: Sequence[str]) -> list[Block]:
     if people:
         elements.append(kit.mrkdwn(f"may decide: {_named_people(people)}"))
     if others:
-        elements.append(kit.plain(f"may decide: {', '.join(others)}", 300))
+        elements.append(kit.plain(f"{'and' if people else 'may decide:'} {', '.join(others)}", 300))
     return elements or [kit.plain("nobody is named who may decide", 300)]
 
 
@@ -297,7 +298,7 @@ def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
             parts.append(kit.section(kit.bold(_elsewhere())))
         return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
     plan = plan_of(card.call)
-    label, shown = ("Arguments", render(card.call.arguments)) if plan is None else ("The plan", prose(plan))
+    label, shown = ("Arguments", seen(card)) if plan is None else ("The plan", prose(plan))
     text, shortened = shown.text, ""
     if weight(text) > room:
         text, shortened = shorten(text, max(0, min(_FIRST_PART, room)))

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.domain.terms import is_group
 from orchestrator.errors import OrchestratorError, UnavailableError
 from orchestrator.slack.web_api import WebApi
 
@@ -23,11 +24,6 @@ WITHIN_SECONDS: Final = 1.5
 """For all the groups of one click, which Slack wants answered within three."""
 
 log = structlog.get_logger(__name__)
-
-
-def is_group(entry: str) -> bool:
-    """Whether an entry of approvers is a user group's id."""
-    return entry.startswith("S") and entry.isalnum()
 
 
 class Groups:

@@ -20,9 +20,10 @@ from orchestrator.domain.human import is_question
 from orchestrator.domain.model import Card, Edits
 from orchestrator.slack import foresight, human, kit
 from orchestrator.slack.action import NOTE_CHARS
+from orchestrator.slack.arguments import seen
 from orchestrator.slack.forms import Form
 from orchestrator.slack.kit import Block
-from orchestrator.slack.text import Shown, escape, line, render, weight
+from orchestrator.slack.text import Shown, escape, line, weight
 from orchestrator.slack.wording import wording
 
 View = dict[str, Any]
@@ -44,7 +45,7 @@ def button_value(card: Card) -> str:
 
 def fits(card: Card) -> bool:
     """Whether a window can show all of the arguments, and what the call would do."""
-    shown = render(card.call.arguments)
+    shown = seen(card)
     return shown.whole and _pages(shown, _would(card)) is not None
 
 
@@ -56,7 +57,7 @@ def details(card: Card, *, open_: bool) -> View:
     """
     if is_question(card.call):
         return _question(card, open_=open_)
-    shown, would = render(card.call.arguments), _would(card)
+    shown, would = seen(card), _would(card)
     pages = _pages(shown, would) if shown.whole else None
     blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown)]), *_notes(shown), _seal(card)]
     if not open_ or is_own(card.call):
@@ -71,7 +72,7 @@ def details(card: Card, *, open_: bool) -> View:
 
 def whole(card: Card) -> list[Block]:
     """All of one call for a window about several: what it would do, its arguments, its seal."""
-    shown = render(card.call.arguments)
+    shown = seen(card)
     pages = _pages(shown, _would(card)) if shown.whole else None
     return [*(pages or [_too_long(shown)]), *_notes(shown), _seal(card)]
 
@@ -91,7 +92,7 @@ def answer(card: Card, form: Form) -> View:
     if is_question(card.call):
         about, follows = [_asked(card)], "The agent is given your answer, not your name."
     else:
-        shown = render(card.call.arguments)
+        shown = seen(card)
         about = [*((_pages(shown, []) if shown.whole else None) or [_too_long(shown)]), *_notes(shown)]
         spoken = wording(card).spoken
         follows = f"{spoken} does not run. The agent is given what you write as a person's answer instead."
@@ -126,7 +127,7 @@ def edit(card: Card, form: Form) -> View:
     """The form with the arguments as they are now."""
     other = card.approval.terms.edits is Edits.OTHER
     anew = other or card.approval.preview is not None
-    shown = render(card.call.arguments)
+    shown = seen(card)
     follows = "What you send is approved by you with these arguments; old buttons are spent."
     if other:
         follows = "What you send is put to the others as a new question: somebody else has to approve it."

@@ -6,12 +6,14 @@ from orchestrator.toolkit.modules import load_modules
 from orchestrator.toolkit.policy import Rule
 from orchestrator.toolkit.registry import Toolkit
 from orchestrator.toolkit.results import ContentBlocks
+from orchestrator.toolkit.secret import Secret
 
 __all__ = [
     "Cancellation",
     "ContentBlocks",
     "Executor",
     "Rule",
+    "Secret",
     "Tool",
     "ToolContext",
     "Toolkit",

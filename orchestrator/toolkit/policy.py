@@ -84,7 +84,7 @@ class Rule:
 
         A `Rule` replaces it whole. A mapping replaces key by key (None means not said), except
         that `approval` and `when` go together: an override that says `approval` drops the old `when`.
-        So do `approvers` and `quorum` with `stages`: either drops the other. `never` adds up.
+        `stages` drop `approvers` and `quorum`, `approvers` drop `stages`. `never` adds up.
 
         Raises:
             ConfigError: An unknown key, a wrong value, or `when` without `approval`.

@@ -5,7 +5,7 @@ All that can be wrong is found when it is built; afterwards `find` only answers.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from orchestrator.domain.human import ASK_HUMAN
@@ -134,7 +134,7 @@ class Toolkit:
                 roles=self._roles,
                 bans=[ban for ban in self._bans if ban.forbidden.matches(name)],
                 sources=_sources(tool, layers),
-                shaped=human.terms if asks else None,
+                shaped=human.terms if asks else _hiding(tool),
             )
         except ConfigError as error:
             raise ConfigError(f"tool {where}: {error}") from error
@@ -243,6 +243,10 @@ def _ruled(tool: Tool, gate: Gate, judgement: Judgement, arguments: JsonObject) 
         previews=tool.preview is not None,
         preview_required=tool.preview is None or tool.preview.required,
     )
+
+
+def _hiding(tool: Tool) -> Callable[[Terms], Terms]:
+    return lambda terms: replace(terms, hidden=tool.signature.secret)
 
 
 def _sources(tool: Tool, layers: Sequence[tuple[str, Override]]) -> Sources:

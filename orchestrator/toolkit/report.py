@@ -19,7 +19,7 @@ class ToolReport:
     """One tool. `approval` is the rule in words, with what is forbidden before it; `approvers` and
     `deciders` (the same in words, with quorum and stages) only where somebody may be asked.
     `forbidden` is what no rule and no person lets pass, in words. `preview` says whether the tool can tell
-    what a call would do, in words; empty if it cannot."""
+    what a call would do, in words; empty if it cannot. `secret` are the parameters nobody is shown."""
 
     name: str
     module: str
@@ -35,6 +35,7 @@ class ToolReport:
     tool_version: str
     policy_version: str
     schema: JsonObject
+    secret: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ def _report(toolkit: Toolkit, tool: Tool, workflow: str) -> ToolReport:
         tool_version=tool.version,
         policy_version=gate.version,
         schema=tool.declaration(),
+        secret=tool.signature.secret,
     )
 
 

@@ -22,6 +22,7 @@ from orchestrator.domain.model import JsonObject
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit.gemini_schema import SchemaWriter, tidy
 from orchestrator.toolkit.plain import PlainError, compact, give, join, size, take
+from orchestrator.toolkit.secret import MARK, is_secret, marked
 
 MAX_ARGUMENTS_BYTES: Final = 64 * 1024
 """Of the arguments' compact JSON in UTF-8."""
@@ -49,13 +50,17 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter the model fills in. `default` is plain JSON and counts only if not `required`."""
+    """One parameter the model fills in. `default` is plain JSON and counts only if not `required`.
+
+    Nobody is shown the value of one that is `secret`.
+    """
 
     name: str
     adapter: pydantic.TypeAdapter[Any]
     schema: JsonObject
     required: bool
     default: Any = None
+    secret: bool = False
 
     def convert(self, raw: Any) -> tuple[Any, Any, Any]:
         """One argument as (value, shown, seen).
@@ -111,6 +116,11 @@ class Signature:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schema", _object_schema(self.parameters))
+
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """The parameters whose values nobody is shown."""
+        return tuple(p.name for p in self.parameters if p.secret)
 
     def check(self, arguments: Mapping[str, Any] | None) -> Checked:
         """Validate what a model wrote.
@@ -284,7 +294,7 @@ def _parameter(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str
     adapter = _adapter(hints[name], here)
     default = None if required else _default(adapter, parameter.default, here)
     schema = _schema(adapter, text, default, required, here)
-    made = Parameter(name, adapter, schema, required, default)
+    made = Parameter(name, adapter, schema, required, default, is_secret(hints[name]))
     if not required:
         _check_default(made, here)
     return made
@@ -321,6 +331,9 @@ def _schema(
 ) -> JsonObject:
     try:
         raw = adapter.json_schema(schema_generator=SchemaWriter)
+        raw.pop(MARK, None)
+        if marked(raw):
+            raise ValueError("Secret() marks a whole parameter: Annotated[str | None, Secret()]")
         described = {**raw, "description": text} if text else raw
         with_default = described if required else {**described, "default": default}
         return tidy(with_default)

@@ -44,7 +44,7 @@ def build_app(
     refusals = Refusals(doors.database, doors.clock, unkept=doors.counters.unkept)
     whispers, hook = Whispers(doors.whisper), gemini_hook(doors, refusals)
     handler = SlackHandler(doors, doors.slack, whispers) if doors.slack is not None else None
-    streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock)
+    streams = streams or stream.Streams(doors.database, Changes(doors.database), doors.clock, doors.hidden)
     app = Litestar(
         routes(doors, streams, hook, handler),
         lifespan=[

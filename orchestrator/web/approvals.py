@@ -32,7 +32,7 @@ async def list_approvals(
 ) -> ApprovalPage:
     after = from_cursor(cursor)
     page = await doors.database.read(views.approvals, limit=limit, after=after, status=status)
-    return ApprovalPage(items=[approval_out(r) for r in page.rows], next=to_cursor(page.next))
+    return ApprovalPage(items=[approval_out(r, doors.hidden) for r in page.rows], next=to_cursor(page.next))
 
 
 @get("/approvals/{approval_id:str}", opt=READ, summary="One approval", responses=problems(404))
@@ -41,7 +41,7 @@ async def show_approval(approval_id: FromPath[str], doors: NamedDependency[Doors
 
 
 async def _approval(doors: Doors, approval_id: str) -> ApprovalOut:
-    return approval_out(await doors.database.read(views.approval, approval_id))
+    return approval_out(await doors.database.read(views.approval, approval_id), doors.hidden)
 
 
 @post(

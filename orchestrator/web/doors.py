@@ -86,6 +86,8 @@ class ToolReport(Protocol):
     def policy_version(self) -> str: ...
     @property
     def schema(self) -> JsonObject: ...
+    @property
+    def secret(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,11 @@ class Doors:
     breakers: Sequence[Breaker] = ()
     hearing: Hearing | None = None
     standing: Standing = alone
+
+    @property
+    def hidden(self) -> Mapping[str, Collection[str]]:
+        """The parameters whose values nobody is shown, of every tool that has some."""
+        return {tool.name: tool.secret for tool in self.tools if tool.secret}
 
     async def stands_for(self, person: str, asked: Iterable[tuple[str, Terms]]) -> tuple[str, ...]:
         """Which entries a person stands for at this moment, for the gate to decide by.

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody, refusal
+from orchestrator.domain.hidden import kept
 from orchestrator.domain.model import (
     Actor,
     Approval,
@@ -159,7 +160,10 @@ class ModalClicks:
     def _form(self, asked: _Asked) -> forms.Form | None:
         report = next((t for t in self._doors.tools if t.name == asked.call.tool), None)
         schema = report.schema.get("parameters") if report is not None else None
-        return forms.form(schema if isinstance(schema, dict) else {}, asked.call.arguments)
+        known, hidden = schema if isinstance(schema, dict) else {}, asked.approval.terms.hidden
+        shown = {k: v for k, v in known.get("properties", {}).items() if k not in hidden}
+        own = {k: v for k, v in asked.call.arguments.items() if k not in hidden}
+        return forms.form({**known, "properties": shown}, own)
 
     def _card(self, asked: _Asked) -> Card:
         report = next((t for t in self._doors.tools if t.name == asked.call.tool), None)
@@ -280,14 +284,15 @@ class ModalClicks:
             return _errors({modals.REASON: LONG_NOTE})
         if filled.arguments is None:
             return _errors(filled.errors)
+        wished = kept(filled.arguments, asked.call.arguments, asked.approval.terms.hidden)
         # Of a question that is over, the call may have got these very arguments since.
-        if asked.approval.open and forms.alike(filled.arguments, asked.call.arguments):
+        if asked.approval.open and forms.alike(wished, asked.call.arguments):
             return _errors(form.placed((), UNCHANGED))
         by = person(sent)
         try:
             answer = await self._doors.intake.edit(
                 sent.approval,
-                filled.arguments,
+                wished,
                 by=by,
                 entitled_as=sent.user_id,
                 digest=sent.digest_prefix,

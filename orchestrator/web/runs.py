@@ -25,6 +25,7 @@ from orchestrator.web.schemas import (
     CallOut,
     CancelOrder,
     EventPage,
+    Hidden,
     NewRun,
     Resolution,
     Restart,
@@ -127,24 +128,24 @@ async def list_runs(
 
 @get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(404))
 async def show_run(run_id: FromPath[str], doors: NamedDependency[Doors]) -> RunDetail:
-    return await doors.database.read(_detail, own_id(run_id, "run"))
+    return await doors.database.read(_detail, own_id(run_id, "run"), doors.hidden)
 
 
-def _detail(s: Session, run_id: str) -> RunDetail:
+def _detail(s: Session, run_id: str, hidden: Hidden) -> RunDetail:
     row = views.run(s, run_id)
-    return run_detail(row, [turn_out(t) for t in views.turns(s, run_id)], _calls(s, run_id))
+    return run_detail(row, [turn_out(t) for t in views.turns(s, run_id)], _calls(s, run_id, hidden))
 
 
-def _calls(s: Session, run_id: str) -> list[CallOut]:
+def _calls(s: Session, run_id: str, hidden: Hidden) -> list[CallOut]:
     asked = {a["id"]: a for a in views.approvals(s, limit=MOST_QUESTIONS, run_id=run_id).rows}
-    return [call_out(c, asked.get(c["approval"])) for c in views.calls(s, run_id)]
+    return [call_out(c, asked.get(c["approval"]), hidden) for c in views.calls(s, run_id)]
 
 
 @get("/runs/{run_id:str}/calls", opt=READ, summary="A run's function calls", responses=problems(404))
 async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> CallList:
     def job(s: Session, run_id: str) -> CallList:
         views.run(s, run_id)
-        return CallList(items=_calls(s, run_id))
+        return CallList(items=_calls(s, run_id, doors.hidden))
 
     return await doors.database.read(job, own_id(run_id, "run"))
 
@@ -173,7 +174,7 @@ async def list_events(
     def job(s: Session, run_id: str) -> EventPage:
         views.run(s, run_id)
         rows = views.events(s, run_id, after=after, limit=limit + 1)
-        items = [event_out(e) for e in rows[:limit]]
+        items = [event_out(e, doors.hidden) for e in rows[:limit]]
         return EventPage(items=items, next=items[-1].seq if len(rows) > limit else None)
 
     return Response(await doors.database.read(job, own_id(run_id, "run")))
@@ -191,7 +192,9 @@ async def list_run_approvals(
     def job(s: Session, run_id: str) -> ApprovalPage:
         views.run(s, run_id)
         page = views.approvals(s, limit=limit, after=begin, run_id=run_id)
-        return ApprovalPage(items=[approval_out(r) for r in page.rows], next=to_cursor(page.next))
+        return ApprovalPage(
+            items=[approval_out(r, doors.hidden) for r in page.rows], next=to_cursor(page.next)
+        )
 
     return await doors.database.read(job, own_id(run_id, "run"))
 

@@ -4,7 +4,7 @@ Requests refuse fields they do not know. Answers have no defaults: every field i
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
+from orchestrator.domain.hidden import covered, covered_record
 from orchestrator.domain.model import (
     Actor,
     ApprovalStatus,
@@ -30,6 +31,8 @@ from orchestrator.store.tables import DeliveryState
 
 Row = Mapping[str, Any]
 Links = dict[str, str]
+Hidden = Mapping[str, Collection[str]]
+"""Names of the parameters nobody is shown, by tool."""
 DEEPEST: Final = 100
 TOO_DEEP: Final = "(nested too deeply to be shown)"
 
@@ -238,7 +241,8 @@ class ApprovalOut(Struct, kw_only=True):
     escalation `escalate_to` may too. `edits` says whether the arguments may be changed, and whether
     somebody `other` than who changes them then has to approve. With `answers` a person may answer in the
     tool's place; what `ask_human` asks takes nothing else. `preview` is what the call would do, of a tool
-    that can tell.
+    that can tell. An argument the tool keeps from view is `[hidden, 40 characters]`; an edit that leaves it
+    out, or gives that back, keeps it.
     """
 
     id: str
@@ -436,36 +440,42 @@ def turn_out(row: Row) -> TurnOut:
     return TurnOut(**{k: row[k] for k in TurnOut.__struct_fields__})
 
 
-def call_out(row: Row, approval: Row | None) -> CallOut:
+def call_out(row: Row, approval: Row | None, hidden: Hidden) -> CallOut:
     same = ("id", "call_id", "turn", "tool", "status", "idempotent", "outcome", "started_at", "settled_at")
     asked = approval and Question(
         id=approval["id"], status=approval["status"], expires_at=approval["expires_at"]
     )
+    frozen = msgspec.convert(approval["terms"], Terms).hidden if approval else ()
     return CallOut(
         **{k: row[k] for k in same},
-        arguments=whole_text(row["arguments"]),
+        arguments=_seen(row, frozen, hidden),
         result=whole_text(row["result"]),
         approval=asked or None,
     )
 
 
-def approval_out(row: Row) -> ApprovalOut:
+def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
     same = (
         *("id", "workflow", "call", "turn", "tool", "call_status", "status", "revision", "digest"),
         *("requested_at", "expires_at", "start_by", "channel", "ts", "trouble", "escalated"),
     )
-    own = f"/v1/approvals/{row['id']}"
+    own, terms = f"/v1/approvals/{row['id']}", msgspec.convert(row["terms"], Terms)
     return ApprovalOut(
         **{k: row[k] for k in same},
-        **_terms(msgspec.convert(row["terms"], Terms)),
+        **_terms(terms),
         run=row["run_id"],
         requester=_actor(row["requester"]),
-        arguments=whole_text(row["arguments"]),
+        arguments=_seen(row, terms.hidden, hidden),
         votes=[_vote(v) for v in row["votes"] or ()],
         verdict=_verdict(row["verdict"]),
         preview=msgspec.convert(row["preview"], PreviewOut) if row["preview"] else None,
         links={"self": own, "decision": f"{own}/decision", "run": run_path(row["run_id"])},
     )
+
+
+def _seen(row: Row, frozen: Collection[str], hidden: Hidden) -> Any:
+    """A call's arguments; what is hidden now, or was when people were asked, is covered."""
+    return whole_text(covered(row["arguments"], {*frozen, *hidden.get(row["tool"], ())}))
 
 
 def _terms(terms: Terms) -> dict[str, Any]:
@@ -482,9 +492,9 @@ def _vote(stored: Row) -> VoteOut:
     return VoteOut(by=by, at=vote.at, stage=vote.stage)
 
 
-def event_out(row: Row) -> EventOut:
+def event_out(row: Row, hidden: Hidden) -> EventOut:
     same = {k: row[k] for k in ("seq", "kind", "at", "status", "note", "refused")}
-    return EventOut(**same, data=whole_text(row["data"]))
+    return EventOut(**same, data=covered_record(whole_text(row["data"]), hidden))
 
 
 def _actor(stored: Row) -> ActorOut:

@@ -29,7 +29,7 @@ from orchestrator.store import views
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Token
-from orchestrator.web.schemas import EventOut, event_out
+from orchestrator.web.schemas import EventOut, Hidden, event_out
 
 log = structlog.get_logger(__name__)
 
@@ -95,10 +95,10 @@ class Part:
     ended: str | None
 
 
-def part(s: Session, run_id: str, after: int) -> Part:
+def part(s: Session, run_id: str, after: int, hidden: Hidden) -> Part:
     """Raises `NotFoundError`."""
     run = views.run(s, run_id)  # before its entries: once it is closed, they are all there
-    entries = [event_out(e) for e in views.events(s, run_id, after=after, limit=BATCH)]
+    entries = [event_out(e, hidden) for e in views.events(s, run_id, after=after, limit=BATCH)]
     return Part(entries, run["status"] if run["closed_at"] is not None else None)
 
 
@@ -106,6 +106,7 @@ class Streams:
     """Every stream of this process.
 
     Args:
+        hidden: What nobody is shown of the entries.
         most: Streams at once; further ones are told to come again.
         ping_seconds: Longest silence of a stream.
     """
@@ -115,13 +116,14 @@ class Streams:
         database: Database,
         changes: Changes,
         clock: Clock,
+        hidden: Hidden,
         *,
         most: int = MOST,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
         self.changes = changes
         self._database, self._clock = database, clock
-        self._most, self._ping = most, ping_seconds
+        self._most, self._ping, self._hidden = most, ping_seconds, hidden
         self._sending: set[object] = set()
 
     @property
@@ -166,7 +168,7 @@ class Streams:
     async def _look(self, run_id: str, after: int) -> Part | None:
         """None where it cannot be read. The stream then ends without `end`: the client asks again."""
         try:
-            return await self._database.read(part, run_id, after)
+            return await self._database.read(part, run_id, after, self._hidden)
         except (SQLAlchemyError, NotFoundError) as e:
             log.warning("stream_broken", run_id=run_id, error=type(e).__name__)
             return None

@@ -150,3 +150,11 @@ async def test_a_spent_question_is_not_drawn_over_the_one_in_its_place(database_
         (second,) = await world.open_approvals(run_id)
         assert second.id != first.id
         assert world.slack.live_buttons() == {second.id}
+
+
+async def test_who_may_not_decide_learns_nothing_of_what_would_fit(sqlite_url: str) -> None:
+    async with world_under(sqlite_url, replace(TERMS, edits=Edits.SAME)) as world:
+        _, approval = await asked(world)
+        assert (await edit(world, approval, CARL, {"bad": True})).refused is Refusal.NOT_ENTITLED
+        await world.decide(approval, True)
+        assert (await edit(world, approval, BEN, {"bad": True})).refused is not None

@@ -131,7 +131,7 @@ def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
     until = int((NOW + timedelta(hours=1)).timestamp())
     assert [e["text"] for e in block(message, "c")["elements"]] == [
         "may decide: <@U0ALICE> <@U0BOB>",
-        "may decide: api:ci",
+        "and api:ci",
         f"expires <!date^{until}^{{date_short_pretty}} {{time}}|2026-11-21 15:00 UTC> · "
         f"`{ID}` rev 1 · sha256 `9f2c41aa`",
     ]
@@ -169,8 +169,7 @@ def test_what_the_tool_said_is_quoted_and_short() -> None:
     assert label["elements"][0]["text"] == "What the tool said (not checked)"
     assert quote["type"] == "rich_text_preformatted"
     assert "<@U0BOB> ok" in quote["elements"][0]["text"]
-    assert "*Took*\n2.5 s" not in shown(message)  # a space is not a safe word: shown as plain text
-    assert "Took\n2.5 s" in shown(message)
+    assert "*Took*\n2.5 s" in shown(message)
     long = decided(S.APPROVED, C.SETTLED, outcome=Outcome(K.SUCCEEDED, "x" * 50_000), started=True)
     assert "Shortened: 600 of 50 000 characters." in shown(draw(long, now=NOW))
 

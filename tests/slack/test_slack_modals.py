@@ -24,6 +24,7 @@ from orchestrator.domain.model import (
 )
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals
+from orchestrator.slack.batches import approve_all
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
 from orchestrator.slack.text import render, visible
@@ -202,3 +203,24 @@ def test_the_card_goes_through_the_stages() -> None:
     assert "risk: 1 of 1 approved: <@U0ALICE>" in later
     assert "legal: 1 of 2 approved: api:ci" in later
     assert "may decide: <@U0BOB> <!subteam^S0LEGAL>" in later
+
+
+def test_what_its_tool_keeps_from_view_stands_nowhere() -> None:
+    canary = "canary-41f0b6d2"
+    base = under(card({"order": 1, "key": canary}), hidden=("key",), edits=Edits.SAME, answers=True)
+    properties = {"order": {"type": "integer"}}
+    fields = form({"properties": properties}, {"order": 1})
+    assert fields is not None
+    views = [
+        taken(modals.details(base, open_=True)),
+        taken(modals.edit(base, fields)),
+        taken(modals.answer(base, fields)),
+        {"blocks": modals.whole(base)},
+        approve_all([base, replace(base)]),
+        {"blocks": draw(base, now=NOW).blocks},
+    ]
+    for number, view in enumerate(views):
+        assert canary not in json.dumps(view)
+        assert ("[hidden, 15 characters]" in json.dumps(view)) == (number != 1), "the form has no field of it"
+        assert "Kept from view, but sealed and run as it is: key." in json.dumps(view)
+    assert "submit" in views[0], "a cover hides nothing that anybody could read elsewhere"

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from orchestrator import ToolContext, tool
-from orchestrator.domain.model import Ruling
+from orchestrator import Secret, ToolContext, tool
+from orchestrator.domain.model import Ruling, Terms
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import record_of
 from orchestrator.toolkit.plain import MAX_SAFE_INTEGER
+from orchestrator.toolkit.registry import Toolkit
 
 
 class Colour(enum.Enum):
@@ -570,3 +571,18 @@ def test_what_was_normalised_normalises_to_itself(bench: Any, arguments: Any) ->
     assert once.reason == ""
     assert probe.find(once.arguments) == once
     assert list(once.arguments) == [p.name for p in probe.toolkit.tools[0].signature.parameters]
+
+
+def test_a_secret_parameter_is_told_to_the_model_like_any_other() -> None:
+    assert schema_of(Annotated[str, Secret()]) == schema_of(Annotated[str, Secret]) == TEXT
+    both = record_of(declared(Annotated[str, Field(max_length=40), Secret()]))
+    assert both is not None
+    assert both.signature.secret == ("x",)
+    toolkit = Toolkit([both], defaults=Terms(("U0ALICE",)), overrides={"probe": {"approval": "ask"}})
+    assert toolkit.gate("probe").terms.hidden == ("x",)
+
+
+@pytest.mark.parametrize("annotation", [list[Annotated[str, Secret()]], Annotated[str, Secret()] | None])
+def test_a_part_of_a_parameter_cannot_be_secret(annotation: Any) -> None:
+    with pytest.raises(ConfigError, match="marks a whole parameter"):
+        declared(annotation)

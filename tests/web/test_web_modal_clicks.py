@@ -1,6 +1,7 @@
 """Windows of Slack: opened by a press, sent off, and decided about by the same gate as a button."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -313,6 +314,17 @@ def test_a_form_that_was_changed_is_an_edit(house: House) -> None:
     assert arguments == {"order_id": "A-1042", "amount_cents": 900}
     assert (more["by"], more["entitled_as"]) == (Actor("U0ALICE", "u0alice", "slack"), "U0ALICE")
     assert (more["digest"], more["reason"]) == (DIGEST[:16], "Half of it.")
+
+
+def test_a_form_leaves_what_is_kept_from_view_as_it_is(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME, hidden=("order_id",))
+    values = filled_in(house, approval, amount_cents="900")
+    editing = Editing(approval)
+    house.doors = replace(house.doors, intake=editing)  # type: ignore[arg-type]
+    assert press(house, sent("edit", approval, values))[0] == (200, {"response_action": "clear"})
+    assert [arguments for arguments, _ in editing.taken] == [{"order_id": "A-1042", "amount_cents": 900}]
+    same = filled_in(house, approval)
+    assert UNCHANGED in json.dumps(press(house, sent("edit", approval, same))[0])
 
 
 def test_what_does_not_fit_is_said_at_its_field(house: House) -> None:

@@ -119,7 +119,7 @@ class Place:
 @asynccontextmanager
 async def opened(house: House, **limits: Any) -> AsyncIterator[Place]:
     changes = Changes(house.database)
-    streams = Streams(house.database, changes, house.clock, **limits)
+    streams = Streams(house.database, changes, house.clock, house.doors.hidden, **limits)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

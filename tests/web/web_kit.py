@@ -81,6 +81,7 @@ class Report:
     timeout_seconds: float = 30.0
     tool_version: str = "1" * 64
     policy_version: str = "2" * 64
+    secret: tuple[str, ...] = ()
 
 
 def render_text(value: object) -> str:

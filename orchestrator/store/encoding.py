@@ -1,10 +1,21 @@
 """How JSON and instants are written into columns: as the standard library would, several times as fast."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
+
+def prepare(*kinds: Any) -> None:
+    """Let msgspec work out how these classes are read, while a single thread does.
+
+    It does so at their first use, and a second thread that uses one meanwhile ends the process.
+    """
+    for kind in kinds:
+        with suppress(msgspec.ValidationError):
+            msgspec.convert({}, kind)
 
 
 def dumps(value: Any) -> str:

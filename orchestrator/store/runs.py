@@ -35,6 +35,7 @@ from orchestrator.domain.model import (
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
+from orchestrator.store.encoding import prepare
 from orchestrator.store.prepared import Prepared, hold, insert_into, listed
 from orchestrator.store.tables import (
     ApprovalRow,
@@ -45,6 +46,8 @@ from orchestrator.store.tables import (
     TurnRow,
     table,
 )
+
+prepare(Actor, Preview, Recipe, Terms, Verdict, tuple[Place, ...], tuple[Vote, ...])
 
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)

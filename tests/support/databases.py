@@ -207,7 +207,8 @@ _SHAPE: Final = (
     b" (SELECT string_agg(p.proname, ';' ORDER BY p.proname) FROM pg_proc p"
     b" JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _OURS + b"),"
     b" (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
-    b" WHERE d.datname = current_database())"
+    b" WHERE d.datname = current_database()),"
+    b" (SELECT string_agg(version_num, ';' ORDER BY version_num) FROM alembic_version)"
 )
 
 

@@ -23,7 +23,9 @@ from urllib.parse import urlencode
 from litestar import Litestar, Request, Response, post
 
 from bench.scenes import Scene, scenes
-from orchestrator.domain.model import BatchCard, Card, Place, RunStatus
+from orchestrator.domain.consent import Place
+from orchestrator.domain.model import RunStatus
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bench import process
-from orchestrator.domain.model import Correlation, CreateRequest, Recipe
+from orchestrator.domain.exchange import Correlation, CreateRequest
+from orchestrator.domain.model import Recipe
 from orchestrator.emulator.serving import free_port
 from orchestrator.gemini import wire
 from orchestrator.gemini.gateway import GeminiGateway

@@ -31,8 +31,9 @@ from sqlalchemy.orm import Session
 from bench import load, process, seed
 from bench.loop import databases
 from orchestrator import jobs
+from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
-from orchestrator.domain.model import ApprovalStatus, RunStatus
+from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
 from orchestrator.store import inbox, migrate, outbox, runs, views
 from orchestrator.store.database import Database

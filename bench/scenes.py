@@ -5,21 +5,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from orchestrator.domain.consent import Actor, AtTimeout, Edits, Place, Preview, Stage, Vote
 from orchestrator.domain.deadlines import OVERDUE
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import (
-    Actor,
-    AtTimeout,
-    BatchCard,
-    Card,
-    Edits,
-    Outcome,
-    Place,
-    Preview,
-    RunStatus,
-    Stage,
-    Vote,
-)
+from orchestrator.domain.model import Outcome, RunStatus
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.slack import batches, forms, home, human, modals
 from orchestrator.toolkit.preview import encode
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, own_states, states

@@ -12,6 +12,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import (
     ApprovalPosted,
@@ -21,18 +23,9 @@ from orchestrator.domain.events import (
     Event,
     InteractionObserved,
 )
+from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import (
-    Actor,
-    Assessment,
-    FunctionCall,
-    Policy,
-    Recipe,
-    Ruling,
-    Run,
-    Snapshot,
-    Terms,
-)
+from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
 from orchestrator.store import inbox, migrate, outbox, runs
 from orchestrator.store.database import Database
@@ -175,11 +168,12 @@ def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
             ).mappings()
         ]
     ids = [row["id"] for _, row in rows if isinstance(row.get("id"), str)]
+    told = sum(t.name == "audit" for t, _ in rows)
     for start in range(1, count + 1, CHUNK):
         with engine.begin() as conn:
             for t, row in rows:
                 numbers = _series(start, min(start + CHUNK - 1, count))
-                conn.execute(_insert(t, row, ids, numbers, engine.dialect.name))
+                conn.execute(_insert(t, row, ids, numbers, engine.dialect.name, told))
 
 
 def _series(first: int, last: int) -> sa.CTE:
@@ -188,10 +182,13 @@ def _series(first: int, last: int) -> sa.CTE:
 
 
 def _insert(
-    t: sa.Table, row: Mapping[str, Any], ids: Sequence[str], series: sa.CTE, dialect: str
+    t: sa.Table, row: Mapping[str, Any], ids: Sequence[str], series: sa.CTE, dialect: str, told: int
 ) -> sa.Insert:
+    """`told`: how many entries of the audit one copy has; they are numbered on, their hashes bind nothing."""
     names = [c.name for c in t.c if not (c.name == "id" and isinstance(row["id"], int))]
     values = [_value(t.c[n], row[n], ids, series.c.i, dialect) for n in names]
+    if t.name == "audit":
+        values[names.index("seq")] = sa.literal(row["seq"]) + series.c.i * told
     return t.insert().from_select(names, sa.select(*values).select_from(series))
 
 

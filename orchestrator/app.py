@@ -16,7 +16,8 @@ from litestar import Litestar
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orchestrator import jobs, neighbours
-from orchestrator.domain.model import Recipe, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import Recipe
 from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads

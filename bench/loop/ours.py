@@ -24,19 +24,11 @@ import structlog
 import uvloop
 
 from bench.loop import player
+from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.effects import EffectKind
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    Card,
-    CreateRequest,
-    FunctionCall,
-    Policy,
-    Recipe,
-    RunStatus,
-    Snapshot,
-    Terms,
-)
+from orchestrator.domain.exchange import CreateRequest, FunctionCall, Snapshot
+from orchestrator.domain.model import Policy, Recipe, RunStatus
+from orchestrator.domain.pictures import Card
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.tickets import Ticket

@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from orchestrator.domain.model import FunctionCall, Recipe, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Recipe
 from orchestrator.domain.terms import everybody, expand
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, strict_yaml

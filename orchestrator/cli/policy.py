@@ -81,7 +81,7 @@ def explain(config: Path | None, tool: str, workflow: str, arguments: str, as_js
     """What would become of a call of TOOL, and which rule says so."""
     from orchestrator import app
     from orchestrator.cli import cases
-    from orchestrator.domain.model import FunctionCall
+    from orchestrator.domain.exchange import FunctionCall
     from orchestrator.settings import load
 
     settings = load(config, need_secrets=False)

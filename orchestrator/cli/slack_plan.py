@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from orchestrator import app, neighbours
-from orchestrator.domain.model import Terms
+from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import is_group
 from orchestrator.settings import Settings
 from orchestrator.slack import manifest

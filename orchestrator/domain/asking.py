@@ -5,22 +5,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Preview, Terms, approval_key
 from orchestrator.domain.deadlines import ends, no_timers, taking_over, timers
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    AtTimeout,
-    CallStatus,
-    JsonObject,
-    Preview,
-    Run,
-    Terms,
-    ToolCall,
-    Turn,
-    approval_key,
-    call_key,
-)
+from orchestrator.domain.model import CallStatus, Run, ToolCall, Turn, call_key
+from orchestrator.domain.plain import JsonObject
 
 Asked = tuple[ToolCall, tuple[Effect, ...]]
 

@@ -14,19 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.decision import Decision, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import BatchPosted, BatchUndelivered
 from orchestrator.domain.human import is_question
-from orchestrator.domain.model import (
-    Approval,
-    CallStatus,
-    Place,
-    Policy,
-    Run,
-    ToolCall,
-    Turn,
-)
+from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall, Turn
 
 
 def begun(calls: Collection[ToolCall], channels: Mapping[str, str]) -> Place | None:

@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.asking import Asked, ask, ask_instead, is_own, no_expiry, redraw, warn
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.deadlines import unseen
 from orchestrator.domain.decision import (
     Decision,
@@ -41,16 +43,11 @@ from orchestrator.domain.events import (
     JobEnded,
 )
 from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    Assessment,
     CallStatus,
     OutcomeKind,
     Policy,
-    Ruling,
     Run,
     RunStatus,
-    Terms,
     ToolCall,
     Turn,
     call_key,

@@ -19,8 +19,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain.consent import Approval, AtTimeout, Stage, Terms
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
-from orchestrator.domain.model import Approval, AtTimeout, Stage, Terms
 
 FORGETTING: Final = "forgetting"
 """The notice that Gemini soon forgets what waits for the answer."""

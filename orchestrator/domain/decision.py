@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_question, warn
+from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.deadlines import left_to_a_person
 from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject
 from orchestrator.domain.model import (
-    ApprovalStatus,
     CallStatus,
     Outcome,
     OutcomeKind,

@@ -10,8 +10,10 @@ policy says at this moment must let a person decide; groups and roles are resolv
 from collections.abc import Collection
 from dataclasses import replace
 
+from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Approval, Card, Run, Stage, Terms, ToolCall, Verdict, Vote
+from orchestrator.domain.model import Run, ToolCall
+from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import can_be_met
 from orchestrator.domain.terms import everybody as named
 

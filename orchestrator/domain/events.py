@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from orchestrator.domain.model import Actor, Assessment, JsonObject, Outcome, Snapshot, Terms, Verdict
+from orchestrator.domain.assessment import Assessment
+from orchestrator.domain.consent import Actor, Terms, Verdict
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import Outcome
+from orchestrator.domain.plain import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

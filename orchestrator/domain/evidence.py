@@ -10,20 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict, Vote
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import ApprovalEdited, AttentionResolved, CallClaimed, Event
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    CallStatus,
-    Run,
-    RunStatus,
-    Terms,
-    ToolCall,
-    Verdict,
-    Vote,
-)
+from orchestrator.domain.model import CallStatus, Run, RunStatus, ToolCall
 
 
 class EntryKind(StrEnum):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 
 _COVER: Final = re.compile(r"\[hidden(, [0-9]+ characters?)?\]")
 _NOTHING: Final = (None, "")

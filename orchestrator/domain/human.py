@@ -17,7 +17,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.model import Approval, JsonObject, Terms, ToolCall, Verdict
+from orchestrator.domain.consent import Approval, Terms, Verdict
+from orchestrator.domain.model import ToolCall
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError
 
 ASK_HUMAN: Final = "ask_human"

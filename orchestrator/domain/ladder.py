@@ -14,11 +14,13 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.asking import redraw
+from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import asked_now, unseen
 from orchestrator.domain.decision import Decision, unheard
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
-from orchestrator.domain.model import Approval, Card, Place, Policy, Run
+from orchestrator.domain.model import Policy, Run
+from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import is_group
 
 MOST: Final = 20

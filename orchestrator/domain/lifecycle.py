@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain import batches, calls, ladder, turns, verdicts
+from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import Decision, Refusal, create_effect, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
@@ -48,16 +49,7 @@ from orchestrator.domain.events import (
     RunOverdue,
     TakenUp,
 )
-from orchestrator.domain.model import (
-    Actor,
-    CallStatus,
-    Policy,
-    Recipe,
-    Run,
-    RunStatus,
-    Turn,
-    TurnStatus,
-)
+from orchestrator.domain.model import CallStatus, Policy, Recipe, Run, RunStatus, Turn, TurnStatus
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.INTENDED: (CreateClaimed, InteractionObserved),

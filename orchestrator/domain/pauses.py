@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, no_expiry, own_question, redraw
+from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.decision import (
     TOKENS,
     Decision,
@@ -28,15 +29,7 @@ from orchestrator.domain.decision import (
 )
 from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
 from orchestrator.domain.events import CreateRefused
-from orchestrator.domain.model import (
-    ApprovalStatus,
-    OutcomeKind,
-    Run,
-    RunStatus,
-    ToolCall,
-    TurnStatus,
-    Verdict,
-)
+from orchestrator.domain.model import OutcomeKind, Run, RunStatus, ToolCall, TurnStatus
 
 CARRY_OUT = "Carry out the plan."
 MAX_WHY: Final = 1_000

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.domain.model import AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.consent import AtTimeout, Edits, Stage, Terms
 from orchestrator.errors import ConfigError
 
 ROLE: Final = "role:"

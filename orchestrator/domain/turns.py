@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestrator.domain import batches
 from orchestrator.domain.asking import OURS, Asked, is_own, redraw, warn
+from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.calls import admit, open_questions, within
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.decision import (
@@ -37,16 +38,8 @@ from orchestrator.domain.events import (
     InteractionObserved,
     InteractionSignalled,
 )
-from orchestrator.domain.model import (
-    Assessment,
-    CallStatus,
-    Policy,
-    Run,
-    RunStatus,
-    Snapshot,
-    Turn,
-    TurnStatus,
-)
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, not_restarted
 
 

@@ -14,7 +14,9 @@ from typing import Final
 
 from orchestrator.domain import entitlement, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
+from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import settled, start_by
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Verdict
 from orchestrator.domain.deadlines import (
     OVERDUE,
     left_to_a_person,
@@ -27,21 +29,8 @@ from orchestrator.domain.deadlines import (
 from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue
-from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    Assessment,
-    CallStatus,
-    Edits,
-    OutcomeKind,
-    Policy,
-    Ruling,
-    Run,
-    RunStatus,
-    ToolCall,
-    Verdict,
-    exact,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
+from orchestrator.domain.plain import exact
 
 EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
 

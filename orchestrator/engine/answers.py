@@ -11,20 +11,13 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import entitlement, hidden, human
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Event
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    FunctionCall,
-    JsonObject,
-    Policy,
-    Ruling,
-    Run,
-    Terms,
-    ToolCall,
-    Verdict,
-)
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Policy, Run, ToolCall
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.verdicts import already
 from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort

@@ -17,7 +17,9 @@ from typing import Final, TypeVar
 
 import structlog
 
-from orchestrator.domain.model import BatchCard, Card, CreateRequest, Place, Snapshot
+from orchestrator.domain.consent import Place
+from orchestrator.domain.exchange import CreateRequest, Snapshot
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError

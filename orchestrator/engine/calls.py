@@ -12,18 +12,11 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import Assessment, CallContext, Ruling
+from orchestrator.domain.consent import ApprovalStatus, Preview
 from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
-from orchestrator.domain.model import (
-    ApprovalStatus,
-    Assessment,
-    CallContext,
-    CallStatus,
-    FunctionCall,
-    Preview,
-    Ruling,
-    Run,
-    ToolCall,
-)
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort

@@ -14,7 +14,7 @@ from orchestrator.domain import ladder
 from orchestrator.domain.deadlines import undisturbed, unseen
 from orchestrator.domain.effects import parse_notice
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
-from orchestrator.domain.model import Card
+from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.questions import LOOK_AGAIN

@@ -14,12 +14,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.consent import Actor, Terms, Verdict
 from orchestrator.domain.events import (
     AttentionResolved,
     CancelRequested,
     Choice,
 )
-from orchestrator.domain.model import Actor, JsonObject, Policy, Recipe, Run, Terms, Verdict
+from orchestrator.domain.model import Policy, Recipe, Run
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine import answers, step
 from orchestrator.engine.answers import Answer as Answer
 from orchestrator.engine.commits import Commits

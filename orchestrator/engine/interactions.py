@@ -14,7 +14,8 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionMissing,
 )
-from orchestrator.domain.model import CreateRequest, Snapshot, TurnStatus
+from orchestrator.domain.exchange import CreateRequest, Snapshot
+from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.hearing import Go, PutOff

@@ -5,16 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from orchestrator.domain.model import (
-    CallContext,
-    Finding,
-    FunctionCall,
-    JsonObject,
-    Outcome,
-    Preview,
-    Recipe,
-    Terms,
-)
+from orchestrator.domain.assessment import CallContext, Finding
+from orchestrator.domain.consent import Preview, Terms
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Outcome, Recipe
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 

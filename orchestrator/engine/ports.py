@@ -9,21 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain.model import (
-    BatchCard,
-    CallContext,
-    Card,
-    CreateRequest,
-    Finding,
-    FunctionCall,
-    JsonObject,
-    Outcome,
-    Place,
-    Preview,
-    Recipe,
-    Snapshot,
-    Terms,
-)
+from orchestrator.domain.assessment import CallContext, Finding
+from orchestrator.domain.consent import Place, Preview, Terms
+from orchestrator.domain.exchange import CreateRequest, FunctionCall, Snapshot
+from orchestrator.domain.model import Outcome, Recipe
+from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.plain import JsonObject
 
 
 class GeminiPort(Protocol):

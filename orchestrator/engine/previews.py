@@ -5,8 +5,11 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import CallContext
+from orchestrator.domain.consent import Preview
 from orchestrator.domain.events import CallPreviewed
-from orchestrator.domain.model import CallContext, CallStatus, FunctionCall, Preview, ToolCall
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import CallStatus, ToolCall
 from orchestrator.engine.calls import context_of
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
 from orchestrator.domain.batches import awaited
+from orchestrator.domain.consent import Approval
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.ladder import pictures
-from orchestrator.domain.model import Approval, CallStatus, Card, Run, ToolCall
+from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor

@@ -11,17 +11,10 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.asking import RESTART
+from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.events import TakenUp
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    Policy,
-    Recipe,
-    Run,
-    RunStatus,
-    TurnStatus,
-)
+from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, TurnStatus
 from orchestrator.domain.transcript import summary
 from orchestrator.engine import step
 from orchestrator.errors import ConflictError

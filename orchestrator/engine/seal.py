@@ -9,7 +9,10 @@ from typing import Any
 
 import rfc8785
 
-from orchestrator.domain.model import Assessment, FunctionCall, Preview, Run
+from orchestrator.domain.assessment import Assessment
+from orchestrator.domain.consent import Preview
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Run
 from orchestrator.engine.ports import ToolkitPort
 
 

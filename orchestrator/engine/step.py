@@ -20,8 +20,9 @@ from orchestrator.domain.events import (
     InteractionSignalled,
 )
 from orchestrator.domain.evidence import follow
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
 from orchestrator.domain.lifecycle import decide
-from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Policy, Run, Snapshot, Turn
+from orchestrator.domain.model import Policy, Run, Turn
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
 from orchestrator.engine.ports import ToolkitPort

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tenacity import wait_random_exponential
 
-from orchestrator.domain.model import CreateRequest, Snapshot
+from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import Answer, Form, Library, Silence

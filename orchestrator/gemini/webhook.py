@@ -8,7 +8,7 @@ address, and neither address believes what belongs to the other.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.domain.model import Correlation
+from orchestrator.domain.exchange import Correlation
 from orchestrator.errors import InvalidError
 from orchestrator.gemini import wire
 from orchestrator.gemini.dynamic import DynamicVerifier

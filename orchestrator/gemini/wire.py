@@ -15,14 +15,8 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from orchestrator.domain.model import (
-    Correlation,
-    CreateRequest,
-    FunctionCall,
-    FunctionResult,
-    JsonObject,
-    Snapshot,
-)
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UncertainError
 
 MAX_TEXT: Final = 500  # characters of a foreign message that are kept

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from orchestrator.domain.model import Stage
+from orchestrator.domain.consent import Stage
 from orchestrator.domain.terms import MAX_QUORUM, MAX_REMINDERS, MAX_RISK_CHARS, MAX_STAGES
 from orchestrator.settings.addresses import Approver, ChannelId, Decider, RoleName, ToolPattern
 from orchestrator.settings.fields import UNIQUE, Items, Section, shaped

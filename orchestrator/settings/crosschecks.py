@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.domain.model import Terms
+from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import ROLE, expand, faults, is_group
 from orchestrator.settings.approvals import Approvals, PolicyOverride
 from orchestrator.settings.environment import suggest

@@ -6,7 +6,8 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
-from orchestrator.domain.model import AtTimeout, Edits, Policy, Recipe, Terms
+from orchestrator.domain.consent import AtTimeout, Edits, Terms
+from orchestrator.domain.model import Policy, Recipe
 from orchestrator.domain.terms import expand
 from orchestrator.errors import NotFoundError
 from orchestrator.settings.addresses import OwnAddress, WorkflowName

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from orchestrator.domain.model import Limits, Recipe, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import Limits, Recipe
 from orchestrator.settings.addresses import ToolName
 from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.fields import UNIQUE, Items, Section

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from orchestrator.domain.hidden import covered
-from orchestrator.domain.model import Card
+from orchestrator.domain.pictures import Card
 from orchestrator.slack.text import Shown, line, render
 
 

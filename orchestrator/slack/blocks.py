@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Edits, Stage, Terms, Verdict
 from orchestrator.domain.human import is_question
-from orchestrator.domain.model import Card, Edits, Stage, Terms, Verdict
+from orchestrator.domain.pictures import Card
 from orchestrator.slack import foresight, human, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
 from orchestrator.slack.arguments import seen

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.domain.model import BatchCard, Card, Place
+from orchestrator.domain.consent import Place
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
 from orchestrator.slack.batches import draw_batch, is_batch, plain_batch
 from orchestrator.slack.blocks import EVENT_TYPE, Message, draw, plain, whisper

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.model import Card
+from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import look

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from orchestrator.domain.model import Actor
+from orchestrator.domain.consent import Actor
 from orchestrator.slack.text import MENTION, line, shorten, visible
 
 Block = dict[str, Any]

@@ -23,15 +23,10 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator.domain.asking import PLAN, RESTART, is_own
+from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.human import is_question
-from orchestrator.domain.model import (
-    ENDED,
-    ApprovalStatus,
-    CallStatus,
-    Card,
-    OutcomeKind,
-    RunStatus,
-)
+from orchestrator.domain.model import ENDED, CallStatus, OutcomeKind, RunStatus
+from orchestrator.domain.pictures import Card
 
 
 class Look(StrEnum):

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
-from orchestrator.domain.model import Card, Edits
+from orchestrator.domain.pictures import Card
 from orchestrator.slack import foresight, human, kit
 from orchestrator.slack.action import NOTE_CHARS
 from orchestrator.slack.arguments import seen

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from orchestrator.domain.consent import AtTimeout
 from orchestrator.domain.deadlines import FORGETTING, OVERDUE, asked_now, place_of
-from orchestrator.domain.model import AtTimeout, Card
+from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.blocks import Message
 from orchestrator.slack.looks import Look

@@ -26,7 +26,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import OrchestratorError, UnavailableError
 from orchestrator.slack.refusals import CREDENTIALS, SlackUnavailableError
 from orchestrator.slack.web_api import LOOPBACK, WebApi

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.consent import Verdict
 from orchestrator.domain.human import is_question
-from orchestrator.domain.model import ENDED, Card, ToolCall, Verdict
+from orchestrator.domain.model import ENDED, ToolCall
+from orchestrator.domain.pictures import Card
 from orchestrator.slack.looks import HEADLINES, Look
 from orchestrator.slack.text import grouped, line
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from orchestrator.domain.consent import ApprovalStatus, Terms, Verdict, Vote
 from orchestrator.domain.evidence import EntryKind, deciders, text_of, word
-from orchestrator.domain.model import ApprovalStatus, Terms, Verdict, Vote
 from orchestrator.store.audit import TENANT, audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, sha256_of
 from orchestrator.store.runs import approval_t, call_t, run_t

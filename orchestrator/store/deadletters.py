@@ -14,9 +14,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import unheard
 from orchestrator.domain.effects import EffectKind, Urgency
-from orchestrator.domain.model import Actor
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import runs
 from orchestrator.store.outbox import Asked, effect_t, note

@@ -11,8 +11,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import unheard
-from orchestrator.domain.model import Actor
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, runs, views
 from orchestrator.store.inbox import DeliveryVerdict, delivery_t

@@ -8,7 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import ENDED, ApprovalStatus, RunStatus
+from orchestrator.domain.consent import ApprovalStatus
+from orchestrator.domain.model import ENDED, RunStatus
 from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import words
 from orchestrator.store.runs import approval_t, run_t

@@ -11,27 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.asking import OURS
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Place, Preview, Terms, Verdict, Vote
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import opened
 from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
     CallStatus,
     Outcome,
     OutcomeKind,
-    Place,
-    Preview,
     Recipe,
     Run,
-    Terms,
     ToolCall,
     Turn,
     TurnStatus,
-    Verdict,
-    Vote,
-    exact,
 )
+from orchestrator.domain.plain import exact
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
 from orchestrator.store.database import CHANNEL, StaleRowError, grew

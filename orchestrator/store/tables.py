@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlmodel import Field, SQLModel
 
-from orchestrator.domain.model import ApprovalStatus, CallStatus, OutcomeKind, RunStatus, TurnStatus
+from orchestrator.domain.consent import ApprovalStatus
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(column_0_label)s",

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import ApprovalStatus, RunStatus
+from orchestrator.domain.consent import ApprovalStatus
+from orchestrator.domain.model import RunStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store.runs import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table

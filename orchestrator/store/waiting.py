@@ -13,7 +13,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import Actor, ApprovalStatus, CallStatus, Card, RunStatus
+from orchestrator.domain.consent import Actor, ApprovalStatus
+from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.domain.pictures import Card
 from orchestrator.store.runs import approval_t, approval_value, call_t, call_value, run_t
 
 MOST_OPEN: Final = 500

@@ -26,7 +26,8 @@ from typing import Any, Final, Literal, TypeVar, Unpack, cast, get_args, overloa
 
 import structlog
 
-from orchestrator.domain.model import SYSTEM, Actor, JsonObject
+from orchestrator.domain.consent import SYSTEM, Actor
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit import schema
@@ -209,7 +210,7 @@ def tool(
         people: How people are asked, each the config's default if left out: `quorum`, `stages` (instead
             of `approvers` and `quorum`; each a mapping with `name`, `approvers`, `quorum`), `never`,
             `four_eyes`, `edits`, `at_timeout`, `escalate_to`, `reminders`, `risk`, `discreet`,
-            `reason_required`, `answers`, `together`; see `domain.model.Terms`.
+            `reason_required`, `answers`, `together`; see `domain.consent.Terms`.
 
     Raises:
         ConfigError: The signature or a setting cannot be used; names module, function and parameter.

@@ -18,9 +18,11 @@ import structlog
 import tenacity
 from tenacity.wait import wait_base
 
+from orchestrator.domain.assessment import CallContext
+from orchestrator.domain.consent import Preview as Shown
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import CallContext, JsonObject, Outcome, OutcomeKind
-from orchestrator.domain.model import Preview as Shown
+from orchestrator.domain.model import Outcome, OutcomeKind
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError, ToolError, UnavailableError, UncertainError
 from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext

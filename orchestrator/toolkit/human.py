@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from orchestrator.domain.consent import Edits, Terms
 from orchestrator.domain.human import ASK_HUMAN, faults
-from orchestrator.domain.model import Edits, JsonObject, Terms
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import Tool, record_of, tool
 from orchestrator.toolkit.policy import Rule

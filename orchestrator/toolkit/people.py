@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from orchestrator.domain.calendar import Calendar
-from orchestrator.domain.model import AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.consent import AtTimeout, Edits, Stage, Terms
 from orchestrator.domain.terms import (
     MAX_QUORUM,
     MAX_REMINDERS,
@@ -30,7 +30,7 @@ UNZONED: Final = ""
 
 
 class Words(TypedDict, total=False):
-    """What `@tool(…)` takes about people beside `approvers`; see `domain.model.Terms` for the meaning."""
+    """What `@tool(…)` takes about people beside `approvers`; see `domain.consent.Terms` for the meaning."""
 
     quorum: int
     stages: Sequence[Stage | Mapping[str, Any]]

@@ -19,7 +19,7 @@ from uuid import UUID
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """Beyond this a JSON number may change on its way through a double (RFC 8785, RFC 7493)."""

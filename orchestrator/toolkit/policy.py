@@ -23,7 +23,9 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from orchestrator.domain.model import JsonObject, Ruling, Terms
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import faults
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.people import People, names, said, terms_of

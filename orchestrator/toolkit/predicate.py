@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
 
 log = structlog.get_logger(__name__)

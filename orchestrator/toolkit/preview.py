@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
-from orchestrator.domain.model import SYSTEM, Actor
+from orchestrator.domain.consent import SYSTEM, Actor
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.plain import PlainError, give
 

@@ -8,19 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from orchestrator.domain.assessment import CallContext, Finding, Ruling
+from orchestrator.domain.consent import Preview, Terms
+from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import (
-    CallContext,
-    Finding,
-    FunctionCall,
-    JsonObject,
-    Outcome,
-    OutcomeKind,
-    Preview,
-    Recipe,
-    Ruling,
-    Terms,
-)
+from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit import human
 from orchestrator.toolkit.declare import Tool, record_of

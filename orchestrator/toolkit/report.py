@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.domain.model import JsonObject, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import everybody
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import Tool

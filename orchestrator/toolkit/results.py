@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pydantic
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.toolkit.plain import give, size
 
 MAX_RESULT_BYTES: Final = 256 * 1024

@@ -18,7 +18,7 @@ import structlog
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit.gemini_schema import SchemaWriter, tidy
 from orchestrator.toolkit.plain import PlainError, compact, give, join, size, take

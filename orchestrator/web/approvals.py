@@ -10,8 +10,8 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Actor, ApprovalStatus, Terms
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import views
 from orchestrator.web.doors import Doors, Token

@@ -12,10 +12,10 @@ import msgspec
 import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, Kind
-from orchestrator.domain.model import Actor, ApprovalStatus, Terms
 from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError

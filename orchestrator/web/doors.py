@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from orchestrator.domain.model import Actor, JsonObject, Recipe, Terms
+from orchestrator.domain.consent import Actor, Terms
+from orchestrator.domain.model import Recipe
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import named
 from orchestrator.engine.breakers import Breaker
 from orchestrator.engine.hearing import Hearing

@@ -14,9 +14,12 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import batches
+from orchestrator.domain.consent import Approval
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import refusal
-from orchestrator.domain.model import Approval, Card, JsonObject, Run, ToolCall
+from orchestrator.domain.model import Run, ToolCall
+from orchestrator.domain.pictures import Card
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import modals

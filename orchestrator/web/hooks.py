@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import InvalidError, SignatureError, UnavailableError
 from orchestrator.gemini import webhook

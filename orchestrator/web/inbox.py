@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from orchestrator.domain.entitlement import concerns, everybody, waits_for
-from orchestrator.domain.model import Card, JsonObject
+from orchestrator.domain.pictures import Card
+from orchestrator.domain.plain import JsonObject
 from orchestrator.slack import home
 from orchestrator.slack.home import Entry
 from orchestrator.slack.incoming import Command, HomeOpened

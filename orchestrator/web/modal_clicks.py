@@ -16,20 +16,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Actor, Approval, Edits, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody, refusal
 from orchestrator.domain.hidden import kept
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    CallStatus,
-    Card,
-    Edits,
-    JsonObject,
-    Run,
-    Terms,
-    ToolCall,
-)
+from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.domain.pictures import Card
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import forms, human, modals

@@ -11,21 +11,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Terms, Verdict, Vote
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.hidden import covered, covered_record
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    CallStatus,
-    Edits,
-    OutcomeKind,
-    RunStatus,
-    Terms,
-    TurnStatus,
-    Verdict,
-    Vote,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
 from orchestrator.store.inbox import DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
 

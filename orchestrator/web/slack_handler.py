@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from orchestrator.domain.model import JsonObject
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ForbiddenError, InvalidError, UnavailableError
 from orchestrator.slack import action, incoming
 from orchestrator.web.clicks import Clicks

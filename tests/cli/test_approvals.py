@@ -21,18 +21,12 @@ from orchestrator import app, telemetry
 from orchestrator.cli import cards
 from orchestrator.cli.approvals import STATUSES
 from orchestrator.domain import asking
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import ApprovalStatus, Edits, Terms
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
+from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import (
-    ApprovalStatus,
-    Assessment,
-    Edits,
-    FunctionCall,
-    Policy,
-    Ruling,
-    Snapshot,
-    Terms,
-)
+from orchestrator.domain.model import Policy
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 
@@ -240,8 +234,8 @@ def test_a_watch_tells_what_comes_and_goes_until_it_is_interrupted(
 
 
 async def _rejected(served: Database, approval: str) -> None:
+    from orchestrator.domain.consent import Actor, Verdict
     from orchestrator.domain.events import ApprovalDecided
-    from orchestrator.domain.model import Actor, Verdict
     from orchestrator.store import runs
 
     def job(s: Any) -> None:

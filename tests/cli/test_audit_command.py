@@ -13,7 +13,7 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator.domain.model import Ruling
+from orchestrator.domain.assessment import Ruling
 from orchestrator.store.chain import Head, verify
 from orchestrator.store.database import Database
 

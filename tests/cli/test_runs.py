@@ -9,8 +9,10 @@ import pytest
 
 from orchestrator import app
 from orchestrator.cli.runs import CHOICES, STATUSES
+from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.events import Choice, CreateClaimed, CreateRefused, InteractionObserved
-from orchestrator.domain.model import Assessment, FunctionCall, Policy, Ruling, RunStatus, Snapshot
+from orchestrator.domain.exchange import FunctionCall, Snapshot
+from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 

@@ -20,7 +20,8 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionObserved,
 )
-from orchestrator.domain.model import Policy, Snapshot
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import Policy
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 

@@ -6,6 +6,8 @@ from datetime import timedelta
 from support.conversation import ANNA, DIGEST, TERMS, Conversation, wish
 
 from orchestrator.domain import batches
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Approval, Place, Stage, Terms, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
@@ -15,7 +17,7 @@ from orchestrator.domain.events import (
     BatchUndelivered,
     CancelRequested,
 )
-from orchestrator.domain.model import Approval, Assessment, CallStatus, Place, Ruling, Stage, Terms, Verdict
+from orchestrator.domain.model import CallStatus
 
 CHANNEL = "C0APPR"
 ASKING = replace(TERMS, channel=CHANNEL, together=True)

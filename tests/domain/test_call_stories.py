@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 from support.conversation import ANNA, BEN, DIGEST, OK, TERMS, Conversation, seen, wish
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import LAPSED_TEXT
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -22,18 +24,7 @@ from orchestrator.domain.events import (
     Choice,
     JobEnded,
 )
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    CallStatus,
-    Outcome,
-    OutcomeKind,
-    Ruling,
-    Run,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Run, RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND = timedelta(seconds=1)

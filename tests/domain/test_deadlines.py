@@ -8,6 +8,18 @@ from support.clock import NOON
 from support.conversation import ANNA, BEN, DIGEST, TERMS, Conversation, wish
 
 from orchestrator.domain.asking import TO_ACT
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import (
+    Actor,
+    Approval,
+    ApprovalStatus,
+    AtTimeout,
+    Edits,
+    Stage,
+    Terms,
+    Verdict,
+    Vote,
+)
 from orchestrator.domain.deadlines import asked_now, place_of, reminders, worth_saying
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
@@ -20,23 +32,7 @@ from orchestrator.domain.events import (
     ForgettingNear,
     ReminderDue,
 )
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    AtTimeout,
-    CallStatus,
-    Edits,
-    Outcome,
-    OutcomeKind,
-    Policy,
-    Ruling,
-    RunStatus,
-    Stage,
-    Terms,
-    Verdict,
-    Vote,
-)
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)

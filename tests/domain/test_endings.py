@@ -16,6 +16,8 @@ from support.conversation import (
     without_tidying,
 )
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -41,7 +43,7 @@ from orchestrator.domain.events import (
     JobEnded,
     RunOverdue,
 )
-from orchestrator.domain.model import ApprovalStatus, CallStatus, Limits, Policy, Ruling, RunStatus, Verdict
+from orchestrator.domain.model import CallStatus, Limits, Policy, RunStatus
 
 CANCEL = CancelRequested(BEN, "changed my mind")
 

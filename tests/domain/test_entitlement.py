@@ -7,22 +7,12 @@ from itertools import product
 import pytest
 from support.conversation import ANNA, BEN, DIGEST, TERMS, Conversation, seen, wish
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalPosted, CreateClaimed
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    CallStatus,
-    Edits,
-    OutcomeKind,
-    Ruling,
-    RunStatus,
-    Stage,
-    Terms,
-    ToolCall,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall
 
 CARL = Actor("U0CARL", "carl", "slack")
 OTHER = "e" * 64

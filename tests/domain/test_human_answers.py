@@ -8,24 +8,13 @@ import pytest
 from support.conversation import ANNA, BEN, DIGEST, OK, TERMS, Conversation, wish
 
 from orchestrator.domain import human
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, CallClaimed
 from orchestrator.domain.evidence import word
-from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    CallStatus,
-    Edits,
-    Outcome,
-    OutcomeKind,
-    Policy,
-    Ruling,
-    RunStatus,
-    Terms,
-    ToolCall,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, ToolCall
 from orchestrator.domain.transcript import summary
 from orchestrator.errors import InvalidError
 

@@ -8,7 +8,9 @@ from support.clock import NOON
 from support.conversation import ANNA, BEN, TERMS, Conversation, wish
 
 from orchestrator.domain.asking import TO_ACT, own_question
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
+from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Place, Terms, Vote
 from orchestrator.domain.deadlines import AHEAD, OVERDUE, notify, reminders, undisturbed
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -20,18 +22,8 @@ from orchestrator.domain.events import (
     ApproversFound,
 )
 from orchestrator.domain.ladder import MOST, groups, people, pictures, written_to
-from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    AtTimeout,
-    Card,
-    Place,
-    Policy,
-    Ruling,
-    RunStatus,
-    Terms,
-    Vote,
-)
+from orchestrator.domain.model import Policy, RunStatus
+from orchestrator.domain.pictures import Card
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 DIRECT = replace(TERMS, dm_after=0.25)

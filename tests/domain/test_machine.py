@@ -21,6 +21,8 @@ from support.conversation import (
 )
 
 from orchestrator.domain.asking import RESTART
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, ApprovalStatus, AtTimeout, Verdict
 from orchestrator.domain.deadlines import no_timers, reminders
 from orchestrator.domain.decision import Decision, Refusal, needs_a_person
 from orchestrator.domain.events import (
@@ -49,19 +51,7 @@ from orchestrator.domain.events import (
     TakenUp,
 )
 from orchestrator.domain.lifecycle import decide as decide_about
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    AtTimeout,
-    CallStatus,
-    Outcome,
-    OutcomeKind,
-    Policy,
-    Ruling,
-    RunStatus,
-    TurnStatus,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, TurnStatus
 from orchestrator.domain.turns import MEANING
 
 NUMBERS = st.integers(1, 3)

@@ -5,6 +5,8 @@ import random
 
 from support.conversation import OK, TERMS, Conversation, record, seen, wish
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import approval_key
 from orchestrator.domain.events import (
     ApprovalPosted,
     CallClaimed,
@@ -12,7 +14,7 @@ from orchestrator.domain.events import (
     Event,
     InteractionSignalled,
 )
-from orchestrator.domain.model import Ruling, RunStatus, approval_key, call_key
+from orchestrator.domain.model import RunStatus, call_key
 
 CALL = call_key("run_1", "i1", "c1")
 ASKED = call_key("run_1", "i1", "c2")

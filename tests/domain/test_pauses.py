@@ -8,6 +8,8 @@ from support.clock import NOON
 from support.conversation import ANNA, BEN, TERMS, Conversation, recipe, seen, wish
 
 from orchestrator.domain.asking import GO_ON, PLAN, TO_ACT
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -24,17 +26,14 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import (
-    ApprovalStatus,
     CallStatus,
     Outcome,
     OutcomeKind,
     Policy,
     Recipe,
-    Ruling,
     RunStatus,
     ToolCall,
     TurnStatus,
-    Verdict,
 )
 from orchestrator.domain.transcript import MAX_CHARS, summary
 

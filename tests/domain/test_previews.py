@@ -8,7 +8,9 @@ import pytest
 from support.conversation import ANNA, BEN, TERMS, Conversation, wish
 
 from orchestrator.domain.asking import TO_ACT
+from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, AtTimeout, Edits, Preview, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -21,21 +23,7 @@ from orchestrator.domain.events import (
     CallPreviewed,
     CancelRequested,
 )
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    Assessment,
-    AtTimeout,
-    CallStatus,
-    Edits,
-    OutcomeKind,
-    Preview,
-    Ruling,
-    RunStatus,
-    ToolCall,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall
 
 LESS, MORE = Preview("-12.50"), Preview("-99.00")
 SEALED = {LESS: "a" * 64, MORE: "b" * 64, None: "c" * 64}

@@ -8,6 +8,8 @@ import pytest
 from support.conversation import ANNA, BEN, TERMS, Conversation, recipe, seen, wish
 
 from orchestrator.domain.asking import GO_ON, RESTART, is_own
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -22,16 +24,7 @@ from orchestrator.domain.events import (
     RunOverdue,
     TakenUp,
 )
-from orchestrator.domain.model import (
-    ApprovalStatus,
-    CallStatus,
-    OutcomeKind,
-    Ruling,
-    RunStatus,
-    ToolCall,
-    TurnStatus,
-    Verdict,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall, TurnStatus
 from orchestrator.domain.pauses import MAX_WHY
 
 WHY = "HTTP 400: function results do not match"

@@ -18,6 +18,8 @@ from support.conversation import (
 )
 
 from orchestrator.domain import lifecycle
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Preview, Verdict, approval_key
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import (
     ApprovalCopied,
@@ -56,21 +58,14 @@ from orchestrator.domain.events import (
 from orchestrator.domain.lifecycle import CALL_HEARS, TURN_HEARS, decide
 from orchestrator.domain.model import (
     ENDED,
-    Approval,
-    ApprovalStatus,
-    AtTimeout,
     CallStatus,
     Outcome,
     OutcomeKind,
     Policy,
-    Preview,
-    Ruling,
     Run,
     RunStatus,
     ToolCall,
     TurnStatus,
-    Verdict,
-    approval_key,
     call_key,
 )
 from orchestrator.domain.verdicts import EXPIRED_TEXT

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from orchestrator.domain.model import Edits, Stage, Terms
+from orchestrator.domain.consent import Edits, Stage, Terms
 from orchestrator.domain.terms import everybody, expand, faults
 from orchestrator.errors import ConfigError
 

@@ -9,18 +9,11 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Stage, Terms
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    Card,
-    Edits,
-    Ruling,
-    RunStatus,
-    Stage,
-    Terms,
-)
+from orchestrator.domain.model import RunStatus
+from orchestrator.domain.pictures import Card
 from orchestrator.engine.answers import Answer
 from orchestrator.errors import InvalidError
 from orchestrator.store import runs

@@ -9,8 +9,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Approval, BatchCard, Ruling, RunStatus, Terms
+from orchestrator.domain.model import RunStatus
+from orchestrator.domain.pictures import BatchCard
 from orchestrator.errors import NotFoundError
 
 pytestmark = pytest.mark.asyncio

@@ -11,15 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.conversation import recipe
 
-from orchestrator.domain.model import (
-    Actor,
-    CallContext,
-    Correlation,
-    CreateRequest,
-    Outcome,
-    OutcomeKind,
-    Snapshot,
-)
+from orchestrator.domain.assessment import CallContext
+from orchestrator.domain.consent import Actor
+from orchestrator.domain.exchange import Correlation, CreateRequest, Snapshot
+from orchestrator.domain.model import Outcome, OutcomeKind
 from orchestrator.domain.retry import MOST_SECONDS, backoff
 from orchestrator.engine.breakers import (
     FAILURES,

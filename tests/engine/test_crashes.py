@@ -9,8 +9,9 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import Ruling, RunStatus
+from orchestrator.domain.model import RunStatus
 from orchestrator.failpoints import FailpointError
 from orchestrator.store.tables import RunRow
 

@@ -9,8 +9,10 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
-from orchestrator.domain.model import Actor, Approval, AtTimeout, Edits, Ruling, RunStatus, Stage, Terms
+from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.model import RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 pytestmark = pytest.mark.asyncio

@@ -20,8 +20,8 @@ from support.gemini import Plan
 from support.processes import Place, now, until
 from support.toolkit import Rule
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import EffectKind
-from orchestrator.domain.model import Ruling
 from orchestrator.engine import dispatch, queued, worker
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.store import inbox, ledger, outbox

@@ -6,8 +6,9 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import Ruling, RunStatus
+from orchestrator.domain.model import RunStatus
 
 pytestmark = pytest.mark.asyncio
 

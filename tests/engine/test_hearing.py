@@ -17,7 +17,8 @@ from support.world import OneThread, World
 
 from orchestrator.domain.decision import watch_span
 from orchestrator.domain.effects import Urgency
-from orchestrator.domain.model import Policy, Snapshot
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import Policy
 from orchestrator.engine.hearing import (
     COUNT_EVERY,
     POLLING,

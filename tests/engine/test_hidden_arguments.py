@@ -11,7 +11,8 @@ from support.gemini import Plan
 from support.world import World
 
 from orchestrator import Secret, tool
-from orchestrator.domain.model import Recipe, RunStatus, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.slack.blocks import draw
 from orchestrator.store import views
 from orchestrator.toolkit import Toolkit

@@ -11,19 +11,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Preview
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.model import (
-    Approval,
-    ApprovalStatus,
-    CallStatus,
-    Edits,
-    Outcome,
-    Preview,
-    Ruling,
-    RunStatus,
-    ToolCall,
-)
+from orchestrator.domain.model import CallStatus, Outcome, RunStatus, ToolCall
 from orchestrator.store import attest, audit
 from orchestrator.store.tables import ApprovalRow, CallRow, table
 

@@ -12,21 +12,14 @@ from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    Card,
-    Correlation,
-    FunctionResult,
-    Limits,
-    Recipe,
-    RunStatus,
-)
+from orchestrator.domain.exchange import Correlation, FunctionResult
+from orchestrator.domain.model import Limits, Recipe, RunStatus
 from orchestrator.domain.pauses import CARRY_OUT
+from orchestrator.domain.pictures import Card
 from orchestrator.engine.restarting import Started
 from orchestrator.errors import ConflictError
 from orchestrator.store import outbox, views

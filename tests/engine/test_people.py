@@ -8,8 +8,10 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import LAPSED_TEXT
-from orchestrator.domain.model import Ruling, RunStatus, Terms
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 pytestmark = pytest.mark.asyncio

@@ -10,9 +10,11 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Approval
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.human import ASK_HUMAN, UNANSWERED_TEXT
-from orchestrator.domain.model import Approval, CallStatus, OutcomeKind, Ruling, RunStatus
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus
 from orchestrator.errors import InvalidError
 
 pytestmark = pytest.mark.asyncio

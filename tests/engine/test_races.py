@@ -10,10 +10,11 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import CallStatus, Recipe, Ruling, RunStatus
+from orchestrator.domain.model import CallStatus, Recipe, RunStatus
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import outbox

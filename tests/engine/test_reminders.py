@@ -10,9 +10,11 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, Approval, AtTimeout, Terms
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import Actor, Approval, AtTimeout, Policy, Ruling, RunStatus, Terms
+from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import outbox
 

@@ -19,8 +19,10 @@ from support.world import OneThread, World
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import ENDED, Actor, Limits, Policy, Recipe, Ruling, Run, RunStatus
+from orchestrator.domain.model import ENDED, Limits, Policy, Recipe, Run, RunStatus
 from orchestrator.errors import ConflictError
 from orchestrator.store import outbox
 

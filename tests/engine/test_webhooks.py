@@ -10,7 +10,8 @@ from support.gemini import Plan, Webhook
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator.domain.model import Correlation, CreateRequest, Policy, Recipe, RunStatus
+from orchestrator.domain.exchange import Correlation, CreateRequest
+from orchestrator.domain.model import Policy, Recipe, RunStatus
 from orchestrator.engine import step
 from orchestrator.engine.interactions import PROBES
 from orchestrator.store import ledger

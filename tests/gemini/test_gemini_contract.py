@@ -11,7 +11,8 @@ import pytest
 from google import genai
 from google.genai import types
 
-from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Recipe
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult
+from orchestrator.domain.model import Recipe
 from orchestrator.gemini import wire
 from orchestrator.gemini.gateway import GeminiGateway
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from orchestrator.domain.model import Correlation, CreateRequest, FunctionCall, Recipe
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall
+from orchestrator.domain.model import Recipe
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import (
     ConfigError,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.model import Correlation, CreateRequest, FunctionResult, Recipe
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult
+from orchestrator.domain.model import Recipe
 from orchestrator.emulator.gemini.app import build
 from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 from orchestrator.emulator.serving import running

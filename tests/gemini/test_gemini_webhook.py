@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from orchestrator.domain.model import Correlation
+from orchestrator.domain.exchange import Correlation
 from orchestrator.errors import ConfigError, InvalidError, SignatureError
 from orchestrator.gemini.webhook import Delivery, Signal, StaticSecret, StaticVerifier, parse, verify
 

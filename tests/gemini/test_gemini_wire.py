@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.domain.model import (
-    Correlation,
-    CreateRequest,
-    FunctionCall,
-    FunctionResult,
-    Recipe,
-    Snapshot,
-)
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
+from orchestrator.domain.model import Recipe
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
-from orchestrator.domain.model import AtTimeout, Edits, Stage
+from orchestrator.domain.consent import AtTimeout, Edits, Stage
 from orchestrator.errors import ConfigError
 from orchestrator.settings import PolicyOverride
 

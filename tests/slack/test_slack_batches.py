@@ -10,7 +10,9 @@ from slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
 from slack_limits import faults, markup, texts
 from slack_server import ME, FakeSlack, no, ok
 
-from orchestrator.domain.model import BatchCard, Card, Place, Preview, RunStatus, Vote
+from orchestrator.domain.consent import Place, Preview, Vote
+from orchestrator.domain.model import RunStatus
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission, parse
 from orchestrator.slack.batches import (

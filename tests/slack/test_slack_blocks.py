@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 from slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
 from slack_limits import faults, markup, texts
 
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    CallStatus,
-    Card,
-    Outcome,
-    OutcomeKind,
-    RunStatus,
-    Terms,
-)
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.slack.blocks import TEXT_BUDGET, Message, draw, plain, whisper
 from orchestrator.slack.looks import Look, look, sentence

@@ -9,7 +9,8 @@ from slack_cards import NOW, card, states
 from slack_server import POSTED, FakeSlack, no, ok
 from support.slack_people import Person
 
-from orchestrator.domain.model import Card, Place
+from orchestrator.domain.consent import Place
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.faults import Kind

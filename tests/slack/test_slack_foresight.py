@@ -7,7 +7,8 @@ import pytest
 from slack_cards import NOW, YES, C, S, card, decided, states
 from slack_limits import faults, texts
 
-from orchestrator.domain.model import Card, Edits, Preview
+from orchestrator.domain.consent import Edits, Preview
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.slack import foresight, modals
 from orchestrator.slack.blocks import Message, draw

@@ -12,7 +12,7 @@ from slack_cards import ID, LINK, NOW, card, plan_card, states
 from slack_server import DROPPED, ME, POSTED, SILENT, FakeSlack, Reply, no, ok
 from structlog.testing import capture_logs
 
-from orchestrator.domain.model import Terms
+from orchestrator.domain.consent import Terms
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.slack.gateway import Identity, SlackGateway

@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from orchestrator.domain import human as questions
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    CallStatus,
-    Card,
-    Outcome,
-    OutcomeKind,
-    RunStatus,
-    Terms,
-    ToolCall,
-    Verdict,
-)
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
 from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.slack import human, modals

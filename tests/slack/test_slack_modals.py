@@ -10,18 +10,9 @@ import pytest
 from slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states
 from slack_limits import texts
 
-from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    CallStatus,
-    Card,
-    Edits,
-    Outcome,
-    OutcomeKind,
-    Stage,
-    Terms,
-    Vote,
-)
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Vote
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals
 from orchestrator.slack.batches import approve_all

@@ -10,7 +10,8 @@ import pytest
 from slack_cards import ID, NOW, card, limit_card, plan_card
 from slack_server import ME, POSTED, FakeSlack, no, ok
 
-from orchestrator.domain.model import Actor, AtTimeout, Card, Stage, Terms
+from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack

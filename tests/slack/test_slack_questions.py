@@ -25,7 +25,9 @@ from slack_cards import (
 )
 from slack_limits import faults, markup, texts
 
-from orchestrator.domain.model import ApprovalStatus, CallStatus, Card, RunStatus, Verdict
+from orchestrator.domain.consent import ApprovalStatus, Verdict
+from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.errors import InvalidError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, note_block, parse

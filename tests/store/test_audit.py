@@ -24,8 +24,9 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, Edits
 from orchestrator.domain.evidence import Entry, EntryKind, Sealed
-from orchestrator.domain.model import Actor, Edits, Ruling
 from orchestrator.engine.heads import Heads
 from orchestrator.errors import InvalidError, UnavailableError
 from orchestrator.store import attest, audit, copying

@@ -16,8 +16,9 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.model import Ruling, RunStatus
+from orchestrator.domain.model import RunStatus
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
 from orchestrator.store import copying, migrate, outbox, views
 from orchestrator.store.database import Database

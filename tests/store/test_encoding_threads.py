@@ -6,7 +6,8 @@ import sys
 STORY = """
 import os, sys, threading
 import msgspec
-from orchestrator.domain.model import Recipe, Terms, Verdict
+from orchestrator.domain.consent import Terms, Verdict
+from orchestrator.domain.model import Recipe
 from orchestrator.store import runs
 
 sys.setswitchinterval(1e-6)

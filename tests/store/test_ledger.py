@@ -9,9 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
 
+from orchestrator.domain.consent import Actor
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
+from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Actor, Policy, Recipe, Snapshot
+from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine import step
 from orchestrator.errors import NotFoundError
 from orchestrator.store import inbox, ledger, runs

@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.world import World
 
+from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.model import ApprovalStatus, CallStatus, OutcomeKind, Run, RunStatus, TurnStatus
+from orchestrator.domain.model import CallStatus, OutcomeKind, Run, RunStatus, TurnStatus
 from orchestrator.errors import ConfigError, ConflictError
 from orchestrator.store import inbox, migrate, outbox, runs, views
 from orchestrator.store.database import Database

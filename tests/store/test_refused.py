@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
 
-from orchestrator.domain.model import Actor
+from orchestrator.domain.consent import Actor
 from orchestrator.engine import step
 from orchestrator.errors import ConflictError
 from orchestrator.gemini.headers import _VISIBLE_NO_DOT

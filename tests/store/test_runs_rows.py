@@ -14,10 +14,11 @@ from support.clock import NOON
 from support.conversation import ANNA, OK, Conversation, recipe, seen, wish
 from support.values import any_runs
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import CallCutOff, CancelRequested, CreateUncertain
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Ruling, Run
+from orchestrator.domain.model import Run
 from orchestrator.errors import NotFoundError
 from orchestrator.store import runs
 from orchestrator.store.database import Database, StaleRowError

@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import ANNA, Conversation, recipe, wish
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import ApprovalStatus, approval_key
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import CancelRequested
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import ApprovalStatus, Ruling, RunStatus, approval_key, call_key
+from orchestrator.domain.model import RunStatus, call_key
 from orchestrator.errors import NotFoundError
 from orchestrator.store import inbox, outbox, runs, views
 from orchestrator.store.database import Database

@@ -8,6 +8,8 @@ from typing import Any
 from support.clock import NOON
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, TO_ACT, is_own
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import TOKENS, Decision, over_tokens, status_of
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.domain.events import (
@@ -18,26 +20,19 @@ from orchestrator.domain.events import (
     Event,
     InteractionObserved,
 )
+from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import decide, open_run
 from orchestrator.domain.model import (
-    Actor,
-    ApprovalStatus,
-    Assessment,
     CallStatus,
-    FunctionCall,
     Limits,
     Outcome,
     OutcomeKind,
     Policy,
     Recipe,
-    Ruling,
     Run,
-    Snapshot,
-    Terms,
     ToolCall,
     Turn,
     TurnStatus,
-    Verdict,
 )
 
 ANNA, BEN = Actor("U0ANNA", "anna", "slack"), Actor("U0BEN", "ben", "slack")

@@ -9,14 +9,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.domain.model import (
-    Correlation,
-    CreateRequest,
-    FunctionCall,
-    FunctionResult,
-    JsonObject,
-    Snapshot,
-)
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
 ENDS = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})

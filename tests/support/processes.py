@@ -20,8 +20,11 @@ from support.gemini import FakeGemini, Plan
 from support.slack import FakeSlack
 from support.toolkit import FakeToolkit, Rule
 
+from orchestrator.domain.assessment import CallContext
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.model import ENDED, CallContext, JsonObject, Outcome, Policy, Recipe, Snapshot
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import ENDED, Outcome, Policy, Recipe
+from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer

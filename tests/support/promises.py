@@ -18,9 +18,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Actor, Approval
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import Actor, Approval, Recipe, Ruling, RunStatus
+from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.store import audit, chain, outbox
 from orchestrator.store.tables import CallRow, table
 

@@ -4,7 +4,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.domain.model import BatchCard, Card, Place
+from orchestrator.domain.consent import Place
+from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
 

@@ -7,18 +7,11 @@ from dataclasses import dataclass, field
 
 from support.conversation import TERMS
 
-from orchestrator.domain.model import (
-    CallContext,
-    Finding,
-    FunctionCall,
-    JsonObject,
-    Outcome,
-    OutcomeKind,
-    Preview,
-    Recipe,
-    Ruling,
-    Terms,
-)
+from orchestrator.domain.assessment import CallContext, Finding, Ruling
+from orchestrator.domain.consent import Preview, Terms
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
+from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import UnavailableError, UncertainError
 
 

@@ -5,26 +5,20 @@ from typing import Any
 
 import hypothesis.strategies as st
 
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Place, Terms, Verdict, approval_key
 from orchestrator.domain.decision import status_of
 from orchestrator.domain.model import (
     ENDED,
-    Actor,
-    Approval,
-    ApprovalStatus,
     CallStatus,
     Limits,
     Outcome,
     OutcomeKind,
-    Place,
     Recipe,
     Run,
     RunStatus,
-    Terms,
     ToolCall,
     Turn,
     TurnStatus,
-    Verdict,
-    approval_key,
     call_key,
 )
 

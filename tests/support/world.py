@@ -18,19 +18,9 @@ from support.toolkit import FakeToolkit, Rule
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Actor, Approval
 from orchestrator.domain.effects import SURVIVES_CLOSING
-from orchestrator.domain.model import (
-    ENDED,
-    Actor,
-    Approval,
-    CallStatus,
-    Limits,
-    Policy,
-    Recipe,
-    Run,
-    RunStatus,
-    Turn,
-)
+from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
 from orchestrator.engine.hearing import Allowance, Hearing
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings

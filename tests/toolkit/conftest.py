@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.model import Actor, CallContext, Finding, FunctionCall, Outcome, Recipe, Terms
+from orchestrator.domain.assessment import CallContext, Finding
+from orchestrator.domain.consent import Actor, Terms
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Outcome, Recipe
 from orchestrator.toolkit import Executor, Toolkit
 
 APPROVERS = Terms(approvers=("U1",), channel="C1")

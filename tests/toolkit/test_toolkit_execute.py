@@ -22,7 +22,8 @@ import structlog
 
 import orchestrator
 from orchestrator import ContentBlocks, ToolContext, ToolError, tool
-from orchestrator.domain.model import Actor, OutcomeKind
+from orchestrator.domain.consent import Actor
+from orchestrator.domain.model import OutcomeKind
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.toolkit import Executor
 from orchestrator.toolkit.execute import is_transient
@@ -312,7 +313,8 @@ async def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
     script = """
 import asyncio, time
 from orchestrator import tool
-from orchestrator.domain.model import CallContext, SYSTEM
+from orchestrator.domain.assessment import CallContext
+from orchestrator.domain.consent import SYSTEM
 from orchestrator.toolkit import Toolkit
 @tool(approval="allow", timeout_seconds=0.01)
 def stuck() -> None:

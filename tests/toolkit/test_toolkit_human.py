@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Edits, Stage, Terms
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import Edits, OutcomeKind, Ruling, Stage, Terms
+from orchestrator.domain.model import OutcomeKind
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Toolkit, human, tool
 from orchestrator.toolkit.execute import NOT_FOR_US

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from orchestrator.domain.model import OutcomeKind, Ruling, Terms
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import OutcomeKind
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.report import check_tools, list_tools, schema_of

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from orchestrator import tool
-from orchestrator.domain.model import AtTimeout, Edits, FunctionCall, Recipe, Ruling, Stage, Terms
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Recipe
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Rule, Toolkit
 from orchestrator.toolkit.declare import record_of

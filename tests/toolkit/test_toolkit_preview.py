@@ -13,7 +13,8 @@ import pytest
 
 import orchestrator
 from orchestrator import PreviewContext, ToolContext, ToolError, tool
-from orchestrator.domain.model import Actor, CallContext, Preview, Ruling
+from orchestrator.domain.assessment import CallContext, Ruling
+from orchestrator.domain.consent import Actor, Preview
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Executor, preview
 from orchestrator.toolkit.declare import record_of

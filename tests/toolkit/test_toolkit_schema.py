@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from orchestrator import Secret, ToolContext, tool
-from orchestrator.domain.model import Ruling, Terms
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Terms
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import record_of
 from orchestrator.toolkit.plain import MAX_SAFE_INTEGER

@@ -6,8 +6,8 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import APP, DIGEST, TEAM, House, bearer, click_payload, form, slack_signed
 
+from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.human import ASK_HUMAN
-from orchestrator.domain.model import Approval, ApprovalStatus, Terms
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import runs
 from orchestrator.web.clicks import GONE

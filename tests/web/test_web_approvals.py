@@ -7,7 +7,8 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import DIGEST, House, bearer, later
 
-from orchestrator.domain.model import Approval, CallStatus
+from orchestrator.domain.consent import Approval
+from orchestrator.domain.model import CallStatus
 
 
 def asked(house: House, **more: Any) -> Approval:

@@ -8,8 +8,8 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import House, Report, bearer, click_payload, form, slack_signed
 
+from orchestrator.domain.consent import Edits, Terms
 from orchestrator.domain.hidden import cover, kept
-from orchestrator.domain.model import Edits, Terms
 from orchestrator.web.stream import part
 
 CANARY = "canary-0c77d1f2e6a94b7e"

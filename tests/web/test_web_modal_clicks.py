@@ -22,19 +22,11 @@ from web_kit import (
     slack_signed,
 )
 
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import ApprovalEdited
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    Assessment,
-    CallStatus,
-    Edits,
-    Recipe,
-    Ruling,
-    Terms,
-)
+from orchestrator.domain.model import CallStatus, Recipe
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state

@@ -9,19 +9,11 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import CHANNEL, NOW, House, click_payload, form, slack_signed
 
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
-from orchestrator.domain.model import (
-    Actor,
-    Approval,
-    ApprovalStatus,
-    Recipe,
-    Run,
-    RunStatus,
-    Snapshot,
-    Terms,
-    Verdict,
-)
+from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.engine.intake import Answer
 from orchestrator.slack.action import NOTE_CHARS, note_block
 from orchestrator.store import runs

@@ -8,8 +8,9 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import NOW, TOKENS, House, bearer, later
 
+from orchestrator.domain.consent import Actor, Verdict
 from orchestrator.domain.events import ApprovalDecided
-from orchestrator.domain.model import Actor, CallStatus, Verdict
+from orchestrator.domain.model import CallStatus
 from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.web.paging import own_id
 from orchestrator.web.schemas import TOO_DEEP

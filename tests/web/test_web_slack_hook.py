@@ -22,7 +22,7 @@ from web_kit import (
     slack_signed,
 )
 
-from orchestrator.domain.model import Approval, ApprovalStatus
+from orchestrator.domain.consent import Approval, ApprovalStatus
 from orchestrator.store import runs
 from orchestrator.web.clicks import GONE, OUTSIDER
 

@@ -9,7 +9,7 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import APP, TEAM, House, later, slack_signed
 
-from orchestrator.domain.model import Stage, Terms
+from orchestrator.domain.consent import Stage, Terms
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.slack.home import HELP
 from orchestrator.web.inbox import NOT_FOUND

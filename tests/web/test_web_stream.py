@@ -24,7 +24,7 @@ from litestar.testing import TestClient
 from sqlalchemy.orm import Session
 from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
 
-from orchestrator.domain.model import Actor
+from orchestrator.domain.consent import Actor
 from orchestrator.engine.intake import Intake
 from orchestrator.running import Server
 from orchestrator.store import runs

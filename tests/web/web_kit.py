@@ -14,18 +14,11 @@ from urllib.parse import urlencode
 from databases import sqlite_copy
 from litestar import Litestar
 
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.events import CallClaimed, CallCutOff, CreateClaimed, InteractionObserved
-from orchestrator.domain.model import (
-    Actor,
-    Assessment,
-    FunctionCall,
-    Policy,
-    Recipe,
-    Ruling,
-    Run,
-    Snapshot,
-    Terms,
-)
+from orchestrator.domain.exchange import FunctionCall, Snapshot
+from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
 from orchestrator.errors import InvalidError

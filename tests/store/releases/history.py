@@ -17,20 +17,11 @@ from support.gemini import FakeGemini, Interaction, Plan, Webhook
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import Choice, JobEnded
-from orchestrator.domain.model import (
-    CallStatus,
-    Correlation,
-    CreateRequest,
-    Outcome,
-    OutcomeKind,
-    Policy,
-    Recipe,
-    Ruling,
-    Run,
-    RunStatus,
-)
+from orchestrator.domain.exchange import Correlation, CreateRequest
+from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, Recipe, Run, RunStatus
 from orchestrator.engine import step
 from orchestrator.store import runs
 from orchestrator.store.tables import InteractionRow, TurnRow, table

@@ -1,0 +1,69 @@
+"""What the toolkit and the policy say about a call, and what a running tool may know."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.domain.consent import Actor, Preview, Terms
+from orchestrator.domain.plain import JsonObject
+
+
+class Ruling(StrEnum):
+    """What policy says about a call before any person is asked."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+    UNKNOWN = "unknown"  # no such tool in this workflow
+    INVALID = "invalid"  # the arguments do not fit the tool's schema
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the toolkit and the policy say about one function call, at one moment.
+
+    `arguments` are as they would run: validated, in the schema's types, plain JSON.
+    `reason` is for the model when the call is not to run. `digest` seals all of it. `previews` says that
+    the tool can tell what the call would do, `preview_required` that without that nobody is asked.
+    """
+
+    call_id: str
+    tool: str
+    ruling: Ruling
+    arguments: JsonObject = field(default_factory=dict)
+    reason: str = ""
+    digest: str = ""
+    idempotent: bool = False
+    terms: Terms | None = None
+    previews: bool = False
+    preview_required: bool = True
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the toolkit knows about a wished call: policy applied, arguments made exact.
+
+    `tool_version` hashes schema and code, `policy_version` the rule that was applied; both go
+    into the digest. `reason` is for the model when the call may not run.
+    """
+
+    ruling: Ruling
+    arguments: JsonObject = field(default_factory=dict)
+    reason: str = ""
+    idempotent: bool = False
+    terms: Terms | None = None
+    tool_version: str = ""
+    policy_version: str = ""
+    previews: bool = False
+    preview_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What a running tool may know. `call_id` is stable over restarts: the idempotency key."""
+
+    call_id: str
+    run_id: str
+    workflow: str
+    requester: Actor
+    approved_by: Actor | None = None

@@ -1,0 +1,51 @@
+"""What people are shown of a question: pictures of the rows, drawn anew each time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain.consent import Actor, Approval, Place, Verdict
+from orchestrator.domain.model import RunStatus, ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a person is shown about one approval: a picture of the rows, drawn anew each time."""
+
+    approval: Approval
+    call: ToolCall
+    run_id: str
+    workflow: str
+    requester: Actor
+    run_status: RunStatus
+    run_reason: str = ""
+    description: str = ""  # the tool's own summary, from its docstring
+    link: str = ""  # our page about the run, if we have a public address
+    progress: str = ""  # how far the turn's other calls are
+    forgotten_at: datetime | None = None  # until when Gemini keeps what waits for the answer
+    taken_up_as: str = ""  # the run that took this one's work up, of a question about that
+    taken_up_link: str = ""  # our page about it
+    rejected_before: Verdict | None = None  # the newest no to the same call of this run
+    rejections: int = 0  # how many there were
+    thread: str = ""  # the message it stands under, by its ts; empty for one that stands alone
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCard:
+    """The message over the questions of one turn: a picture of the rows, drawn anew each time.
+
+    `cards` are its questions in the order of the calls, `preparing` the tools whose questions are still
+    being worked out. `place` has no `ts` before it is posted. `together` says that those that are open may
+    be answered in one go.
+    """
+
+    run_id: str
+    turn: int
+    workflow: str
+    requester: Actor
+    run_status: RunStatus
+    place: Place
+    asked_at: datetime
+    cards: tuple[Card, ...]
+    preparing: tuple[str, ...] = ()
+    together: bool = False
+    link: str = ""

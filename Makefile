@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test lint serve bench clean
+.PHONY: help demo demo-overnight demo-content demo-review test lint serve bench clean
 
 help: ## What can be made here
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,15 @@ $(VENV)/.dev: $(VENV)/.app requirements/dev.txt
 
 demo: $(VENV)/.app ## The whole job on this machine, with a stand-in Gemini and a local Slack
 	$(BIN)/orchestrator demo
+
+demo-overnight: $(VENV)/.app ## Fifty films: ordered at dusk, made overnight, picked in the morning
+	$(BIN)/orchestrator demo overnight
+
+demo-content: $(VENV)/.app ## From an entry of a feed to a film that a person picked, published once
+	$(BIN)/orchestrator demo content
+
+demo-review: $(VENV)/.app ## Research, then risk, then legal, then a receipt
+	$(BIN)/orchestrator demo review
 
 test: $(VENV)/.dev ## All tests, on SQLite and on a PostgreSQL of their own
 	$(BIN)/pytest -q -n 4 --dist load --maxschedchunk 8

@@ -18,6 +18,7 @@ SHORT: Final[dict[str, list[str]]] = {
 LONG: Final[dict[str, list[str]]] = {
     "waiting-100000": ["waiting", "--runs", "100000"],
     "growth": ["growth", "--full"],
+    "films": ["films"],
     "workers": ["workers"],
     "loop": ["loop"],
     "cards": ["cards", "--out", str(RESULTS / "cards")],

@@ -162,10 +162,8 @@ def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
         rows = [
             (t, dict(row))
             for t in migrate.TABLES
-            if t.name == "run" or "run_id" in t.c
-            for row in conn.execute(
-                sa.select(t).where((t.c.id if t.name == "run" else t.c.run_id) == run_id)
-            ).mappings()
+            if (of_it := _of(t, run_id)) is not None
+            for row in conn.execute(sa.select(t).where(of_it)).mappings()
         ]
     ids = [row["id"] for _, row in rows if isinstance(row.get("id"), str)]
     told = sum(t.name == "audit" for t, _ in rows)
@@ -174,6 +172,17 @@ def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
             for t, row in rows:
                 numbers = _series(start, min(start + CHUNK - 1, count))
                 conn.execute(_insert(t, row, ids, numbers, engine.dialect.name, told))
+
+
+def _of(t: sa.Table, run_id: str) -> sa.ColumnElement[bool] | None:
+    """What of a table belongs to that run; None of one that knows of no run."""
+    if t.name == "run" or "run_id" in t.c:
+        mine: sa.ColumnElement[bool] = (t.c.id if t.name == "run" else t.c.run_id) == run_id
+        return mine
+    if "approval" in t.c:
+        asked = sa.select(runs.approval_t.c.id).where(runs.approval_t.c.run_id == run_id)
+        return t.c.approval.in_(asked)
+    return None
 
 
 def _series(first: int, last: int) -> sa.CTE:

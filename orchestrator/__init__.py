@@ -13,11 +13,26 @@ if TYPE_CHECKING:
     from orchestrator.errors import ToolError as ToolError
     from orchestrator.toolkit.declare import ToolContext as ToolContext
     from orchestrator.toolkit.declare import tool as tool
+    from orchestrator.toolkit.longjobs import Waiting as Waiting
+    from orchestrator.toolkit.longjobs import batch as batch
+    from orchestrator.toolkit.longjobs import video as video
+    from orchestrator.toolkit.longjobs import wait_for as wait_for
     from orchestrator.toolkit.preview import PreviewContext as PreviewContext
     from orchestrator.toolkit.results import ContentBlocks as ContentBlocks
     from orchestrator.toolkit.secret import Secret as Secret
 
-__all__ = ["ContentBlocks", "PreviewContext", "Secret", "ToolContext", "ToolError", "tool"]
+__all__ = [
+    "ContentBlocks",
+    "PreviewContext",
+    "Secret",
+    "ToolContext",
+    "ToolError",
+    "Waiting",
+    "batch",
+    "tool",
+    "video",
+    "wait_for",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -37,6 +52,10 @@ def __getattr__(name: str) -> object:
         from orchestrator.toolkit.secret import Secret
 
         return Secret
+    if name in ("Waiting", "batch", "video", "wait_for"):
+        from orchestrator.toolkit import longjobs
+
+        return getattr(longjobs, name)
     if name in ("ToolContext", "tool"):
         from orchestrator.toolkit import declare
 

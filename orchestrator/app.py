@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +15,11 @@ import structlog
 from litestar import Litestar
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from orchestrator import jobs, neighbours
+from orchestrator import arming, jobs, neighbours
+from orchestrator.domain import resubmission
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.model import Recipe
-from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedSlack
+from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedJobs, GuardedSlack
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
@@ -28,20 +29,26 @@ from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.readiness import State, Workspace
+from orchestrator.readiness import State, WebhookSeen, Workspace
 from orchestrator.settings import Secret, Settings, ToolOverride
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.storage.files import STALE_SECONDS, Storage
 from orchestrator.store import outbox, standstill
+from orchestrator.store.callbacks import Patience
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
-from orchestrator.toolkit import Tool, Toolkit, human, load_modules
+from orchestrator.toolkit import Tool, Toolkit, human, load_modules, longjobs, media
+from orchestrator.toolkit.confirm import confirming
 from orchestrator.toolkit.policy import Forbidden
 from orchestrator.toolkit.report import ToolReport, list_tools
+from orchestrator.triggers.feeds import Feeds
 from orchestrator.web.application import Lifespan, build_app
+from orchestrator.web.callback_wishes import CallbackDoor
 from orchestrator.web.counters import Counters
 from orchestrator.web.doors import (
     Doors,
@@ -49,6 +56,7 @@ from orchestrator.web.doors import (
     Limits,
     SlackDoor,
     Token,
+    TriggerDoor,
     WorkflowInfo,
     alone,
     no_home,
@@ -125,10 +133,10 @@ def toolkit(settings: Settings) -> Toolkit:
     registered = Toolkit([*tools, *built_in(settings)], **rules(settings))
     known = {t.name for t in registered.tools}
     for name, workflow in settings.workflows.items():
-        for position, wanted in enumerate(workflow.tools):
+        for place, wanted in workflow.wanted:
             if wanted not in known:
                 raise ConfigError(
-                    f"workflows.{name}.tools[{position}]: there is no tool {wanted!r};"
+                    f"workflows.{name}.{place}: there is no tool {wanted!r};"
                     f" registered are {', '.join(sorted(known)) or 'none'}"
                 )
     return registered
@@ -136,8 +144,23 @@ def toolkit(settings: Settings) -> Toolkit:
 
 def built_in(settings: Settings) -> tuple[Tool, ...]:
     """Tools of our own that some workflow names."""
-    wanted = any(human.TOOL.name in workflow.tools for workflow in settings.workflows.values())
-    return (human.TOOL,) if wanted else ()
+    workflows = settings.workflows.items()
+    steps = [(name, step) for name, workflow in workflows for step in workflow.steps]
+    wanted = {tool for _, workflow in workflows for _, tool in workflow.wanted}
+    wanted |= {step.tool_of(name) for name, step in steps}
+    wanted |= _resubmitting(settings, wanted)
+    models = {"video_model": settings.jobs.video_model, "batch_model": settings.jobs.batch_model}
+    asked = tuple(tool for tool in (human.TOOL, media.TOOL) if tool.name in wanted)
+    approvals = (confirming(s.tool_of(name)) for name, s in steps if s.kind == "approval")
+    return (*asked, *longjobs.built_in(wanted, **models), *approvals)
+
+
+def _resubmitting(settings: Settings, wanted: Collection[str]) -> set[str]:
+    """The tool no workflow names, where batches are made and somebody may decide, or where it is told of."""
+    name = resubmission.RESUBMIT_BATCH
+    terms = settings.default_terms()
+    asked = longjobs.RUN_BATCH in wanted and bool(terms.approvers or terms.stages)
+    return {name} if asked or name in settings.tools.overrides else set()
 
 
 class Rules(TypedDict):
@@ -155,7 +178,10 @@ def rules(settings: Settings) -> Rules:
     return Rules(
         overrides={name: override.said() for name, override in settings.tools.overrides.items()},
         workflows={
-            name: {tool: override.said() for tool, override in workflow.overrides.items()}
+            name: {
+                **{tool: override.said() for tool, override in workflow.overrides.items()},
+                **{s.tool_of(name): s.policy.said() for s in workflow.steps if s.policy is not None},
+            }
             for name, workflow in settings.workflows.items()
         },
         defaults=settings.default_terms(),
@@ -248,6 +274,9 @@ def build(
     hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
     counters = Counters()
     at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=neighbours.slack_away)
+    going_out = neighbours.outbound(settings)
+    tellers = neighbours.callbacks(settings, clock)
+    files = neighbours.storage(settings)
     performer = Performer(
         database,
         GuardedGemini(gemini, at_gemini, counters),
@@ -256,10 +285,17 @@ def build(
         policy=policy,
         clock=clock,
         link=_links(settings.public_url),
+        file_link=_file_links(settings.public_url),
+        pictures=neighbours.pictures(settings, files),
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
         hearing=hearing,
         recipe=_recipes(settings),
+        long_jobs=GuardedJobs(neighbours.long_jobs(gemini, files), at_gemini, counters),
+        armed=arming.arm(settings, tools, going_out.rules),
+        feeds=Feeds(going_out),
+        callbacks=tellers,
+        patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
     )
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     worker = None
@@ -284,12 +320,14 @@ def build(
         commits=performer.commits,
         repeated=counters.repeated,
         toolkit=tools,
+        untold=counters.untold,
     )
     workspace = Workspace(settings.slack.team_ids)
     breakers = (at_gemini, *([at_slack] if slack else []))
     ear = neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None
-    care = _care(settings, clock, role)
-    state = State(settings, database, worker, workspace, breakers, care=care, socket=ear)
+    seen = _webhook_seen(settings, database, clock)
+    care = _care(settings, clock, role, seen)
+    state = State(settings, database, worker, workspace, breakers, care=care, socket=ear, webhook=seen)
     dynamic = neighbours.dynamic(settings)
     doors = replace(
         _doors(settings, database, intake, clock, list_tools(tools), slack, dynamic, state),
@@ -298,22 +336,36 @@ def build(
         counters=counters,
         breakers=breakers,
         hearing=hearing,
+        triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
+        callbacks=CallbackDoor(tellers, settings.callbacks.retry),
+        files=files,
     )
     heads = _heads(settings, database, slack, clock) if worker else None
-    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock, heads)
+    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock, heads, performer.triggers, files)
     changes = Changes(database)
     web = build_app(doors, lifespan, Streams(database, changes, clock, doors.hidden))
     return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
 
 
-def _care(settings: Settings, clock: Clock, role: Role) -> WebhookCare | None:
-    """Who looks after the registered webhook; processes that only answer leave it to the others."""
-    w = settings.webhooks
-    if role is Role.WEB or w.mode != "static" or w.check_seconds == 0:
+def _looked_after(settings: Settings) -> bool:
+    """Whether somebody looks how our webhook is registered."""
+    return settings.webhooks.mode == "static" and settings.webhooks.check_seconds > 0
+
+
+def _webhook_seen(settings: Settings, database: Database, clock: Clock) -> WebhookSeen | None:
+    """What was seen of it; None where there is nothing to compare it with."""
+    if not _looked_after(settings) or neighbours.wanted(settings) is None:
         return None
-    return WebhookCare(
-        neighbours.registrations(settings, clock), neighbours.wanted(settings), every_seconds=w.check_seconds
-    )
+    return WebhookSeen(database, timedelta(seconds=settings.webhooks.check_seconds), clock)
+
+
+def _care(settings: Settings, clock: Clock, role: Role, seen: WebhookSeen | None) -> WebhookCare | None:
+    """Who looks after the registered webhook; processes that only answer leave it to the others."""
+    if role is Role.WEB or not _looked_after(settings):
+        return None
+    wanted, every = neighbours.wanted(settings), settings.webhooks.check_seconds
+    registrations, tell = neighbours.registrations(settings, clock), seen.keep if seen else None
+    return WebhookCare(registrations, wanted, every_seconds=every, tell=tell)
 
 
 def _heads(settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock) -> Heads:
@@ -336,6 +388,12 @@ def _limits(settings: Settings) -> Ceilings:
 def _links(public_url: str | None) -> Callable[[str], str]:
     base = (public_url or "").rstrip("/")
     return lambda run_id: f"{base}/v1/runs/{run_id}" if base else ""
+
+
+def _file_links(public_url: str | None) -> Callable[[str], str]:
+    """Of files jobs have made: they have a page each, below that of their run."""
+    base = (public_url or "").rstrip("/")
+    return lambda path: f"{base}/v1/files/{path}" if base and path.count("/") == 1 else ""
 
 
 def _recipes(settings: Settings) -> Callable[[str], Recipe | None]:
@@ -411,6 +469,8 @@ def _lifespan(
     database: Database,
     clock: Clock,
     heads: Heads | None,
+    triggers: Triggers,
+    files: Storage,
 ) -> Lifespan:
     """What runs beside the requests: the worker, and a first word with the neighbours."""
 
@@ -429,6 +489,9 @@ def _lifespan(
             first.append(asyncio.create_task(state.care.run()))
         if heads is not None:
             first.append(asyncio.create_task(heads.run()))
+        first.append(asyncio.create_task(triggers.run()))
+        if state.worker is not None:
+            first.append(asyncio.create_task(_sweep(files)))
         try:
             yield
         finally:
@@ -447,6 +510,17 @@ def _lifespan(
                 await slack.aclose()
 
     return lifespan
+
+
+async def _sweep(files: Storage, waits: Sequence[float] = (0.0, STALE_SECONDS)) -> None:
+    """Away with what a process that died left half written: now, and when the last one's is old enough."""
+    for wait in waits:
+        await asyncio.sleep(wait)
+        try:
+            if swept := await files.sweep():
+                log.info("partial_files_swept", files=swept)
+        except OrchestratorError:
+            log.warning("partial_files_not_swept", exc_info=True)  # the next start tries again
 
 
 async def _work(worker: Worker, gemini: GeminiGateway) -> None:

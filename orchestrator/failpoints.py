@@ -19,6 +19,10 @@ NAMES: Final = (
     "after_create",
     "after_fetch",
     "after_observe",
+    "before_job",
+    "after_job",
+    "before_harvest",
+    "after_harvest",
     "before_preview",
     "after_preview",
     "before_tool",
@@ -28,6 +32,7 @@ NAMES: Final = (
     "after_post",
     "before_update",
     "after_update",
+    "after_callback",
     "after_decision",
     "after_cancel_stored",
 )

@@ -3,17 +3,24 @@
 from orchestrator.engine.breakers import is_away
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.webhook_care import Wanted
+from orchestrator.errors import ConfigError, RejectedError
 from orchestrator.gemini.dynamic import DynamicVerifier
 from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.gemini.jobs import GeminiJobs
 from orchestrator.gemini.keyset import KeySet
 from orchestrator.gemini.mapping import TRIES
 from orchestrator.gemini.registrations import Registrations
 from orchestrator.gemini.static import StaticSecret, StaticVerifier
 from orchestrator.gemini.token import TokenRule
+from orchestrator.outbound import Outbound, Rules
+from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.refusals import SlackUnavailableError
 from orchestrator.slack.sockets import Socket
+from orchestrator.storage.files import MIB, Storage
+from orchestrator.storage.files import opened as opened_storage
+from orchestrator.storage.pictures import Pictures, found
 from orchestrator.web.doors import DynamicDoor
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
@@ -38,6 +45,23 @@ def gemini(settings: Settings, clock: Clock) -> GeminiGateway:
         tries=1 if settings.webhooks.mode == "poll" else TRIES,
         now=clock,
     )
+
+
+def storage(settings: Settings) -> Storage:
+    """Where files are kept. Raises `ConfigError`: the address needs a library that is not installed."""
+    s = settings.storage
+    return opened_storage(s.url, max_bytes=s.max_file_mb * MIB, min_free_bytes=s.min_free_mb * MIB)
+
+
+def pictures(settings: Settings, files: Storage) -> Pictures:
+    """Who makes pictures of stored files. Raises `ConfigError`: there is no such ffmpeg."""
+    m = settings.media
+    return Pictures(files, found(m.ffmpeg), frames=m.frames, seconds=m.seconds)
+
+
+def long_jobs(gateway: GeminiGateway, files: Storage) -> GeminiJobs:
+    """Videos and batches, over the gateway's own connection, which stays the gateway's to close."""
+    return GeminiJobs(gateway.connection, files)
 
 
 def dynamic_address(settings: Settings) -> str | None:
@@ -77,6 +101,11 @@ def registrations(settings: Settings, clock: Clock, *, timeout_seconds: float | 
     )
 
 
+def outbound(settings: Settings) -> Outbound:
+    """For addresses that others gave us; of feeds in the house, whoever runs the service gave them."""
+    return Outbound(Rules(local=settings.internal_feeds))
+
+
 def webhook_address(settings: Settings) -> str | None:
     """Where Gemini's registered webhook should send to; None where nobody said where we are."""
     return f"{settings.public_url}{GEMINI}" if settings.public_url else None
@@ -107,3 +136,30 @@ def slack_socket(settings: Settings, clock: Clock) -> Socket | None:
     if not (s.enabled and s.socket_mode):
         return None
     return Socket(s.app_token.reveal(), clock=clock, base_url=s.api_url, timeout_seconds=s.timeout_seconds)
+
+
+def callbacks(settings: Settings, clock: Clock) -> CallbackSender | None:
+    """Who tells callers of their runs; None where nothing signs.
+
+    Raises:
+        ConfigError: A workflow's address needs one, or may not be called.
+    """
+    c = settings.callbacks
+    calling = {name: w.callback.url for name, w in settings.workflows.items() if w.callback is not None}
+    if not c.secrets:
+        for name in calling:
+            needed = f"needed because workflows.{name}.callback is set"
+            raise ConfigError(f"callbacks.secrets: is missing; set CALLBACK_SECRETS; {needed}")
+        return None
+    sender = CallbackSender(
+        Outbound(Rules(c.allowed_hosts, c.insecure_hosts)),
+        [secret.reveal() for secret in c.secrets],
+        clock=clock,
+        timeout_seconds=c.timeout_seconds,
+    )
+    for name, url in calling.items():
+        try:
+            sender.check(url)
+        except RejectedError as e:
+            raise ConfigError(f"workflows.{name}.callback.url: {e}") from None
+    return sender

@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import structlog
 
+from orchestrator.domain.registration import Verdict
 from orchestrator.engine.breakers import Breaker, Position
+from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
@@ -14,10 +18,41 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.sockets import Socket
+from orchestrator.store import callback_care, sightings, triggers
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Check
 
+STALE_AFTER: Final = 3
+"""Looks at the webhook that nobody took, until nobody can say any more how it stands."""
+
 log = structlog.get_logger(__name__)
+
+
+class WebhookSeen:
+    """What the process that looks after our webhook saw of it, for every process to say.
+
+    Args:
+        every: Between looks.
+    """
+
+    def __init__(self, database: Database, every: timedelta, clock: Clock) -> None:
+        self._database, self._every, self._clock = database, every, clock
+
+    async def keep(self, verdict: Verdict) -> None:
+        """Write down what was seen just now. Raises what the database raises."""
+        text = "" if verdict.well else verdict.text
+        seen = sightings.Sighting(self._clock(), verdict.well, text)
+        await self._database.write(sightings.put, sightings.WEBHOOK, seen)
+
+    async def told(self) -> str:
+        """What is amiss, empty where nothing is. Raises what the database raises."""
+        seen = await self._database.read(sightings.last, sightings.WEBHOOK)
+        if seen is None:
+            return "not looked at yet"
+        if self._clock() - seen.at <= STALE_AFTER * self._every:
+            return seen.text
+        before = f"; then {seen.text}" if seen.text else ""
+        return f"not checked since {seen.at:%Y-%m-%d %H:%M} UTC{before}"
 
 
 class Workspace:
@@ -51,6 +86,7 @@ class State:
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
     socket: Socket | None = None
+    webhook: WebhookSeen | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -66,9 +102,22 @@ class State:
         if self.socket is not None:
             # Other processes may hear Slack meanwhile, and the API decides as ever.
             checks.append(Check("slack_socket", True, self.socket.trouble))
-        if self.care is not None and (told := self.care.told) is not None:
-            checks.append(Check("webhook", True, told))  # without it runs go on, only slower
+        if self.webhook is not None:
+            # Without it runs go on, only slower. Whoever looked may be another process.
+            checks.append(Check("webhook", True, await self.webhook.told()))
+        checks.append(Check("triggers", True, await self._failing()))
+        checks.append(Check("callbacks", True, await self._untold()))
         return checks
+
+    async def _untold(self) -> str:
+        """Callers who cannot be told of their runs; nothing that a request elsewhere would mend."""
+        many = await self.database.read(callback_care.disabled)
+        return f"{many} disabled: `orchestrator callbacks addresses`" if many else ""
+
+    async def _failing(self) -> str:
+        """Which triggers keep failing; no reason to send requests elsewhere."""
+        failing = await self.database.read(triggers.failing)
+        return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
     def _told(self, breaker: Breaker) -> str:
         """What is amiss with a neighbour, empty where nothing is."""

@@ -11,7 +11,8 @@ import structlog
 import uvicorn
 import uvloop
 
-from orchestrator.app import Role, Service, build, opened
+from orchestrator.app import Role, Service, build, now, opened
+from orchestrator.engine.ports import Clock
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
@@ -51,13 +52,23 @@ class Server(uvicorn.Server):
                 connection.transport.abort()
 
 
-def serve(settings: Settings, role: Role = Role.ALL) -> None:
+def serve(
+    settings: Settings,
+    role: Role = Role.ALL,
+    *,
+    clock: Clock = now,
+    built: Callable[[Service], None] = lambda service: None,
+) -> None:
     """Answer requests, and work too unless others do, until SIGTERM or SIGINT.
 
     Everything is checked before the port opens.
+
+    Args:
+        built: Called with the service before it starts.
     """
     with _ready(settings) as database:
-        service = build(settings, database, role=role)
+        service = build(settings, database, role=role, clock=clock)
+        built(service)
         server = Server(_config(settings, service), stopping=service.changes.stop)
         log.info("listening", host=settings.server.host, port=settings.server.port, role=role)
         _run(server)

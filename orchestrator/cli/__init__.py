@@ -10,6 +10,7 @@ from orchestrator import telemetry
 from orchestrator.cli import (
     approvals,
     audit,
+    callbacks,
     client,
     db,
     deliveries,
@@ -17,6 +18,8 @@ from orchestrator.cli import (
     doctor,
     effects,
     emulator,
+    files,
+    jobs,
     policy,
     runs,
     serve,
@@ -24,6 +27,7 @@ from orchestrator.cli import (
     slack,
     tokens,
     tools,
+    triggers,
     webhooks,
 )
 from orchestrator.errors import OrchestratorError
@@ -32,7 +36,13 @@ click.rich_click.COMMAND_GROUPS = {
     "orchestrator": [
         {"name": "See it work", "commands": ["demo"]},
         {"name": "Run it", "commands": ["serve", "worker", "doctor", "db"]},
-        {"name": "Ask it", "commands": ["approvals", "runs", "effects", "deliveries", "audit"]},
+        {
+            "name": "Ask it",
+            "commands": [
+                *("approvals", "runs", "jobs", "files", "effects"),
+                *("deliveries", "callbacks", "triggers", "audit"),
+            ],
+        },
         {"name": "Set it up", "commands": ["tools", "policy", "tokens", "slack", "webhooks", "settings"]},
         {"name": "Try things without accounts", "commands": ["emulator"]},
     ]
@@ -66,11 +76,15 @@ cli.add_command(emulator.emulator)
 cli.add_command(effects.effects)
 cli.add_command(approvals.approvals)
 cli.add_command(audit.audit)
+cli.add_command(callbacks.callbacks)
 cli.add_command(policy.policy)
 cli.add_command(runs.runs)
+cli.add_command(files.files)
+cli.add_command(jobs.jobs)
 cli.add_command(deliveries.deliveries)
 cli.add_command(serve.worker)
 cli.add_command(webhooks.webhooks)
+cli.add_command(triggers.triggers)
 cli.add_command(slack.slack)
 
 

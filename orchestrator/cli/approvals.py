@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, several
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +32,15 @@ _digest = click.option(
     metavar="HEX",
     default="",
     help="What was seen, by at least 16 digits of its digest; anything else is refused.",
+)
+_ids = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+_digests = click.option(
+    "--digest",
+    "digests",
+    metavar="HEX",
+    multiple=True,
+    help="What was seen, by at least 16 digits of its digest, one for each ID in their order; anything else"
+    " is refused.",
 )
 _yes = click.option("--yes", is_flag=True, help="Do not ask, for programs; goes with --digest.")
 
@@ -95,8 +104,8 @@ def show(config: Path | None, approval: str, as_json: bool, url: str | None, tok
 
 
 @approvals.command()
-@_id
-@_digest
+@_ids
+@_digests
 @_reason
 @_yes
 @client.one_json_option
@@ -105,19 +114,29 @@ def show(config: Path | None, approval: str, as_json: bool, url: str | None, tok
 @click.pass_obj
 def approve(
     config: Path | None,
-    approval: str,
-    digest: str,
+    ids: tuple[str, ...],
+    digests: tuple[str, ...],
     reason: str,
     yes: bool,
     as_json: bool,
     url: str | None,
     token_env: str,
 ) -> None:
-    """Let ID happen: shows it, and asks you.
+    """Let ID happen: shows it, and asks you; of several, about each.
 
-    A program says what it saw instead: `--yes --digest HEX`, as `show --json` gave it. If the question has
-    changed since, nothing is approved.
+    A program says what it saw instead: `--yes --digest HEX`, as `show --json` gave it, one for each ID and in
+    their order. If a question has changed since, it is not approved. Several are decided each by itself; with
+    --json the answer has what became of each.
     """
+    if len(ids) > 1:
+        sealed_each = [_sealed(d, yes=yes) for d in several.paired(ids, digests, needed=yes)]
+        with client.service_at(config, url, token_env) as service:
+            wanted = several.seen(service, ids, sealed_each, still=None if yes else _still)
+            if not yes:
+                wanted = [told for told in wanted if _approved_by_hand(told)]
+            several.decide(service, wanted, "approve", reason, as_json=as_json)
+        return
+    [approval], digest = ids, several.only(digests)
     sealed = _sealed(digest, yes=yes)
     with client.service_at(config, url, token_env) as service:
         if not yes:
@@ -133,25 +152,34 @@ def approve(
 
 
 @approvals.command()
-@_id
-@_digest
+@_ids
+@_digests
 @_reason
-@click.option("--stop", is_flag=True, help="And stop the whole run.")
+@click.option("--stop", is_flag=True, help="And stop the whole run; with one ID.")
 @client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
 def reject(
     config: Path | None,
-    approval: str,
-    digest: str,
+    ids: tuple[str, ...],
+    digests: tuple[str, ...],
     reason: str,
     stop: bool,
     as_json: bool,
     url: str | None,
     token_env: str,
 ) -> None:
-    """Do not let ID happen; the model is told so, with your reason."""
+    """Do not let ID happen; the model is told so, with your reason. Several are decided each by itself."""
+    if len(ids) > 1:
+        if stop:
+            raise click.UsageError("--stop goes with one ID")
+        sealed = [_checked(d) for d in several.paired(ids, digests, needed=False)]
+        with client.service_at(config, url, token_env) as service:
+            wanted = several.seen(service, ids, sealed)
+            several.decide(service, wanted, "reject", reason, as_json=as_json)
+        return
+    [approval], digest = ids, several.only(digests)
     body: dict[str, Any] = {"verdict": "reject", "digest": _checked(digest), "reason": reason}
     body |= {"stop": True} if stop else {}
     with client.service_at(config, url, token_env) as service:
@@ -240,10 +268,11 @@ def edit(
 @_id
 @click.option("--text", help="In your words.")
 @click.option("--choice", "choices", metavar="N", type=int, multiple=True, help="One of its choices, from 1.")
-@click.option("--json", "file", type=click.File(encoding="utf-8"), help="Any JSON; - reads it here.")
+@click.option("--again", metavar="NOTE", help="None of its files: have them made anew, with this note.")
+@click.option("--from", "file", type=click.File(encoding="utf-8"), help="Any JSON; - reads it here.")
 @_digest
 @_yes
-@click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True)
+@client.one_json_option
 @client.url_option
 @client.token_option
 @click.pass_obj
@@ -252,32 +281,84 @@ def answer(
     approval: str,
     text: str | None,
     choices: Sequence[int],
+    again: str | None,
     file: Any,
     digest: str,
     yes: bool,
-    output: str,
+    as_json: bool,
     url: str | None,
     token_env: str,
 ) -> None:
     """Answer what the agent asks by ID; or, where its terms allow that, answer in the tool's place.
 
     The model is given your answer, not your name, and nothing runs. To a question with several choices
-    --choice may be repeated. What does not fit the question is refused, and it stays open.
+    --choice may be repeated; among files it takes one. What does not fit the question is refused, and it
+    stays open.
     """
-    if sum((text is not None, bool(choices), file is not None)) != 1:
-        raise click.UsageError("say one of --text, --choice and --json")
+    if sum((text is not None, bool(choices), again is not None, file is not None)) != 1:
+        raise click.UsageError("say one of --text, --choice, --again and --from")
     sealed = _sealed(digest, yes=yes)
     with client.service_at(config, url, token_env) as service:
         told = _shown(service, approval)
         _still(told, sealed)
-        given = _given(told, text, choices, file)
+        given = {"again": True, "note": again} if again is not None else _given(told, text, choices, file)
         if not yes:
             _print(told)
             click.echo("\n".join(["your answer", *cards.shown({"answer": given}, _width())]))
             _confirm("Send this?")
         body = {"verdict": "answer", "answer": given, "digest": told["digest"]}
         told = _answered(service, approval, body)
-    _tell(told, as_json=output == "json")
+    _tell(told, as_json=as_json)
+
+
+@approvals.command()
+@_id
+@click.option("--question", required=True, help="What you need to know; at most 3000 characters.")
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def ask(
+    config: Path | None, approval: str, question: str, as_json: bool, url: str | None, token_env: str
+) -> None:
+    """Ask back: put a question about ID to whoever asked for the run.
+
+    They are told in Slack, where they are there; `show` has their answer. The clock does not stop for it.
+    """
+    with client.service_at(config, url, token_env) as service:
+        path = f"/v1/approvals/{client.part(approval)}/questions"
+        told = client.posted(service, path, {"question": question}, heard=_REFUSED)
+    asked, until = cards.who(told["requester"]), cards.instant(told["expires_at"])
+    said = f"{told['id']}: {asked} is asked; the request stays open until {until}"
+    click.echo(json.dumps(told) if as_json else client.plain(said))
+
+
+@approvals.command()
+@_id
+@click.argument("number", metavar="NUMBER", type=click.IntRange(1, 99))
+@click.option("--text", required=True, help="Your answer; at most 3000 characters.")
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def reply(
+    config: Path | None,
+    approval: str,
+    number: int,
+    text: str,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """Answer question NUMBER about ID, which somebody who decides has asked you.
+
+    Only whoever asked for the run can: the token needs the scope `trigger` and must be theirs.
+    """
+    with client.service_at(config, url, token_env) as service:
+        path = f"/v1/approvals/{client.part(approval)}/questions/{number}/answer"
+        answer = client.ask(service, "POST", path, heard=_REFUSED, json={"answer": text})
+        told = client.sent(answer, "number", "answer", heard=_REFUSED)
+    click.echo(json.dumps(told) if as_json else client.plain(f"{approval}: question {number} is answered"))
 
 
 @approvals.command()
@@ -338,6 +419,15 @@ def _still(told: Mapping[str, Any], sealed: str) -> None:
         raise click.ClickException("the question has changed since it was shown: nothing was done")
 
 
+def _approved_by_hand(told: Mapping[str, Any]) -> bool:
+    """Show one of several, and ask."""
+    _print(told)
+    if not cards.whole(told):
+        click.echo("it cannot be shown whole here: it is left out", err=True)
+        return False
+    return click.confirm("Approve?")
+
+
 def _confirm(question: str) -> None:
     if not click.confirm(question):
         raise click.ClickException("nothing was done")
@@ -380,12 +470,17 @@ def _given(told: Mapping[str, Any], text: str | None, choices: Sequence[int], fi
             return client.typed(file.read())
         except ValueError as e:
             raise click.UsageError(f"the answer is no JSON: {e}") from e
-    offered = told["arguments"].get("choices")
+    files = told["arguments"].get("files") if told["tool"] == cards.CHOOSE_MEDIA else None
+    offered = files or told["arguments"].get("choices")
     if not isinstance(offered, list):
-        raise click.UsageError("this question has no choices: use --text or --json")
+        raise click.UsageError("this question has no choices: use --text or --from")
     if astray := [n for n in choices if not 1 <= n <= len(offered)]:
         raise click.UsageError(f"--choice must be from 1 to {len(offered)}, not {astray[0]}")
     picked = [offered[n - 1] for n in dict.fromkeys(choices)]
+    if files:
+        if len(picked) > 1:
+            raise click.UsageError("--choice takes one of the files")
+        return {"file": picked[0], "number": choices[0]}
     return picked if told["arguments"].get("kind") == "multi_choice" else picked[0]
 
 

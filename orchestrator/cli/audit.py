@@ -72,7 +72,10 @@ def _say(entries: int, head: str, approvals: int, older: int, faults: tuple[str,
         click.echo(client.plain(fault))
     if len(faults) > MOST_FAULTS:
         click.echo(f"and {len(faults) - MOST_FAULTS} more: --json tells all")
-    click.echo(f"{entries} entries hold, the chain ends at {head}")
+    if entries:
+        click.echo(f"{entries} entries hold, the chain ends at {head}")
+    else:
+        click.echo("the chain is empty: nothing was ever written down here")
     told = "all is as the audit says" if not faults else f"{len(faults)} faults"
     click.echo(f"{approvals} approvals compared, {older} of them older than the audit: {told}")
 

@@ -25,6 +25,8 @@ PLAN, GO_ON, RESTART = "agent:plan", "run:go_on", "run:restart"
 
 ASK_HUMAN = "ask_human"
 """The built-in tool by which the agent asks people."""
+CHOOSE_MEDIA = "choose_media"
+"""The built-in tool by which people choose among files."""
 
 _LABEL: Final = 11
 _NARROWEST: Final = 20
@@ -34,6 +36,7 @@ _OURS: Final = {
     GO_ON: "whether to go on beyond the token limit",
     RESTART: "whether to take the work up in a new run",
     ASK_HUMAN: "a question of the agent's",
+    CHOOSE_MEDIA: "a choice among files",
 }
 _EDITS: Final = {
     "same": "may be changed; a changed call counts as approved by who changed it",
@@ -173,6 +176,8 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
     yield "run", f"{told['run']}, turn {told['turn']}"
     yield "asked by", f"{who(told['requester'])}, {instant(told['requested_at'])}"
     if told["status"] == "pending":
+        if told.get("collected_until"):
+            yield "shown", f"in the digest of {instant(told['collected_until'])}; its time runs from then"
         yield "expires", f"{instant(told['expires_at'])}, in {span(told['expires_at'], now)}"
     yield from _deciders(told)
     if told["status"] == "pending" and told["edits"] in _EDITS:
@@ -194,11 +199,20 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
         yield "starts by", instant(told["start_by"])
     if told["verdict"] is not None:
         yield "call", told["call_status"]
+    yield from _asked_back(told)
     if told["channel"]:
         yield "slack", f"{told['channel']}, message {told['ts']}"
     if told["trouble"]:
         yield "slack", f"could not be shown there: {told['trouble']}"
     yield "digest", told["digest"]
+
+
+def _asked_back(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was asked of whoever asked for the run, and what they said."""
+    for one in told["questions"]:
+        yield f"question {one['number']}", f"{who(one['by'])}, {instant(one['at'])}: {one['question']}"
+        if one["answer"] is not None:
+            yield "answered", f"{who(one['answered_by'])}, {instant(one['answered_at'])}: {one['answer']}"
 
 
 def _deciders(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -219,7 +233,7 @@ def _deciders(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if told["reason_required"]:
         yield "a no", "needs a reason"
     if told["answers"] and told["status"] == "pending":
-        asks = told["tool"] == ASK_HUMAN
+        asks = told["tool"] in (ASK_HUMAN, CHOOSE_MEDIA)
         yield "answer", "asked for" if asks else "may be given in the tool's place, which then does not run"
 
 

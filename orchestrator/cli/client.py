@@ -119,6 +119,11 @@ def ask(
         answer = service.send(made)
     except httpx.RequestError as e:  # also an answer that is broken in itself
         raise UnavailableError(f"the service is not reached at {where}: {e or type(e).__name__}") from e
+    return judged(answer, heard=heard)
+
+
+def judged(answer: "httpx.Response", *, heard: Collection[int] = ()) -> "httpx.Response":
+    """The same, if it is an answer a request may have; raises as `ask`."""
     if not answer.is_success and not _is_problem(answer):
         raise UnavailableError(detail(answer))
     if answer.status_code in {401, 403}.difference(heard):
@@ -153,8 +158,13 @@ def posted(
         ConfigError: The wish does not fit; names the fields.
     """
     answer = ask(service, "POST", path, heard=heard, json=dict(body))
+    return sent(answer, "id", "status", heard=heard)
+
+
+def sent(answer: "httpx.Response", *names: str, heard: Collection[int] = ()) -> dict[str, Any]:
+    """What the service made of a wish that it answers with those fields; raises as `posted`."""
     if answer.status_code in (200, 202):
-        return content(answer, "id", "status")
+        return content(answer, *names)
     if answer.status_code in _NO.union(heard):
         raise click.ClickException(detail(answer))
     raise ConfigError(f"the service refused: {detail(answer)}{_named(answer)}")

@@ -8,15 +8,27 @@ from typing import Any, Final
 
 import rich_click as click
 
-from orchestrator.emulator.gemini import faults as kinds  # standard library only, and its table is the help
+# Standard library only, and their tables are the help.
+from orchestrator.emulator.gemini import faults as kinds
+from orchestrator.emulator.gemini import jobkinds
 
 HELP_WIDTH: Final = 74
 GROUPS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
-    ("Any request (create, get, cancel, delete, webhooks.*, batches.*, files.download, jwks)", kinds.REQUEST),
+    (
+        "Any request (create, get, cancel, delete, webhooks.*, videos.create, videos.get, batches.*, "
+        "files.upload, .put, .get, .list, .delete, .download, jwks)",
+        kinds.REQUEST,
+    ),
     ("create, get, cancel", kinds.INTERACTION),
     ("create", kinds.CREATE),
     ("get", {**kinds.GET, **kinds.CALLS}),
     ("cancel", kinds.CANCEL),
+    ("videos.create, batches.create", jobkinds.START),
+    ("videos.create", jobkinds.VIDEO),
+    ("batches.create", jobkinds.BATCH),
+    ("videos.get, batches.get", {**jobkinds.READ, **jobkinds.BATCH_READ}),
+    ("batches.cancel", jobkinds.CANCEL),
+    ("files.download", jobkinds.DOWNLOAD),
     ("jwks (the key set)", kinds.KEY_SET),
     ("deliver (webhooks)", kinds.DELIVERY),
 )
@@ -48,9 +60,10 @@ def _table() -> str:
     return "\n\n".join(paragraphs)
 
 
-GEMINI_HELP: Final = f"""The Interactions API with webhooks and batches.
+GEMINI_HELP: Final = f"""The Interactions API with webhooks, and the long jobs: videos, batches, files.
 
-Without --scenarios the model improvises from the declared tools.
+Without --scenarios the model improvises from the declared tools. The same
+file's `jobs` say how videos and batches go.
 
 \b
 Webhooks, two modes:
@@ -63,11 +76,13 @@ Webhooks, two modes:
 \b
 Control, beside Gemini's own paths:
   GET  /_emulator/stats                what was asked, made and delivered
-  POST /_emulator/scenarios            turns to come
+  GET  /_emulator/ledger               starts, gets, downloads of each job
+  POST /_emulator/scenarios            turns and jobs to come
   POST /_emulator/clock/advance        with --clock virtual
   GET, POST, DELETE /_emulator/faults  what goes wrong next
   POST /_emulator/deliver, /release    webhooks now, right or wrong
-  POST /_emulator/interactions/ID/status, /batches/ID/state
+  POST /_emulator/interactions/ID/status, /batches/ID/state,
+       /operations/ID/end
   POST /_emulator/keys/rotate, /reset
 
 \b
@@ -76,8 +91,8 @@ Faults: --fault operation:kind and options, for example
   --fault get:not_found,for_seconds=20
   --fault deliver:duplicate,probability=0.2,times=forever
 Options: times (a number or forever), skip, probability, for_seconds,
-subject (an id), status, code, message, retry_after, shape (new, classic,
-list), seconds, copies.
+subject (an id), event (a type), status, code, message, retry_after, shape
+(new, classic, list), seconds, copies.
 
 {_table()}
 """
@@ -105,6 +120,9 @@ def _retention(_: click.Context, __: click.Parameter, given: str) -> float:
     "--scenarios", type=click.Path(exists=True, path_type=Path), help="YAML file of scripted turns."
 )
 @click.option("--think", default=0.5, show_default=True, help="Seconds each turn takes.")
+@click.option("--video-seconds", default=5.0, show_default=True, help="From a video's start to its end.")
+@click.option("--video-bytes", default=0, show_default=True, help="Smallest size of a video's file.")
+@click.option("--batch-seconds", default=10.0, show_default=True, help="From a batch's start to its end.")
 @click.option("--webhook", "uris", multiple=True, help="Address to deliver static webhooks to.")
 @click.option("--secret", "secrets", multiple=True, help="Its signing secret, whsec_…")
 @click.option("--key", "keys", multiple=True, help="An API key that is taken, KEY or KEY=PROJECT; else any.")
@@ -159,6 +177,9 @@ def gemini(
     settings = EmulatorSettings(
         scenarios=options["scenarios"],
         think_seconds=options["think"],
+        video_seconds=options["video_seconds"],
+        video_bytes=options["video_bytes"],
+        batch_seconds=options["batch_seconds"],
         webhooks=[StaticWebhook(uri, secret) for uri, secret in zip(uris, secrets, strict=True)],
         accepted_keys={key: project or key for key, _, project in (k.partition("=") for k in keys)},
         metadata=options["metadata"],

@@ -37,6 +37,12 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return f"the gate lets {tool} run"
         case "CallFinished", {"outcome": {"kind": str(outcome), "result": result}}:
             return f"it {outcome}: {json.dumps(result)}"
+        case "StepBegun", {"assessment": {"tool": str(tool)}}:
+            return f"the next step calls {tool}"
+        case "StepBegun", {"why": str(why)}:
+            return f"the next step cannot begin: {why}"
+        case "CallWaits", {"wishes": list(wishes)}:
+            return f"it waits for {len(wishes)} long job{'s' if len(wishes) != 1 else ''}"
         case "CallCutOff", {"why": str(why)}:
             return f"a tool was cut off while it ran: {why}"
         case "ApprovalPosted", _:
@@ -47,6 +53,10 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return _decided(verdict)
         case "ApprovalEdited", _:
             return "the question is put anew with other arguments"
+        case "QuestionAsked", {"by": by, "text": str(text)}:
+            return f"{_who(by)} asks back: {json.dumps(text, ensure_ascii=False)}"
+        case "QuestionAnswered", {"by": by, "text": str(text)}:
+            return f"{_who(by)} answers: {json.dumps(text, ensure_ascii=False)}"
         case "ApprovalExpired", _:
             return "the time to answer was up"
         case "CancelRequested", {"by": by}:

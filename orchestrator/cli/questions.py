@@ -51,7 +51,8 @@ class Questions:
     def _news(self, key: str, told: Json) -> bool:
         known = self.open.get(key)
         return known is None or any(
-            told[k] != known[k] for k in ("votes", "expires_at", "escalated", "digest", "channel", "trouble")
+            told[k] != known[k]
+            for k in ("votes", "questions", "expires_at", "escalated", "digest", "channel", "trouble")
         )
 
     def _ended(self, key: str) -> Json | None:

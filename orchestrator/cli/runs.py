@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("queued", "running", "waiting", "resuming", "completed", "failed", "cancelled", "attention")
 CHOICES = ("happened", "retry", "give_up")
+MOST_SHOWN = 200
+"""Characters of what a step came to; all of it is in the JSON."""
 AGAIN = ("failed", "cancelled", "attention")
 
 _id = click.argument("run", metavar="ID")
@@ -41,6 +43,7 @@ def runs() -> None:
 @click.argument("workflow")
 @click.argument("text", metavar="INPUT")
 @click.option("--key", metavar="KEY", help="An idempotency key: the same key and input give the same run.")
+@click.option("--callback", metavar="URL", help="Address that is told of the run by signed webhooks.")
 @click.option("--watch", "watched", is_flag=True, help="Follow it to its end and exit as `runs watch` does.")
 @client.one_json_option
 @client.url_option
@@ -51,6 +54,7 @@ def start(
     workflow: str,
     text: str,
     key: str | None,
+    callback: str | None,
     watched: bool,
     as_json: bool,
     url: str | None,
@@ -58,6 +62,7 @@ def start(
 ) -> None:
     """Start a run of WORKFLOW; INPUT is text, or a JSON object where the workflow declares fields."""
     body: dict[str, Any] = {"input": _fields(text), **({"idempotency_key": key} if key else {})}
+    body |= {"callback": callback} if callback else {}
     with client.service_at(config, url, token_env) as service:
         told = client.posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
         _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
@@ -259,6 +264,16 @@ def _fields(text: str) -> object:
     return value if isinstance(value, dict) else text
 
 
+def _steps(run: Mapping[str, Any]) -> Iterator[str]:
+    """Each step, how it stands, and what it came to."""
+    for number, step in enumerate(run["steps"], 1):
+        name = step["name"]
+        made = json.dumps(run["outputs"][name], ensure_ascii=False) if name in run["outputs"] else ""
+        cut = f"{made[:MOST_SHOWN]}…" if len(made) > MOST_SHOWN else made
+        what = f" {step['tool']}" if step["tool"] else ""
+        yield f"step {number:<5} {name} ({step['kind']}{what}): {step['state']}{cut and f' {cut}'}"
+
+
 def _cells(run: Mapping[str, Any]) -> list[object]:
     return [run["id"], run["workflow"], run["status"], run["turn"], run["created_at"][:19], run["reason"]]
 
@@ -270,6 +285,7 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
     if run["restart_of"]:
         yield f"{'restart of':<10} {run['restart_of']}"
     yield from (f"{'input':<10} {line}" for line in run["input"].split("\n"))
+    yield from _steps(run)
     for turn in run["turns"]:
         where = turn["interaction_id"] or "–"
         yield f"turn {turn['number']:<5} {turn['status']} {turn['gemini_status']} {where}"
@@ -277,4 +293,7 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
         for call in (c for c in run["calls"] if c["turn"] == turn["number"]):
             asked = f", {call['approval']['status']} ({call['approval']['id']})" if call["approval"] else ""
             yield f"  call     {call['tool']} {json.dumps(call['arguments'])}: {call['status']}{asked}"
+            yield from (f"  job      {job['id']} {job['kind']} {job['status']}" for job in call["jobs"])
+    if run["progress"]["jobs"]:
+        yield f"{'jobs':<10} {run['progress']['jobs']}"
     yield from (f"{'output':<10} {line}" for line in run["output"].split("\n") if line)

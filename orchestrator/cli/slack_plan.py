@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from orchestrator import app, neighbours
+from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import is_group
 from orchestrator.settings import Settings
@@ -50,11 +51,18 @@ def _direct(settings: Settings) -> bool:
     )
 
 
+def _pictures(settings: Settings) -> bool:
+    """Whether people are asked to choose among files somewhere."""
+    return any(tool.name == CHOOSE_MEDIA for tool in app.built_in(settings))
+
+
 def plan(settings: Settings, *, post: bool = False) -> Plan:
     """What is to be looked at. Raises `ConfigError`."""
     named, posted = groups(settings), channels(settings)
     return Plan(
-        scopes=manifest.scopes(groups=bool(named), direct=_direct(settings), channels=posted),
+        scopes=manifest.scopes(
+            groups=bool(named), direct=_direct(settings), channels=posted, pictures=_pictures(settings)
+        ),
         channels=posted,
         groups=named,
         teams=settings.slack.team_ids,

@@ -236,9 +236,10 @@ def progress(run: Mapping[str, Any], now: datetime) -> str:
     """How far a run is, in a line."""
     counts = run["progress"]
     calls = f", {counts['settled']} of {counts['calls']} calls settled" if counts["calls"] else ""
+    jobs = f", {counts['jobs']}" if counts["jobs"] else ""
     minutes = int((now - datetime.fromisoformat(run["created_at"])).total_seconds()) // 60
     since = f", for {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f", for {minutes} min"
-    return f"{run['status']}, turn {run['turn']}{calls}{since if minutes else ''}"
+    return f"{run['status']}, turn {run['turn']}{calls}{jobs}{since if minutes else ''}"
 
 
 def waiting(run: Mapping[str, Any]) -> Iterator[str]:

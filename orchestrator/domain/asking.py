@@ -5,7 +5,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Preview, Terms, approval_key
+from orchestrator.domain.collecting import collected, waits
+from orchestrator.domain.consent import (
+    Approval,
+    ApprovalStatus,
+    AtTimeout,
+    Inquiry,
+    Preview,
+    Terms,
+    approval_key,
+)
 from orchestrator.domain.deadlines import ends, no_timers, taking_over, timers
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall, Turn, call_key
@@ -32,12 +41,24 @@ def is_own(call: ToolCall) -> bool:
 
 
 def ask(
-    call: ToolCall, turn: Turn, terms: Terms, digest: str, now: datetime, preview: Preview | None = None
+    call: ToolCall,
+    run: Run,
+    terms: Terms,
+    digest: str,
+    now: datetime,
+    preview: Preview | None = None,
+    *,
+    until: datetime | None = None,
 ) -> Asked:
     """Put the question to people, sealed by its digest. A newer question replaces an older one.
 
-    It lapses before Gemini forgets the interaction, whatever the terms say: later no answer is of use.
+    It lapses before Gemini forgets the interaction, whatever the terms say: later no answer is of use. One
+    whose run ends before its hour is not collected.
+
+    Args:
+        until: After that no answer is of use either, where that is known.
     """
+    last = min((at for at in (latest(run.turn), until) if at is not None), default=None)
     revision = call.approval.revision + 1 if call.approval else 1
     approval = Approval(
         id=approval_key(call.id, revision),
@@ -45,19 +66,36 @@ def ask(
         digest=digest,
         terms=terms,
         requested_at=now,
-        expires_at=ends(terms, now, latest(turn)),
+        expires_at=ends(terms, now, last),
         revision=revision,
         preview=preview,
+        questions=_carried(call.approval),
     )
-    return replace(call, status=CallStatus.AWAITING_APPROVAL, approval=approval), (
-        Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),
-        *timers(approval, now),
-    )
+    approval = collected(approval, last, run.deadline, now)
+    shown = () if waits(approval) else (Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),)
+    call = replace(call, status=CallStatus.AWAITING_APPROVAL, approval=approval)
+    return call, (*shown, *timers(approval, now))
+
+
+def begun(call: ToolCall, turn: Turn, now: datetime) -> Asked:
+    """The call with its question shown, or known not to be: of a collected one the time runs from now."""
+    approval = call.approval
+    if approval is None or not waits(approval):
+        return call, ()
+    end = min(approval.expires_at, ends(approval.terms, now, latest(turn)))
+    approval = replace(approval, since=now, expires_at=end)
+    return replace(call, approval=approval), timers(approval, now)
+
+
+def _carried(old: Approval | None) -> tuple[Inquiry, ...]:
+    """What was answered about the call already bears on the new question, too."""
+    asked = old.questions if old is not None else ()
+    return tuple(replace(q, places=()) for q in asked if q.answered)
 
 
 def ask_instead(
     call: ToolCall,
-    turn: Turn,
+    run: Run,
     terms: Terms,
     digest: str,
     now: datetime,
@@ -71,13 +109,20 @@ def ask_instead(
         more_time: It gets as much time as a question that is new; else what the former one had left.
     """
     old = call.approval
-    asked, effects = ask(call, turn, terms, digest, now, preview)
+    asked, effects = ask(call, run, terms, digest, now, preview)
     if old is None or asked.approval is None:
         return asked, effects
-    approval = asked.approval if more_time else taking_over(asked.approval, old)
+    approval = asked.approval
+    if waits(approval) and (old.ts or old.copies):  # it stands where the old one does, so people see it
+        approval = replace(
+            approval, collected=old.collected, since=now, expires_at=ends(terms, now, latest(run.turn))
+        )
+    elif waits(approval) and not more_time:  # for the message the old one waits for, or waited for in vain
+        approval = replace(approval, collected=old.collected, since=old.since)
+    approval = approval if more_time else taking_over(approval, old)
     approval = replace(approval, channel=old.channel, ts=old.ts, copies=old.copies)
     shown = [EffectKind.UPDATE_APPROVAL] if old.ts or old.copies else []
-    shown += [] if old.ts else [EffectKind.REQUEST_APPROVAL]
+    shown += [] if old.ts or waits(approval) else [EffectKind.REQUEST_APPROVAL]
     effects = (*(Effect(show, approval.id, now) for show in shown), *timers(approval, now))
     return replace(asked, approval=approval), effects
 
@@ -108,10 +153,10 @@ def own_question(
     key = call_key(run.id, run.turn.interaction_id or "", call_id)
     call = ToolCall(key, call_id, about, arguments, CallStatus.AWAITING_APPROVAL)
     seed = "\0".join((run.id, run.turn.interaction_id or "", call_id, sealed)).encode("utf-8", "replace")
-    terms = run.recipe.terms or Terms(approvers=())
+    terms = replace(run.recipe.terms or Terms(approvers=()), collect=run.recipe.collect)
     if until is not None:
         terms = replace(terms, expires_after=until - now, at_timeout=AtTimeout.REJECT, calendar=None)
-    return ask(call, run.turn, terms, hashlib.sha256(seed).hexdigest(), now)
+    return ask(call, run, terms, hashlib.sha256(seed).hexdigest(), now, until=until)
 
 
 def warn(turn: Turn) -> tuple[Effect, ...]:

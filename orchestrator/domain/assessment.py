@@ -1,6 +1,8 @@
 """What the toolkit and the policy say about a call, and what a running tool may know."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.domain.consent import Actor, Preview, Terms
@@ -23,7 +25,8 @@ class Assessment:
 
     `arguments` are as they would run: validated, in the schema's types, plain JSON.
     `reason` is for the model when the call is not to run. `digest` seals all of it. `previews` says that
-    the tool can tell what the call would do, `preview_required` that without that nobody is asked.
+    the tool can tell what the call would do, `preview_required` that without that nobody is asked. `asked`
+    counts the open questions of each entry of approvers it would be put to; empty where nobody counted.
     """
 
     call_id: str
@@ -37,6 +40,7 @@ class Assessment:
     previews: bool = False
     preview_required: bool = True
     preview: Preview | None = None
+    asked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Consent:
+    """One person's yes to a call, as its tool may know it. `stage` is empty where there is but one."""
+
+    by: Actor
+    at: datetime
+    stage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallContext:
-    """What a running tool may know. `call_id` is stable over restarts: the idempotency key."""
+    """What a running tool may know. `call_id` is stable over restarts: the idempotency key.
+
+    `consents` are the yeses that let it pass, in their order; empty if nobody was asked.
+    """
 
     call_id: str
     run_id: str
     workflow: str
     requester: Actor
     approved_by: Actor | None = None
+    consents: tuple[Consent, ...] = ()

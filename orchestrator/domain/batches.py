@@ -64,7 +64,7 @@ def together(calls: Sequence[ToolCall]) -> bool:
     """Whether these may be answered in one go: there are several, every one allows it, by the same people."""
     asked = [c.approval for c in calls if c.approval is not None and not is_question(c)]
     allowed = all(a.terms.together for a in asked)
-    return len(asked) == len(calls) > 1 and allowed and len({_people(a) for a in asked}) == 1
+    return len(asked) == len(calls) > 1 and allowed and len({people(a) for a in asked}) == 1
 
 
 def face(turn: Turn) -> str:
@@ -115,7 +115,8 @@ def _waits(call: ToolCall) -> bool:
     return asked and call.status is CallStatus.AWAITING_APPROVAL
 
 
-def _people(approval: Approval) -> tuple[object, ...]:
+def people(approval: Approval) -> tuple[object, ...]:
+    """Whom a question is asked of now, as one value to compare."""
     terms = approval.terms
     return terms.steps, frozenset(terms.never), terms.four_eyes, approval.stage
 

@@ -15,8 +15,10 @@ What people answer, and what comes when nobody does in time, is told in `verdict
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.asking import Asked, ask, ask_instead, is_own, no_expiry, redraw, warn
+from orchestrator.domain import crowding
+from orchestrator.domain.asking import Asked, ask, ask_instead, begun, is_own, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.deadlines import unseen
 from orchestrator.domain.decision import (
@@ -40,7 +42,6 @@ from orchestrator.domain.events import (
     CallFinished,
     CallPreviewed,
     Choice,
-    JobEnded,
 )
 from orchestrator.domain.model import (
     CallStatus,
@@ -83,7 +84,7 @@ def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Ask
             effect = Effect(EffectKind.PREVIEW_CALL, key, now)
             return replace(call, status=CallStatus.PREVIEWING), (effect,)
         case Ruling.ASK:
-            return ask(call, run.turn, wish.terms or Terms(approvers=()), wish.digest, now)
+            return ask(call, run, wish.terms or Terms(approvers=()), wish.digest, now)
         case Ruling.DENY:
             return settle(call, OutcomeKind.DENIED, wish.reason, now), ()
         case _:
@@ -100,6 +101,8 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
         return unheard(run, f"nobody waits to hear what {event.call} would do")
     if call.arguments != event.arguments or (fresh.previews and fresh.preview is None):
         return unheard(run, f"what was worked out is not about {event.call} as it is now")
+    if call.approval is None:
+        fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if fresh.ruling is Ruling.ALLOW and call.approval is None:
@@ -112,7 +115,7 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
     call = replace(call, idempotent=fresh.idempotent)
     terms = _terms(fresh, call.approval)
     asked, effects = ask_instead(
-        call, run.turn, terms, fresh.digest, now, fresh.preview, more_time=call.approval is None
+        call, run, terms, fresh.digest, now, fresh.preview, more_time=call.approval is None
     )
     run = with_turn(run, run.turn.with_call(asked))
     return Decision(run, (*effects, *(() if call.approval else warn(run.turn))))
@@ -140,6 +143,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     fresh, approval = event.assessment, call.approval
     if approval is None or approval.status is ApprovalStatus.WITHDRAWN:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
+        fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if approval and approval.status is not ApprovalStatus.WITHDRAWN:
@@ -151,7 +155,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
             return settled(run, call, OutcomeKind.FAILED, blind, now)
         call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
         terms = fresh.terms or Terms(approvers=())
-        asked, effects = ask(call, run.turn, terms, fresh.digest, now, fresh.preview)
+        asked, effects = ask(call, run, terms, fresh.digest, now, fresh.preview)
         note = "the policy now asks for a person"
         run = with_turn(run, run.turn.with_call(asked))
         return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
@@ -184,7 +188,7 @@ def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, no
         return unheard(run, "what it would do could not be worked out", Refusal.NOT_NOW)
     preview = replace(preview, before=before.text or before.trouble)
     asked, effects = ask_instead(
-        call, run.turn, _terms(fresh, approved), fresh.digest, now, preview, more_time=True
+        call, run, _terms(fresh, approved), fresh.digest, now, preview, more_time=True
     )
     run = with_turn(run, run.turn.with_call(asked))
     return Decision(run, effects, note=DRIFTED, refused=Refusal.CHANGED)
@@ -249,22 +253,21 @@ def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> De
     return Decision(run, (*effects, *redraw(waiting, now)), note=event.why)
 
 
-def job_ended(run: Run, event: JobEnded, policy: Policy, now: datetime) -> Decision:
-    call = run.turn.call(event.call)
-    if call is None or call.status is not CallStatus.AWAITING_JOB:
-        return unheard(run, f"{event.call} waits for no job")
-    return settled(run, call, event.outcome.kind, event.outcome.result, now)
-
-
 def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> Decision:
     """Where people see it. A request decided while it was being posted is redrawn at once."""
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None:
         return unheard(run, f"{event.approval} is not a question of this turn")
     shown = replace(call.approval, channel=event.channel, ts=event.ts, trouble="")
-    call = replace(call, approval=shown)
+    call, timers = begun(replace(call, approval=shown), run.turn, now)
     run = replace(run, turn=run.turn.with_call(call))
-    return Decision(run, () if shown.open else redraw(call, now))
+    return Decision(run, (*timers, *_pictures(call, shown, now)) if shown.open else redraw(call, now))
+
+
+def _pictures(call: ToolCall, shown: Approval, now: datetime) -> tuple[Effect, ...]:
+    """Under a choice among files they are shown; not where the channel is shown no arguments."""
+    wanted = is_choosing(call) and not shown.terms.discreet
+    return (Effect(EffectKind.UPLOAD_MEDIA, shown.id, now),) if wanted else ()
 
 
 def undelivered(run: Run, event: ApprovalUndelivered, policy: Policy, now: datetime) -> Decision:
@@ -273,9 +276,11 @@ def undelivered(run: Run, event: ApprovalUndelivered, policy: Policy, now: datet
     if call is None or call.approval is None:
         return unheard(run, f"{event.approval} is not a question of this turn")
     hidden = replace(call.approval, trouble=event.why)
-    call = replace(call, approval=hidden)
+    call, timers = begun(replace(call, approval=hidden), run.turn, now)
     spread = hidden.open and unseen(hidden)
-    effects = (Effect(EffectKind.SPREAD_APPROVAL, hidden.id, now),) if spread else ()
+    spreading = Effect(EffectKind.SPREAD_APPROVAL, hidden.id, now)
+    others = tuple(e for e in timers if e.kind is not EffectKind.SPREAD_APPROVAL)
+    effects = (*others, spreading) if spread else timers
     note = f"the request could not be shown in Slack: {event.why}"
     return Decision(replace(run, turn=run.turn.with_call(call)), effects, note=note, alarm=True)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.daily import Daily
 
 
 class ApprovalStatus(StrEnum):
@@ -21,7 +22,7 @@ class ApprovalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did something, and by which door (`slack`, `api`, `shell`, `system`)."""
+    """Who did something, and by which door (`slack`, `api`, `shell`, `trigger`, `system`)."""
 
     id: str
     name: str = ""
@@ -81,9 +82,10 @@ class Terms:
         dm_after: After which share of the time who may decide gets a direct message with the question; None
             for never.
         dm_fallback: They get it at once where the channel does not take the question.
-        together: It may be decided in one go with other calls of its turn.
+        together: It may be decided in one go with other calls of its turn, or of its digest message.
         answers: A person may answer in the tool's place, which then does not run.
         hidden: Names of the parameters whose values nobody is shown.
+        collect: When it is shown, together with others; None for at once.
     """
 
     approvers: tuple[str, ...]
@@ -108,11 +110,29 @@ class Terms:
     together: bool = False
     answers: bool = False
     hidden: tuple[str, ...] = ()
+    collect: Daily | None = None
 
     @property
     def steps(self) -> tuple[Stage, ...]:
         """Its stages; one without a name where none are given."""
         return self.stages or (Stage("", self.approvers, self.quorum),)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a trigger says about the questions of its runs, over the terms of each tool and workflow.
+
+    Args:
+        approvers: Who decides where one step decides; empty for whoever the terms name.
+        channel: Slack channel id; empty for that of the terms.
+        on_no_answer: What becomes of a question nobody answered; None for what the terms say.
+        escalate_to: Who is asked as well then, with `on_no_answer` escalate.
+    """
+
+    approvers: tuple[str, ...] = ()
+    channel: str = ""
+    on_no_answer: AtTimeout | None = None
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +171,26 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What somebody who may decide asked whoever asked for the run. Its number is its place, from 1.
+
+    `places` are the messages in which it can be answered.
+    """
+
+    by: Actor
+    at: datetime
+    text: str
+    answer: str = ""
+    answered_by: Actor | None = None
+    answered_at: datetime | None = None
+    places: tuple[Place, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        return self.answered_by is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What a call would do, as its tool worked it out without doing it.
 
@@ -171,7 +211,9 @@ class Approval:
     is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message, `copies`
     those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded` counts
     reminders; `escalated` says that others were asked too. `preview` is what it would do, of a tool that
-    can tell.
+    can tell. `collected` names the digest message it is shown in; empty for one that is shown at once.
+    `since` is when such a one was shown: from then on its time runs. `questions` were asked back, of
+    whoever asked for the run.
     """
 
     id: str
@@ -191,6 +233,9 @@ class Approval:
     escalated: bool = False
     copies: tuple[Place, ...] = ()
     preview: Preview | None = None
+    collected: str = ""
+    since: datetime | None = None
+    questions: tuple[Inquiry, ...] = ()
 
     @property
     def open(self) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain.collecting import waits
 from orchestrator.domain.consent import Approval, AtTimeout, Stage, Terms
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 
@@ -105,7 +106,7 @@ def _began(approval: Approval) -> datetime:
     Where Gemini's forgetting cuts a second time short, that may be before it did.
     """
     if not approval.escalated:
-        return approval.requested_at
+        return approval.since or approval.requested_at
     span, calendar = approval.terms.expires_after, approval.terms.calendar
     end = approval.expires_at
     return end - span if calendar is None else calendar.before(end, span)
@@ -120,6 +121,8 @@ def place_of(approval: Approval, what: str) -> tuple[int, int] | None:
 def timers(approval: Approval, now: datetime) -> tuple[Effect, ...]:
     """Its end, and before that the reminders and the direct messages."""
     end = Effect(EffectKind.EXPIRE_APPROVAL, approval.id, approval.expires_at)
+    if waits(approval):
+        return (end,)
     return (
         end,
         *spread(approval, now),

@@ -10,7 +10,8 @@ from typing import Final
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_question, warn
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.deadlines import left_to_a_person
-from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject
+from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject, cancel_subject
+from orchestrator.domain.jobs import NOT_SENT, JobStatus
 from orchestrator.domain.model import (
     CallStatus,
     Outcome,
@@ -22,7 +23,18 @@ from orchestrator.domain.model import (
     Turn,
     TurnStatus,
 )
+from orchestrator.domain.pipeline import (
+    StepKind,
+    UnresolvedError,
+    anew,
+    as_text,
+    note_of,
+    told,
+    wants_again,
+)
 
+MAX_REASON: Final = 1_000
+"""Characters of a tool's error that a run's reason repeats."""
 TOKENS: Final = "total_tokens"
 """What a run's token limit counts (Gemini API, Interactions, `usage`)."""
 WATCH_FROM: Final = 0.75
@@ -102,19 +114,25 @@ def settle(call: ToolCall, kind: OutcomeKind, result: object, now: datetime) -> 
     return replace(call, status=CallStatus.SETTLED, outcome=outcome, settled_at=now)
 
 
-def watch(run: Run, interaction_id: str, every: timedelta, now: datetime) -> Effect:
+def watch(
+    run: Run,
+    subject: str,
+    every: timedelta,
+    now: datetime,
+    kind: EffectKind = EffectKind.FETCH_INTERACTION,
+) -> Effect:
     """The next reading nobody asked for, within the interval; its last tenth is for standing in line.
 
     The spread is a hash and not a dice roll, so that deciding stays pure.
     """
     seed = hashlib.sha256(f"{run.id}{now.timestamp()}".encode()).digest()
     share = WATCH_FROM + (WATCH_TO - WATCH_FROM) * int.from_bytes(seed[:4]) / 2**32
-    return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + every * share, Urgency.WATCH)
+    return Effect(kind, subject, now + every * share, Urgency.WATCH)
 
 
-def watch_span(run: Run, policy: Policy, now: datetime) -> timedelta:
-    """Within what time a live interaction is read again: the older it is, the less a moment matters."""
-    age = now - (run.turn.sent_at or now)
+def watch_span(sent_at: datetime | None, policy: Policy, now: datetime) -> timedelta:
+    """Within what time what is live is read again: the older it is, the less a moment matters."""
+    age = now - (sent_at or now)
     grown = min(policy.watch_every + age * policy.watch_growth, policy.watch_most)
     return max(policy.watch_every, grown)
 
@@ -134,12 +152,87 @@ def advance(
     """Go on to the next interaction once every call of the turn has its one result."""
     if not all(c.settled for c in run.turn.calls):
         return Decision(run, effects, drop)
+    if run.calls_a_tool:
+        return _called(run, now, effects, drop)
     if run.turn.number >= run.recipe.limits.max_turns:
         reason = f"turn limit: {run.turn.number} turns and the model still asks for more"
         return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
     if over_tokens(run):
         return hold(run, now, effects, drop)
     return next_turn(run, now, effects, drop)
+
+
+def _called(run: Run, now: datetime, effects: tuple[Effect, ...], drop: tuple[str, ...]) -> Decision:
+    """A tool's step is over: what it came to is handed on, or the run ends with what went wrong."""
+    (call,) = run.turn.calls
+    outcome = call.outcome
+    assert outcome is not None  # noqa: S101  whoever calls has seen it settled
+    assert run.doing is not None  # noqa: S101
+    if outcome.is_error:
+        reason = f"step {run.doing.name}: {call.tool} {outcome.kind}: {as_text(outcome.result)[:MAX_REASON]}"
+        return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
+    return step_done(run, outcome.result, now, effects, drop)
+
+
+def step_done(
+    run: Run,
+    output: object,
+    now: datetime,
+    effects: tuple[Effect, ...] = (),
+    drop: tuple[str, ...] = (),
+) -> Decision:
+    """What a step came to is kept by its name; the next one begins, or the run is completed with it."""
+    step, steps = run.doing, run.recipe.steps
+    assert step is not None  # noqa: S101  only runs with steps come here
+    run = replace(run, outputs={**run.outputs, step.name: output})
+    back = step.again if wants_again(output) else ""
+    following = next(n for n, s in enumerate(steps) if s.name == back) if back else run.step + 1
+    if following == len(steps):
+        said = as_text(output)
+        return finish(run, RunStatus.COMPLETED, now, output=said, effects=effects, drop=drop, stop=False)
+    if run.turn.number >= run.recipe.limits.max_turns:
+        reason = f"turn limit: {run.turn.number} turns, and {steps[following].name} is still to be done"
+        return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop, stop=False)
+    left = replace(run.turn, status=TurnStatus.ENDED)
+    return enter(replace(run, step=following), left, now, effects, drop, wish=note_of(output) if back else "")
+
+
+def enter(
+    run: Run,
+    left: Turn | None,
+    now: datetime,
+    effects: tuple[Effect, ...] = (),
+    drop: tuple[str, ...] = (),
+    wish: str = "",
+) -> Decision:
+    """The first turn of the step the run is at: an agent is told of it, a tool is to be called.
+
+    Args:
+        left: The turn before; None where the run begins.
+        wish: Of people who want it done anew; an agent is told, a tool is called as before.
+    """
+    number = left.number + 1 if left is not None else 1
+    turn, step = Turn(number, planning=True if run.acting.plans else None), run.doing
+    if step is None:
+        return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
+    if step.kind is StepKind.TOOL:
+        begin = Effect(EffectKind.BEGIN_STEP, str(number), now)
+        return Decision(with_turn(run, turn), (*effects, begin), drop, left=left)
+    try:
+        said = told(step.parts, run.input, run.outputs)
+        turn = replace(turn, note=anew(said, run.outputs.get(step.name), wish) if wish else said)
+    except UnresolvedError as e:
+        ended = finish(
+            run,
+            RunStatus.FAILED,
+            now,
+            reason=f"step {step.name}: {e}",
+            effects=effects,
+            drop=drop,
+            stop=False,
+        )
+        return replace(ended, left=None)
+    return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
 
 
 def next_turn(
@@ -217,6 +310,8 @@ def finish(
     interaction = run.turn.interaction_id
     if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
         effects = (*effects, Effect(EffectKind.CANCEL_INTERACTION, interaction, now))
+    begun = (j for c in run.turn.calls for j in c.jobs if not j.ended and j.status not in NOT_SENT)
+    effects = (*effects, *(Effect(EffectKind.CANCEL_JOB, cancel_subject(j.id, j.remote), now) for j in begun))
     ended = replace(
         run,
         status=status,
@@ -225,11 +320,14 @@ def finish(
         output=output or run.output,
         closed_at=now,
     )
-    kept = tuple(e for e in effects if e.kind is EffectKind.CANCEL_INTERACTION)
-    return Decision(ended, (*kept, *redraw), drop, note=reason)
+    kept = tuple(e for e in effects if e.kind in (EffectKind.CANCEL_INTERACTION, EffectKind.CANCEL_JOB))
+    follow = tuple(Effect(EffectKind.START_HOOK, name, now) for name in run.recipe.hooks.get(status, ()))
+    return Decision(ended, (*kept, *redraw, *follow), drop, note=reason)
 
 
 def _withdraw(call: ToolCall, now: datetime) -> ToolCall:
+    jobs = tuple(j if j.ended else replace(j, status=JobStatus.CANCELLED, ended_at=now) for j in call.jobs)
+    call = replace(call, jobs=jobs)
     if call.approval and call.approval.open:
         call = replace(call, approval=replace(call.approval, status=ApprovalStatus.WITHDRAWN))
     if call.status in (CallStatus.SETTLED, CallStatus.EXECUTING):

@@ -11,6 +11,7 @@ from enum import StrEnum
 from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.consent import Actor, Terms, Verdict
 from orchestrator.domain.exchange import Snapshot
+from orchestrator.domain.jobs import Harvest, JobReading, JobWish
 from orchestrator.domain.model import Outcome
 from orchestrator.domain.plain import JsonObject
 
@@ -51,6 +52,15 @@ class InteractionMissing:
     """Gemini answered that it has no such interaction."""
 
     interaction_id: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegun:
+    """The call of a tool's step, with what policy says about it; or why there is none to make."""
+
+    turn: int
+    assessment: Assessment | None
     why: str = ""
 
 
@@ -148,11 +158,96 @@ class CallDeferred:
 
 
 @dataclass(frozen=True, slots=True)
-class JobEnded:
-    """The external job a call waits for has ended."""
+class CallWaits:
+    """The execution under `claim` wants jobs made, whose end is the call's."""
 
     call: str
-    outcome: Outcome
+    claim: str
+    wishes: tuple[JobWish, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobClaimed:
+    """A worker is about to send a job's start: the intent is written before the wire."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobDeferred:
+    """Nothing was sent, or nothing was taken (busy, unreachable): the same attempt goes out later."""
+
+    job: str
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobUncertain:
+    """The start's answer got lost; Gemini may or may not have taken it."""
+
+    job: str
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRefused:
+    """Gemini refused the start for good; nothing runs there."""
+
+    job: str
+    attempt: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobGraceEnded:
+    """A start without an answer did not show itself in time."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobSignalled:
+    """A webhook named a job. A hint: read it, believe nothing else.
+
+    `remote` is what it calls the job, of one whose name we do not know yet.
+    """
+
+    job: str
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobObserved:
+    """We read a job of that attempt, by the answer to its start, a get or a search.
+
+    `searched` says that its name was not ours before: it was looked for, or a webhook claimed it.
+    """
+
+    job: str
+    attempt: int
+    reading: JobReading
+    searched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobMissing:
+    """Gemini answered that it has no such job."""
+
+    job: str
+    remote: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobHarvested:
+    """What a job that is done has brought is stored."""
+
+    job: str
+    harvest: Harvest
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +351,42 @@ class ApprovalEdited:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionAsked:
+    """Somebody who may decide asks back whoever asked for the run. The rest as in `ApprovalDecided`."""
+
+    approval: str
+    by: Actor
+    at: datetime
+    text: str
+    entitled_as: str
+    standing: tuple[str, ...] = ()
+    current: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswered:
+    """Somebody answers what was asked back under that number."""
+
+    approval: str
+    number: int
+    by: Actor
+    at: datetime
+    text: str
+    entitled_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryPosted:
+    """What was asked back can be seen in Slack, and answered there; `person` as in a `Place`."""
+
+    approval: str
+    number: int
+    channel: str
+    ts: str
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalExpired:
     """The question's time is up."""
 
@@ -332,7 +463,17 @@ Event = (
     | CallFinished
     | CallCutOff
     | CallDeferred
-    | JobEnded
+    | StepBegun
+    | CallWaits
+    | JobClaimed
+    | JobDeferred
+    | JobUncertain
+    | JobRefused
+    | JobGraceEnded
+    | JobSignalled
+    | JobObserved
+    | JobMissing
+    | JobHarvested
     | ApprovalPosted
     | ApprovalUndelivered
     | ApproversFound
@@ -342,6 +483,9 @@ Event = (
     | BatchUndelivered
     | ApprovalDecided
     | ApprovalEdited
+    | QuestionAsked
+    | QuestionAnswered
+    | InquiryPosted
     | ApprovalExpired
     | ReminderDue
     | CancelRequested

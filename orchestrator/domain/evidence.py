@@ -4,13 +4,14 @@ Entries are values; the store writes them down, each bound to the one before. Pe
 whole. Arguments, inputs and results are `Sealed`: they go in as a hash, so that no secret leaks by them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, Final
 
-from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict, Vote
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Preview, Terms, Verdict, Vote
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import ApprovalEdited, AttentionResolved, CallClaimed, Event
 from orchestrator.domain.model import CallStatus, Run, RunStatus, ToolCall
@@ -22,13 +23,18 @@ class EntryKind(StrEnum):
     RUN_OPENED = "run_opened"
     APPROVAL_REQUESTED = "approval_requested"
     VOTED = "voted"
+    ASKED_BACK = "asked_back"  # of whoever asked for the run
+    ANSWERED_BACK = "answered_back"
     DECIDED = "decided"
     DECISION_REFUSED = "decision_refused"
+    REFUSALS_COUNTED = "refusals_counted"  # the last one that is written down: more are only counted
     EDITED = "edited"
+    TIME_BEGAN = "time_began"  # of one that was collected: people are shown it
     ESCALATED = "escalated"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     REOPENED = "reopened"
+    START_PROLONGED = "start_prolonged"  # a call that did not run may start once more by its approval
     CALL_CLAIMED = "call_claimed"
     CLAIM_REFUSED = "claim_refused"
     CALL_PUT_BACK = "call_put_back"  # claimed, and never begun
@@ -55,6 +61,13 @@ class Entry:
     approval: str = ""
 
 
+Refused = tuple[str, str]
+"""Whose answer was turned away: as whom, and by which door."""
+
+SAME_REFUSALS: Final = 20
+"""Answers of one person by one door about one question that are turned away and written down."""
+MOST_REFUSALS: Final = 200
+"""The same of everybody: whoever may press a button may not fill the audit."""
 FINGERPRINT: Final = 8
 """Characters of a digest that people see."""
 
@@ -103,6 +116,33 @@ def _turned_away(run: Run, event: Event, decision: Decision) -> Iterator[Entry]:
         yield Entry(EntryKind.DECISION_REFUSED, run.id, facts, approval)
 
 
+def turned_away(entries: tuple[Entry, ...]) -> Entry | None:
+    """The answer that was turned away, where nothing else is to be told."""
+    alone = entries[0] if len(entries) == 1 else None
+    return alone if alone is not None and alone.kind is EntryKind.DECISION_REFUSED else None
+
+
+def worth_telling(entry: Entry, before: Sequence[Refused]) -> Entry | None:
+    """The entry about an answer that was turned away, as it is to be written; None: it is only counted.
+
+    Args:
+        before: Those about the same question that are written down.
+    """
+    same = before.count(refused_as(entry.facts))
+    if same > SAME_REFUSALS or len(before) > MOST_REFUSALS:
+        return None
+    if same < SAME_REFUSALS and len(before) < MOST_REFUSALS:
+        return entry
+    whose = "everybody's" if len(before) == MOST_REFUSALS else "theirs"
+    return replace(entry, kind=EntryKind.REFUSALS_COUNTED, facts={**entry.facts, "from_here": whose})
+
+
+def refused_as(facts: Mapping[str, Any]) -> Refused:
+    """Whose answer was turned away, by what an entry says."""
+    by = facts.get("by") or {}
+    return str(facts.get("as", "")), str(by.get("door", ""))
+
+
 def _claim_refused(run: Run, event: CallClaimed, decision: Decision) -> Entry:
     call = run.turn.call(event.call)
     approval = call.approval if call else None
@@ -147,6 +187,14 @@ def _of_question(run_id: str, old: Approval | None, call: ToolCall, event: Event
     for vote in new.votes:
         if vote not in old.votes and not _last(vote, new):
             yield entry(EntryKind.VOTED, new, {**_wish(event), **_vote(vote)})
+    if new.since is not None and old.since is None:
+        yield entry(EntryKind.TIME_BEGAN, new, {"expires_at": text_of(new.expires_at)})
+    for number, (asked, was) in enumerate(zip_longest(new.questions, old.questions), 1):
+        if asked is not None and was is None:
+            yield entry(EntryKind.ASKED_BACK, new, {**_wish(event), "number": number, "question": asked.text})
+        elif asked is not None and was is not None and asked.answered and not was.answered:
+            answer = {"number": number, "answer": asked.answer}
+            yield entry(EntryKind.ANSWERED_BACK, new, {**_wish(event), **answer})
     if new.escalated and not old.escalated:
         more = {"deciders": deciders(new.terms), "expires_at": text_of(new.expires_at)}
         yield entry(EntryKind.ESCALATED, new, more)
@@ -157,6 +205,8 @@ def _of_question(run_id: str, old: Approval | None, call: ToolCall, event: Event
             yield entry(EntryKind.EDITED, new, {**_because(event), **_shown(event), **wanted})
             return
         yield entry(kind, new, _decided(new, event) if kind is EntryKind.DECIDED else _because(event))
+    elif new.start_by != old.start_by:
+        yield entry(EntryKind.START_PROLONGED, new, {**_because(event), "start_by": _start_by(new)})
 
 
 def _last(vote: Vote, approval: Approval) -> bool:
@@ -184,8 +234,12 @@ def _requested(call: ToolCall, approval: Approval, instead_of: Approval | None) 
 
 def _preview(approval: Approval) -> Sealed | None:
     """What people were shown of what it would do."""
-    preview = approval.preview
-    return Sealed(preview.text or preview.trouble) if preview else None
+    return Sealed(shown(approval.preview)) if approval.preview else None
+
+
+def shown(preview: Preview) -> str:
+    """What people see of it."""
+    return preview.text or preview.trouble
 
 
 def deciders(terms: Terms) -> dict[str, Any]:
@@ -207,8 +261,12 @@ def _decided(approval: Approval, event: Event) -> dict[str, Any]:
         "preview_sha256": _preview(approval),
         "votes": [_vote(v) for v in approval.votes],
         "decided_at": text_of(verdict.at),
-        "start_by": text_of(approval.start_by) if approval.start_by else None,
+        "start_by": _start_by(approval) if approval.status is ApprovalStatus.APPROVED else None,
     }
+
+
+def _start_by(approval: Approval) -> str | None:
+    return text_of(approval.start_by) if approval.start_by else None
 
 
 def _answer(verdict: Verdict) -> dict[str, Any]:

@@ -5,7 +5,8 @@
     multi_choice   some of them, or none
     form           an object that fits `schema`
 
-Nothing runs by such a call: a person's answer is its result. The schema of a form is a small subset of JSON
+Nothing runs by such a call: a person's answer is its result. What `choose_media` asks is a question too, with
+answers of its own, see `choosing`. The schema of a form is a small subset of JSON
 Schema, one level of fields that every door can show; what is not of it is refused, never ignored.
 """
 
@@ -16,6 +17,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
+from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Approval, Terms, Verdict
 from orchestrator.domain.model import ToolCall
@@ -24,6 +26,8 @@ from orchestrator.errors import InvalidError
 
 ASK_HUMAN: Final = "ask_human"
 """The built-in tool by which the agent asks people; no tool of a user's may have that name."""
+QUESTIONS: Final = frozenset({ASK_HUMAN, choosing.CHOOSE_MEDIA})
+"""The tools that people answer."""
 
 MOST_CHOICES: Final = 20
 CHOICE_CHARS: Final = 75
@@ -64,8 +68,8 @@ class Kind(StrEnum):
 
 
 def is_question(call: ToolCall) -> bool:
-    """Whether the agent asks people something; nothing runs by it."""
-    return call.tool == ASK_HUMAN
+    """Whether people are asked something; nothing runs by it."""
+    return call.tool in QUESTIONS
 
 
 # --- the question ----------------------------------------------------------------------------------------
@@ -185,9 +189,16 @@ def check(call: ToolCall, answer: Any) -> None:
     Raises:
         InvalidError: It is none; `fields` say where, each path beginning with `answer`.
     """
-    found = list(_unfit(answer)) or (list(_amiss(call.arguments, answer)) if is_question(call) else [])
+    found = list(_unfit(answer)) or list(_unfitting(call, answer))
     if found:
         raise InvalidError("that is no answer to this question", tuple(found[:20]))
+
+
+def _unfitting(call: ToolCall, answer: Any) -> Iterator[Fault]:
+    if choosing.is_choosing(call):
+        yield from choosing.amiss(call.arguments, answer)
+    elif is_question(call):
+        yield from _amiss(call.arguments, answer)
 
 
 def _unfit(answer: Any) -> Iterator[Fault]:
@@ -356,6 +367,8 @@ def not_sayable(
 
 def result(call: ToolCall, answer: Any) -> JsonObject:
     """What the model is told of an answer: not who gave it."""
+    if choosing.is_choosing(call):
+        answer = choosing.complete(call.arguments, answer)
     if is_question(call):
         return {"answer": answer, "answered_by": "a person"}
     return {"answered_by_a_person": answer, "note": NOT_RUN}

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain import batches, calls, ladder, turns, verdicts
+from orchestrator.domain import batches, calls, digests, inquiries, joblife, ladder, turns, verdicts
 from orchestrator.domain.consent import Actor
-from orchestrator.domain.decision import Decision, Refusal, create_effect, finish, unheard
+from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
     ApprovalCopied,
@@ -32,6 +32,7 @@ from orchestrator.domain.events import (
     CallDeferred,
     CallFinished,
     CallPreviewed,
+    CallWaits,
     CancelRequested,
     Choice,
     CreateClaimed,
@@ -41,14 +42,27 @@ from orchestrator.domain.events import (
     CreateUncertain,
     Event,
     ForgettingNear,
+    InquiryPosted,
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
-    JobEnded,
+    JobClaimed,
+    JobDeferred,
+    JobGraceEnded,
+    JobHarvested,
+    JobMissing,
+    JobObserved,
+    JobRefused,
+    JobSignalled,
+    JobUncertain,
+    QuestionAnswered,
+    QuestionAsked,
     ReminderDue,
     RunOverdue,
+    StepBegun,
     TakenUp,
 )
+from orchestrator.domain.jobs import JobStatus
 from orchestrator.domain.model import CallStatus, Policy, Recipe, Run, RunStatus, Turn, TurnStatus
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
@@ -65,15 +79,36 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
 
 CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
     CallStatus.PREVIEWING: (CallPreviewed,),
-    CallStatus.AWAITING_APPROVAL: (ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue),
+    CallStatus.AWAITING_APPROVAL: (
+        ApprovalDecided,
+        ApprovalEdited,
+        QuestionAsked,
+        QuestionAnswered,
+        ApprovalExpired,
+        ReminderDue,
+    ),
     CallStatus.READY: (CallClaimed,),
-    CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred),
-    CallStatus.AWAITING_JOB: (JobEnded,),
-    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred),
+    CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred, CallWaits),
+    CallStatus.AWAITING_JOB: (),
+    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred, CallWaits),
     CallStatus.SETTLED: (),
 }
 """What each call listens to. The functions of `calls` check it for the one call they are about,
 and answer with a reason; a test holds them to this table."""
+
+JOB_HEARS: Final[Mapping[JobStatus, tuple[type[Event], ...]]] = {
+    JobStatus.QUEUED: (),
+    JobStatus.INTENDED: (JobClaimed,),
+    JobStatus.SENDING: (JobSignalled, JobObserved, JobDeferred, JobUncertain, JobRefused),
+    JobStatus.UNKNOWN: (JobSignalled, JobObserved, JobMissing, JobGraceEnded),
+    JobStatus.LIVE: (JobSignalled, JobObserved, JobMissing),
+    JobStatus.STORING: (JobHarvested,),
+    JobStatus.SUCCEEDED: (),
+    JobStatus.FAILED: (),
+    JobStatus.CANCELLED: (),
+    JobStatus.EXPIRED: (),
+}
+"""What each job of a call that waits for its jobs listens to; `joblife` is held to it in the same way."""
 
 _Handler = Callable[[Run, Any, Policy, datetime], Decision]
 
@@ -91,7 +126,9 @@ def decide(run: Run, event: Event, *, policy: Policy, now: datetime) -> Decision
         The run as it is to be saved; equal to the given one when the event means nothing here,
         with the reason in `note` and, for a person's wish, in `refused`.
     """
-    return batches.redrawn(run, _decide(run, event, policy, now), now)
+    decision = batches.redrawn(run, _decide(run, event, policy, now), now)
+    decision = digests.followed(run, decision, now)
+    return inquiries.redrawn(run, decision, now)
 
 
 def _decide(run: Run, event: Event, policy: Policy, now: datetime) -> Decision:
@@ -113,22 +150,28 @@ def open_run(
     *,
     now: datetime,
     restart_of: str | None = None,
+    after: Run | None = None,
 ) -> Decision:
-    """A run is asked for: the record is opened and its first interaction intended."""
-    turn = Turn(number=1, planning=True if recipe.plans else None)
+    """A run is asked for: the record is opened and its first interaction, or first step, intended.
+
+    Args:
+        after: The run whose steps it goes on with, from the one that one was at.
+    """
     deadline = now + recipe.limits.max_duration
     run = Run(
         id=run_id,
         recipe=recipe,
         status=RunStatus.QUEUED,
-        turn=turn,
+        turn=Turn(number=1),
         input=text,
         requester=requester,
         created_at=now,
         deadline=deadline,
         restart_of=restart_of,
+        step=after.step if after else 0,
+        outputs=after.outputs if after else {},
     )
-    return Decision(run, (create_effect(turn, now), Effect(EffectKind.END_RUN, run_id, deadline)))
+    return enter(run, None, now, (Effect(EffectKind.END_RUN, run_id, deadline),))
 
 
 def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
@@ -144,12 +187,16 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
         case CallFinished():
             return calls.finished_late(run, event, now)
+        case JobObserved():
+            return joblife.behind_the_end(run, event, now)
         case ApprovalPosted():
             return calls.posted(run, event, Policy(), now)
         case BatchPosted():
             return batches.posted(run, event, Policy(), now)
         case ApprovalCopied():
             return ladder.copied(run, event, Policy(), now)
+        case InquiryPosted():
+            return inquiries.posted(run, event, Policy(), now)
         case (
             InteractionSignalled()
             | ApprovalExpired()
@@ -158,6 +205,10 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             | InteractionMissing()
             | ForgettingNear()
             | BatchUndelivered()
+            | JobSignalled()
+            | JobGraceEnded()
+            | JobMissing()
+            | JobHarvested()
         ):
             return Decision(run)  # what was on its way when the run ended
         case _:
@@ -199,6 +250,7 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
 _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     InteractionSignalled: turns.signalled,
     CreateClaimed: turns.claim_create,
+    StepBegun: turns.step_begun,
     InteractionObserved: turns.observe,
     InteractionMissing: turns.missing,
     CreateUncertain: turns.create_uncertain,
@@ -210,7 +262,16 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     CallFinished: calls.finished,
     CallCutOff: calls.cut_off,
     CallDeferred: calls.deferred,
-    JobEnded: calls.job_ended,
+    CallWaits: joblife.waits,
+    JobClaimed: joblife.claimed,
+    JobDeferred: joblife.deferred,
+    JobUncertain: joblife.uncertain,
+    JobRefused: joblife.refused,
+    JobGraceEnded: joblife.grace_ended,
+    JobSignalled: joblife.signalled,
+    JobObserved: joblife.observed,
+    JobMissing: joblife.missing,
+    JobHarvested: joblife.harvested,
     ApprovalPosted: calls.posted,
     ApprovalUndelivered: calls.undelivered,
     BatchPosted: batches.posted,
@@ -220,6 +281,9 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     ApprovalNotCopied: ladder.not_copied,
     ApprovalDecided: verdicts.decided,
     ApprovalEdited: verdicts.edited,
+    QuestionAsked: inquiries.asked,
+    QuestionAnswered: inquiries.answered,
+    InquiryPosted: inquiries.posted,
     ApprovalExpired: verdicts.expired,
     ReminderDue: verdicts.reminded,
     CancelRequested: _cancel,

@@ -11,7 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.consent import Actor, Approval, Place, Terms
+from orchestrator.domain.callbacks import Callback
+from orchestrator.domain.consent import Actor, Approval, Contract, Place, Terms
+from orchestrator.domain.daily import Daily
+from orchestrator.domain.jobs import Job
+from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.domain.plain import JsonObject
 
 
@@ -88,7 +92,7 @@ class ToolCall:
     """One function call. Its identity is (interaction, `call_id`), never name and arguments.
 
     `id` is ours, stable and derived: idempotent tools hand it on as their idempotency key.
-    `claim` is the fencing token of the execution that may report an outcome.
+    `claim` is the fencing token of the execution that may report an outcome. `jobs` are those it waits for.
     """
 
     id: str
@@ -102,6 +106,7 @@ class ToolCall:
     claim: str | None = None
     started_at: datetime | None = None
     settled_at: datetime | None = None
+    jobs: tuple[Job, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -116,9 +121,10 @@ class Turn:
     repeated. `readings` counts consecutive readings that made no sense (unknown status, 404).
     `continuation` is Gemini's token when a cut answer is taken up again. `forgotten_at` is
     until when Gemini keeps the interaction; `said` is the model's text of it. `note` is a person's
-    word that goes along with it; `planning` says whether an agent that plans first is to plan (True)
-    or to carry its plan out (False); `environment` is the sandbox it works in. `batch` is the message its
-    questions stand under, where there are several; without a `ts` it is still to be posted.
+    word that goes along with it, or what its step tells the agent; `planning` says whether an agent that
+    plans first is to plan (True) or to carry its plan out (False); `environment` is the sandbox it works
+    in. `batch` is the message its questions stand under, where there are several; without a `ts` it is
+    still to be posted. A turn of a tool's step has no interaction: its one call is ours.
     """
 
     number: int
@@ -145,6 +151,10 @@ class Turn:
     def by_approval(self, approval: str) -> ToolCall | None:
         return next((c for c in self.calls if c.approval and c.approval.id == approval), None)
 
+    def by_job(self, job: str) -> tuple[ToolCall, Job] | None:
+        """The job of that id, with the call that waits for it."""
+        return next(((c, j) for c in self.calls for j in c.jobs if j.id == job), None)
+
     def with_call(self, call: ToolCall) -> "Turn":
         return replace(self, calls=tuple(call if c.id == call.id else c for c in self.calls))
 
@@ -165,6 +175,10 @@ class Recipe:
     """A workflow as it stood when the run began: a run keeps its recipe for life.
 
     `terms` are those of the run's own questions: whether to carry a plan out, or to go on beyond a limit.
+    `steps` are done one after the other; without any, who is named here thinks. `hooks` are the workflows
+    that are started when a run of it ends, by its end: `completed`, `failed`, `cancelled`.
+    `contract` is what the trigger that started it says about all its questions.
+    `collect` is when people are shown what its runs ask; None for at once. `callbacks` are told of news.
     """
 
     workflow: str
@@ -179,6 +193,18 @@ class Recipe:
     environment: str | JsonObject | None = None
     terms: Terms | None = None
     limits: Limits = Limits()
+    contract: Contract | None = None
+    collect: Daily | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+    steps: tuple[Step, ...] = ()
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def callable(self) -> tuple[str, ...]:
+        """Every tool a run of it may call, those of its steps included."""
+        in_steps = (t for s in self.steps for t in (s.tool, *(s.thinker.tools if s.thinker else ())) if t)
+        return tuple(dict.fromkeys((*self.tools, *in_steps)))
 
     @property
     def plans(self) -> bool:
@@ -193,7 +219,8 @@ class Run:
     `version` is what a conditional save compares; `seq` numbers the events of the record.
     `reason` says why the run ended or what it waits for. `usage` sums token counts over turns.
     `granted` is the number of tokens used when a person let it go on beyond its limit, which counts
-    anew from there. `restart_of` is the run whose work it takes up.
+    anew from there. `restart_of` is the run whose work it takes up. `step` is the one of its recipe it is
+    at, `outputs` what those before came to, by name.
     """
 
     id: str
@@ -213,6 +240,29 @@ class Run:
     closed_at: datetime | None = None
     version: int = 0
     seq: int = 0
+    step: int = 0
+    outputs: JsonObject = field(default_factory=dict)
+
+    @property
+    def doing(self) -> Step | None:
+        """The step it is at; None for a workflow without steps."""
+        return self.recipe.steps[self.step] if self.recipe.steps else None
+
+    @property
+    def calls_a_tool(self) -> bool:
+        """Whether it is at a step nobody thinks in: its turn is a call of ours and no interaction."""
+        return self.doing is not None and self.doing.kind is StepKind.TOOL
+
+    @property
+    def acting(self) -> Recipe:
+        """The recipe as it is for this step."""
+        step = self.doing
+        if step is None:
+            return self.recipe
+        if step.thinker is None:
+            return replace(self.recipe, tools=(step.tool,))
+        fields = {name: getattr(step.thinker, name) for name in step.thinker.__slots__}
+        return replace(self.recipe, **fields)
 
     @property
     def closed(self) -> bool:
@@ -234,6 +284,9 @@ class Policy:
         watch_growth: By which share of its age an interaction may be read later than that.
         watch_most: The longest this grows to.
         max_open: Most open questions about calls of one run.
+        max_open_per_approver: Most open questions of each of those who could decide about a new one.
+        jobs_at_once: How many jobs of one call are under way at Gemini.
+        job_grace: How long a job whose start had no answer may still show itself.
     """
 
     watch_every: timedelta = timedelta(seconds=30)
@@ -246,6 +299,9 @@ class Policy:
     watch_growth: float = 0.0
     watch_most: timedelta = timedelta(minutes=1)
     max_open: int = 16
+    max_open_per_approver: int = 100
+    jobs_at_once: int = 10
+    job_grace: timedelta = timedelta(minutes=15)
 
 
 def call_key(run_id: str, interaction_id: str, call_id: str) -> str:

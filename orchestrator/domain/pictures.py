@@ -27,6 +27,16 @@ class Card:
     rejected_before: Verdict | None = None  # the newest no to the same call of this run
     rejections: int = 0  # how many there were
     thread: str = ""  # the message it stands under, by its ts; empty for one that stands alone
+    file_links: tuple[str, ...] = ()  # our pages of the files to choose among, if we have a public address
+    no_pictures: str = ""  # in a sentence, of which of them no picture could be shown under it, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Of one of the files people choose among: its place, from 1, and a small JPEG, or a PNG."""
+
+    number: int
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +59,22 @@ class BatchCard:
     preparing: tuple[str, ...] = ()
     together: bool = False
     link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestCard:
+    """The message over the questions of unattended runs: a picture of the rows, drawn anew each time.
+
+    `name` is that of `domain.collecting`. `cards` are its questions in the order they were asked in, `more`
+    how many others there are. `place` has no `ts` before it is posted; `asked_at` is when it was due.
+    """
+
+    name: str
+    place: Place
+    asked_at: datetime
+    cards: tuple[Card, ...]
+    more: int = 0
+
+
+Overview = BatchCard | DigestCard
+"""A message over several questions."""

@@ -9,16 +9,24 @@ MOST_TOLD_SECONDS = 86_400.0
 """The longest wait anybody may ask of us; a run's own time limit ends what waits for more."""
 
 
-def backoff(attempt: int, roll: float, retry_after: float | None = None) -> timedelta:
+def backoff(
+    attempt: int,
+    roll: float,
+    retry_after: float | None = None,
+    *,
+    base: float = BASE_SECONDS,
+    most: float = MOST_SECONDS,
+) -> timedelta:
     """How long to wait after failed attempt number `attempt`, counted from 1.
 
-    Without `retry_after` anything up to the bound, which doubles from one second to 45. With it the
-    wait begins there and ends at the bound, or half the bound later where that is already past.
+    Without `retry_after` anything up to the bound, which doubles from `base` (one second) to `most`
+    (45 seconds). With it the wait begins there and ends at the bound, or half the bound later where that
+    is already past.
 
     Args:
         roll: A dice roll in [0, 1), so that many do not come back at once.
         retry_after: Seconds the other side asked for; obeyed up to a day, whatever the bound.
     """
-    bound = min(MOST_SECONDS, BASE_SECONDS * 2 ** min(max(attempt, 1) - 1, 10))
+    bound = min(most, base * 2 ** min(max(attempt, 1) - 1, 10))
     told = min(max(retry_after or 0.0, 0.0), MOST_TOLD_SECONDS)
     return timedelta(seconds=told + max(bound - told, bound / 2) * roll)

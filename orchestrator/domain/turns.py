@@ -1,12 +1,13 @@
 """One interaction: sent, lost or adopted, read, and what its status means."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain import batches
+from orchestrator.domain import batches, crowding
 from orchestrator.domain.asking import OURS, Asked, is_own, redraw, warn
 from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.calls import admit, open_questions, within
@@ -21,6 +22,7 @@ from orchestrator.domain.decision import (
     hold,
     next_turn,
     over_tokens,
+    step_done,
     unheard,
     watch,
     watch_span,
@@ -37,10 +39,12 @@ from orchestrator.domain.events import (
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
+    StepBegun,
 )
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, not_restarted
+from orchestrator.domain.pipeline import output_of
 
 
 class Meaning(StrEnum):
@@ -184,6 +188,8 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
 def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
     """A reading. The interaction of the current attempt decides; any other one is stopped, never acted on."""
     turn, snap = run.turn, event.snapshot
+    if run.calls_a_tool:
+        return stray(run, event, now)
     if event.former:
         return unheard(run, f"a late reading of turn {event.turn}, which the run has gone on from")
     if (event.turn, event.attempt) != (turn.number, turn.attempt) or turn.interaction_id not in (
@@ -239,7 +245,8 @@ def stray(run: Run, event: InteractionObserved, now: datetime) -> Decision:
 def _live(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
     turn = replace(run.turn, status=TurnStatus.LIVE, readings=0)
     return Decision(
-        with_turn(run, turn), (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
+        with_turn(run, turn),
+        (watch(run, event.snapshot.interaction_id, watch_span(run.turn.sent_at, policy, now), now),),
     )
 
 
@@ -248,8 +255,12 @@ def _strange(run: Run, event: InteractionObserved, policy: Policy, now: datetime
     turn = replace(run.turn, status=TurnStatus.LIVE, readings=run.turn.readings + 1)
     alarm = turn.readings == policy.strange_readings
     note = f"unknown status {event.snapshot.status[:64]!r}, read {turn.readings} times" if alarm else ""
-    effects = (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
+    effects = (_look(run, event, policy, now),)
     return Decision(with_turn(run, turn, note or run.reason), effects, note=note, alarm=alarm)
+
+
+def _look(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Effect:
+    return watch(run, event.snapshot.interaction_id, watch_span(run.turn.sent_at, policy, now), now)
 
 
 def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
@@ -262,7 +273,8 @@ def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     unique = {a.call_id: a for a in wanted}
     admitted = _admitted(run, event.snapshot.interaction_id, unique.values(), policy, now)
     calls = (*filter(is_own, run.turn.calls), *(call for call, _ in admitted))
-    channels = {w.call_id: w.terms.channel for w in unique.values() if w.terms is not None}
+    at_once = {w.call_id: w.terms for w in unique.values() if w.terms is not None and w.terms.collect is None}
+    channels = {call_id: terms.channel for call_id, terms in at_once.items()}
     batch = batches.begun(calls, channels)
     bad = run.bad_calls + sum(1 for a in unique.values() if a.ruling in ("unknown", "invalid"))
     turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=calls, batch=batch)
@@ -279,9 +291,15 @@ def _admitted(
 ) -> list[Asked]:
     """Each wish in its state; people are asked about so many of them at a time."""
     admitted: list[Asked] = []
+    besides: Counter[str] = Counter()
+    most = policy.max_open_per_approver
     for wish in wishes:
         so_far = open_questions(Turn(run.turn.number, calls=tuple(call for call, _ in admitted)))
-        admitted.append(admit(run, interaction_id, within(wish, so_far, policy.max_open), now))
+        within_both = crowding.relieved(
+            within(wish, so_far, policy.max_open), run.requester.id, most, besides
+        )
+        besides.update(crowding.put_to(within_both))
+        admitted.append(admit(run, interaction_id, within_both, now))
     return admitted
 
 
@@ -290,6 +308,19 @@ def _waiting(run: Run, interaction_id: str, policy: Policy, now: datetime) -> tu
     watching = watch(run, interaction_id, policy.watch_waiting_every, now)
     asked = any(c.status is CallStatus.AWAITING_APPROVAL for c in run.turn.calls)
     return (watching, *(warn(run.turn) if asked else ()))
+
+
+def step_begun(run: Run, event: StepBegun, policy: Policy, now: datetime) -> Decision:
+    """The one call of a tool's step, in the state its ruling gives it: as free or as gated as a model's."""
+    waits = run.calls_a_tool and run.turn.status is TurnStatus.INTENDED
+    if event.turn != run.turn.number or not waits or run.doing is None:
+        return unheard(run, f"turn {event.turn} is no step that waits to begin")
+    if event.assessment is None:
+        reason = f"step {run.doing.name}: {event.why}"
+        return finish(run, RunStatus.FAILED, now, reason=reason, stop=False)
+    ((call, effects),) = _admitted(run, "", (event.assessment,), policy, now)
+    turn = replace(run.turn, status=TurnStatus.ACTION, sent_at=now, calls=(call,))
+    return advance(with_turn(run, turn), now, effects)
 
 
 def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: datetime) -> Decision:
@@ -309,8 +340,7 @@ def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetim
     if turn.readings >= policy.missing_readings:
         reason = "Gemini waits for an action and names no function call we can answer"
         return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason)
-    effects = (watch(run, event.snapshot.interaction_id, watch_span(run, policy, now), now),)
-    return Decision(with_turn(run, turn, run.reason), effects)
+    return Decision(with_turn(run, turn, run.reason), (_look(run, event, policy, now),))
 
 
 def _unanswerable(wanted: tuple[Assessment, ...], most: int) -> str | None:
@@ -333,6 +363,8 @@ def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -
         asked = ask_about_plan(run, event.snapshot.output, now)
         more = _waiting(asked.run, event.snapshot.interaction_id, policy, now)
         return replace(asked, effects=(*asked.effects, *more))
+    if run.recipe.steps:
+        return step_done(run, output_of(event.snapshot.output, bool(run.acting.response_format)), now)
     return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
 
 

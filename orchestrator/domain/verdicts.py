@@ -8,6 +8,7 @@ asked ─┬─ yes ── enough of them? ──► READY          ├─ other
 One person, one answer; who may give it is looked up in `entitlement`, at that moment.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -32,11 +33,48 @@ from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Approval
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.plain import exact
 
+SHOWN_CHARS: Final = 16
+"""How much of a digest an answer must name: as much as a button carries."""
 EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
+
+Said = ApprovalDecided | ApprovalEdited
+"""What settles or changes a question; whatever is added here goes through `heard` as well."""
 
 
 def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> Decision:
     """A person's answer. The first valid one stands."""
+
+    def sayable(call: ToolCall, approval: Approval) -> str | None:
+        if (why := human.not_sayable(call, approval, event.verdict, event.current)) is not None:
+            return why
+        alone = event.together and not approval.terms.together
+        return "this is decided on its own, not together with others" if alone else None
+
+    def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
+        return _answered(run, call, approval, event.verdict, now)
+
+    return heard(run, event, now, sayable, then)
+
+
+def heard(
+    run: Run,
+    event: Said,
+    now: datetime,
+    sayable: Callable[[ToolCall, Approval], str | None],
+    then: Callable[[Run, ToolCall, Approval], Decision],
+) -> Decision:
+    """The one gate of all that people say about a question, whichever door and kind of answer it comes by.
+
+    The question is there, they may answer it, it is open, in time, unchanged since it was shown, and takes
+    such a word; else nothing follows but the reason. Where its time is up and prolonged, it is heard by the
+    same gate once more.
+
+    Args:
+        event: What was said; of another kind too, as long as it has these fields of `ApprovalDecided`:
+            `approval`, `digest`, `entitled_as`, `standing`, `current`.
+        sayable: Why this question takes no such word; None where it does.
+        then: What follows of it, where all is well.
+    """
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None:
         return unheard(run, "that question is no longer asked", Refusal.NOT_FOUND)
@@ -47,14 +85,13 @@ def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> 
     if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
         return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
     if now >= approval.expires_at:
-        return _late(run, event, _expire(run, call, approval, now), policy, now)
-    if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
+        over = _expire(run, call, approval, now)
+        return _late(event, over, lambda prolonged: heard(prolonged, event, now, sayable, then))
+    if not approval.digest.startswith(event.digest) or len(event.digest) < SHOWN_CHARS:
         return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
-    if (why := human.not_sayable(call, approval, event.verdict, event.current)) is not None:
+    if (why := sayable(call, approval)) is not None:
         return unheard(run, why, Refusal.NOT_NOW)
-    if event.together and not approval.terms.together:
-        return unheard(run, "this is decided on its own, not together with others", Refusal.NOT_NOW)
-    return _answered(run, call, approval, event.verdict, now)
+    return then(run, call, approval)
 
 
 def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
@@ -102,22 +139,14 @@ def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> De
     tool can tell what the call would do, that is worked out anew before anybody is asked: nobody has seen
     it yet, so the author's yes does not count, and they answer like everybody else.
     """
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None:
-        return unheard(run, "that question is no longer asked", Refusal.NOT_FOUND)
-    approval, fresh = call.approval, event.assessment
-    refused = entitlement.refusal(run, call, event.entitled_as, event.standing, event.current)
-    if refused is not None:
-        return unheard(run, refused[1], refused[0])
-    if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
-        return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
-    if now >= approval.expires_at:
-        return _late(run, event, _expire(run, call, approval, now), policy, now)
-    if not approval.digest.startswith(event.digest) or len(event.digest) < 16:
-        return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
-    if (why := _not_editable(call, approval, fresh)) is not None:
-        return unheard(run, why, Refusal.NOT_NOW)
-    return _proposed_anew(run, call, event, now)
+
+    def sayable(call: ToolCall, approval: Approval) -> str | None:
+        return _not_editable(call, approval, event.assessment)
+
+    def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
+        return _proposed_anew(run, call, event, now)
+
+    return heard(run, event, now, sayable, then)
 
 
 def _not_editable(call: ToolCall, approval: Approval, fresh: Assessment) -> str | None:
@@ -143,7 +172,7 @@ def _proposed_anew(run: Run, call: ToolCall, event: ApprovalEdited, now: datetim
     if fresh.previews:
         spent = replace(old, terms=replace(old.terms, never=terms.never))
         return _worked_out_first(run, call, spent, note, now)
-    asked, effects = ask_instead(call, run.turn, terms, fresh.digest, now, more_time=False)
+    asked, effects = ask_instead(call, run, terms, fresh.digest, now, more_time=False)
     approval = asked.approval
     assert approval is not None  # noqa: S101  just asked
     run = with_turn(run, run.turn.with_call(asked))
@@ -171,17 +200,12 @@ def _worked_out_first(run: Run, call: ToolCall, spent: Approval, note: str, now:
     return Decision(run, (Effect(EffectKind.PREVIEW_CALL, call.id, now),), no_expiry(spent), note=note)
 
 
-def _late(
-    run: Run, event: ApprovalDecided | ApprovalEdited, over: Decision, policy: Policy, now: datetime
-) -> Decision:
+def _late(event: Said, over: Decision, again: Callable[[Run], Decision]) -> Decision:
     """An answer after its time. Where that is prolonged it counts, whether or not the timer was first."""
     call = over.run.turn.by_approval(event.approval)
     if call is None or call.approval is None or not call.approval.open:
         return replace(over, refused=Refusal.EXPIRED, note="its time was up")
-    if isinstance(event, ApprovalEdited):
-        then = edited(over.run, event, policy, now)
-    else:
-        then = decided(over.run, event, policy, now)
+    then = again(over.run)
     if then.refused is not None:
         return replace(over, refused=then.refused, note=then.note)
     after = then.run.turn.by_approval(event.approval)

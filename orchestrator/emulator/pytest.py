@@ -8,6 +8,12 @@
         gemini_emulator.advance(1)                # the model thinks, its webhook goes out
         assert gemini_emulator.asked[0]["input"] == "Refund A-17."
 
+    def test_a_filtered_clip(gemini_emulator):
+        gemini_emulator.script_job(match={"kind": "video"}, end="filtered", seconds=60)
+        ...                                       # start something that wants a video
+        gemini_emulator.advance(60)
+        assert gemini_emulator.ledger()["doubled"] == []
+
 `threaded.GeminiEmulator` says what else it can do. Options of the emulator come from the fixture
 `gemini_settings` (override it) and from a marker, as in `@pytest.mark.gemini(think_seconds=60)`. Deliveries
 carry the computer's time, which a receiver with a real clock believes; one that is handed

@@ -129,6 +129,30 @@ class GeminiEmulator:
         """
         self._await(self.emulator.move(interaction, status, **options))
 
+    def script_job(self, **plan: Any) -> None:
+        """Say how a video or a batch to come goes: the fields of `gemini.plans.Plan`.
+
+        Raises:
+            ScenarioError: It cannot be followed.
+        """
+        self._call(lambda: self.emulator.add_jobs([plan]))
+
+    def end_video(self, name: str, end: str | None = None) -> None:
+        """Bring a video to an end at once; as `Emulator.end_video`.
+
+        Raises:
+            KeyError: No such operation.
+        """
+        self._call(lambda: self.emulator.end_video(name, end))
+
+    def end_batch(self, name: str, state: str, message: str = "The batch failed.") -> None:
+        """Bring a batch to an end at once; as `Emulator.end_batch`.
+
+        Raises:
+            KeyError: No such batch.
+        """
+        self._call(lambda: self.emulator.end_batch(name, state, message))
+
     # Time.
 
     def now(self) -> datetime:
@@ -194,6 +218,10 @@ class GeminiEmulator:
     def stats(self) -> Json:
         """What has happened so far; as `Emulator.stats`."""
         return self._call(self.emulator.stats)
+
+    def ledger(self) -> Json:
+        """How often each long job was begun, read and fetched; as `gemini.ledger.ledger`."""
+        return self._call(self.emulator.ledger)
 
     def reset(self) -> None:
         """Back to the beginning, with an empty mailbox."""

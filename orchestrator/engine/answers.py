@@ -14,7 +14,13 @@ from orchestrator.domain.asking import is_own
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Event
+from orchestrator.domain.events import (
+    ApprovalDecided,
+    ApprovalEdited,
+    Event,
+    QuestionAnswered,
+    QuestionAsked,
+)
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
@@ -28,13 +34,17 @@ from orchestrator.store import runs
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a decision came to. `approval` is the question as it stands now."""
+    """What a decision came to. `approval` is the question as it stands now.
+
+    `untold`: it was turned away too often to be written down once more.
+    """
 
     approval: Approval
     tool: str
     note: str = ""
     refused: Refusal | None = None
     run: str = ""
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +120,65 @@ def decide_all(
     Raises:
         NotFoundError: One of them does not exist; then nothing is recorded.
     """
+    _take_all(s, [approval_id for approval_id, _ in asked])
     return tuple(
         decide(s, approval_id, replace(person, digest=digest), verdict, bench, together=True)
         for approval_id, digest in asked
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One of several decisions that have nothing to do with each other. Fields as for `decide`."""
+
+    approval: str
+    person: Person
+    verdict: Verdict
+
+
+def decide_each(s: Session, wishes: Sequence[Wish], bench: Bench) -> tuple[Answer | None, ...]:
+    """Each for itself, as if it came alone, and all in this transaction; None for one there is not.
+
+    Their runs are taken in one order, so that two such jobs never wait for each other.
+    """
+    there = _take_all(s, [w.approval for w in wishes])
+    return tuple(
+        decide(s, w.approval, w.person, w.verdict, bench) if w.approval in there else None for w in wishes
+    )
+
+
+def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
+    """Take the runs of those there are, before anything is written and in the order everybody takes several.
+
+    What is drawn over many runs is written with each of them: who holds that must not wait for a run.
+    """
+    found = {own: known[2] for own in approvals if (known := runs.load_approval(s, own)) is not None}
+    for run_id in sorted(set(found.values())):
+        runs.lock(s, run_id)
+    return set(found)
+
+
+def ask_back(s: Session, approval_id: str, person: Person, text: str, bench: Bench) -> Answer:
+    """A question to whoever asked for the run.
+
+    Raises:
+        NotFoundError: There is no such approval.
+    """
+
+    def event(run: Run, call: ToolCall, approval: Approval) -> Event:
+        by, current = person.by, _current(run, call, bench)
+        return QuestionAsked(approval_id, by, bench.now, text, person.entitled_as, person.standing, current)
+
+    return _apply(s, approval_id, event, bench)
+
+
+def answer_back(s: Session, approval_id: str, number: int, person: Person, text: str, bench: Bench) -> Answer:
+    """The answer to such a question. Raises as `ask_back`."""
+
+    def event(run: Run, call: ToolCall, approval: Approval) -> Event:
+        return QuestionAnswered(approval_id, number, person.by, bench.now, text, person.entitled_as)
+
+    return _apply(s, approval_id, event, bench)
 
 
 def edit(
@@ -187,4 +252,5 @@ def _apply(
         )  # an edit has put another in its place
     approval = (runs.load_approval(s, approval_id, applied.run) or found)[0]
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
-    return Answer(approval, asked.tool, already(approval) if gone else applied.note, applied.refused, run_id)
+    note = already(approval) if gone else applied.note
+    return Answer(approval, asked.tool, note, applied.refused, run_id, applied.untold)

@@ -19,9 +19,11 @@ import structlog
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.exchange import CreateRequest, Snapshot
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.inquiries import Telling
+from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading
+from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
-from orchestrator.engine.ports import GeminiPort, SlackPort
+from orchestrator.engine.ports import GeminiPort, JobsPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
 FAILURES: Final = 5
@@ -222,6 +224,35 @@ class GuardedGemini:
         return await self._line.call("cancel", lambda: self._gemini.cancel(interaction_id))
 
 
+class GuardedJobs:
+    """Gemini's long jobs (`JobsPort`) behind the breaker of Gemini.
+
+    What a job has brought is fetched beside it: a full disk of ours says nothing about Gemini.
+
+    Args:
+        meters: Hears of each call by `start_job`, `fetch_job`, `find_job`, `cancel_job`.
+    """
+
+    def __init__(self, jobs: JobsPort, breaker: Breaker, meters: Meters | None = None) -> None:
+        self._jobs = jobs
+        self._line = _Line(breaker, meters or Unmetered())
+
+    async def start(self, order: JobOrder) -> JobReading:
+        return await self._line.call("start_job", lambda: self._jobs.start(order))
+
+    async def fetch(self, kind: JobKind, remote: str) -> JobReading:
+        return await self._line.call("fetch_job", lambda: self._jobs.fetch(kind, remote))
+
+    async def find(self, order: JobOrder) -> JobReading | None:
+        return await self._line.call("find_job", lambda: self._jobs.find(order))
+
+    async def cancel(self, kind: JobKind, remote: str) -> None:
+        await self._line.call("cancel_job", lambda: self._jobs.cancel(kind, remote))
+
+    async def harvest(self, order: JobOrder, remote: str) -> Harvest:
+        return await self._jobs.harvest(order, remote)
+
+
 class GuardedSlack:
     """Slack (`SlackPort`) behind a breaker. Whispers pass by it: they are best effort, and whoever is
     whispered to has just been heard from.
@@ -254,11 +285,30 @@ class GuardedSlack:
     async def members(self, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
         return await self._line.call("members", lambda: self._slack.members(groups))
 
-    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+    async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
+        return await self._line.call(
+            "ask_back", lambda: self._slack.ask_back(card, telling, seen_before=seen_before)
+        )
+
+    async def find_asked_back(self, card: Card, telling: Telling) -> Place | None:
+        return await self._line.call("find_asked_back", lambda: self._slack.find_asked_back(card, telling))
+
+    async def redraw_asked_back(self, card: Card, number: int, place: Place) -> None:
+        await self._line.call("update", lambda: self._slack.redraw_asked_back(card, number, place))
+
+    async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:
         return await self._line.call("post", lambda: self._slack.post_batch(batch, seen_before=seen_before))
 
-    async def update_batch(self, batch: BatchCard) -> None:
+    async def update_batch(self, batch: Overview) -> None:
         await self._line.call("update", lambda: self._slack.update_batch(batch))
+
+    async def send_picture(self, picture: Picture) -> str:
+        return await self._line.call("send_picture", lambda: self._slack.send_picture(picture))
+
+    async def show_pictures(self, card: Card, files: Sequence[tuple[str, str]], *, seen_before: bool) -> None:
+        await self._line.call(
+            "show_pictures", lambda: self._slack.show_pictures(card, files, seen_before=seen_before)
+        )
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         await self._slack.whisper(channel=channel, user=user, text=text, response_url=response_url)

@@ -12,18 +12,20 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain.assessment import Assessment, CallContext, Ruling
-from orchestrator.domain.consent import ApprovalStatus, Preview
-from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished
+from orchestrator.domain.assessment import Assessment, CallContext, Consent, Ruling
+from orchestrator.domain.consent import Approval, ApprovalStatus, Preview
+from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished, CallWaits
 from orchestrator.domain.exchange import FunctionCall
-from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.domain.jobs import Waiting
+from orchestrator.domain.model import CallStatus, Outcome, Run, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
+from orchestrator.engine.resubmitting import whole
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import outbox, runs
+from orchestrator.store import asked, outbox, runs
 from orchestrator.store.outbox import Claimed
 
 STOPPED: Final = 1000
@@ -132,6 +134,7 @@ class Calls:
     def _claim(
         self, s: Session, effect: Claimed, run: Run, call: ToolCall, fresh: Assessment, as_approved: str = ""
     ) -> Act | None:
+        [fresh] = asked.counted(s, [fresh]) if not _still_stands(call) else [fresh]
         applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh, as_approved))
         started = applied.run.turn.call(call.id)
         if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
@@ -162,8 +165,16 @@ class Calls:
         except UnavailableError as e:
             await self._commit.defer(effect, CallDeferred(call.id, effect.token, str(e)), e)
         else:
-            await self._commit.conclude(effect, CallFinished(call.id, effect.token, outcome))
+            await self._ended(effect, call, outcome)
             failpoints.hit("after_tool_stored")
+
+    async def _ended(self, effect: Claimed, call: ToolCall, outcome: Outcome | Waiting) -> None:
+        def commit(s: Session) -> tuple[str, None]:
+            known = whole(s, outcome) if isinstance(outcome, Waiting) else outcome
+            self._commit.settle(s, effect, _ended(call.id, effect.token, known))
+            return effect.run_id, None
+
+        await self._commit.outlast(commit)
 
     async def not_begun(self, effect: Claimed) -> None:
         """The claim was lost before the tool was started: who took it over must not doubt that."""
@@ -182,10 +193,21 @@ class Calls:
             self._running.pop(run_id, None)
 
 
+def _ended(call: str, claim: str, outcome: Outcome | Waiting) -> CallFinished | CallWaits:
+    if isinstance(outcome, Waiting):
+        return CallWaits(call, claim, outcome.wishes)
+    return CallFinished(call, claim, outcome)
+
+
 def _approved(call: ToolCall) -> Preview | None:
     """What people saw it would do, where their answer still counts."""
     approval = call.approval
     return approval.preview if approval and approval.status is not ApprovalStatus.WITHDRAWN else None
+
+
+def _still_stands(call: ToolCall) -> bool:
+    """Whether people were asked about it and their answer counts: then nobody is asked as if anew."""
+    return call.approval is not None and call.approval.status is not ApprovalStatus.WITHDRAWN
 
 
 def context_of(run: Run, call: ToolCall) -> CallContext:
@@ -197,4 +219,12 @@ def context_of(run: Run, call: ToolCall) -> CallContext:
         workflow=run.recipe.workflow,
         requester=run.requester,
         approved_by=verdict.by if verdict else None,
+        consents=_consents(call.approval),
     )
+
+
+def _consents(approval: Approval | None) -> tuple[Consent, ...]:
+    if approval is None:
+        return ()
+    steps = approval.terms.steps
+    return tuple(Consent(vote.by, vote.at, steps[vote.stage].name) for vote in approval.votes)

@@ -72,6 +72,10 @@ class Commits:
     def now(self) -> datetime:
         return self._clock()
 
+    def roll(self) -> float:
+        """Dice, in [0, 1)."""
+        return self._roll()
+
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._db.read(job, *args, **kwargs)
 

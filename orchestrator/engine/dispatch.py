@@ -19,16 +19,29 @@ from orchestrator.store import inbox, outbox
 from orchestrator.store.outbox import Asked
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
-    "gemini": (EffectKind.CREATE_INTERACTION, EffectKind.FETCH_INTERACTION, EffectKind.CANCEL_INTERACTION),
+    "gemini": (
+        EffectKind.CREATE_INTERACTION,
+        EffectKind.FETCH_INTERACTION,
+        EffectKind.CANCEL_INTERACTION,
+        EffectKind.START_JOB,
+        EffectKind.FETCH_JOB,
+        EffectKind.CANCEL_JOB,
+    ),
     "tools": (EffectKind.PREVIEW_CALL, EffectKind.EXECUTE_TOOL),
+    "files": (EffectKind.STORE_JOB, EffectKind.UPLOAD_MEDIA),
+    "callbacks": (EffectKind.SEND_CALLBACK,),
     "slack": (
         EffectKind.REQUEST_APPROVAL,
         EffectKind.UPDATE_APPROVAL,
         EffectKind.NOTIFY_APPROVAL,
         EffectKind.SPREAD_APPROVAL,
         EffectKind.COPY_APPROVAL,
+        EffectKind.POST_INQUIRY,
+        EffectKind.UPDATE_INQUIRY,
         EffectKind.POST_BATCH,
         EffectKind.UPDATE_BATCH,
+        EffectKind.POST_DIGEST,
+        EffectKind.UPDATE_DIGEST,
     ),
     "timers": (
         EffectKind.EXPIRE_APPROVAL,
@@ -37,6 +50,10 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
         EffectKind.END_RUN,
         EffectKind.RESTART_RUN,
         EffectKind.WARN_FORGETTING,
+        EffectKind.END_JOB_GRACE,
+        EffectKind.BEGIN_STEP,
+        EffectKind.START_HOOK,
+        EffectKind.FIRE_TRIGGER,
     ),
 }
 """Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""

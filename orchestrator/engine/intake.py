@@ -27,6 +27,7 @@ from orchestrator.engine.answers import Answer as Answer
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock, ToolkitPort
 from orchestrator.engine.restarting import Started, Wish, restart, start
+from orchestrator.engine.resubmitting import resubmit
 from orchestrator.errors import ConflictError
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
@@ -47,6 +48,7 @@ class Intake:
             without one, or without room there, it stays a row for whoever works.
         repeated: Told of webhooks that had come before, as `inbox.put` says; from any thread.
         toolkit: Where the terms of this moment and other arguments are looked up.
+        untold: Told how many answers were turned away and not written down any more.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class Intake:
         commits: Commits | None = None,
         repeated: inbox.Counts = lambda again, other: None,
         toolkit: ToolkitPort | None = None,
+        untold: Callable[[int], None] = lambda many: None,
     ) -> None:
         self._db = database
         self._policy = policy
         self._clock = clock
         self._mail = mail or wake
         self._stop_tools = stop_tools
-        self._toolkit = toolkit
+        self._toolkit, self._untold = toolkit, untold
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
@@ -92,7 +95,8 @@ class Intake:
         Raises:
             ConflictError: The key was used for another request.
         """
-        body = f"{recipe.workflow}\0{text}".encode()
+        told = (f"\0{c.url}\0{' '.join(c.events)}" for c in recipe.callbacks if c.own)
+        body = f"{recipe.workflow}\0{text}{''.join(told)}".encode()
         wish = Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
         try:
             started = await self._commits.advance(partial(start, wish=wish, now=self._clock()))
@@ -159,7 +163,7 @@ class Intake:
         person = answers.Person(by, entitled_as, tuple(standing), digest)
         # The decision alone: a tool that is claimed with it would be in doubt if the process ended here.
         taken = await self._commits.write(answers.decide, approval_id, person, verdict, self._bench())
-        failpoints.hit("after_decision")
+        self._taken(taken)
         if stop and taken.refused is None:
             self._stop_tools(taken.run)
         return taken
@@ -188,7 +192,7 @@ class Intake:
         verdict = Verdict(approve, by, self._clock(), reason)
         person = answers.Person(by, entitled_as, tuple(standing))
         taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._bench())
-        failpoints.hit("after_decision")
+        self._taken(*taken)
         return taken
 
     async def edit(
@@ -214,8 +218,48 @@ class Intake:
         answer = await self._commits.write(
             answers.edit, approval_id, person, arguments, reason, self._bench()
         )
-        failpoints.hit("after_decision")
+        self._taken(answer)
         return answer
+
+    async def decide_each(self, wishes: Sequence[answers.Wish]) -> tuple[Answer | None, ...]:
+        """Decisions that have nothing to do with each other: each passes the gate as if it came alone.
+
+        All are recorded or, if the database fails meanwhile, none; one that is refused takes nothing from
+        the others. None for an approval there is not.
+        """
+        taken = await self._commits.write(answers.decide_each, wishes, self._bench())
+        self._taken(*(answer for answer in taken if answer is not None))
+        return taken
+
+    async def ask_back(
+        self, approval_id: str, text: str, *, by: Actor, entitled_as: str, standing: Collection[str] = ()
+    ) -> Answer:
+        """A question of somebody who may decide to whoever asked for the run. The arguments as in `decide`.
+
+        Raises:
+            NotFoundError: There is no such approval.
+        """
+        person = answers.Person(by, entitled_as, tuple(standing))
+        taken = await self._commits.write(answers.ask_back, approval_id, person, text, self._bench())
+        self._taken(taken)
+        return taken
+
+    async def answer_back(
+        self, approval_id: str, number: int, text: str, *, by: Actor, entitled_as: str
+    ) -> Answer:
+        """The answer of whoever asked for the run; the first one stands. Raises as `ask_back`."""
+        person = answers.Person(by, entitled_as)
+        taken = await self._commits.write(
+            answers.answer_back, approval_id, number, person, text, self._bench()
+        )
+        self._taken(taken)
+        return taken
+
+    def _taken(self, *taken: Answer) -> None:
+        """After the commit."""
+        failpoints.hit("after_decision")
+        if many := sum(answer.untold for answer in taken):
+            self._untold(many)
 
     async def terms_now(self, approval_id: str) -> Terms | None:
         """Under which terms the same would be asked at this moment; None where that is not known."""
@@ -270,6 +314,21 @@ class Intake:
             return restart(s, run_id, recipe, by, policy=self._policy, now=now)
 
         started = await self._commits.advance(job)
+        failpoints.hit("after_run_stored")
+        return started
+
+    async def resubmit(self, job_id: str, by: Actor) -> Started:
+        """Open a run that puts the unanswered lines of a batch into another one; twice is once.
+
+        Raises:
+            NotFoundError: There is no such job.
+            ConflictError: It is no batch, has not ended, or is all answered; or no tool is there for it.
+        """
+        job = partial(resubmit, job_id=job_id, by=by, toolkit=self._toolkit, clock=self._clock)
+        try:
+            started = await self._commits.advance(job)
+        except IntegrityError:  # another process was asked in this very moment
+            started = await self._commits.advance(job)
         failpoints.hit("after_run_stored")
         return started
 

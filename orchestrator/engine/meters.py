@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestrator.domain.assessment import CallContext, Finding
 from orchestrator.domain.consent import Preview, Terms
 from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import Outcome, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.ports import ToolkitPort
@@ -79,12 +80,13 @@ class MeteredToolkit:
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
-    ) -> Outcome:
+    ) -> Outcome | Waiting:
         begun = self._stopwatch()
         try:
             outcome = await self._toolkit.execute(tool, arguments, context, cancelled)
         except BaseException as e:
             self._meters.ran(tool, outcome_of(e), self._stopwatch() - begun)
             raise
-        self._meters.ran(tool, outcome.kind.value, self._stopwatch() - begun)
+        said = "waits" if isinstance(outcome, Waiting) else outcome.kind.value
+        self._meters.ran(tool, said, self._stopwatch() - begun)
         return outcome

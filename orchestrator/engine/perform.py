@@ -6,7 +6,7 @@ decided once, by the run's state and the claims.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -22,19 +22,28 @@ from orchestrator.domain.events import (
     RunOverdue,
 )
 from orchestrator.domain.model import Policy, Recipe
+from orchestrator.engine.armed import Armed, FeedPort
 from orchestrator.engine.batches import Batches
+from orchestrator.engine.callbacks import CallbackPort, Callbacks
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Commits
 from orchestrator.engine.copies import Copies
+from orchestrator.engine.digests import Digests
 from orchestrator.engine.hearing import Hearing
+from orchestrator.engine.inquiries import Inquiries
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
-from orchestrator.engine.ports import Clock, GeminiPort, SlackPort, ToolkitPort
+from orchestrator.engine.longjobs import LongJobs, NoJobs
+from orchestrator.engine.media import Media
+from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
 from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.restarting import restart, wanted_by
+from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
+from orchestrator.engine.triggers import Triggers
 from orchestrator.store import outbox, runs
+from orchestrator.store.callbacks import Patience
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed
 
@@ -50,10 +59,16 @@ class Performer:
     Args:
         slack: None where no Slack is set up; approvals are then decided over the API.
         link: Makes the address of a run's page from its id; empty without a public address.
+        file_link: The same of a stored file, from its path.
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
         hearing: On readings, over all processes.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
+        long_jobs: Gemini's videos and batches; without, none is made.
+        pictures: Who makes pictures of stored files, for people who choose among them.
+        armed: What starts runs by itself, with who reads feeds for it.
+        callbacks: Who sends news to callers; None where nothing signs them.
+        patience: For how long that is tried.
     """
 
     def __init__(
@@ -66,20 +81,32 @@ class Performer:
         policy: Policy,
         clock: Clock,
         link: Callable[[str], str] = lambda run_id: "",
+        file_link: Callable[[str], str] = lambda path: "",
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
         hearing: Hearing | None = None,
         recipe: Callable[[str], Recipe | None] = lambda workflow: None,
+        long_jobs: JobsPort | None = None,
+        pictures: PicturesPort | None = None,
+        armed: Iterable[Armed] = (),
+        feeds: FeedPort | None = None,
+        callbacks: CallbackPort | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._recipe = recipe
         self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing)
         limits = limits or Ceilings()
         self.calls = Calls(self.commits, toolkit, limits)
         interactions = Interactions(self.commits, gemini, toolkit, limits)
-        questions = Questions(self.commits, slack, toolkit, link)
+        questions = Questions(self.commits, slack, toolkit, link, file_link)
         batches = Batches(self.commits, slack, toolkit, questions.card, link)
         copies = Copies(self.commits, slack, questions.card)
+        digests = Digests(self.commits, slack, link)
+        inquiries = Inquiries(self.commits, slack, questions.card)
+        waiting = LongJobs(self.commits, long_jobs or NoJobs())
+        steps = Steps(self.commits, toolkit, recipe)
+        self.triggers = Triggers(self.commits, armed, feeds, roll)
         self._gates: Mapping[EffectKind, Gate] = {
             EffectKind.CREATE_INTERACTION: interactions.create,
             EffectKind.FETCH_INTERACTION: interactions.fetch,
@@ -88,17 +115,31 @@ class Performer:
             EffectKind.EXECUTE_TOOL: self.calls.execute,
             EffectKind.REQUEST_APPROVAL: questions.request,
             EffectKind.UPDATE_APPROVAL: questions.update,
+            EffectKind.UPLOAD_MEDIA: Media(self.commits, slack, questions.card, pictures).show,
             EffectKind.NOTIFY_APPROVAL: questions.notify,
             EffectKind.POST_BATCH: batches.post,
             EffectKind.UPDATE_BATCH: batches.update,
+            EffectKind.POST_DIGEST: digests.post,
+            EffectKind.UPDATE_DIGEST: digests.update,
             EffectKind.SPREAD_APPROVAL: copies.spread,
             EffectKind.COPY_APPROVAL: copies.copy,
+            EffectKind.POST_INQUIRY: inquiries.post,
+            EffectKind.UPDATE_INQUIRY: inquiries.update,
             EffectKind.EXPIRE_APPROVAL: self._expire,
             EffectKind.REMIND_APPROVAL: self._remind,
             EffectKind.END_CREATE_GRACE: self._end_grace,
             EffectKind.END_RUN: self._end_run,
             EffectKind.RESTART_RUN: self._restart_run,
             EffectKind.WARN_FORGETTING: self._warn,
+            EffectKind.FIRE_TRIGGER: self.triggers.gate,
+            EffectKind.SEND_CALLBACK: Callbacks(self.commits, callbacks, patience or Patience()).send,
+            EffectKind.START_JOB: waiting.start,
+            EffectKind.FETCH_JOB: waiting.fetch,
+            EffectKind.STORE_JOB: waiting.store,
+            EffectKind.CANCEL_JOB: waiting.cancel,
+            EffectKind.END_JOB_GRACE: waiting.end_grace,
+            EffectKind.BEGIN_STEP: steps.begin,
+            EffectKind.START_HOOK: steps.follow,
         }
         self.commits.gate = self._gate
 

@@ -12,8 +12,10 @@ from typing import Protocol
 from orchestrator.domain.assessment import CallContext, Finding
 from orchestrator.domain.consent import Place, Preview, Terms
 from orchestrator.domain.exchange import CreateRequest, FunctionCall, Snapshot
+from orchestrator.domain.inquiries import Telling
+from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading, StoredFile, Waiting
 from orchestrator.domain.model import Outcome, Recipe
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.domain.plain import JsonObject
 
 
@@ -30,6 +32,36 @@ class GeminiPort(Protocol):
 
     async def cancel(self, interaction_id: str) -> Snapshot | None:
         """Stop it if it runs; what it is afterwards, or None where Gemini has none."""
+        ...
+
+
+class JobsPort(Protocol):
+    """Gemini's long jobs: videos and batches."""
+
+    async def start(self, order: JobOrder) -> JobReading:
+        """Begin it: exactly one request on the wire that can begin anything.
+
+        Raises:
+            UnavailableError: Nothing began.
+            UncertainError: It may have begun.
+            RejectedError: Final.
+        """
+        ...
+
+    async def fetch(self, kind: JobKind, remote: str) -> JobReading:
+        """Read it. Raises `RejectedError` with code `not_found` where Gemini has none."""
+        ...
+
+    async def find(self, order: JobOrder) -> JobReading | None:
+        """Look for one whose start had no answer; None where there is none, or it cannot be looked for."""
+        ...
+
+    async def cancel(self, kind: JobKind, remote: str) -> None:
+        """Stop it where that can be done: an operation of Veo's cannot."""
+        ...
+
+    async def harvest(self, order: JobOrder, remote: str) -> Harvest:
+        """Copy what it made into the storage. May be repeated: the same names, nothing partial is left."""
         ...
 
 
@@ -67,16 +99,50 @@ class SlackPort(Protocol):
         """
         ...
 
-    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+    async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
+        """Say once what was asked back about a request, or that it was answered.
+
+        `seen_before` as in `post`.
+        """
+        ...
+
+    async def find_asked_back(self, card: Card, telling: Telling) -> Place | None:
+        """Where such a message is whose post had no answer; None as in `find_copy`."""
+        ...
+
+    async def redraw_asked_back(self, card: Card, number: int, place: Place) -> None:
+        """Redraw the message there with the question of that number."""
+        ...
+
+    async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:
         """Show the message over several questions, once; where it is. `seen_before` as in `post`."""
         ...
 
-    async def update_batch(self, batch: BatchCard) -> None:
+    async def update_batch(self, batch: Overview) -> None:
         """Redraw it; look for it if its `ts` is not known."""
+        ...
+
+    async def send_picture(self, picture: Picture) -> str:
+        """Leave it with Slack, where nobody sees it yet; Slack's name for it. Safe to repeat."""
+        ...
+
+    async def show_pictures(self, card: Card, files: Sequence[tuple[str, str]], *, seen_before: bool) -> None:
+        """Show those under the message of `card.approval`, each by its title; `seen_before` as in `post`."""
         ...
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         """Tell one person something only they see. Best effort: a whisper that fails is logged."""
+        ...
+
+
+class PicturesPort(Protocol):
+    """Who makes pictures of stored files."""
+
+    async def of(self, file: StoredFile) -> bytes | None:
+        """A small JPEG or PNG of it; None where nothing makes one of such a file.
+
+        Raises `RejectedError` where it cannot be made, its text for people.
+        """
         ...
 
 
@@ -108,8 +174,10 @@ class ToolkitPort(Protocol):
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
-    ) -> Outcome:
+    ) -> Outcome | Waiting:
         """Run it, time-boxed; one that was cancelled before it began is not begun.
+
+        What it gives back may be jobs its call then waits for.
 
         Raises:
             UncertainError: Nobody can say whether it took effect.

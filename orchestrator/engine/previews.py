@@ -16,7 +16,7 @@ from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError
-from orchestrator.store import outbox, runs
+from orchestrator.store import asked, outbox, runs
 from orchestrator.store.outbox import Claimed
 
 
@@ -63,4 +63,5 @@ class Previews:
             return  # whoever took it over tells
         wish = FunctionCall(call.call_id, call.tool, call.arguments)
         fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview)
+        [fresh] = asked.counted(s, [fresh])
         self._commit.apply(s, run.id, CallPreviewed(call.id, before.arguments, fresh))

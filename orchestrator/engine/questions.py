@@ -1,16 +1,20 @@
 """What people are shown in Slack: each question posted once, redrawn from what is true."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypedDict
 
 import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain import choosing, joblife
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
+from orchestrator.domain.choosing import is_choosing
+from orchestrator.domain.collecting import waits
 from orchestrator.domain.consent import Approval
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
@@ -23,11 +27,19 @@ from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox, runs
+from orchestrator.store import digests, outbox, runs, uploads
 from orchestrator.store.outbox import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
+
+
+class _Files(TypedDict, total=False):
+    """The fields of a card about files."""
+
+    file_links: tuple[str, ...]
+    no_pictures: str
+
 
 Places = frozenset[tuple[str, str]]
 """Channel and ts of messages."""
@@ -51,11 +63,13 @@ class Questions:
         slack: SlackPort | None,
         toolkit: ToolkitPort,
         link: Callable[[str], str],
+        file_link: Callable[[str], str] = lambda path: "",
     ) -> None:
         self._commit = commits
         self._slack = slack
         self._toolkit = toolkit
         self._link = link
+        self._file_link = file_link
 
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
@@ -63,8 +77,12 @@ class Questions:
         if card is not None and self._comes_with_others(s, effect, card):
             outbox.done(s, effect)
             return None
+        if self._slack is None and card is not None and waits(card.approval):
+            self._commit.settle(s, effect, ApprovalUndelivered(card.approval.id, "no Slack is set up"))
+            return None
         if self._slack is not None and card is not None and card.approval.terms.channel:
             if card.approval.open:
+                card = self._as_shown(s, effect, card)
                 return partial(self._post, effect, card, self._slack)
             if effect.attempts > 1:
                 taken = _taken_over(card, runs.asked_now(s, card.call.id))
@@ -74,9 +92,17 @@ class Questions:
 
     def _comes_with_others(self, s: Session, effect: Claimed, card: Card) -> bool:
         """Whether the message it stands under is still to be posted, which then asks for it once more."""
+        if waits(card.approval):
+            over = digests.standing(s, card.approval.collected)
+            return over is None or not over.settled
         turn = runs.load(s, effect.run_id).turn
         here = turn.call(card.call.id) is not None
         return self._slack is not None and card.approval.open and here and awaited(turn, card.approval)
+
+    def _as_shown(self, s: Session, effect: Claimed, card: Card) -> Card:
+        """The card as it is once people see it: of a question that was collected, its time runs from then."""
+        call, _ = begun(card.call, runs.load(s, effect.run_id).turn, self._commit.now())
+        return replace(card, call=call, approval=call.approval or card.approval)
 
     async def _post(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         failpoints.hit("before_post")
@@ -197,14 +223,22 @@ class Questions:
             run_reason=run.reason,
             description=OWN_WORDS.get(call.tool) or self._toolkit.describe(call.tool),
             link=self._link(run.id),
-            progress=_progress(run.turn.calls) if run.turn.call(call.id) else "",
+            progress=_progress(run.turn.calls, call) if run.turn.call(call.id) else "",
             thread=_thread(s, run, call, approval),
             forgotten_at=run.turn.forgotten_at,
             taken_up_as=taken_up_as,
             taken_up_link=self._link(taken_up_as) if taken_up_as else "",
             rejected_before=rejected,
             rejections=rejections,
+            **self._files(s, call, approval),
         )
+
+    def _files(self, s: Session, call: ToolCall, approval: Approval) -> _Files:
+        """Where what is to be chosen from can be had, and of what there is no picture."""
+        if not is_choosing(call):
+            return {}
+        links = tuple(self._file_link(path) for path in choosing.paths(call.arguments))
+        return {"file_links": links, "no_pictures": uploads.standing(s, approval.id).trouble}
 
 
 def _taken_over(card: Card, newest: Approval | None) -> Places:
@@ -219,15 +253,19 @@ def _places(approval: Approval) -> Places:
 
 
 def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:
-    """The message over the questions of its turn, where it stands under one."""
+    """The message over the questions of its turn, or of its hour, where it stands under one."""
+    if approval.collected:
+        digest = digests.standing(s, approval.collected)
+        return digest.ts if digest else ""
     over = run.turn.batch if run.turn.call(call.id) else runs.batch_over(s, call.id)
     return over.ts if over and not is_own(call) and over.channel == approval.terms.channel else ""
 
 
-def _progress(calls: Sequence[ToolCall]) -> str:
-    """How far a turn of several function calls is; empty where there is only one."""
+def _progress(calls: Sequence[ToolCall], call: ToolCall) -> str:
+    """How far what a call waits for is, and a turn of several function calls; else empty."""
     calls = [c for c in calls if not is_own(c)]
     if len(calls) < 2:
-        return ""
+        return joblife.progress(call)
     decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)
-    return f"{decided} of {len(calls)} calls of this turn need no decision any more"
+    turn = f"{decided} of {len(calls)} calls of this turn need no decision any more"
+    return "; ".join(filter(None, (joblife.progress(call), turn)))

@@ -4,7 +4,7 @@ A restart is asked for by the doors (`Intake.restart`), or by people in Slack, f
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -34,7 +34,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A run somebody wants; `key` of that `owner` is taken once."""
+    """A run somebody wants; `key` of that `owner` is taken once.
+
+    `after` is the run whose steps it goes on with: what those that are done came to is not made again.
+    """
 
     recipe: Recipe
     text: str
@@ -43,6 +46,7 @@ class Wish:
     key: str | None
     body_hash: str
     restart_of: str | None = None
+    after: Run | None = None
 
 
 def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
@@ -56,7 +60,9 @@ def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
             raise ConflictError("this idempotency key was used for another request")
         return known[0], Started(known[0], fresh=False)
     new_id = f"run_{secrets.token_hex(12)}"
-    decision = open_run(new_id, wish.recipe, wish.text, wish.requester, now=now, restart_of=wish.restart_of)
+    decision = open_run(
+        new_id, wish.recipe, wish.text, wish.requester, now=now, restart_of=wish.restart_of, after=wish.after
+    )
     keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
     run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
     outbox.add(s, run.id, decision.effects)
@@ -77,12 +83,29 @@ def restart(
         raise ConflictError(
             f"the run is {run.status}: only one that failed or waits for a person is restarted"
         )
-    turns = [runs.load_turn(s, run_id, n) for n in range(1, run.turn.number + 1)]
-    wish = Wish(recipe, summary(run, turns), by, RESTARTS, _key(run_id), "", run_id)
+    after = run if _same_steps(recipe, run.recipe) else None
+    text = run.input if recipe.steps else _record(s, run)
+    wish = Wish(_told_alike(recipe, run.recipe), text, by, RESTARTS, _key(run_id), "", run_id, after)
     new_id, started = start(s, wish, now)
     if started.fresh and not run.closed:
         step.apply(s, run_id, TakenUp(by, new_id), policy=policy, now=now)
     return new_id, started
+
+
+def _same_steps(recipe: Recipe, before: Recipe) -> bool:
+    return bool(recipe.steps) and [s.name for s in recipe.steps] == [s.name for s in before.steps]
+
+
+def _record(s: Session, run: Run) -> str:
+    """The earlier request, with what was done about it."""
+    return summary(run, [runs.load_turn(s, run.id, n) for n in range(1, run.turn.number + 1)])
+
+
+def _told_alike(recipe: Recipe, before: Recipe) -> Recipe:
+    """Who wanted to be told of the earlier run is told of this one, too."""
+    own = [c for c in before.callbacks if c.own]
+    others = [c for c in recipe.callbacks if c.url not in {o.url for o in own}]
+    return replace(recipe, callbacks=(*others, *own)) if own else recipe
 
 
 def wanted_by(run: Run, approval: str) -> Actor | None:

@@ -5,6 +5,7 @@ so that 1, 1.0 and "1" cannot share a digest.
 """
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import rfc8785
@@ -20,7 +21,7 @@ def assess(
     toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCall, preview: Preview | None = None
 ) -> Assessment:
     """What policy says about a wished call now, sealed, with what it would do where that is known."""
-    finding = toolkit.find(run.recipe, call)
+    finding = toolkit.find(run.acting, call)
     sealed: dict[str, Any] = {
         "run": run.id,
         "workflow": run.recipe.workflow,
@@ -41,7 +42,7 @@ def assess(
         reason=finding.reason,
         digest=hashlib.sha256(rfc8785.dumps(sealed)).hexdigest(),
         idempotent=finding.idempotent,
-        terms=finding.terms,
+        terms=finding.terms and replace(finding.terms, collect=run.recipe.collect),
         previews=finding.previews,
         preview_required=finding.preview_required,
         preview=preview,

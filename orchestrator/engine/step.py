@@ -8,27 +8,35 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.announcements import announce
 from orchestrator.domain.asking import PLAN, is_own
+from orchestrator.domain.consent import Place
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.effects import Effect, EffectKind, Urgency
+from orchestrator.domain.effects import OF_NO_RUN, Effect, EffectKind, Urgency, notice_subject
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,
     BatchPosted,
     Event,
+    InquiryPosted,
     InteractionObserved,
     InteractionSignalled,
+    JobSignalled,
 )
-from orchestrator.domain.evidence import follow
+from orchestrator.domain.evidence import follow, turned_away, worth_telling
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run, Turn
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
+from orchestrator.engine.claims import claimed_by
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
-from orchestrator.store import audit, inbox, outbox, runs
+from orchestrator.store import asked, audit, callbacks, inbox, jobs, outbox, refusals, runs
 from orchestrator.store.inbox import DeliveryVerdict
+
+ABOUT = ("interaction.", "video.", "batch.")
+"""What the kinds of webhooks begin with that may be about something of ours."""
 
 MAX_PARKED = 10_000
 """How many webhooks about interactions we do not know are kept."""
@@ -36,13 +44,17 @@ MAX_PARKED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an event came to. `before` is the run as the event found it."""
+    """What an event came to. `before` is the run as the event found it.
+
+    `untold`: it was turned away as often before, and is not written down any more.
+    """
 
     before: Run
     run: Run
     note: str = ""
     refused: Refusal | None = None
     alarm: bool = False
+    untold: bool = False
 
 
 def apply(
@@ -58,8 +70,13 @@ def apply(
     run = runs.load(s, run_id)
     happened = event(run) if callable(event) else event
     decision = decide(run, happened, policy=policy, now=now)
-    after = run
+    after, told = run, follow(run, happened, decision)
     changed = decision.run != run or decision.left is not None
+    if not changed and (answer := turned_away(told)) is not None:
+        worth = worth_telling(answer, refusals.told(s, answer.approval))
+        if worth is None:
+            return Applied(run, run, decision.note, decision.refused, untold=True)
+        told = (worth,)
     if changed or decision.note:
         after = runs.save(s, run, decision, now=now)
         runs.record(
@@ -71,13 +88,17 @@ def apply(
             decision.refused,
             now,
         )
-    audit.note(s, follow(run, happened, decision), now)
+    audit.note(s, told, now)
     if after.closed and not run.closed:
         outbox.drop_all(s, run_id)
     outbox.drop(s, run_id, decision.drop)
-    outbox.add(s, run_id, decision.effects)
+    outbox.add(s, run_id, [e for e in decision.effects if e.kind not in OF_NO_RUN])
+    outbox.add(s, "", [e for e in decision.effects if e.kind in OF_NO_RUN])
+    outbox.add(s, run_id, callbacks.put(s, run_id, announce(run, decision, now), now))
     if isinstance(happened, ApprovalPosted | ApprovalCopied):
         _posted_behind(s, after, happened, now)
+    if isinstance(happened, InquiryPosted):
+        _inquiry_behind(s, after, happened, now)
     if isinstance(happened, BatchPosted) and after.turn.number != happened.turn:
         _batch_behind(s, run_id, happened, now)
     return Applied(run, after, decision.note, decision.refused, decision.alarm)
@@ -90,6 +111,16 @@ def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied,
     person = event.person if isinstance(event, ApprovalCopied) else ""
     if runs.place(s, event.approval, event.channel, event.ts, person):
         outbox.add(s, run.id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
+
+
+def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -> None:
+    """The same of what was asked back about it."""
+    if run.turn.by_approval(event.approval) is not None:
+        return
+    place = Place(event.channel, event.ts, event.person)
+    if runs.place_inquiry(s, event.approval, event.number, place):
+        subject = notice_subject(event.approval, str(event.number))
+        outbox.add(s, run.id, [Effect(EffectKind.UPDATE_INQUIRY, subject, now)])
 
 
 def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) -> None:
@@ -117,7 +148,7 @@ def observe(
     runs.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
-        seen = tuple(assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls)
+        seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls])
         behind = runs.load_turn(s, run_id, turn) if turn < run.turn.number else None
         former = behind is not None and behind.interaction_id == snapshot.interaction_id
         return InteractionObserved(turn, attempt, snapshot, seen, former)
@@ -173,17 +204,22 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
     own key: only its own metadata can make it ours.
     """
     known = runs.standing(s, {d.subject for d in waiting if d.subject})
+    made = jobs.named(s, {d.subject for d in waiting if d.subject and d.subject not in known})
     room = MAX_PARKED - inbox.parked(s)
     closed: list[inbox.Closed] = []
     heeded: list[inbox.Waiting] = []
     for delivery in waiting:
         owner = known.get(delivery.subject)
-        if _heeded(delivery, known):
+        strange = owner is None and delivery.subject not in made
+        if _heeded(delivery, known) or delivery.subject in made or (strange and _of_lost_start(s, delivery)):
             heeded.append(delivery)
         elif owner is not None:
             closed.append(inbox.Closed(delivery.id, DeliveryVerdict.KNOWN, owner.run_id))
-        elif not delivery.subject or not delivery.kind.startswith("interaction."):
-            note = "not about an interaction"
+        elif not delivery.subject or not delivery.kind.startswith(ABOUT):
+            note = "not about an interaction or a job"
+            closed.append(inbox.Closed(delivery.id, DeliveryVerdict.IGNORED, note=note))
+        elif not delivery.kind.startswith("interaction.") and not jobs.starting(s):
+            note = "not about a job of ours"
             closed.append(inbox.Closed(delivery.id, DeliveryVerdict.IGNORED, note=note))
         elif room <= 0:
             note = "too many unknown interactions are kept already"
@@ -191,6 +227,8 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
         else:
             room -= 1
             closed.append(inbox.Closed(delivery.id, DeliveryVerdict.PARKED))
+            if not delivery.kind.startswith("interaction."):
+                continue  # the answer to its start may still be on its way; nothing else names a job as ours
             # Anybody may have signed it: no run's own readings wait for a stranger's.
             look = Effect(EffectKind.FETCH_INTERACTION, delivery.subject, now, Urgency.WATCH)
             outbox.add(s, "", [look])
@@ -202,8 +240,14 @@ def hear(
     s: Session, deliveries: Sequence[inbox.Waiting], *, policy: Policy, now: datetime
 ) -> tuple[str | None, None]:
     """Tell a run of webhooks about one of its interactions; many say no more than one."""
-    owner = runs.owner_of(s, deliveries[0].subject)
+    subject = deliveries[0].subject
+    owner = runs.owner_of(s, subject)
     run_id = owner[0] if owner else None
+    if run_id is None and (about := _job_named(s, deliveries)) is not None:
+        run_id, signal = about
+        inbox.close(s, [inbox.Closed(d.id, DeliveryVerdict.WOKE, run_id) for d in deliveries], now)
+        apply(s, run_id, signal, policy=policy, now=now)
+        return run_id, None
     if run_id is None:
         gone = "its run was deleted"
         inbox.close(s, [inbox.Closed(d.id, DeliveryVerdict.IGNORED, note=gone) for d in deliveries], now)
@@ -215,25 +259,41 @@ def hear(
     return run_id, None
 
 
+def _of_lost_start(s: Session, delivery: inbox.Waiting) -> bool:
+    """Whether a webhook says it is about a job whose start has had no answer."""
+    if not delivery.kind.startswith(ABOUT):
+        return False
+    return claimed_by(s, inbox.body_of(s, delivery.id)) is not None
+
+
+def _job_named(s: Session, deliveries: Sequence[inbox.Waiting]) -> tuple[str, JobSignalled] | None:
+    """The job that webhooks about one subject name, and the run that waits for it."""
+    subject = deliveries[0].subject
+    if (known := jobs.named(s, [subject]).get(subject)) is not None:
+        return known[1], JobSignalled(known[0])
+    about = claimed_by(s, inbox.body_of(s, deliveries[0].id))
+    return (about[0], JobSignalled(about[1], about[2])) if about else None
+
+
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
     """Everything the current turn's create says. One that takes up a cut answer has no input of its own."""
     turn = run.turn
     return CreateRequest(
-        recipe=run.recipe,
+        recipe=run.acting,
         correlation=Correlation(run.id, turn.number, turn.attempt),
         input="" if turn.continuation is not None else _input(s, run),
         planning=turn.planning,
         environment=turn.environment,
-        functions=toolkit.declarations(run.recipe.tools),
+        functions=toolkit.declarations(run.acting.tools),
         previous_id=turn.previous_id,
         continuation=turn.continuation,
     )
 
 
 def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
-    """The caller's text first, then the results of the turn before, or what was said about its plan."""
-    if run.turn.number == 1:
-        return run.input
+    """The caller's text first, or what the step tells; then the results before, or a word about a plan."""
+    if run.turn.previous_id is None:
+        return run.turn.note or run.input
     before = runs.load_turn(s, run.id, run.turn.number - 1)
     planned = any(is_own(c) and c.tool == PLAN for c in before.calls)
     return (run.turn.note or CARRY_OUT) if planned else _results(before)

@@ -57,6 +57,7 @@ class WebhookCare:
     Args:
         wanted: None where no address of ours is known, so that nothing can be compared.
         every_seconds: Between looks, give or take a tenth; 0 means never.
+        tell: Told after each look what was seen, for those who do not look themselves.
     """
 
     def __init__(
@@ -67,19 +68,13 @@ class WebhookCare:
         every_seconds: float,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
+        tell: Callable[[Verdict], Awaitable[None]] | None = None,
     ) -> None:
         self._registrations, self._wanted, self._every = registrations, wanted, every_seconds
-        self._sleep, self._chance = sleep, chance
+        self._sleep, self._chance, self._tell = sleep, chance, tell
         self.verdict = Verdict(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
         self._said: Verdict | None = None
         self._soon = False
-
-    @property
-    def told(self) -> str | None:
-        """What is amiss, empty where nothing is; None where nothing can be compared."""
-        if self._wanted is None:
-            return None
-        return "" if self.verdict.well else self.verdict.text
 
     async def run(self) -> None:
         """Look now and from time to time, until cancelled; where there is nothing to compare, say so."""
@@ -87,7 +82,7 @@ class WebhookCare:
             log.info("webhook_not_checked", why=NOWHERE)
         try:
             while self._wanted is not None and self._every > 0:
-                await self.look()
+                await self._pass_on(await self.look())
                 pause = min(self._every, RETRY_SECONDS) if self._soon else self._every
                 await self._sleep(pause * (0.9 + 0.2 * self._chance()))
         finally:
@@ -107,6 +102,14 @@ class WebhookCare:
             self.verdict = Verdict(Standing.UNASKED, "the webhook could not be checked")
             log.exception("webhook_not_checked")
         return self.verdict
+
+    async def _pass_on(self, verdict: Verdict) -> None:
+        """Whoever cannot be told sees for how long nobody has looked."""
+        try:
+            if self._tell is not None:
+                await self._tell(verdict)
+        except Exception:
+            log.exception("webhook_sighting_not_kept")
 
     async def _looked(self) -> Verdict:
         if self._wanted is None:

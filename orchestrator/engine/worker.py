@@ -26,7 +26,14 @@ from orchestrator.store import inbox, outbox
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Which
 
-SLOTS: Final[Mapping[str, int]] = {"gemini": 16, "tools": 16, "slack": 4, "timers": 16}
+SLOTS: Final[Mapping[str, int]] = {
+    "gemini": 16,
+    "tools": 16,
+    "slack": 4,
+    "files": 4,
+    "callbacks": 8,
+    "timers": 16,
+}
 BATCH: Final = 50
 DELIVERIES: Final = 200
 SORT_EVERY: Final = 0.025

@@ -1,38 +1,22 @@
-"""Gemini's Interactions API as the engine knows it: create, fetch, cancel, and what each answer means.
+"""Gemini's Interactions API as the engine knows it: create, fetch, cancel.
 
 The one question behind every error here: may it have happened? A create is sent once and never
 repeated, for there is no idempotency key, and a second one starts a second interaction. What may be
 repeated (fetch, cancel) is repeated here for seconds; outages of minutes are the caller's to wait out.
 """
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeVar
-from urllib.parse import urlsplit
-
-from tenacity import wait_random_exponential
+from typing import Final
 
 from orchestrator.domain.exchange import CreateRequest, Snapshot
-from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
-from orchestrator.gemini.library import Answer, Form, Library, Silence
-from orchestrator.gemini.mapping import (
-    TRIES,
-    UNIMPLEMENTED,
-    BlipError,
-    Refusal,
-    Words,
-    retrying,
-    usable_key,
-)
+from orchestrator.gemini.connection import BASE_URL, Connection
+from orchestrator.gemini.library import Answer
+from orchestrator.gemini.mapping import TRIES, BlipError
 
-BASE_URL: Final = "https://generativelanguage.googleapis.com"
 _MISSING: Final = (404, 410)
-_VERSION: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
-
-T = TypeVar("T")
 
 
 class GeminiGateway:
@@ -67,41 +51,26 @@ class GeminiGateway:
         retry_wait_max_seconds: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        key = usable_key(api_key)
-        if not timeout_seconds > 0:
-            raise ConfigError("the Gemini timeout must be above zero")
-        if not _VERSION.fullmatch(api_version):
-            raise ConfigError("the Gemini API version must be a word such as v1beta")
-        base_url = _checked(base_url)
-        self._open = lambda: Library(
-            key=key,
+        self._resend_tools = resend_tools
+        self.connection = Connection(
+            api_key=api_key,
             base_url=base_url,
             api_version=api_version,
             timeout_seconds=timeout_seconds,
+            webhook_uris=webhook_uris,
+            tries=tries,
+            retry_wait_seconds=retry_wait_seconds,
+            retry_wait_max_seconds=retry_wait_max_seconds,
             now=now,
         )
-        self._resend_tools = resend_tools
-        self._uris = tuple(webhook_uris)
-        self._tries = tries
-        # An address in parts too: a message may quote its path alone.
-        addresses = (part for uri in self._uris for part in (uri, uri.rpartition("/")[2]))
-        self._words = Words("Gemini", (key, *addresses))
-        self._wait = wait_random_exponential(multiplier=retry_wait_seconds, max=retry_wait_max_seconds)
-        self._library: Library | None = None
-        self._opening = asyncio.Lock()
-        self._closed = False
 
     async def warm(self) -> None:
         """Import and prepare the library, about a second of CPU, in a thread; else the first call does it."""
-        await self._opened()
+        await self.connection.opened()
 
     async def aclose(self) -> None:
         """Close the connections; later calls raise `UnavailableError`."""
-        self._closed = True
-        async with self._opening:
-            library, self._library = self._library, None
-        if library is not None:
-            await library.aclose()
+        await self.connection.aclose()
 
     async def create(self, request: CreateRequest) -> Snapshot:
         """Start or continue an interaction; exactly one request on the wire.
@@ -115,17 +84,10 @@ class GeminiGateway:
 
         Source: Gemini API, "Errors"; there is no idempotency key and no way to search interactions.
         """
-        body = wire.create_body(request, resend_tools=self._resend_tools, webhook_uris=self._uris)
+        body = wire.create_body(request, resend_tools=self._resend_tools, webhook_uris=self.connection.uris)
         content = wire.encode(body)
-        library = await self._opened()
-        answer = await library.exchange(library.create, content)
-        if isinstance(answer, Silence):
-            raise (UncertainError if answer.sent else UnavailableError)(
-                self._words.tell("create", answer.why)
-            )
-        if answer.status == 200:
-            return _read(answer)
-        raise self._refusal("create", answer).of_once()
+        library = await self.connection.opened()
+        return _read(await self.connection.once("create", library.create, content))
 
     async def fetch(self, interaction_id: str) -> Snapshot:
         """Read an interaction; blips are tried again for a few seconds.
@@ -137,8 +99,7 @@ class GeminiGateway:
         """
         if not wire.is_interaction_id(interaction_id):
             raise RejectedError("Gemini has no such interaction: the id is impossible", code="not_found")
-        library = await self._opened()
-        return await self._retried(self._fetch, library, interaction_id)
+        return await self.connection.retried(self._fetch, interaction_id)
 
     async def cancel(self, interaction_id: str) -> Snapshot | None:
         """Stop an interaction if it still runs, and say what it is then.
@@ -151,8 +112,7 @@ class GeminiGateway:
         """
         if not wire.is_interaction_id(interaction_id):
             return None
-        library = await self._opened()
-        cancelled = await self._retried(self._cancel, library, interaction_id)
+        cancelled = await self.connection.retried(self._cancel, interaction_id)
         if cancelled is not None:
             return cancelled
         try:
@@ -164,67 +124,20 @@ class GeminiGateway:
 
     # -------------------------------------------------------------- one try
 
-    async def _fetch(self, library: Library, interaction_id: str) -> Snapshot:
-        answer = await self._heard("fetch", library, library.fetch.of(interaction_id))
+    async def _fetch(self, interaction_id: str) -> Snapshot:
+        form = (await self.connection.opened()).fetch.of(interaction_id)
+        answer = await self.connection.heard("fetch", form)
         if answer.status != 200:
-            raise self._refusal("fetch", answer, missing=_MISSING).of_repeatable()
+            raise self.connection.refusal("fetch", answer, missing=_MISSING).of_repeatable()
         snapshot = _readable(answer, interaction_id)
         if snapshot is None:
-            raise BlipError(self._words.tell("fetch", "the answer is not this interaction"))
+            raise BlipError(self.connection.words.tell("fetch", "the answer is not this interaction"))
         return snapshot
 
-    async def _cancel(self, library: Library, interaction_id: str) -> Snapshot | None:
+    async def _cancel(self, interaction_id: str) -> Snapshot | None:
         """None where the interaction has to be read to know."""
-        answer = await self._heard("cancel", library, library.cancel.of(interaction_id))
-        if answer.status == 408 or (answer.status >= 500 and answer.status != UNIMPLEMENTED):
-            raise BlipError(self._refusal("cancel", answer).text)
-        return _readable(answer, interaction_id)
-
-    async def _heard(self, what: str, library: Library, form: Form) -> Answer:
-        """An answer to something that may be repeated, unless it only says not now."""
-        answer = await library.exchange(form)
-        if isinstance(answer, Silence):
-            raise BlipError(self._words.tell(what, answer.why))
-        if answer.status != 200:
-            refusal = self._refusal(what, answer)
-            if refusal.not_now or (refusal.retry_after is not None and not refusal.final):
-                raise refusal.of_repeatable()
-        return answer
-
-    async def _retried(
-        self, attempt: Callable[[Library, str], Awaitable[T]], library: Library, interaction_id: str
-    ) -> T:
-        again = retrying("gemini_blip", self._wait, self._tries)
-        return await again(attempt, library, interaction_id)
-
-    # -------------------------------------------------------------- answers
-
-    def _refusal(self, what: str, answer: Answer, *, missing: Collection[int] = ()) -> Refusal:
-        try:
-            body = wire.decode(answer.content)
-        except ValueError:
-            body = None  # a page for people, from something in between
-        return self._words.refusal(what, answer.status, body, answer.retry_after, missing=missing)
-
-    async def _opened(self) -> Library:
-        if self._library is None:
-            async with self._opening:
-                if self._closed:
-                    raise UnavailableError("the Gemini client is closed")
-                if self._library is None:
-                    self._library = await asyncio.to_thread(self._open)
-        return self._library
-
-
-def _checked(base_url: str) -> str:
-    try:
-        address = urlsplit(base_url)
-        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "?" in base_url or "#" in base_url:
-        raise ConfigError("the Gemini base address must be http:// or https:// and a host")
-    return base_url.rstrip("/")
+        form = (await self.connection.opened()).cancel.of(interaction_id)
+        return _readable(await self.connection.stop("cancel", form), interaction_id)
 
 
 def _read(answer: Answer) -> Snapshot:

@@ -13,7 +13,8 @@ Nothing here repeats or judges; `gateway.py` does.
 
 import asyncio
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -45,6 +46,7 @@ class Answer:
     status: int
     content: bytes = b""
     retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,23 @@ class Silence:
 
     why: str
     sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer whose body still comes; `content`, decoded, raises `BrokenError` where it breaks off.
+
+    `location` is where a redirect leads; none is followed.
+    """
+
+    status: int
+    content: AsyncGenerator[bytes, None]
+    retry_after: float | None = None
+    location: str = ""
+
+
+class BrokenError(Exception):
+    """A body that broke off on its way, or did not go on."""
 
 
 class Library:
@@ -86,37 +105,86 @@ class Library:
         self._faults = (http.HTTPError, http.StreamError, TimeoutError)
         self.create, self.fetch, self.cancel = self._prepare(key, http)
 
-    async def exchange(self, form: Form, content: bytes | None = None) -> Answer | Silence:
-        """Send it once. Redirects are not followed: the key goes to one host only."""
+    async def exchange(
+        self, form: Form, content: bytes | None = None, *, most: int | None = None
+    ) -> Answer | Silence:
+        """Send it once; an answer above `most` bytes is none. No redirect is followed: the key stays here."""
         if self._closed:
             return Silence("the client is closed", sent=False)
+        try:
+            async with asyncio.timeout(2 * self._timeout):  # the client's own count from byte to byte
+                return await self._send(self._request(form, content), most or MAX_ANSWER_BYTES)
+        except self._unsent as fault:
+            return Silence(f"no connection: {_words(fault)}", sent=False)
+        except self._faults as fault:
+            return Silence(f"no answer: {_words(fault)}", sent=True)
+
+    def at(self, method: str, path: str, *, upload: bool = False, **headers: str) -> Form:
+        """Any other request of the API, under the same address, version and key.
+
+        Args:
+            path: Below the version, escaped, as `batches/b1:cancel`.
+            upload: Where files are sent to: `upload/` stands before the version.
+            headers: More of them, or others; with _ for -.
+        """
+        base = self._options["base_url"]
+        version = self._options["api_version"]
+        url = f"{base}/upload/{version}/{path}" if upload else f"{base}/{version}/{path}"
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        return Form(method, url, {**self.fetch.headers, **named})
+
+    @asynccontextmanager
+    async def stream(self, form: Form) -> AsyncIterator[Streamed | Silence]:
+        """The same as `exchange`, but whoever asks reads the body as it comes."""
+        if self._closed:
+            yield Silence("the client is closed", sent=False)
+            return
+        request = self._request(form, None)
+        try:
+            async with asyncio.timeout(2 * self._timeout):
+                response = await self._http.send(request, stream=True, follow_redirects=False)
+        except self._unsent as fault:
+            yield Silence(f"no connection: {_words(fault)}", sent=False)
+            return
+        except self._faults as fault:
+            yield Silence(f"no answer: {_words(fault)}", sent=True)
+            return
+        try:
+            location = response.headers.get("location", "")
+            yield Streamed(response.status_code, self._body(response), self._retry_after(response), location)
+        finally:
+            await response.aclose()
+
+    async def _body(self, response: Any) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except self._faults as fault:
+            raise BrokenError(_words(fault)) from fault
+
+    def _request(self, form: Form, content: bytes | None) -> Any:
         connect = min(CONNECT_SECONDS, self._timeout)
-        request = self._http.build_request(
+        return self._http.build_request(
             form.method,
             form.url,
             headers=dict(form.headers),
             content=content,
             timeout=(connect, self._timeout, self._timeout, connect),  # connect, read, write, pool
         )
-        try:
-            async with asyncio.timeout(2 * self._timeout):  # the above count from byte to byte
-                return await self._send(request)
-        except self._unsent as fault:
-            return Silence(f"no connection: {_words(fault)}", sent=False)
-        except self._faults as fault:
-            return Silence(f"no answer: {_words(fault)}", sent=True)
 
-    async def _send(self, request: Any) -> Answer | Silence:
+    async def _send(self, request: Any, most: int) -> Answer | Silence:
         response = await self._http.send(request, stream=True, follow_redirects=False)
         content = bytearray()
         try:
             async for chunk in response.aiter_bytes():
                 content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
+                if len(content) > most:
                     return Silence("the answer is too large", sent=True)
         finally:
             await response.aclose()
-        return Answer(response.status_code, bytes(content), self._retry_after(response))
+        return Answer(
+            response.status_code, bytes(content), self._retry_after(response), dict(response.headers)
+        )
 
     def _retry_after(self, response: Any) -> float | None:
         value = response.headers.get("retry-after")

@@ -5,6 +5,7 @@ Order matters: headers (`headers`), then clock, then signature over the raw byte
 address, and neither address believes what belongs to the other.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 MAX_DEPTH: Final = 64
+_RESOURCE: Final = re.compile(r"^(?:batches|(?:models/[A-Za-z0-9.-]+/)?operations)/")
+"""What an id may stand behind (Gemini API, Batches and Video)."""
 _READER: Final = StrictReader(depth=MAX_DEPTH)
 
 
@@ -39,7 +42,7 @@ class Signal:
     Args:
         type: For example `interaction.requires_action`; the list is open.
         occurred_at: The sender's timestamp, as it wrote it; empty if it wrote none.
-        subject: Id of the interaction, batch (without `batches/`) or video it is about.
+        subject: Id of the interaction, batch or operation it is about: the last part of its name.
         correlation: What we sent along with the create, where the event repeats it.
     """
 
@@ -74,7 +77,7 @@ def _text(value: object) -> str:
 
 
 def _subject(value: object) -> str | None:
-    bare = value.removeprefix("batches/") if isinstance(value, str) else value
+    bare = _RESOURCE.sub("", value) if isinstance(value, str) else value
     return bare if wire.is_interaction_id(bare) else None
 
 

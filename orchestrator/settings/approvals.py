@@ -13,6 +13,7 @@ from orchestrator.settings.hours import (
     NO_CALENDAR,
     NONE,
     CalendarOrNone,
+    DigestHour,
     QuietHours,
     QuietOrNone,
     WorkingCalendar,
@@ -132,6 +133,11 @@ class Approvals(Section):
         description="When nobody is reminded, such as `22:00-07:00`, in the calendar's time zone (else UTC)"
         " or in one named behind it: `22:00-07:00 Europe/Berlin`.",
     )
+    digest: DigestHour | None = Field(
+        default=None,
+        description="When requests of workflows with `attended: false` are shown, in one message per"
+        " channel.",
+    )
     dm_after: float | None = Field(
         default=None,
         ge=0,
@@ -148,7 +154,8 @@ class Approvals(Section):
     )
     together: bool = Field(
         default=False,
-        description="Several of a turn may be decided in one go, in a window that shows them all.",
+        description="Several of a turn, or alike ones of a digest, may be decided in one go, in a window that"
+        " shows them all.",
     )
     timeout_seconds: float = Field(
         default=86_400,
@@ -163,6 +170,13 @@ class Approvals(Section):
     )
     max_open_per_run: int = Field(
         default=16, ge=1, le=256, description="Most open requests of one run; a further call is denied."
+    )
+    max_open_per_approver: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="A call that would be put only to approvers who have so many open requests is denied;"
+        " a user group counts as one.",
     )
     forbidden: Items[ForbiddenCalls] = Field(
         default=(), max_length=100, description="Calls that are refused before any rule is looked at."

@@ -10,6 +10,7 @@ from orchestrator.settings.environment import suggest
 from orchestrator.settings.fields import Path
 from orchestrator.settings.model import Settings
 from orchestrator.settings.sections import DAY_SECONDS, ENV_TOKEN
+from orchestrator.settings.triggers import Trigger, trigger_faults
 
 Fault = tuple[Path, str]
 
@@ -18,7 +19,7 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
     """Each as the path of the setting to change, and what is wrong with it."""
     yield from _too_late(settings)
     places = list(_places(settings))
-    yield from _nobody(settings, places)
+    yield from _nobody(settings, [*places, *((("triggers", n), t) for n, t in settings.triggers.items())])
     yield from _not_together(settings, places)
     yield from _nobody_left(settings, places)
     yield from _not_there(settings)
@@ -28,6 +29,34 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
         yield ("audit", "channel"), "needs slack.enabled: nothing is posted without Slack"
     yield from _unheard(settings)
     yield from _unasked(settings)
+    yield from trigger_faults(settings.triggers, settings.workflows)
+    yield from _unattended(settings)
+    yield from _followed(settings)
+
+
+def _followed(settings: Settings) -> Iterator[Fault]:
+    """Hooks name workflows that take text, and none comes back to itself: it would go on for ever."""
+    workflows = settings.workflows
+    for name, workflow in workflows.items():
+        for end, names in workflow.on.value.items():
+            for i, follower in enumerate(names):
+                path = ("workflows", name, "on", end, i)
+                if follower not in workflows:
+                    yield path, f"there is no workflow {follower!r}"
+                elif workflows[follower].input is not None and not workflows[follower].steps:
+                    yield path, f"{follower} declares an input; one that follows is given JSON text"
+                elif name in _after(settings, follower):
+                    yield path, f"{follower} comes back to {name}, for ever"
+
+
+def _after(settings: Settings, first: str) -> set[str]:
+    """That workflow and all that may follow from its end."""
+    found, left = set[str](), [first]
+    while left:
+        if (name := left.pop()) not in found and name in settings.workflows:
+            found.add(name)
+            left += [follower for names in settings.workflows[name].on.value.values() for follower in names]
+    return found
 
 
 def _unheard(settings: Settings) -> Iterator[Fault]:
@@ -45,6 +74,16 @@ def _unasked(settings: Settings) -> Iterator[Fault]:
     if asking and not settings.approvals.approvers and not settings.approvals.stages:
         text = f"is missing; needed because runs of {asking[0]} ask people by themselves"
         yield ("approvals", "approvers"), text
+
+
+def _unattended(settings: Settings) -> Iterator[Fault]:
+    """What nobody is there for is shown at an hour, which must be named."""
+    for name, workflow in settings.workflows.items():
+        if not workflow.attended and workflow.digest is None and settings.approvals.digest is None:
+            text = f"is missing; needed because workflows.{name}.attended is false"
+            yield ("approvals", "digest"), text
+        if workflow.attended and workflow.digest is not None:
+            yield ("workflows", name, "digest"), "needs attended: false beside it"
 
 
 Place = tuple[Path, Approvals | PolicyOverride]
@@ -73,19 +112,22 @@ def _too_late(settings: Settings) -> Iterator[Fault]:
             yield (*path, "timeout_seconds"), f"must be below {share}gemini.retention_days ({days:g} days)"
 
 
-def _entries(path: Path, place: Approvals | PolicyOverride) -> Iterator[tuple[Path, str]]:
+def _entries(path: Path, place: Approvals | PolicyOverride | Trigger) -> Iterator[tuple[Path, str]]:
     """Every person, group, token or role that a place names, with where it stands."""
     lists: list[tuple[Path, Sequence[str]]] = [
-        ((*path, key), getattr(place, key) or ()) for key in ("approvers", "never", "escalate_to")
+        ((*path, key), getattr(place, key, None) or ()) for key in ("approvers", "never", "escalate_to")
     ]
-    lists += [((*path, "stages", i, "approvers"), s.approvers) for i, s in enumerate(place.stages or ())]
+    stages = () if isinstance(place, Trigger) else place.stages or ()
+    lists += [((*path, "stages", i, "approvers"), s.approvers) for i, s in enumerate(stages)]
     if isinstance(place, Approvals):
         lists += [((*path, "roles", name), members) for name, members in place.roles.items()]
     for where, entries in lists:
         yield from (((*where, i), entry) for i, entry in enumerate(entries))
 
 
-def _nobody(settings: Settings, places: Sequence[Place]) -> Iterator[Fault]:
+def _nobody(
+    settings: Settings, places: Sequence[tuple[Path, Approvals | PolicyOverride | Trigger]]
+) -> Iterator[Fault]:
     """`api:<name>` must be a token that may decide, a role must exist, and only Slack knows its groups."""
     able = {f"api:{ENV_TOKEN}", *(f"api:{t.name}" for t in settings.api.tokens if "decide" in t.scopes)}
     users = {f"api:{t.name}": t.user for t in settings.api.callers if t.user}
@@ -117,9 +159,10 @@ def _not_together(settings: Settings, places: Sequence[Place]) -> Iterator[Fault
 def _not_there(settings: Settings) -> Iterator[Fault]:
     """A workflow's terms for a tool that it has not."""
     for name, workflow in settings.workflows.items():
+        has, where = workflow.has(name), "steps" if workflow.steps else "tools"
         for tool in workflow.overrides:
-            if tool not in workflow.tools:
-                text = f"is not among workflows.{name}.tools{suggest(tool, workflow.tools)}"
+            if tool not in has:
+                text = f"is not among workflows.{name}.{where}{suggest(tool, has)}"
                 yield ("workflows", name, "overrides", tool), text
 
 

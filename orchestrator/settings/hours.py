@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
+from orchestrator.domain.daily import Daily
 from orchestrator.settings.fields import UNIQUE, Items, Section
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
 NONE: Final = "none"
 _HOURS: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
+_MINUTE: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -113,3 +115,25 @@ def _none_or_quiet(text: str) -> str:
 
 CalendarOrNone = Annotated[WorkingCalendar, BeforeValidator(_none)]
 QuietOrNone = Annotated[str, AfterValidator(_none_or_quiet)]
+
+
+def _minute(text: str) -> str:
+    if not _MINUTE.fullmatch(text):
+        raise ValueError("must be a time of day such as 07:30, in quotes")
+    return text
+
+
+class DigestHour(Section):
+    """When people are shown, all at once, what unattended runs have asked since."""
+
+    at: Annotated[str, AfterValidator(_minute)] = Field(description="Local time, such as `07:30`.")
+    timezone: TimeZone = Field(default="UTC", description="IANA name of the time zone.")
+    days: Annotated[Items[Weekday], UNIQUE] = Field(
+        default=WEEKDAYS, min_length=1, description="On which days: `mon`, `tue`, …, `sun`."
+    )
+
+    @property
+    def value(self) -> Daily:
+        """As the domain takes it."""
+        days = tuple(sorted(WEEKDAYS.index(day) for day in self.days))
+        return Daily(time.fromisoformat(self.at), self.timezone, days)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,11 @@ from orchestrator.domain.terms import expand
 from orchestrator.errors import NotFoundError
 from orchestrator.settings.addresses import OwnAddress, WorkflowName
 from orchestrator.settings.approvals import Approvals
-from orchestrator.settings.fields import Section
+from orchestrator.settings.callbacks import Callbacks
+from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section
 from orchestrator.settings.hours import quiet
+from orchestrator.settings.jobs import Jobs
+from orchestrator.settings.media import Media
 from orchestrator.settings.sections import (
     Api,
     Audit,
@@ -26,6 +29,8 @@ from orchestrator.settings.sections import (
     Webhooks,
     Work,
 )
+from orchestrator.settings.storage import Storage
+from orchestrator.settings.triggers import Trigger, TriggerName, TriggerSecret
 from orchestrator.settings.workflows import Workflow
 
 POLL_GROWTH: Final = 0.1
@@ -49,7 +54,22 @@ class Settings(Section):
     workflows: dict[WorkflowName, Workflow] = Field(
         default={}, description="The recipes runs are started from, by name."
     )
+    jobs: Jobs = Jobs()
+    triggers: dict[TriggerName, Trigger] = Field(
+        default={}, description="What starts runs besides callers, by name."
+    )
+    trigger_secrets: Annotated[Items[TriggerSecret], UNIQUE, FromEnv(("TRIGGER_SECRETS",), needed=False)] = (
+        Field(
+            default=(),
+            description="Secrets of triggers with `webhook: true`, `<trigger>=whsec_…`, separated by blanks"
+            " or commas; several of one while rotating. With `;until=2026-12-01T00:00:00Z` one counts"
+            " until then.",
+        )
+    )
+    callbacks: Callbacks = Callbacks()
     api: Api = Api()
+    storage: Storage = Storage()
+    media: Media = Media()
     audit: Audit = Audit()
     log: Log = Log()
 
@@ -77,12 +97,20 @@ class Settings(Section):
             watch_most=timedelta(seconds=g.poll_most_seconds),
             retention=timedelta(days=g.retention_days),
             max_open=self.approvals.max_open_per_run,
+            jobs_at_once=self.jobs.at_once,
+            job_grace=timedelta(seconds=self.jobs.grace_seconds),
+            max_open_per_approver=self.approvals.max_open_per_approver,
         )
 
     @property
     def readings_per_second(self) -> float:
         """The budget of readings: tight where they are all there is, else only against floods."""
         return self.gemini.gets_per_second or (50.0 if self.webhooks.mode == "poll" else 500.0)
+
+    @property
+    def internal_feeds(self) -> tuple[str, ...]:
+        """Host and port of each feed that may be asked where nothing else may."""
+        return tuple(trigger.place for trigger in self.triggers.values() if trigger.feed and trigger.internal)
 
     def default_terms(self) -> Terms:
         """Under which terms people are asked about a tool that has none of its own; roles spelled out."""
@@ -118,7 +146,8 @@ class Settings(Section):
 
     def recipe(self, name: str) -> Recipe:
         """The workflow as a run keeps it. Raises `NotFoundError` for a name that is not configured."""
-        return self._workflow(name).recipe(name, self.default_terms())
+        usual = self.approvals.digest
+        return self._workflow(name).recipe(name, self.default_terms(), usual.value if usual else None)
 
     def render_input(self, name: str, value: object) -> str:
         """What a caller gave as `input`, checked and put into the text the model reads.

@@ -85,6 +85,8 @@ class Work(Section):
     gemini_slots: int = Field(default=16, ge=1, le=256, description="Requests to Gemini at once.")
     tools_slots: int = Field(default=16, ge=1, le=256, description="Tools running at once.")
     slack_slots: int = Field(default=4, ge=1, le=64, description="Messages to Slack at once.")
+    files_slots: int = Field(default=4, ge=1, le=64, description="Results of long jobs copied here at once.")
+    callbacks_slots: int = Field(default=8, ge=1, le=64, description="Messages to callers at once.")
     timers_slots: int = Field(default=16, ge=1, le=256, description="Timers handled at once.")
     lease_seconds: float = Field(
         default=15,
@@ -100,6 +102,8 @@ class Work(Section):
             "gemini": self.gemini_slots,
             "tools": self.tools_slots,
             "slack": self.slack_slots,
+            "files": self.files_slots,
+            "callbacks": self.callbacks_slots,
             "timers": self.timers_slots,
         }
 

@@ -13,7 +13,7 @@ from orchestrator.settings.fields import PREFIX, FromEnv, as_section, kinds
 from orchestrator.settings.model import Settings
 from orchestrator.settings.secrets import Secret
 
-PLACEHOLDERS = {"workflows": "<workflow>", "overrides": "<tool>"}
+PLACEHOLDERS = {"workflows": "<workflow>", "overrides": "<tool>", "triggers": "<trigger>"}
 Row = tuple[str, str, str, str]
 
 

@@ -7,13 +7,17 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.daily import Daily
 from orchestrator.domain.model import Limits, Recipe
 from orchestrator.settings.addresses import ToolName
 from orchestrator.settings.approvals import PolicyOverride
+from orchestrator.settings.callbacks import WorkflowCallback
 from orchestrator.settings.fields import UNIQUE, Items, Section
+from orchestrator.settings.hours import DigestHour
 from orchestrator.settings.inputs import MAX_INPUT_CHARS, InputForm
 from orchestrator.settings.prompt import check_prompt
 from orchestrator.settings.schema import check_schema
+from orchestrator.settings.steps import MOST_STEPS, Hooks, StepSetting, check_steps
 
 DAY_SECONDS: Final = 86_400
 NO_FUNCTIONS: Final = ("deep-research",)
@@ -83,12 +87,29 @@ class Workflow(Section):
         default=None,
         description="Sandbox of a managed agent: `remote`, an id, or an object.",
     )
+    attended: bool = Field(
+        default=True,
+        description="False: nobody waits for its runs, so people are asked at the hour of a `digest`, in one"
+        " message.",
+    )
+    digest: DigestHour | None = Field(
+        default=None, description="That hour for this workflow, instead of `approvals.digest`."
+    )
+    steps: Items[StepSetting] = Field(
+        default=(),
+        max_length=MOST_STEPS,
+        description="Steps in order, instead of one model or agent; each hands its output on by its name.",
+    )
+    on: Hooks = Field(default=Hooks(), description="Workflows that are started when a run of it ends.")
     max_concurrent: int | None = Field(
         default=None, ge=1, description="Most runs of it that have begun and not ended; others stay queued."
     )
     overrides: dict[ToolName, PolicyOverride] = Field(
         default={},
         description="Our terms for single tools in this workflow, over those of `tools.overrides`.",
+    )
+    callback: WorkflowCallback | None = Field(
+        default=None, description="An address that is told of its runs, by signed webhooks."
     )
     limits: RunLimits = RunLimits()
 
@@ -122,7 +143,20 @@ class Workflow(Section):
         return prompt
 
     @model_validator(mode="after")
+    def _steps_or_one_thinker(self) -> "Workflow":
+        if not self.steps:
+            return self
+        told = ("system_instruction", "tools", "builtin_tools", "generation_config", "response_format")
+        for name in ("model", "agent", "prompt", *told, "agent_config", "environment"):
+            if getattr(self, name) not in (None, (), {}):
+                raise ValueError(f"{name} cannot stand beside steps: say it in the step it is for")
+        check_steps(self.steps)
+        return self
+
+    @model_validator(mode="after")
     def _one_thinker(self) -> "Workflow":
+        if self.steps:
+            return self
         if (self.model is None) == (self.agent is None):
             raise ValueError("must name a model or an agent, one of them")
         if self.agent and self.generation_config:
@@ -146,6 +180,18 @@ class Workflow(Section):
         return self
 
     @property
+    def wanted(self) -> tuple[tuple[str, str], ...]:
+        """Every tool it names, and where: its model's, its steps' and their agents'."""
+        own = [(f"tools[{i}]", tool) for i, tool in enumerate(self.tools)]
+        steps = ((f"steps[{i}]", t) for i, s in enumerate(self.steps) for t in (*s.tools, s.tool) if t)
+        return (*own, *steps)
+
+    def has(self, name: str) -> tuple[str, ...]:
+        """Every tool called in it, which is configured as `name`; an approval step has terms of its own."""
+        made = (s.tool_of(name) for s in self.steps if s.kind not in ("agent", "approval"))
+        return tuple(dict.fromkeys([*(tool for _, tool in self.wanted), *made]))
+
+    @property
     def asks_by_itself(self) -> bool:
         """Whether its runs put questions of their own to people: about a plan, or a limit."""
         return (
@@ -158,11 +204,12 @@ class Workflow(Section):
         """What checks and renders a caller's input."""
         return InputForm(self.input, self.prompt, max_chars=self.limits.max_input_chars)
 
-    def recipe(self, name: str, terms: Terms | None = None) -> Recipe:
+    def recipe(self, name: str, terms: Terms | None = None, collect: Daily | None = None) -> Recipe:
         """The workflow as the domain takes it, under its configured name.
 
         Args:
             terms: Under which its runs put their own questions to people: whether to restart one, at least.
+            collect: When people are shown what its runs ask, where the workflow names no hour itself.
         """
         limits = self.limits
         return Recipe(
@@ -177,6 +224,10 @@ class Workflow(Section):
             agent_config=self.agent_config,
             environment=self.environment,
             terms=terms,
+            steps=tuple(step.value(name) for step in self.steps),
+            hooks=self.on.value,
+            collect=None if self.attended else self.digest.value if self.digest else collect,
+            callbacks=(self.callback.value,) if self.callback is not None else (),
             limits=Limits(
                 max_turns=limits.max_turns,
                 max_calls_per_turn=limits.max_calls_per_turn,

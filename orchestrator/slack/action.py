@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 from urllib.parse import parse_qsl
 
+from orchestrator.domain.choosing import MOST_FILES
+from orchestrator.domain.inquiries import MOST as MOST_INQUIRIES
 from orchestrator.errors import InvalidError, SignatureError
 from orchestrator.slack.looks import Look, block_id
 from orchestrator.slack.text import MENTION
@@ -41,12 +43,15 @@ _CHANNEL: Final = re.compile(r"[CDG][A-Z0-9]{2,}", re.ASCII)
 _TS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}", re.ASCII)
 GroupKind = Literal["approve_all", "reject_all"]
 Kind = (
-    Literal["approve", "reject", "refine", "choose", "reject_reason", "edit", "details", "answer"] | GroupKind
+    Literal["approve", "reject", "refine", "choose", "reject_reason", "edit", "details", "answer"]
+    | Literal["again", "ask", "reply"]
+    | GroupKind
 )
 """What a button does: the first four decide at once, the others open a window."""
-Sent = Literal["reject", "edit", "details", "answer"] | GroupKind
-"""Which of our windows was sent off: with a reason, other arguments, an approval, or an answer; or one that
-answers several questions in one go."""
+Sent = Literal["reject", "edit", "details", "answer", "again", "ask", "reply"] | GroupKind
+"""Which of our windows was sent off: with a reason, other arguments, an approval, an answer, a note for files
+that are to be made anew, a question to whoever asked for the run, or the answer to that; or one that answers
+several questions in one go."""
 _KINDS: Final[dict[object, Kind]] = {
     "approve": "approve",
     "reject": "reject",
@@ -57,17 +62,23 @@ _KINDS: Final[dict[object, Kind]] = {
     "answer": "answer",
     "approve_all": "approve_all",
     "reject_all": "reject_all",
-    **{f"choose_{place}": "choose" for place in range(MOST_BUTTONS)},
+    **{f"choose_{place}": "choose" for place in range(MOST_FILES)},
+    "again": "again",
+    "ask": "ask",
+    **{f"reply_{number}": "reply" for number in range(1, MOST_INQUIRIES + 1)},
 }
-_IN_VIEWS: Final = frozenset({"reject_reason", "edit", "answer"})  # our buttons that stand in windows too
+_IN_VIEWS: Final = frozenset({"reject_reason", "edit", "answer", "again", "ask"})  # they stand in windows too
 _AT_HOME: Final = frozenset({"details"})  # and on the Home tab
 _WINDOWS: Final[dict[object, Sent]] = {
     "reject": "reject",
     "edit": "edit",
     "details": "details",
     "answer": "answer",
+    "again": "again",
     "approve_all": "approve_all",
     "reject_all": "reject_all",
+    "ask": "ask",
+    **{f"reply_{number}": "reply" for number in range(1, MOST_INQUIRIES + 1)},
 }
 _GROUPS: Final = frozenset({"approve_all", "reject_all"})
 _MOST_ROWS: Final = 100  # a view has no more blocks
@@ -102,6 +113,7 @@ class Click:
         view_id: The window or Home tab it was pressed in; empty for a message.
         home: It was the Home tab.
         choice: Of `choose`, which of the choices, from 0.
+        number: Of `reply`, which question, from 1.
     """
 
     kind: Kind
@@ -123,6 +135,7 @@ class Click:
     view_id: str = ""
     home: bool = False
     choice: int = 0
+    number: int = 0
 
 
 class Shown(NamedTuple):
@@ -140,6 +153,7 @@ class Submission:
     Args:
         kind: Which window.
         values: `view.state.values`: by block and action id what was entered, in Slack's shapes.
+        number: Of `reply`, which question, from 1.
         others: Of a window about several questions the further ones, each by its id, revision and digest.
     """
 
@@ -156,6 +170,7 @@ class Submission:
     values: Mapping[str, Mapping[str, Mapping[str, Any]]]
     is_bot: bool = False
     others: tuple[Shown, ...] = ()
+    number: int = 0
 
     @property
     def shown(self) -> tuple[Shown, ...]:
@@ -322,7 +337,8 @@ def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | Oth
         is_bot=_flag(user, "is_bot", "user.is_bot"),
         message_app_id=_string(_object(payload, "message"), "app_id", _APP, at="message.app_id"),
         note=_note(payload, int(value[2])) if kind in ("reject", "refine") else "",
-        choice=int(str(action["action_id"])[-1]) if kind == "choose" else 0,
+        choice=int(str(action["action_id"]).rpartition("_")[2]) if kind == "choose" else 0,
+        number=int(str(action["action_id"])[-1]) if kind == "reply" else 0,
         view_id="" if channel else view_id,
         home=home and not channel,
     )
@@ -354,6 +370,7 @@ def _submission(payload: Mapping[str, Any]) -> Submission | OtherAction:
         values=_values(view),
         is_bot=_flag(user, "is_bot", "user.is_bot"),
         others=shown[1:],
+        number=int(str(callback)[-1]) if kind == "reply" else 0,
     )
 
 

@@ -80,14 +80,16 @@ def approve_all(cards: Sequence[Card]) -> View:
         f"Approve runs these {len(cards)} calls now with the arguments shown here. Each is recorded as a"
         " decision of its own; one that has changed or was decided meanwhile is left out, and you are told."
     )
-    shown = [block for index, card in enumerate(cards) for block in _whole(card, index, len(cards))]
+    of_several = len({card.run_id for card in cards}) > 1
+    shown = [block for n, card in enumerate(cards) for block in _whole(card, n, len(cards), of_several)]
     blocks = [*shown, {"type": "section", "block_id": "sure", "text": kit.plain(sure, 300)}]
     return _view("approve_all", f"Approve {len(cards)} calls", blocks, cards, "Approve all")
 
 
 def reject_all(cards: Sequence[Card]) -> View:
     """The calls by name, and one reason for them all."""
-    items = [kit.section(*_named(card)) for card in cards]
+    of_several = len({card.run_id for card in cards}) > 1
+    items = [kit.section(*named(card), *(_run(card) if of_several else ())) for card in cards]
     about = {"type": "rich_text", "block_id": "calls", "elements": items}
     hint = "The agent is told that each of them was rejected, and why."
     required = any(card.approval.terms.reason_required for card in cards)
@@ -107,9 +109,14 @@ def _view(kind: str, title: str, blocks: list[Block], cards: Sequence[Card], sub
     }
 
 
-def _whole(card: Card, index: int, of: int) -> list[Block]:
+def _run(card: Card) -> tuple[Block, ...]:
+    """Which run it is of, where they are of several."""
+    return (kit.text(f" · run {line(card.run_id, 80)} of {line(card.workflow, 80)}"),)
+
+
+def _whole(card: Card, index: int, of: int, of_several: bool) -> list[Block]:
     """One call in the window: its name, what it would do, all of its arguments, its seal."""
-    head = kit.section(kit.bold(f"{index + 1} of {of}: "), *_named(card))
+    head = kit.section(kit.bold(f"{index + 1} of {of}: "), *named(card), *(_run(card) if of_several else ()))
     blocks: list[Block] = [{"type": "rich_text", "block_id": "n", "elements": [head]}]
     if card.approval.terms.risk:
         risk = kit.plain(f"Risk: {card.approval.terms.risk}", 300)
@@ -142,7 +149,7 @@ def _facts(batch: BatchCard) -> list[Block]:
 
 def _lines(batch: BatchCard, now: datetime) -> Block:
     """One line for each call: its tool, its fingerprint, how it stands."""
-    items = [kit.section(*_named(card), kit.text(f" · {_state(card, now)}")) for card in batch.cards]
+    items = [kit.section(*named(card), kit.text(f" · {state_of(card, now)}")) for card in batch.cards]
     items += [
         kit.section(kit.bold(line(tool, 80)), kit.text(" · being prepared")) for tool in batch.preparing
     ]
@@ -153,13 +160,14 @@ def _lines(batch: BatchCard, now: datetime) -> Block:
     return {"type": "rich_text", "block_id": "l", "elements": items}
 
 
-def _named(card: Card) -> tuple[Block, ...]:
+def named(card: Card) -> tuple[Block, ...]:
     """A call by its tool, the team's own name for it, and the start of its digest."""
     digest = kit.text(f"sha256 {line(card.approval.digest[:8], 8)}")
     return kit.bold(line(card.call.tool, 80)), kit.text(" · "), digest
 
 
-def _state(card: Card, now: datetime) -> str:
+def state_of(card: Card, now: datetime) -> str:
+    """How a question stands, in a few words."""
     state, approval = look(card, now), card.approval
     step = approval.terms.steps[approval.stage]
     if state is Look.PENDING and (step.quorum > 1 or approval.terms.stages):

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Edits, Stage, Terms, Verdict
 from orchestrator.domain.human import is_question
+from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
-from orchestrator.slack import foresight, human, kit, modals
+from orchestrator.slack import foresight, human, inquiries, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
 from orchestrator.slack.arguments import seen
 from orchestrator.slack.kit import Block
@@ -64,7 +66,13 @@ def draw(card: Card, *, now: datetime) -> Message:
     """
     state = look(card, now)
     above = [_header(card, state), *_words(card, state), _facts(card, state), *_progress(card, state)]
-    below = [*_before(card, state), *_reason(card, state), *_outcome(card, state), _terms(card, state)]
+    below = [
+        *_before(card, state),
+        *inquiries.counted(card),
+        *_reason(card, state),
+        *_outcome(card, state),
+        _terms(card, state),
+    ]
     note = _note(card) if state is Look.PENDING else []
     room = TEXT_BUDGET - _RESERVE - _weigh([*above, *below, *note])
     would, seen = _would(card, state, room)
@@ -295,6 +303,7 @@ def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
         return _kept_back(card, state), False
     if is_question(card.call):
         parts, whole = human.parts(card.call, room)
+        parts += _files(card, state)
         if state is Look.PENDING and human.form(card.call) is None and not (whole and human.buttons(card)):
             parts.append(kit.section(kit.bold(_elsewhere())))
         return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
@@ -313,6 +322,18 @@ def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
     if state is Look.PENDING and not whole:
         parts.append(kit.section(kit.bold(_not_here(card))))
     return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
+
+
+def _files(card: Card, state: Look) -> list[Block]:
+    """Where the files to choose among can be had, and why there are no pictures of them, if that is known."""
+    links = [(str(n), linked(address)) for n, address in enumerate(card.file_links, 1)]
+    parts: list[Block] = []
+    if whole := [part for part in links if part[1]]:
+        shown = [{"type": "link", "url": address, "text": f" {n} "} for n, address in whole]
+        parts.append(kit.section(kit.text("To save: "), *shown))
+    if card.no_pictures and state is Look.PENDING:
+        parts.append(kit.section(kit.text(line(card.no_pictures, 300))))
+    return parts
 
 
 def _would(card: Card, state: Look, room: int) -> tuple[list[Block], bool]:
@@ -430,6 +451,7 @@ def _decide(card: Card, *, whole: bool) -> list[Block]:
             buttons.append(_button(card, "answer", "Answer instead…"))
         buttons.append(_button(card, "reject_reason", f"{words.reject}…") | {"style": "danger"})
         buttons += [_button(card, "details", "Details")] if whole else []
+        buttons += [] if whole or _in_a_window(card) else _ask_back(card)
     return [{"type": "actions", "block_id": "decide", "elements": buttons}]
 
 
@@ -439,8 +461,10 @@ def _answers(card: Card, *, whole: bool) -> list[Block]:
     buttons = [_chosen(card, place, label) for place, label in enumerate(labels)]
     if not labels and human.form(card.call) is not None:
         buttons.append(_button(card, "answer", "Answer…") | {"style": "primary"})
+    if choosing.is_choosing(card.call) and choosing.again_allowed(card.call.arguments):
+        buttons.append(_button(card, "again", modals.AGAIN))
     decline = _button(card, "reject_reason", f"{wording(card).reject}…")
-    return [*buttons, decline | {"style": "danger"}]
+    return [*buttons, decline | {"style": "danger"}, *_ask_back(card)]
 
 
 def _chosen(card: Card, place: int, label: str) -> Block:
@@ -457,6 +481,11 @@ def _chosen(card: Card, place: int, label: str) -> Block:
 
 def _button(card: Card, action: str, label: str) -> Block:
     return kit.button(action, label, modals.button_value(card), f"{label} {wording(card).spoken}")
+
+
+def _ask_back(card: Card) -> list[Block]:
+    """Where there are no details to ask from."""
+    return [_button(card, "ask", "Ask…")] if askable(card.approval, card.requester.id) else []
 
 
 def _review(card: Card) -> list[Block]:

@@ -16,10 +16,14 @@ from typing import Any, Final
 import structlog
 
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.inquiries import Telling
+from orchestrator.domain.pictures import BatchCard, Card, DigestCard, Overview, Picture
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
+from orchestrator.slack import uploads
+from orchestrator.slack.asking_back import INQUIRY_TYPE, draw_inquiry, is_inquiry
 from orchestrator.slack.batches import draw_batch, is_batch, plain_batch
 from orchestrator.slack.blocks import EVENT_TYPE, Message, draw, plain, whisper
+from orchestrator.slack.digests import draw_digest, is_digest, plain_digest
 from orchestrator.slack.groups import Groups
 from orchestrator.slack.notices import NOTICE_TYPE, draw_notice, is_notice
 from orchestrator.slack.refusals import (
@@ -85,6 +89,7 @@ class SlackGateway:
         self._response_hosts = frozenset(response_hosts)
         self.groups = Groups(self._api, clock)
         self._me: Identity | None = None
+        self._uploads_to = uploads.hosts(base_url)
 
     async def aclose(self) -> None:
         """Close the connections; the gateway may be used again afterwards."""
@@ -179,18 +184,18 @@ class SlackGateway:
         """Who is in those user groups; nobody in one that cannot be read."""
         return await self.groups.members(groups)
 
-    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+    async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:
         """Show the message over several questions, with one attempt; arguments and errors as in `post`."""
         channel, now = batch.place.channel, self._clock()
         if seen_before and (found := await self._find_batch(batch)) is not None:
-            log.info("slack_message_adopted", run_id=batch.run_id, turn=batch.turn, ts=found)
+            log.info("slack_message_adopted", **_about(batch), ts=found)
             return Place(channel, found)
-        drawn, plainer = draw_batch(batch, now=now), plain_batch(batch, now=now)
+        drawn, plainer = _drawn(batch, now)
         return Place(
             *_stands(await self._taken(batch, drawn, plainer, lambda message: self._post(channel, message)))
         )
 
-    async def update_batch(self, batch: BatchCard) -> None:
+    async def update_batch(self, batch: Overview) -> None:
         """Redraw the message over several questions; errors as in `update`."""
         ts, now = batch.place.ts or await self._find_batch(batch), self._clock()
         if not ts:
@@ -201,7 +206,7 @@ class SlackGateway:
             return await self._api.safely("chat_update", **where, **_fields(message), **_STEADY)
 
         try:
-            await self._taken(batch, draw_batch(batch, now=now), plain_batch(batch, now=now), send)
+            await self._taken(batch, *_drawn(batch, now), send)
         except UncertainError as e:
             raise UnavailableError(str(e)) from e
 
@@ -230,6 +235,69 @@ class SlackGateway:
             return await self._api.call("chat_postMessage", **where, **aloud, **_fields(drawn), **_QUIET)
 
         await self._taken(card, message, replace(message, blocks=[]), send)
+
+    async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
+        """Say what was asked back, in the thread of the request or to a person, with one attempt.
+
+        Raises as `post`, whose `seen_before` this is.
+        """
+        channel = await self._direct(telling.person) if telling.person else card.approval.channel
+        if seen_before and (found := await self._find_inquiry(card, telling, channel)) is not None:
+            log.info("slack_message_adopted", approval_id=card.approval.id, ts=found)
+            return Place(channel, found, telling.person)
+        message = draw_inquiry(card, telling)
+        thread = "" if telling.person else _thread(card)
+
+        async def send(drawn: Message) -> Mapping[str, Any]:
+            return await self._post(channel, drawn, thread)
+
+        return Place(
+            *_stands(await self._taken(card, message, replace(message, blocks=[]), send)), telling.person
+        )
+
+    async def find_asked_back(self, card: Card, telling: Telling) -> Place | None:
+        """Where such a message is; None too where nothing can be read there."""
+        channel = await self._direct(telling.person) if telling.person else card.approval.channel
+        found = await self._find_inquiry(card, telling, channel)
+        return None if found is None else Place(channel, found, telling.person)
+
+    async def redraw_asked_back(self, card: Card, number: int, place: Place) -> None:
+        """Redraw a message with a question; errors as in `update`."""
+        message = draw_inquiry(card, Telling(number, person=place.person))
+        where = {"channel": place.channel, "ts": place.ts}
+
+        async def send(drawn: Message) -> Mapping[str, Any]:
+            return await self._api.safely("chat_update", **where, **_fields(drawn), **_STEADY)
+
+        try:
+            await self._taken(card, message, replace(message, blocks=[]), send)
+        except UncertainError as e:
+            raise UnavailableError(str(e)) from e
+
+    async def send_picture(self, picture: Picture) -> str:
+        """Leave a picture with Slack, where nobody sees it yet; Slack's id for it. Safe to repeat.
+
+        Raises:
+            UnavailableError: Slack has it not, or nobody knows.
+            RejectedError: Slack will not have it: the scope `files:write` is missing, for one.
+        """
+        return await uploads.send(self._api, picture, self._uploads_to)
+
+    async def show_pictures(self, card: Card, files: Sequence[tuple[str, str]], *, seen_before: bool) -> None:
+        """Show what `send_picture` left there, in the thread of the message of `card.approval`.
+
+        Args:
+            files: Slack's ids and the titles they are shown by.
+            seen_before: An earlier try had no answer. They are looked for; where the thread cannot be read,
+                the same files may be shown twice.
+
+        Raises as `remind`.
+        """
+        if seen_before and await self._pictured(card, files):
+            log.info("slack_pictures_found", approval_id=card.approval.id)
+            return
+        told = uploads.shown(card, files, _thread(card))
+        await self._api.call("files_completeUploadExternal", **told)
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         """Tell one person our own words, by the click's `response_url` or as an ephemeral message.
@@ -300,7 +368,7 @@ class SlackGateway:
 
     async def _taken(
         self,
-        card: Card | BatchCard,
+        card: Card | Overview,
         message: Message,
         plainer: Message,
         send: Callable[[Message], Awaitable[Mapping[str, Any]]],
@@ -385,12 +453,12 @@ class SlackGateway:
                 return channel, str(message.get("ts"))
         return None
 
-    async def _find_batch(self, batch: BatchCard) -> str | None:
+    async def _find_batch(self, batch: Overview) -> str | None:
         """The ts of our message over the questions of that turn; as `_find`."""
         me, oldest = self._me or await self.identity(), (batch.asked_at - _SLACK_SIDE).timestamp()
         where = {"channel": batch.place.channel, "oldest": f"{oldest:.6f}"}
         async for message in self._messages(batch, "conversations_history", **where):
-            if _is_from(message, me) and is_batch(message.get("metadata"), batch):
+            if _is_from(message, me) and _is_overview(message.get("metadata"), batch):
                 return str(message.get("ts"))
         return None
 
@@ -403,8 +471,26 @@ class SlackGateway:
                 return True
         return False
 
+    async def _pictured(self, card: Card, files: Sequence[tuple[str, str]]) -> bool:
+        """Whether they stand in the thread; False too where that cannot be read."""
+        where = {"channel": card.approval.channel, "ts": _thread(card)}
+        async for message in self._messages(card, "conversations_replies", **where):
+            if uploads.stands(message, files):
+                return True
+        return False
+
+    async def _find_inquiry(self, card: Card, telling: Telling, channel: str) -> str | None:
+        """The ts of our message with that question; None too where nothing can be read there."""
+        me, oldest = self._me or await self.identity(), (card.approval.requested_at - _SLACK_SIDE).timestamp()
+        where = {"oldest": f"{oldest:.6f}"} if telling.person else {"ts": _thread(card)}
+        method = "conversations_history" if telling.person else "conversations_replies"
+        async for message in self._messages(card, method, channel=channel, **where):
+            if _is_from(message, me) and is_inquiry(_payload(message, INQUIRY_TYPE), card, telling):
+                return str(message.get("ts"))
+        return None
+
     async def _messages(
-        self, card: Card | BatchCard, method: str, **where: str
+        self, card: Card | Overview, method: str, **where: str
     ) -> AsyncIterator[Mapping[str, Any]]:
         """What was written there, page by page; the newest of a channel first, the oldest of a thread."""
         cursor = ""
@@ -419,7 +505,7 @@ class SlackGateway:
             if not cursor:
                 return
 
-    async def _page(self, card: Card | BatchCard, method: str, **where: str) -> Mapping[str, Any]:
+    async def _page(self, card: Card | Overview, method: str, **where: str) -> Mapping[str, Any]:
         try:
             return await self._api.safely(method, limit=100, include_all_metadata=True, **where)
         except RejectedError as e:
@@ -432,11 +518,24 @@ class SlackGateway:
         return {}
 
 
-def _about(card: Card | BatchCard) -> dict[str, Any]:
+def _about(card: Card | Overview) -> dict[str, Any]:
     """What a log line names it by."""
     if isinstance(card, BatchCard):
         return {"run_id": card.run_id, "turn": card.turn}
+    if isinstance(card, DigestCard):
+        return {"digest": card.name}
     return {"approval_id": card.approval.id}
+
+
+def _drawn(batch: Overview, now: datetime) -> tuple[Message, Message]:
+    """A message over several questions, and a plainer form of it."""
+    if isinstance(batch, DigestCard):
+        return draw_digest(batch, now=now), plain_digest(batch, now=now)
+    return draw_batch(batch, now=now), plain_batch(batch, now=now)
+
+
+def _is_overview(metadata: Any, batch: Overview) -> bool:
+    return is_digest(metadata, batch) if isinstance(batch, DigestCard) else is_batch(metadata, batch)
 
 
 def _thread(card: Card) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.collecting import parse, waits
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
@@ -97,7 +98,7 @@ def _entry(number: int, entry: Entry, now: datetime) -> list[Block]:
     fields = [
         kit.fact("Workflow", card.workflow),
         kit.person("Asked for by", card.requester),
-        kit.markup("Expires", kit.date(approval.expires_at)),
+        kit.markup(*_when(card)),
         kit.fact("Approval", approval.id),
     ]
     if approval.terms.risk:
@@ -117,6 +118,13 @@ def _entry(number: int, entry: Entry, now: datetime) -> list[Block]:
     notes = [*_place(card), *_trouble(card)]
     more: Block = {"type": "context", "block_id": f"n:{number}:{approval.id}", "elements": notes}
     return [block, *([more] if notes else [])]
+
+
+def _when(card: Card) -> tuple[str, str]:
+    """When it lapses; of one that is not shown in its channel yet, when it is."""
+    if waits(card.approval):
+        return "Shown in its channel", kit.date(parse(card.approval.collected)[1])
+    return "Expires", kit.date(card.approval.expires_at)
 
 
 def _counted(card: Card) -> str:

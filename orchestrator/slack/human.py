@@ -4,12 +4,14 @@ The question, what it is for and the choices are the agent's words: preformatted
 markup. Choices are known by their place, never by their text.
 
     choice, at most five    a button each, beside the complete question
+    files to choose among   a button each, beside the question and what they are called
     everything else         "Answer…" opens a window with a form
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from orchestrator.domain import choosing
 from orchestrator.domain.human import Kind, is_question
 from orchestrator.domain.model import ToolCall
 from orchestrator.domain.pictures import Card
@@ -36,7 +38,7 @@ def parts(call: ToolCall, room: int) -> tuple[list[Block], bool]:
     """The question as elements of rich text, within so many units of it, and whether it is all there."""
     blocks: list[Block] = []
     whole = True
-    texts = _texts(call.arguments)
+    texts = _asked(call)
     for label, shown in texts:
         text, shortened = shown.text, ""
         if weight(text) > room:
@@ -63,6 +65,19 @@ def _labelled(label: str, text: str) -> list[Block]:
     return [*blocks, kit.section(kit.bold(label)), kit.preformatted(text)]
 
 
+def _asked(call: ToolCall) -> list[tuple[str, Shown]]:
+    """What is asked, part by part, each under its label."""
+    return _choosing(call.arguments) if choosing.is_choosing(call) else _texts(call.arguments)
+
+
+def _choosing(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:
+    files, labels = choosing.paths(arguments), choosing.names(arguments)
+    labelled = isinstance(arguments.get("labels"), list)
+    called = (f"{n} ({p})" if labelled else f"{n}. {p}" for n, p in zip(labels, files, strict=True))
+    asked = str(arguments.get("question") or "")
+    return [("What is asked", prose(asked)), ("The files", prose("\n".join(called)))]
+
+
 def _texts(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:
     why, choices = arguments.get("why"), arguments.get("choices")
     told = [("The agent asks", prose(str(arguments.get("question") or "")))]
@@ -74,6 +89,8 @@ def _texts(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:
 
 def buttons(card: Card) -> tuple[str, ...]:
     """The labels of a choice that fits on buttons, by place; empty for anything else."""
+    if choosing.is_choosing(card.call):
+        return tuple(line(name, _LABEL) for name in choosing.names(card.call.arguments))
     choices = card.call.arguments.get("choices")
     if card.call.arguments.get("kind") != Kind.CHOICE or not isinstance(choices, list):
         return ()
@@ -90,6 +107,8 @@ def form(call: ToolCall) -> forms.Form | None:
         return forms.form(_only({"type": "string", "format": "text"}), {})
     if not parts(call, ASKED)[1]:
         return None
+    if choosing.is_choosing(call):
+        return _which(list(choosing.names(call.arguments)))
     choices, schema = call.arguments.get("choices"), call.arguments.get("schema")
     match call.arguments.get("kind"):
         case Kind.CHOICE if isinstance(choices, list):
@@ -103,6 +122,10 @@ def form(call: ToolCall) -> forms.Form | None:
             return forms.form(_only({"type": "string", "format": "text"}), {})
 
 
+def _which(names: list[str]) -> forms.Form | None:
+    return _offered(forms.form(_only({"type": "string", "enum": names}), {}), names)
+
+
 def _only(field: Mapping[str, Any]) -> dict[str, Any]:
     return {"properties": {ANSWER: dict(field)}, "required": [ANSWER]}
 
@@ -114,5 +137,9 @@ def _offered(made: forms.Form | None, choices: Sequence[str]) -> forms.Form | No
 
 def answer_of(call: ToolCall, filled: Mapping[str, Any]) -> Any:
     """The answer a filled-in form stands for."""
+    if choosing.is_choosing(call):
+        names = choosing.names(call.arguments)
+        chosen = filled.get(ANSWER)
+        return choosing.picked(call.arguments, names.index(chosen) if chosen in names else -1)
     alone = not is_question(call) or call.arguments.get("kind") != Kind.FORM
     return filled.get(ANSWER) if alone else dict(filled)

@@ -27,20 +27,24 @@ _DIRECT: Final = {
     "im:write": "direct messages to those who may decide",
     "im:history": "finding such a message whose post had no answer",
 }
+_PICTURES: Final = {"files:write": "pictures of the files people choose among"}
 _POSTED_DIRECTLY: Final = {"im:read": "the check, for a channel that is a direct message"}
 
 
-def scopes(*, groups: bool, direct: bool, channels: Collection[str] = ()) -> dict[str, str]:
+def scopes(
+    *, groups: bool, direct: bool, channels: Collection[str] = (), pictures: bool = False
+) -> dict[str, str]:
     """What the bot token must be allowed to do, each with what for.
 
     Args:
         groups: Some approvers are named as user groups.
         direct: People may get a question as a direct message.
         channels: Ids of those that are posted to.
+        pictures: People may be shown pictures of files.
     """
     named = any(channel.startswith("D") for channel in channels)
     found = {**_SCOPES, **(_GROUPS if groups else {}), **(_DIRECT if direct or named else {})}
-    return {**found, **(_POSTED_DIRECTLY if named else {})}
+    return {**found, **(_POSTED_DIRECTLY if named else {}), **(_PICTURES if pictures else {})}
 
 
 def manifest(

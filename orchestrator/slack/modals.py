@@ -15,11 +15,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
+from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
-from orchestrator.slack import foresight, human, kit
+from orchestrator.slack import foresight, human, inquiries, kit
 from orchestrator.slack.action import NOTE_CHARS
 from orchestrator.slack.arguments import seen
 from orchestrator.slack.forms import Form
@@ -31,11 +33,16 @@ View = dict[str, Any]
 
 REASON: Final = "reason"
 """Block and element of the field for a reason or a note."""
+AGAIN: Final = "Make it anew…"
+"""On the button that asks for other files than those shown."""
 STOP: Final = "stop"
 """Block and element of the box by which a rejection stops the run."""
 _PAGE: Final = 2_900  # characters of arguments in one block; any text object takes 3000
 _MOST_PAGES: Final = 80  # a view has 100 blocks
 _MOST_BYTES: Final = 200_000  # a view may have 250 kB
+_FOR_ASKED: Final = 40_000  # of these, at least, for what was asked back
+_BYTES_EACH: Final = 6  # that one unit of text takes at most as JSON
+_ASKED_UNITS: Final = 30_000
 
 
 def button_value(card: Card) -> str:
@@ -60,7 +67,8 @@ def details(card: Card, *, open_: bool) -> View:
         return _question(card, open_=open_)
     shown, would = seen(card), _would(card)
     pages = _pages(shown, would) if shown.whole else None
-    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown)]), *_notes(shown), _seal(card)]
+    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown)]), *_notes(shown)]
+    blocks += [*_asked_back(card, pages or []), _seal(card)]
     if not open_ or is_own(card.call):
         return _view("details", "Details", blocks, card)
     blocks.append(_more(card))
@@ -80,8 +88,15 @@ def whole(card: Card) -> list[Block]:
 
 def _question(card: Card, *, open_: bool) -> View:
     """What the agent asks; it is answered in a window of its own."""
-    blocks = [*_head(card), _asked(card), _seal(card), *([_more(card)] if open_ else [])]
+    blocks = [*_head(card), _asked(card), *_asked_back(card, []), _seal(card)]
+    blocks += [_more(card)] if open_ else []
     return _view("details", "The question", blocks, card)
+
+
+def _asked_back(card: Card, beside: list[Block]) -> list[Block]:
+    """What was asked of whoever asked for the run, as far as a window has room for it beside the rest."""
+    left = _MOST_BYTES + _FOR_ASKED - len(json.dumps(beside))
+    return inquiries.history(card, min(_ASKED_UNITS, left // _BYTES_EACH)) if card.approval.questions else []
 
 
 def _asked(card: Card) -> Block:
@@ -100,6 +115,17 @@ def answer(card: Card, form: Form) -> View:
     told: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
     blocks = [*about, told, *form.blocks, _seal(card)]
     return _view("answer", "Answer", blocks, card, submit="Answer")
+
+
+def again(card: Card) -> View:
+    """Where somebody says what is to be different about files that are to be made anew."""
+    about: Block = {
+        "type": "section",
+        "block_id": "about",
+        "text": kit.plain("None of these is taken. They are made anew, with your note.", 300),
+    }
+    note = typed("What should be different", "Goes along to whoever makes them.", required=True)
+    return _view("again", "Make it anew", [about, note, _seal(card)], card, submit="Make it anew")
 
 
 def reject(card: Card) -> View:
@@ -276,12 +302,16 @@ def _more(card: Card) -> Block:
     if human.answerable(card):
         label = "Answer…" if is_question(card.call) else "Answer instead…"
         buttons.append(kit.button("answer", label, value, f"Answer {words.spoken}"))
+    if choosing.is_choosing(card.call) and choosing.again_allowed(card.call.arguments):
+        buttons.append(kit.button("again", AGAIN, value, f"{AGAIN} {words.spoken}"))
     if card.approval.terms.edits is not Edits.NO:
         buttons.append(kit.button("edit", "Edit…", value, f"Edit {words.spoken}"))
     buttons.append(
         kit.button("reject_reason", f"{words.reject}…", value, f"{words.reject} {words.spoken}")
         | {"style": "danger"}
     )
+    if askable(card.approval, card.requester.id):
+        buttons.append(kit.button("ask", "Ask…", value, f"Ask who asked for {words.spoken}"))
     return {"type": "actions", "block_id": "more", "elements": buttons}
 
 

@@ -60,6 +60,8 @@ _ADVICE: Final = {
     "message_not_found": "the message was deleted",
     "expired_trigger_id": "the press was more than 3 s ago",
     "exchanged_trigger_id": "the press was used before",
+    "missing_files_scope": "the app needs the scope files:write: add it and reinstall the app",
+    "file_uploads_disabled": "the workspace does not let apps upload files: ask an admin",
     "no_channel": "no Slack channel is set for this approval",
     "message_limit_exceeded": "the workspace's message limit is reached",
 }

@@ -35,6 +35,7 @@ _ADDRESS: Final = re.compile(
 )
 _TRIES: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_SLOWEST_BYTES: Final = 100_000  # a second, of what is sent
 _RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
 
 
@@ -137,6 +138,24 @@ class WebApi:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             log.info("slack_response_url_failed", error=type(e).__name__)
         return False
+
+    async def send(self, url: str, content: bytes) -> int | None:
+        """Send bytes to an address Slack gave out for them; the status of the answer, None without one.
+
+        Our token does not go along: the address is the permission.
+        """
+        client, session = self._open()
+        proxy = None if _host(url) in LOOPBACK else client.proxy
+        kind = {"content-type": "application/octet-stream"}
+        patience = aiohttp.ClientTimeout(total=self._timeout + len(content) / _SLOWEST_BYTES)
+        try:
+            async with session.post(
+                url, data=content, headers=kind, allow_redirects=False, proxy=proxy, timeout=patience
+            ) as answer:
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
+            log.info("slack_upload_failed", error=type(e).__name__)
+            return None
 
     def _open(self) -> tuple[AsyncWebClient, aiohttp.ClientSession]:
         """The client and its session, made inside the running loop; the session has the timeout."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.consent import Verdict
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import ENDED, ToolCall
@@ -111,6 +112,8 @@ def wording(card: Card) -> Wording:
 def _question(card: Card) -> Wording:
     """The agent asks people something: nothing is let happen by it."""
     of = f"from {line(card.workflow, 100)}"
+    if is_choosing(card.call):
+        return _choice(of)
     heads = {
         Look.PENDING: f"Question {of}",
         Look.ANSWERED: f"Answered: question {of}",
@@ -122,6 +125,19 @@ def _question(card: Card) -> Wording:
     return Wording(heads, "Answer", "Decline", sure, "the question")
 
 
+def _choice(of: str) -> Wording:
+    """People choose among finished files."""
+    heads = {
+        Look.PENDING: f"Choice to make {of}",
+        Look.ANSWERED: f"Chosen: choice {of}",
+        Look.REJECTED: f"Rejected: choice {of}",
+        Look.EXPIRED: f"Not made: choice {of}",
+        Look.WITHDRAWN: f"Withdrawn: choice {of}",
+    }
+    sure = ("Take this one?", "The run goes on with it.")
+    return Wording(heads, "Answer", "Reject", sure, "the choice")
+
+
 def decided_by(card: Card, verdict: Verdict) -> str:
     """The label beside who decided."""
     if verdict.answer is not None:
@@ -129,7 +145,7 @@ def decided_by(card: Card, verdict: Verdict) -> str:
     if verdict.stop:
         return "Rejected, and the run stopped, by"
     if is_question(card.call):
-        return "Declined by"
+        return "Rejected by" if is_choosing(card.call) else "Declined by"
     if not is_own(card.call):
         return "Approved by" if verdict.approve else "Rejected by"
     if verdict.refine:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from orchestrator.domain.consent import ApprovalStatus, Terms, Verdict, Vote
-from orchestrator.domain.evidence import EntryKind, deciders, text_of, word
+from orchestrator.domain.consent import ApprovalStatus, Preview, Terms, Verdict, Vote
+from orchestrator.domain.evidence import EntryKind, deciders, shown, text_of, word
 from orchestrator.store.audit import TENANT, audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, sha256_of
 from orchestrator.store.runs import approval_t, call_t, run_t
@@ -92,7 +92,10 @@ class _Story:
     status: str = ""
     digest: str = ""
     arguments: str = ""
+    previews: set[str | None] = field(default_factory=set)
+    start_by: str | None = None
     deciders: Any = None
+    widened: bool = True
     expires_at: str = ""
     yes: set[tuple[str, str]] = field(default_factory=set)
     verdict: dict[str, Any] = field(default_factory=dict)
@@ -106,8 +109,16 @@ class _Story:
             self.status, self.digest = said["status"], said["digest"]
         if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.EDITED):
             self.arguments = said.get("arguments_sha256", self.arguments)
+        if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.DECIDED):
+            self.previews.add(said.get("preview_sha256"))
+        if kind in (EntryKind.DECIDED, EntryKind.START_PROLONGED):
+            self.start_by = said.get("start_by")
+        if kind == EntryKind.ESCALATED:
+            self.widened = self.widened and _only_more(self.deciders, said["deciders"])
         if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.ESCALATED):
             self.deciders, self.expires_at = said["deciders"], said["expires_at"]
+        if kind == EntryKind.TIME_BEGAN:
+            self.expires_at = said["expires_at"]
         if kind == EntryKind.VOTED:
             self.yes.add((said["by"]["id"], said.get("cast_at", "")))
         if kind == EntryKind.DECIDED:
@@ -119,6 +130,18 @@ class _Story:
             self.claims.add(said["claim"])
             if said["gated"] and said["digest"] != self.approved:
                 self.loose.append(said["call"])
+
+
+def _only_more(before: Any, after: Any) -> bool:
+    """Whether an escalation only let more people decide: what stood in the row then may have been forged."""
+    if before is None:  # asked before there was an audit
+        return True
+    was, now = before["stages"], after["stages"]
+    kept = all(before[part] == after[part] for part in ("never", "four_eyes")) and len(was) == len(now)
+    return kept and all(
+        {*old["approvers"]} <= {*new["approvers"]} and old["quorum"] == new["quorum"]
+        for old, new in zip(was, now, strict=False)
+    )
 
 
 def _faults(row: Row, story: _Story, last: str | None) -> Iterator[str]:
@@ -134,6 +157,8 @@ def _faults(row: Row, story: _Story, last: str | None) -> Iterator[str]:
         yield from _astray(row, story)
     except msgspec.ValidationError:
         yield "cannot be read"
+    if not story.widened:
+        yield "who may decide it was another already when others were asked too"
     yield from (f"call {call} was started and nobody had approved just that" for call in story.loose)
     if last != row["id"]:
         return
@@ -156,12 +181,21 @@ def _astray(row: Row, story: _Story) -> Iterator[str]:
     for vote in msgspec.convert(row["votes"], tuple[Vote, ...]):
         if (vote.by.id, text_of(vote.at)) not in story.yes:
             yield f"the audit does not know of a yes by {vote.by.id}"
+    if story.previews != {_preview(row["preview"])}:
+        yield "what it would do is not what the audit says people were shown"
+    if (text_of(row["start_by"]) if row["start_by"] else None) != story.start_by:
+        yield "its call may not start until when the audit says"
     if row["status"] not in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED):
         return  # nobody can decide it any more, and nothing runs because of it
     if deciders(msgspec.convert(row["terms"], Terms)) != story.deciders:
         yield "who may decide it is not as the audit says"
-    if row["status"] is ApprovalStatus.PENDING and text_of(row["expires_at"]) != story.expires_at:
+    if text_of(row["expires_at"]) != story.expires_at:
         yield "it does not lapse when the audit says"
+
+
+def _preview(stored: dict[str, Any] | None) -> str | None:
+    """The hash of what people were shown. Raises `msgspec.ValidationError`."""
+    return None if stored is None else sha256_of(shown(msgspec.convert(stored, Preview)))
 
 
 def _requester(row: Row) -> Any:
@@ -192,12 +226,17 @@ def _shown(said: _Said | None) -> str:
     return "none" if said is None else f"{said[0]} by {said[1]} ({said[2]})"
 
 
+_COMPARED: Final = (
+    *("id", "run_id", "call", "status", "digest", "verdict", "votes", "terms", "expires_at"),
+    *("preview", "start_by"),
+)
+
+
 def _questions(conn: sa.Connection, batch: int) -> Iterator[Sequence[Row]]:
     """All questions with the call each is about, if it is there, so many at once."""
-    names = ("id", "run_id", "call", "status", "digest", "verdict", "votes", "terms", "expires_at")
     query = (
         sa.select(
-            *(approval_t.c[n] for n in names),
+            *(approval_t.c[n] for n in _COMPARED),
             call_t.c.arguments,
             call_t.c.claim,
             call_t.c.approval.label("newest"),

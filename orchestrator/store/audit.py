@@ -5,7 +5,7 @@ locked for that, as the last lock of the transaction: whoever holds it has every
 for nobody, and commits next. So no circle of waiting can go through it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -47,6 +47,11 @@ def note(s: Session, entries: Sequence[Entry], now: datetime) -> None:
         s.info.setdefault(_NOTED, []).extend((e, now) for e in entries)
 
 
+def noted(s: Session) -> Iterator[Entry]:
+    """What this transaction is to write."""
+    return (entry for entry, _ in s.info.get(_NOTED, ()))
+
+
 def unnote(s: Session) -> None:
     """What noted them is taken back."""
     s.info.pop(_NOTED, None)
@@ -54,8 +59,8 @@ def unnote(s: Session) -> None:
 
 def append(s: Session) -> None:
     """Write what was noted. Nothing else may be locked after this and before the COMMIT."""
-    noted: list[tuple[Entry, datetime]] = s.info.pop(_NOTED, [])
-    if not noted:
+    new: list[tuple[Entry, datetime]] = s.info.pop(_NOTED, [])
+    if not new:
         return
     if not on_sqlite(s):
         # A statement of its own: the next one must see what was committed while this one waited.
@@ -63,7 +68,7 @@ def append(s: Session) -> None:
     seen = hold(s).seen
     last: Head = seen.get(_SEEN) or head(s)
     rows = []
-    for entry, at in noted:
+    for entry, at in new:
         row = _row(last, entry, at)
         rows.append(row)
         last = Head(row["seq"], row["hash"])

@@ -18,7 +18,7 @@ from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import unheard
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import runs
+from orchestrator.store import callbacks, runs
 from orchestrator.store.outbox import Asked, effect_t, note
 from orchestrator.store.prepared import words
 from orchestrator.store.runs import run_t
@@ -34,20 +34,36 @@ TIMERS: Final = frozenset(
         EffectKind.END_CREATE_GRACE,
         EffectKind.END_RUN,
         EffectKind.WARN_FORGETTING,
+        EffectKind.END_JOB_GRACE,
+        EffectKind.FIRE_TRIGGER,
     }
 )
 """Before its time a timer would end what has not run out: a lost create would be sent twice."""
 
-_POSTS: Final = words((EffectKind.REQUEST_APPROVAL, EffectKind.COPY_APPROVAL, EffectKind.POST_BATCH))
+_POSTS: Final = words(
+    (
+        EffectKind.REQUEST_APPROVAL,
+        EffectKind.COPY_APPROVAL,
+        EffectKind.POST_BATCH,
+        EffectKind.POST_INQUIRY,
+        EffectKind.POST_DIGEST,
+    )
+)
 
 DROPPABLE: Final = frozenset(
     {
         EffectKind.CANCEL_INTERACTION,
+        EffectKind.CANCEL_JOB,
         EffectKind.UPDATE_APPROVAL,
+        EffectKind.UPLOAD_MEDIA,
         EffectKind.NOTIFY_APPROVAL,
         EffectKind.SPREAD_APPROVAL,
         EffectKind.COPY_APPROVAL,
+        EffectKind.POST_INQUIRY,
+        EffectKind.UPDATE_INQUIRY,
+        EffectKind.SEND_CALLBACK,
         EffectKind.UPDATE_BATCH,
+        EffectKind.UPDATE_DIGEST,
     }
 )
 """Tidying up. A run goes on without: an interaction that is not stopped runs to its own end, and the
@@ -137,15 +153,20 @@ def drop(s: Session, effect_id: int, by: Actor, reason: str, now: datetime) -> R
     """
     rests = _in(EffectState.DEAD, EffectState.PENDING)
     lives = sa.exists().where(run_t.c.id == effect_t.c.run_id, run_t.c.closed_at.is_(None))
-    spare = sa.or_(effect_t.c.kind.in_(words(DROPPABLE)), sa.not_(lives))
+    shared = sa.and_(effect_t.c.kind == EffectKind.POST_DIGEST, effect_t.c.run_id == "")  # runs wait for it
+    nobodys = sa.and_(sa.not_(lives), sa.not_(shared))
+    spare = sa.or_(effect_t.c.kind.in_(words(DROPPABLE)), nobodys)
     row = _moved(s, effect_id, sa.and_(rests, spare), {"state": EffectState.DROPPED})
     if row is None:
         row = _there(s, effect_id)
         if row["state"] in (EffectState.DEAD, EffectState.PENDING):
+            who = f"run {row['run_id']}" if row["run_id"] else "questions of runs"
             raise ConflictError(
-                f"run {row['run_id']} would wait for this {row['kind']} for ever: retry it, or cancel the run"
+                f"{who} would wait for this {row['kind']} for ever: retry it, or cancel the run"
             )
         raise ConflictError(_WHY[row["state"]])
+    if row["kind"] == EffectKind.SEND_CALLBACK:
+        callbacks.give_up(s, row["subject"], f"dropped by {by.name or by.id}")
     _tell(s, row, "EffectDropped", by, reason, now)
     return row
 

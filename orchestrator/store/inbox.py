@@ -153,6 +153,15 @@ def _row(arrived: Arrived) -> dict[str, object]:
     }
 
 
+_BODY = Prepared(sa.select(delivery_t.c.body).where(delivery_t.c.id == sa.bindparam("which")))
+
+
+def body_of(s: Session, delivery_id: str) -> bytes:
+    """A delivery's bytes as they came; empty where there is none."""
+    found = _BODY.value(s, which=delivery_id)
+    return bytes(found) if found is not None else b""
+
+
 def waiting(s: Session, most: int) -> list[Waiting]:
     """The oldest deliveries nobody has worked on."""
     return [Waiting(r["id"], r["kind"], r["subject"]) for r in _NEW.rows(s, most=most)]

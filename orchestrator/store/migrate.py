@@ -10,10 +10,28 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from orchestrator.errors import ConfigError
+from orchestrator.store.callbacks import AddressRow, CallbackRow
+from orchestrator.store.digests import DigestRow
+from orchestrator.store.jobs import JobRow
+from orchestrator.store.sightings import SightingRow
 from orchestrator.store.tables import RunRow
+from orchestrator.store.triggers import OccurrenceRow, TriggerRow
+from orchestrator.store.uploads import UploadRow
 
 _PACKAGED = Path(__file__).parent.parent / "_migrations"  # in a wheel
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
+
+ELSEWHERE: Final = (
+    AddressRow,
+    CallbackRow,
+    DigestRow,
+    JobRow,
+    SightingRow,
+    OccurrenceRow,
+    TriggerRow,
+    UploadRow,
+)
+"""Rows that are written down beside what is done with them: known once their module is read."""
 
 TABLES: Final[tuple[sa.Table, ...]] = tuple(RunRow.metadata.sorted_tables)
 """Our tables; one that refers to another comes after it."""

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.model import ENDED, RunStatus
+from orchestrator.store import callback_care
 from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import words
 from orchestrator.store.runs import approval_t, run_t
@@ -33,6 +34,8 @@ class Numbers:
         lag: Seconds since which the longest due effect waits; 0 when none does.
         deliveries: Webhooks that nobody has worked on yet.
         parked: Webhooks kept about interactions nobody knows.
+        callbacks: Messages to callers that wait, are held or were given up, by state.
+        addresses_disabled: Addresses of callers that are sent nothing.
     """
 
     live_runs: Mapping[str, int]
@@ -44,6 +47,8 @@ class Numbers:
     open_approvals: int
     deliveries: int
     parked: int
+    callbacks: Mapping[str, int]
+    addresses_disabled: int
 
 
 def numbers(s: Session, now: datetime) -> Numbers:
@@ -61,6 +66,8 @@ def numbers(s: Session, now: datetime) -> Numbers:
         open_approvals=_count(s, _is(approval_t.c.status, ApprovalStatus.PENDING)),
         deliveries=_count(s, _is(delivery_t.c.state, DeliveryState.NEW)),
         parked=_count(s, _is(delivery_t.c.state, DeliveryState.PARKED)),
+        callbacks=callback_care.standing(s),
+        addresses_disabled=callback_care.disabled(s),
     )
 
 

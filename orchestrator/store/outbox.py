@@ -63,7 +63,7 @@ def _upsert(dialect: str) -> sa.Insert:
             "due_at": sa.case((earlier, effect_t.c.due_at), else_=new.excluded.due_at),
             "state": sa.case((busy, EffectState.CLAIMED), else_=EffectState.PENDING),
             "urgency": sa.case((harder, effect_t.c.urgency), else_=new.excluded.urgency),
-            "attempts": sa.case((busy, effect_t.c.attempts), else_=0),
+            "attempts": sa.case((asked, effect_t.c.attempts), else_=0),
             "wanted": effect_t.c.wanted + 1,
         },
     )
@@ -88,6 +88,7 @@ _ADD = Prepared(_upsert, _NEW)
 def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     """Ask for effects. One that already waits keeps the earlier time; one being performed is wanted again.
 
+    Neither begins anew: whoever tries once more must know that an earlier try may have done it.
     One that there was no room for keeps its time too: asking more often does not help.
     """
     rows = [

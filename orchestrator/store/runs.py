@@ -11,9 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.asking import OURS
-from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Place, Preview, Terms, Verdict, Vote
+from orchestrator.domain.consent import (
+    Actor,
+    Approval,
+    ApprovalStatus,
+    Inquiry,
+    Place,
+    Preview,
+    Terms,
+    Verdict,
+    Vote,
+)
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import opened
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import (
     CallStatus,
     Outcome,
@@ -26,7 +37,7 @@ from orchestrator.domain.model import (
 )
 from orchestrator.domain.plain import exact
 from orchestrator.errors import NotFoundError
-from orchestrator.store import audit
+from orchestrator.store import asked, audit, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
 from orchestrator.store.encoding import prepare
 from orchestrator.store.prepared import Prepared, hold, insert_into, listed
@@ -40,7 +51,7 @@ from orchestrator.store.tables import (
     table,
 )
 
-prepare(Actor, Preview, Recipe, Terms, Verdict, tuple[Place, ...], tuple[Vote, ...])
+prepare(Actor, Preview, Recipe, Terms, Verdict, tuple[Inquiry, ...], tuple[Place, ...], tuple[Vote, ...])
 
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
@@ -57,6 +68,8 @@ _MOVING: Final = (
     "closed_at",
     "version",
     "seq",
+    "step",
+    "outputs",
 )
 """The columns of a run that change over its life."""
 
@@ -174,6 +187,9 @@ _BATCH = Prepared(
     .where(call_t.c.id == sa.bindparam("of_call"))
 )
 _COPIES = Prepared(approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["copies"])
+_QUESTIONS = Prepared(
+    approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["questions"]
+)
 
 
 def load(s: Session, run_id: str) -> Run:
@@ -214,6 +230,8 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
         a["id"]: approval_value(a)
         for a in (_APPROVALS.rows(s, of_run=run_id, of_turn=number) if asked else ())
     }
+    waiting = [c["id"] for c in call_rows if c["jobs"]]
+    made = jobs.of_calls(s, waiting) if waiting else {}
     return Turn(
         number=number,
         attempt=row["attempt"],
@@ -230,7 +248,9 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
         planning=row["planning"],
         environment=row["environment"],
         batch=Place(row["batch_channel"], row["batch_ts"]) if row["batch_channel"] else None,
-        calls=tuple(call_value(c, approvals.get(c["approval"] or "")) for c in call_rows),
+        calls=tuple(
+            call_value(c, approvals.get(c["approval"] or ""), made.get(c["id"], ())) for c in call_rows
+        ),
     )
 
 
@@ -268,7 +288,7 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     after = replace(decision.run, version=before.version + 1, seq=before.seq + 1)
     moved = _MOVE_RUN.run(s, of_run=before.id, of_version=before.version, **_moving(after, now))
     _moved(moved, f"run {before.id} at version {before.version}")
-    _save_turn(s, after.id, before.turn, decision.left or after.turn)
+    _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
         _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **_turn_row(after.turn))
     hold(s).seen[after.id] = after
@@ -362,6 +382,18 @@ def place(s: Session, approval: str, channel: str, ts: str, person: str = "") ->
     return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
 
 
+def place_inquiry(s: Session, approval: str, number: int, place: Place) -> bool:
+    """Where a question that was asked back about it stands, of a request asked no longer; False for none."""
+    row = _APPROVAL.first(s, of_approval=approval)
+    questions = approval_value(row).questions if row else ()
+    if not 1 <= number <= len(questions):
+        return False
+    asked_back = questions[number - 1]
+    shown = replace(asked_back, places=tuple(dict.fromkeys((*asked_back.places, place))))
+    changed = (*questions[: number - 1], shown, *questions[number:])
+    return _QUESTIONS.run(s, of_approval=approval, questions=msgspec.to_builtins(changed)) == 1
+
+
 def place_batch(s: Session, run_id: str, turn: int, ts: str) -> bool:
     """Where the message over the questions of a turn is that was left behind; False when it never had one."""
     return _PLACE_BATCH.run(s, of_run=run_id, of_turn=turn, batch_ts=ts) == 1
@@ -417,6 +449,8 @@ def _run(row: Any, turn: Turn) -> Run:
         closed_at=row["closed_at"],
         version=row["version"],
         seq=row["seq"],
+        step=row["step"],
+        outputs=row["outputs"],
     )
 
 
@@ -433,6 +467,8 @@ def _moving(run: Run, now: datetime) -> dict[str, Any]:
         "closed_at": run.closed_at,
         "version": run.version,
         "seq": run.seq,
+        "step": run.step,
+        "outputs": dict(run.outputs),
     }
 
 
@@ -456,7 +492,7 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _save_turn(s: Session, run_id: str, before: Turn, after: Turn) -> None:
+def _save_turn(s: Session, run_id: str, before: Turn, after: Turn, now: datetime) -> None:
     row = _turn_row(after)
     if row != _turn_row(before):
         _MOVE_TURN.run(s, of_run=run_id, of_turn=after.number, **row)
@@ -470,6 +506,8 @@ def _save_turn(s: Session, run_id: str, before: Turn, after: Turn) -> None:
             moved = _MOVE_CALL.run(s, of_call=call.id, of_status=old.status, **_call_row(call))
             _moved(moved, f"call {call.id} in {old.status}")
         _save_approval(s, run_id, call, old.approval if old else None)
+        if call.jobs:
+            jobs.save(s, run_id, call.id, old.jobs if old else (), call.jobs, now)
 
 
 def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | None) -> None:
@@ -482,9 +520,11 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
             _spend(s, before)
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
         _NEW_APPROVAL.run(s, **fixed, **row)
+        asked.keep(s, None, after)
         return
     moved = _MOVE_APPROVAL.run(s, of_approval=after.id, of_status=before.status, **row)
     _moved(moved, f"approval {after.id} in {before.status}")
+    asked.keep(s, before, after)
 
 
 def _spend(s: Session, replaced: Approval) -> None:
@@ -492,6 +532,7 @@ def _spend(s: Session, replaced: Approval) -> None:
     row = _approval_row(replace(replaced, status=ApprovalStatus.WITHDRAWN))
     moved = _MOVE_APPROVAL.run(s, of_approval=replaced.id, of_status=replaced.status, **row)
     _moved(moved, f"approval {replaced.id} in {replaced.status}")
+    asked.keep(s, replaced, None)
 
 
 def _moved(rows: int, what: str) -> None:
@@ -513,11 +554,12 @@ def _call_row(call: ToolCall) -> dict[str, Any]:
         "claim": call.claim,
         "started_at": call.started_at,
         "settled_at": call.settled_at,
+        "jobs": len(call.jobs),
     }
 
 
-def call_value(row: Any, approval: Approval | None) -> ToolCall:
-    """A call's row as a value."""
+def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) -> ToolCall:
+    """A call's row as a value, with the jobs it waits for."""
     outcome = Outcome(row["outcome"], row["result"]) if row["outcome"] else None
     return ToolCall(
         id=row["id"],
@@ -531,6 +573,7 @@ def call_value(row: Any, approval: Approval | None) -> ToolCall:
         claim=row["claim"],
         started_at=row["started_at"],
         settled_at=row["settled_at"],
+        jobs=made,
     )
 
 
@@ -551,6 +594,9 @@ def _approval_row(approval: Approval) -> dict[str, Any]:
         "escalated": approval.escalated,
         "copies": msgspec.to_builtins(approval.copies),
         "preview": msgspec.to_builtins(approval.preview) if approval.preview else None,
+        "collected": approval.collected,
+        "since": approval.since,
+        "questions": msgspec.to_builtins(approval.questions),
     }
 
 
@@ -574,4 +620,7 @@ def approval_value(row: Any) -> Approval:
         escalated=row["escalated"],
         copies=msgspec.convert(row["copies"], tuple[Place, ...]) if row["copies"] else (),
         preview=msgspec.convert(row["preview"], Preview) if row["preview"] else None,
+        collected=row["collected"],
+        since=row["since"],
+        questions=msgspec.convert(row["questions"], tuple[Inquiry, ...]) if row["questions"] else (),
     )

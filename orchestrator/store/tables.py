@@ -30,7 +30,8 @@ ID = 64
 NAME = 200
 
 
-def _enum(kind: type[enum.StrEnum], name: str) -> sa.Enum:
+def enum_column(kind: type[enum.StrEnum], name: str) -> sa.Enum:
+    """A column of that enumeration's words, checked by the database."""
     return sa.Enum(
         kind,
         native_enum=False,
@@ -84,7 +85,7 @@ class RunRow(SQLModel, table=True):
     )
     id: str = Field(primary_key=True, max_length=ID)
     workflow: str = Field(max_length=NAME)
-    status: RunStatus = Field(sa_type=_enum(RunStatus, "status"))
+    status: RunStatus = Field(sa_type=enum_column(RunStatus, "status"))
     recipe: dict[str, Any] = Field(sa_type=JSON)
     turn: int
     input: str = Field(sa_type=sa.Text)
@@ -104,6 +105,8 @@ class RunRow(SQLModel, table=True):
     body_hash: str | None = Field(default=None, max_length=ID)
     restart_of: str | None = Field(default=None, max_length=ID)
     granted: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    step: int = Field(sa_column_kwargs={"server_default": "0"})
+    outputs: dict[str, Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
 
 
 class TurnRow(SQLModel, table=True):
@@ -121,7 +124,7 @@ class TurnRow(SQLModel, table=True):
     run_id: str = Field(primary_key=True, max_length=ID, foreign_key="run.id", ondelete="CASCADE")
     number: int = Field(primary_key=True)
     attempt: int
-    status: TurnStatus = Field(sa_type=_enum(TurnStatus, "status"))
+    status: TurnStatus = Field(sa_type=enum_column(TurnStatus, "status"))
     interaction_id: str | None = Field(default=None, max_length=512)
     previous_id: str | None = Field(default=None, max_length=512)
     gemini_status: str = Field(max_length=64)
@@ -168,14 +171,15 @@ class CallRow(SQLModel, table=True):
     call_id: str = Field(sa_type=sa.Text)
     tool: str = Field(sa_type=sa.Text)
     arguments: dict[str, Any] = Field(sa_type=JSON)
-    status: CallStatus = Field(sa_type=_enum(CallStatus, "status"))
+    status: CallStatus = Field(sa_type=enum_column(CallStatus, "status"))
     idempotent: bool
     approval: str | None = Field(default=None, max_length=ID)
-    outcome: OutcomeKind | None = Field(default=None, sa_type=_enum(OutcomeKind, "outcome"))
+    outcome: OutcomeKind | None = Field(default=None, sa_type=enum_column(OutcomeKind, "outcome"))
     result: Any = Field(default=None, sa_type=JSON, nullable=True)
     claim: str | None = Field(default=None, max_length=ID)
     started_at: datetime | None = None
     settled_at: datetime | None = None
+    jobs: int = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class ApprovalRow(SQLModel, table=True):
@@ -185,12 +189,18 @@ class ApprovalRow(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         sa.Index("ix_approval_status", "status", "requested_at", "id"),
         sa.Index("ix_approval_run", "run_id", "requested_at", "id"),
+        sa.Index(
+            "ix_approval_collected",
+            "collected",
+            sqlite_where=sa.text("collected <> ''"),
+            postgresql_where=sa.text("collected <> ''"),
+        ),
     )
     id: str = Field(primary_key=True, max_length=ID)
     call: str = Field(max_length=ID, foreign_key="call.id", ondelete="CASCADE", index=True)
     run_id: str = Field(max_length=ID, foreign_key="run.id", ondelete="CASCADE")
     revision: int
-    status: ApprovalStatus = Field(sa_type=_enum(ApprovalStatus, "status"))
+    status: ApprovalStatus = Field(sa_type=enum_column(ApprovalStatus, "status"))
     digest: str = Field(max_length=ID)
     terms: dict[str, Any] = Field(sa_type=JSON)
     requested_at: datetime
@@ -205,6 +215,9 @@ class ApprovalRow(SQLModel, table=True):
     escalated: bool = Field(sa_column_kwargs={"server_default": sa.false()})
     copies: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
     preview: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    collected: str = Field(max_length=NAME, sa_column_kwargs={"server_default": ""})
+    since: datetime | None = None
+    questions: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
 
 
 class AuditRow(SQLModel, table=True):
@@ -278,7 +291,7 @@ class EffectRow(SQLModel, table=True):
     kind: str = Field(max_length=32)
     subject: str = Field(max_length=512)
     due_at: datetime
-    state: EffectState = Field(sa_type=_enum(EffectState, "state"))
+    state: EffectState = Field(sa_type=enum_column(EffectState, "state"))
     urgency: int = Field(sa_column_kwargs={"server_default": "2"})
     wanted: int
     attempts: int
@@ -321,7 +334,7 @@ class DeliveryRow(SQLModel, table=True):
     body: bytes = Field(sa_type=sa.LargeBinary)
     body_hash: str = Field(max_length=ID)
     duplicates: int
-    state: DeliveryState = Field(sa_type=_enum(DeliveryState, "state"))
+    state: DeliveryState = Field(sa_type=enum_column(DeliveryState, "state"))
     run_id: str | None = Field(default=None, max_length=ID)
     note: str = Field(sa_type=sa.Text)
     scheme: str = Field(max_length=16, sa_column_kwargs={"server_default": "v1"})

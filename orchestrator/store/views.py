@@ -90,8 +90,10 @@ def approval(s: Session, approval_id: str) -> Row:
 
 
 def run(s: Session, run_id: str) -> Row:
-    """One run. Raises `NotFoundError`."""
-    row = s.connection().execute(sa.select(*_RUN_COLUMNS).where(run_t.c.id == run_id)).mappings().first()
+    """One run, with the `steps` of its recipe. Raises `NotFoundError`."""
+    steps = run_t.c.recipe["steps"].label("steps")
+    query = sa.select(*_RUN_COLUMNS, steps).where(run_t.c.id == run_id)
+    row = s.connection().execute(query).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
     return dict(row)

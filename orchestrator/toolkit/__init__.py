@@ -2,6 +2,7 @@
 
 from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext, tool
 from orchestrator.toolkit.execute import Executor
+from orchestrator.toolkit.longjobs import Waiting, batch, video, wait_for
 from orchestrator.toolkit.modules import load_modules
 from orchestrator.toolkit.policy import Rule
 from orchestrator.toolkit.registry import Toolkit
@@ -17,6 +18,10 @@ __all__ = [
     "Tool",
     "ToolContext",
     "Toolkit",
+    "Waiting",
+    "batch",
     "load_modules",
     "tool",
+    "video",
+    "wait_for",
 ]

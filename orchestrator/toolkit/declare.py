@@ -26,6 +26,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, cast, get_args, overloa
 
 import structlog
 
+from orchestrator.domain.assessment import Consent
 from orchestrator.domain.consent import SYSTEM, Actor
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
@@ -81,7 +82,8 @@ class ToolContext:
         run_id: The run the call belongs to.
         workflow: Its workflow's name.
         requester: Who started the run.
-        approved_by: Who let this call pass; None if nobody was asked.
+        approved_by: Who let this call pass, the last one of several; None if nobody was asked.
+        consents: Everybody's yes, with its stage, in their order.
         cancelled: Look at it in long loops and stop early.
 
     All have defaults, so that a unit test can write `ToolContext("call-1")`.
@@ -92,6 +94,7 @@ class ToolContext:
     workflow: str = ""
     requester: Actor = SYSTEM
     approved_by: Actor | None = None
+    consents: tuple[Consent, ...] = ()
     cancelled: Cancellation = field(default_factory=Cancellation)
 
     def is_cancelled(self) -> bool:

@@ -20,7 +20,8 @@ from tenacity.wait import wait_base
 
 from orchestrator.domain.assessment import CallContext
 from orchestrator.domain.consent import Preview as Shown
-from orchestrator.domain.human import ASK_HUMAN
+from orchestrator.domain.human import QUESTIONS
+from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError, ToolError, UnavailableError, UncertainError
@@ -122,14 +123,14 @@ class Executor:
 
     async def execute(
         self, tool: Tool, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
-    ) -> Outcome:
-        """Run one call to its outcome.
+    ) -> Outcome | Waiting:
+        """Run one call to its outcome, or to the jobs it wants made.
 
         Raises:
             UncertainError: Cut off after `timeout_seconds`, and the tool is not idempotent.
             UnavailableError: Nothing was started; too many threads are stuck.
         """
-        if tool.name == ASK_HUMAN:  # whatever let it come here: people answer it
+        if tool.name in QUESTIONS:  # whatever let it come here: people answer it
             return _failed(NOT_FOR_US)
         call = _Call(tool, arguments, _context(context, cancelled))
         try:
@@ -247,7 +248,9 @@ class Executor:
             return Answer(error=asyncio.CancelledError("the tool cancelled itself"))
         return task.result()
 
-    def _succeeded(self, call: _Call, value: Any) -> Outcome:
+    def _succeeded(self, call: _Call, value: Any) -> Outcome | Waiting:
+        if isinstance(value, Waiting):
+            return value
         try:
             return Outcome(OutcomeKind.SUCCEEDED, encode(value, self._result_limit))
         except ResultTooLargeError:
@@ -276,6 +279,7 @@ def _context(context: CallContext, cancelled: asyncio.Event) -> ToolContext:
         workflow=context.workflow,
         requester=context.requester,
         approved_by=context.approved_by,
+        consents=context.consents,
         cancelled=Cancellation(cancelled),
     )
 

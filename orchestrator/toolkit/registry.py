@@ -11,11 +11,12 @@ from typing import Any, Final
 from orchestrator.domain.assessment import CallContext, Finding, Ruling
 from orchestrator.domain.consent import Preview, Terms
 from orchestrator.domain.exchange import FunctionCall
-from orchestrator.domain.human import ASK_HUMAN
+from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.triggers import under
 from orchestrator.errors import ConfigError, InvalidError
-from orchestrator.toolkit import human
+from orchestrator.toolkit import human, media
 from orchestrator.toolkit.declare import Tool, record_of
 from orchestrator.toolkit.execute import Executor
 from orchestrator.toolkit.modules import PACKAGE
@@ -27,6 +28,11 @@ Override = Mapping[str, Any] | Rule
 
 NOBODY: Final = Terms(approvers=())
 SHOWN_NAME_CHARS: Final = 64
+_QUESTIONS: Final[Mapping[str, tuple[Tool, Callable[[JsonObject], None]]]] = {
+    human.TOOL.name: (human.TOOL, human.refuse),
+    media.TOOL.name: (media.TOOL, media.refuse),
+}
+"""What people answer: the built-in tools, and who refuses a question nobody could answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Toolkit:
 
     def _gate(self, name: str, rule: Rule, where: str, layers: Sequence[tuple[str, Override]]) -> Gate:
         tool = self._tools[name]
-        asks = tool is human.TOOL
+        asks = tool.name in _QUESTIONS
         try:
             if asks:
                 human.check_rule(rule)
@@ -152,7 +158,7 @@ class Toolkit:
 
     def terms(self, recipe: Recipe, tool: str) -> Terms | None:
         """Under which people would be asked about that tool now; None if it is not known."""
-        return self.gate(tool, recipe.workflow).terms if tool in self._tools else None
+        return under(self.gate(tool, recipe.workflow).terms, recipe.contract) if tool in self._tools else None
 
     def describe(self, tool: str) -> str:
         """The docstring's first line; empty if the tool is not known."""
@@ -174,7 +180,8 @@ class Toolkit:
             `arguments` as they would run: plain JSON in the schema's types with defaults filled in;
             finding them again gives the same. `terms` only where people are to be asked.
         """
-        return self.explain(recipe, call).finding
+        found = self.explain(recipe, call).finding
+        return replace(found, terms=under(found.terms, recipe.contract)) if found.terms else found
 
     def explain(self, recipe: Recipe, call: FunctionCall) -> Explained:
         """What `find` finds, and why; for people who test their policy."""
@@ -185,8 +192,8 @@ class Toolkit:
         forbidden = gate.forbids()
         try:
             checked = tool.signature.check(call.arguments)
-            if tool is human.TOOL:
-                human.refuse(checked.shown)
+            if tool.name in _QUESTIONS:
+                _QUESTIONS[tool.name][1](checked.shown)
         except InvalidError as error:
             if forbidden is not None:
                 return Explained(_ruled(tool, gate, forbidden, {}), gate, forbidden)
@@ -211,7 +218,7 @@ class Toolkit:
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
-    ) -> Outcome:
+    ) -> Outcome | Waiting:
         """Run it, time-boxed; the gate is the caller's to check.
 
         Raises:
@@ -261,9 +268,9 @@ def _by_name(things: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
         tool = record_of(thing)
         if tool is None:
             raise ConfigError(f"{thing!r} is no tool; put @tool above it")
-        if tool.name == ASK_HUMAN and tool is not human.TOOL:
+        if tool.name in _QUESTIONS and tool is not _QUESTIONS[tool.name][0]:
             raise ConfigError(
-                f"tool {ASK_HUMAN!r} in {tool.module}: is the built-in one's name; take another"
+                f"tool {tool.name!r} in {tool.module}: is the built-in one's name; take another"
             )
         if tool.name in tools:
             first = tools[tool.name].module

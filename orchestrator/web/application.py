@@ -15,7 +15,7 @@ from litestar.types.internal_types import PathParameterDefinition
 
 from orchestrator.engine.refusals import Refusals
 from orchestrator.store.changes import Changes
-from orchestrator.web import stream
+from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import HANDLERS
@@ -56,7 +56,7 @@ def build_app(
         logging_config=None,
         openapi_config=_openapi(),
     )
-    app.asgi_handler = _ahead(_beside(app.asgi_handler, doors, refusals), hook)
+    app.asgi_handler = _ahead(_beside(trigger_hook.beside(app.asgi_handler, doors), doors, refusals), hook)
     return app
 
 

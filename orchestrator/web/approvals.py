@@ -3,22 +3,34 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Final, TypedDict
 
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from sqlalchemy.orm import Session
 
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.engine.answers import Answer as Decided
+from orchestrator.engine.answers import Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
-from orchestrator.store import views
+from orchestrator.store import runs, views
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
-from orchestrator.web.schemas import Answer, ApprovalOut, ApprovalPage, approval_out
+from orchestrator.web.schemas import (
+    Answer,
+    ApprovalOut,
+    ApprovalPage,
+    DecisionList,
+    DecisionOut,
+    Decisions,
+    approval_out,
+)
 
 DECIDE: Final = {"scope": "decide", "owner": "api"}
 
@@ -89,6 +101,68 @@ async def decide(
     if answer.refused is not None:
         raise ConflictError(answer.note or str(answer.refused))
     return await _approval(doors, answer.approval.id)
+
+
+@post(
+    "/approvals/decisions",
+    status_code=200,
+    opt=DECIDE,
+    summary="Approve or reject several",
+    responses=problems(400, 413, 415),
+)
+async def decide_many(
+    data: JSONBody[Decisions], doors: NamedDependency[Doors], caller: NamedDependency[Token]
+) -> DecisionList:
+    """Up to 50, each passing the gate as if it came alone, under its own digest; the answer has each one.
+
+    The status of the answer is 200 whatever came of them: `recorded` and, of each, `status` tell. All of them
+    are written in one transaction: after an error of the service none is recorded.
+    """
+    ids = [own_id(one.approval, "approval") for one in data.decisions]
+    if len(set(ids)) < len(ids):
+        raise InvalidError("an approval is named twice", [("decisions", "must name each approval once")])
+    asked = await doors.database.read(_terms, ids)
+    standing = await doors.stands_for(caller.entitled_as, asked) if asked else ()
+    now = doors.clock()
+    answers = await doors.intake.decide_each(
+        [
+            Wish(
+                one.approval,
+                Person(caller.actor, caller.entitled_as, standing, one.digest),
+                Verdict(one.verdict == "approve", caller.actor, now, one.reason),
+            )
+            for one in data.decisions
+        ]
+    )
+    shown = await doors.database.read(_shown, [a.approval.id for a in answers if a is not None])
+    rows = {row["id"]: approval_out(row, doors.hidden) for row in shown}
+    told = [_outcome(own, answer, rows) for own, answer in zip(ids, answers, strict=True)]
+    return DecisionList(recorded=sum(1 for one in told if one.recorded), decisions=told)
+
+
+def _terms(s: Session, ids: list[str]) -> list[tuple[str, Terms]]:
+    """Of those there are."""
+    found = [runs.load_approval(s, own) for own in ids]
+    return [(known[0].id, known[0].terms) for known in found if known is not None]
+
+
+def _shown(s: Session, ids: list[str]) -> list[views.Row]:
+    return [views.approval(s, own) for own in ids]
+
+
+def _outcome(own: str, answer: Decided | None, rows: Mapping[str, ApprovalOut]) -> DecisionOut:
+    if answer is None:
+        detail = f"there is no approval {own}"
+        return DecisionOut(approval_id=own, recorded=False, status=404, detail=detail, approval=None)
+    refused = answer.refused
+    status = 200 if refused is None else 403 if refused is Refusal.NOT_ENTITLED else 409
+    return DecisionOut(
+        approval_id=own,
+        recorded=refused is None,
+        status=status,
+        detail="" if refused is None else answer.note or str(refused),
+        approval=rows[answer.approval.id],
+    )
 
 
 class _Person(TypedDict):

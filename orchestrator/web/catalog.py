@@ -10,19 +10,31 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
+from orchestrator.domain.pipeline import StepKind
 from orchestrator.errors import NotFoundError
 from orchestrator.web.doors import Doors, ToolReport, WorkflowInfo
 from orchestrator.web.problems import problems, shown
 from orchestrator.web.runs import READ, known_workflow
 
 
+class StepInShort(Struct, kw_only=True):
+    """One step of a workflow; `tool` is what it calls, null where an agent thinks."""
+
+    name: str
+    kind: StepKind
+    tool: str | None
+
+
 class WorkflowOut(Struct, kw_only=True):
-    """`input` is the JSON Schema of the input object, None where the input is plain text."""
+    """`tools` are all its runs may call, those of its steps included. `input` is the JSON Schema of the input
+    object, None where the input is plain text.
+    """
 
     name: str
     description: str
     model: str | None
     agent: str | None
+    steps: list[StepInShort]
     tools: list[str]
     builtin_tools: list[str]
     input: dict[str, Any] | None
@@ -85,7 +97,8 @@ def _workflow(info: WorkflowInfo) -> WorkflowOut:
         description=info.description,
         model=recipe.model,
         agent=recipe.agent,
-        tools=list(recipe.tools),
+        steps=[StepInShort(name=s.name, kind=s.kind, tool=s.tool or None) for s in recipe.steps],
+        tools=list(recipe.callable),
         builtin_tools=[str(t.get("type", "")) for t in recipe.builtin_tools],
         input=dict(info.input_schema) if info.input_schema is not None else None,
         max_turns=recipe.limits.max_turns,
@@ -106,5 +119,5 @@ def _tool(tool: ToolReport, doors: Doors) -> ToolOut:
         tool_version=tool.tool_version,
         policy_version=tool.policy_version,
         declaration=dict(tool.schema),
-        workflows=sorted(w.name for w in doors.workflows.values() if tool.name in w.recipe.tools),
+        workflows=sorted(w.name for w in doors.workflows.values() if tool.name in w.recipe.callable),
     )

@@ -12,10 +12,12 @@ import msgspec
 import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
+from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
 from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
-from orchestrator.domain.human import ASK_HUMAN, Kind
+from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
@@ -90,8 +92,10 @@ class Clicks:
         return words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
 
 
-def _chosen(click: Click, row: views.Row) -> str | None:
+def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:
     """The choice of a pressed button, by its place: what stands on the button is only a picture."""
+    if row["tool"] == CHOOSE_MEDIA:
+        return picked(row["arguments"], click.choice)
     asked = row["arguments"] if row["tool"] == ASK_HUMAN else {}
     choices = asked.get("choices")
     if asked.get("kind") != Kind.CHOICE or not isinstance(choices, list):
@@ -168,6 +172,7 @@ _ABOUT: Final = {
     GO_ON: "one of those who decide whether this run goes on",
     RESTART: "one of those who decide whether this run is restarted",
     ASK_HUMAN: "one of those who may answer this question",
+    CHOOSE_MEDIA: "one of those who may choose here",
 }
 
 
@@ -190,7 +195,7 @@ def _done(answer: Answer) -> str:
         return _APPROVED.get(answer.tool, "approved")
     if answer.tool == RESTART:
         return "given up"
-    if answer.tool == ASK_HUMAN:
+    if answer.tool in QUESTIONS:
         return "declined"
     return "stopped" if answer.tool in _ABOUT else "rejected"
 

@@ -74,6 +74,11 @@ class Counters:
             "Those of them that are not in the ledger: too many at once, or the database did not take them.",
             **known,
         )
+        self._untold = Counter(
+            "answers_refused_untold",
+            "Answers to a question that were refused as often before, and are in no record any more.",
+            **known,
+        )
         build = Gauge("build_info", "Always 1; the label says what runs.", ("version",), **known)
         build.labels(program_version()).set(1)
 
@@ -109,6 +114,10 @@ class Counters:
     def unkept(self, many: int) -> None:
         """So many webhooks that were not taken are not in the ledger either."""
         self._unkept.inc(many)
+
+    def untold(self, many: int) -> None:
+        """So many answers were turned away and are not written down."""
+        self._untold.inc(many)
 
     def outcomes(self, door: str) -> "Outcomes":
         """Of a door's answers; all three numbers are there from the start."""

@@ -15,9 +15,12 @@ from orchestrator.engine.breakers import Breaker
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.triggers import Triggers
 from orchestrator.errors import UnavailableError
 from orchestrator.gemini.webhook import DynamicVerifier, StaticVerifier
+from orchestrator.storage.files import Storage
 from orchestrator.store.database import Database
+from orchestrator.web.callback_wishes import CallbackDoor
 from orchestrator.web.counters import Counters
 
 
@@ -171,6 +174,18 @@ class SlackDoor:
     ear: Ear | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TriggerDoor:
+    """What starts runs besides callers.
+
+    Args:
+        verifiers: Of those that take signed deliveries, by name.
+    """
+
+    triggers: Triggers
+    verifiers: Mapping[str, StaticVerifier]
+
+
 Standing = Callable[[str, Collection[str], Collection[str]], Awaitable[tuple[str, ...]]]
 """Which of those entries of approvers a person stands for, beside themselves.
 
@@ -224,6 +239,9 @@ class Doors:
         breakers: The neighbours', for monitors.
         hearing: How soon interactions are read again, for monitors.
         standing: Which of those entries of approvers a person stands for, beside themselves.
+        triggers: What starts runs besides callers, and whose deliveries do.
+        callbacks: Who tells callers of their runs.
+        files: Where what jobs made is kept.
     """
 
     database: Database
@@ -244,6 +262,9 @@ class Doors:
     breakers: Sequence[Breaker] = ()
     hearing: Hearing | None = None
     standing: Standing = alone
+    triggers: TriggerDoor | None = None
+    callbacks: CallbackDoor = field(default_factory=CallbackDoor)
+    files: Storage | None = None
 
     @property
     def hidden(self) -> Mapping[str, Collection[str]]:

@@ -1,9 +1,12 @@
-"""Several questions of a turn answered in one go: the window that shows them, and what comes back from it.
+"""Several questions answered in one go: the window that shows them, and what comes back from it.
 
 Every question is decided by itself, all of them in one transaction: one that has changed, was decided
 meanwhile or that this person may not decide about is refused and told of, the others count, because what was
 seen of them is what they are. Whether they may be answered together at all is looked up when the window is
 opened and, with everything else, when it is sent off.
+
+Of a turn all open questions are answered or none. A digest message is about any number of runs: there the
+window has those of one kind that this person may decide about, as many as it can show whole.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +16,11 @@ from typing import Final
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.domain import batches
+from orchestrator.domain import batches, digests
 from orchestrator.domain.consent import Approval
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import refusal
-from orchestrator.domain.model import Run, ToolCall
+from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
@@ -25,6 +28,8 @@ from orchestrator.errors import NotFoundError
 from orchestrator.slack import modals
 from orchestrator.slack.action import NOTE_CHARS, Click, Submission, typed
 from orchestrator.slack.batches import approve_all, fits, reject_all
+from orchestrator.slack.digests import in_one_go
+from orchestrator.store import digests as stored
 from orchestrator.store import runs
 from orchestrator.web.clicks import GONE, LONG_NOTE, person, words
 from orchestrator.web.doors import Doors
@@ -39,12 +44,25 @@ NO_REASON: Final = "A reason is needed."
 _CHANGED: Final = "It has changed since it was shown: look at its card."
 
 
+MOST_LOOKED_AT: Final = 40
+"""Questions of a digest message of which it is looked up whether a person may decide about them."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """The open questions under one message, as they stand at this moment."""
+class _Asked:
+    """An open question as it stands at this moment."""
 
     run: Run
-    calls: tuple[ToolCall, ...]
+    call: ToolCall
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The open questions of a message that a button is about; `of_runs` where they are of any runs."""
+
+    asked: tuple[_Asked, ...]
+    of_runs: bool = False
 
 
 class GroupClicks:
@@ -65,29 +83,34 @@ class GroupClicks:
         except NotFoundError:
             return GONE
         now = self._doors.clock()
-        asked = [(c, c.approval) for c in group.calls if c.approval and now < c.approval.expires_at]
+        asked = [a for a in group.asked if now < a.approval.expires_at]
         if not asked:
             return ALL_DONE
-        if not batches.together([call for call, _ in asked]):
+        if not group.of_runs and not batches.together([a.call for a in asked]):
             return ONE_BY_ONE
-        if (why := await self._closed(group.run, asked, click)) is not None:
-            return why
-        cards = [self._card(group.run, call, approval) for call, approval in asked]
+        refused = await self._refused(asked, click)
+        theirs = [a for a in asked if a.approval.id not in refused]
+        if refused and (not group.of_runs or not theirs):
+            return next(iter(refused.values()))
+        cards: Sequence[Card] = [self._card(a.run, a.call, a.approval) for a in theirs]
+        if group.of_runs:
+            cards = in_one_go(cards)
         if not fits(cards):
             return ONE_BY_ONE
         return approve_all(cards) if click.kind == "approve_all" else reject_all(cards)
 
-    async def _closed(self, run: Run, asked: Sequence[tuple[ToolCall, Approval]], click: Click) -> str | None:
-        """Why this person cannot answer all of them now; None if they can."""
-        by, put = person(click), [(approval.id, approval.terms) for _, approval in asked]
+    async def _refused(self, asked: Sequence[_Asked], click: Click) -> dict[str, str]:
+        """Those this person cannot answer now, by their ids, and why."""
+        by, put = person(click), [(a.approval.id, a.approval.terms) for a in asked]
         standing = await self._doors.stands_for(click.user_id, put)
-        for call, approval in asked:
-            current = await self._doors.intake.terms_now(approval.id)
-            refused = refusal(run, call, click.user_id, standing, current)
+        why: dict[str, str] = {}
+        for a in asked:
+            current = await self._doors.intake.terms_now(a.approval.id)
+            refused = refusal(a.run, a.call, click.user_id, standing, current)
             if refused is not None:
-                answer = Answer(approval, call.tool, refused[1], refused[0])
-                return words(answer, by=by, approve=None) or GONE
-        return None
+                answer = Answer(a.approval, a.call.tool, refused[1], refused[0])
+                why[a.approval.id] = words(answer, by=by, approve=None) or GONE
+        return why
 
     async def send(self, sent: Submission) -> JsonObject:
         """The answer to `view_submission`; what was decided is committed on return."""
@@ -131,12 +154,33 @@ def _told(answer: Answer, said: str) -> str:
 
 
 def _group(s: Session, approval_id: str) -> _Group:
-    """The open questions of the turn that one belongs to. Raises `NotFoundError`."""
+    """The open questions of the turn that one belongs to, or those like it. Raises `NotFoundError`."""
     found = runs.load_approval(s, approval_id)
+    if found is not None and found[0].collected:
+        return _of_digest(s, found[0].collected, found[1])
     run = runs.load(s, found[2]) if found else None
     if found is None or run is None or run.turn.call(found[1].id) is None:
         raise NotFoundError(f"approval {approval_id} is asked no longer")
-    return _Group(run, () if run.closed else batches.still_open(run.turn))
+    calls = () if run.closed else batches.still_open(run.turn)
+    return _Group(tuple(_Asked(run, c, c.approval) for c in calls if c.approval))
+
+
+def _of_digest(s: Session, name: str, call: ToolCall) -> _Group:
+    """The open ones of its kind in a digest message. Runs are read in the order everybody takes them in."""
+    cards = stored.picture(s, name).cards
+    card = next((c for c in cards if c.call.id == call.id), None)
+    if card is None:
+        raise NotFoundError(f"call {call.id} is not in {name}")
+    chosen = digests.alike(card, cards)[:MOST_LOOKED_AT]
+    known = {run_id: runs.load(s, run_id) for run_id in sorted({c.run_id for c in chosen})}
+    asked = (_asked(known[c.run_id], c.call.id) for c in chosen)
+    return _Group(tuple(a for a in asked if a is not None), of_runs=True)
+
+
+def _asked(run: Run, call_id: str) -> _Asked | None:
+    call = None if run.closed else run.turn.call(call_id)
+    waits = call is not None and call.status is CallStatus.AWAITING_APPROVAL
+    return _Asked(run, call, call.approval) if call and waits and call.approval else None
 
 
 def _approvals(s: Session, ids: Sequence[str]) -> list[Approval]:

@@ -81,7 +81,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             await send(_EMPTY)
 
     async def taken(scope: Scope, receive: Receive) -> None:
-        body = await _read(scope, receive, doors.limits.max_webhook_bytes)
+        body = await read_body(scope, receive, doors.limits.max_webhook_bytes)
         scheme = ""
         try:
             delivery = await verify(scope["headers"], body)
@@ -138,7 +138,7 @@ def _slack(
     """
 
     async def slack_hook(scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read(scope, receive, doors.limits.max_webhook_bytes)
+        body = await read_body(scope, receive, doors.limits.max_webhook_bytes)
         _verify(scope["headers"], body, doors, slack)
         heard = await handler.take(kind, payload_of(body))
         if heard.answer is not None:
@@ -170,7 +170,7 @@ def _route(path: str, fn: Any, opt: dict[str, Any]) -> ASGIRouteHandler:
     return asgi(path, name=fn.__name__, opt=opt, copy_scope=False)(fn)
 
 
-async def _read(scope: Scope, receive: Receive, most: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The raw body of a POST.
 
     Raises:

@@ -16,9 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.orm import Session
 
 from orchestrator.engine.breakers import Breaker, Position
 from orchestrator.engine.hearing import Hearing
+from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Doors
 from orchestrator.web.health import PATIENCE_SECONDS
@@ -41,6 +43,7 @@ class Reading:
     numbers: Numbers
     ended_at: datetime
     ended: Mapping[str, int]
+    failures: Mapping[str, int]
 
 
 class Scrape:
@@ -70,10 +73,14 @@ class Scrape:
 
     async def _read(self, last: Reading | None) -> Reading:
         now = self._doors.clock()
-        counted = await self._doors.database.read(numbers, now)
+        counted, failures = await self._doors.database.read(_counted, now)
         if last is not None and _fresh(last.ended_at, now, ENDED_FRESH):
-            return Reading(now, counted, last.ended_at, last.ended)
-        return Reading(now, counted, now, await self._doors.database.read(ended_runs))
+            return Reading(now, counted, last.ended_at, last.ended, failures)
+        return Reading(now, counted, now, await self._doors.database.read(ended_runs), failures)
+
+
+def _counted(s: Session, now: datetime) -> tuple[Numbers, dict[str, int]]:
+    return numbers(s, now), {name: row["failures"] for name, row in triggers.every(s).items()}
 
 
 def _fresh(since: datetime, now: datetime, span: timedelta) -> bool:
@@ -151,15 +158,28 @@ def _of_database(reading: Reading | None) -> list[Metric]:
     runs = GaugeMetricFamily("orchestrator_runs", "Runs by status.", labels=("status",))
     for status, count in (*n.live_runs.items(), *reading.ended.items()):
         runs.add_metric((status,), count)
+    callbacks = GaugeMetricFamily(
+        "orchestrator_callbacks", "Messages to callers by state, but for the delivered.", labels=("state",)
+    )
+    for state, count in n.callbacks.items():
+        callbacks.add_metric((state,), count)
+    failing = GaugeMetricFamily(
+        "orchestrator_trigger_failures", "Failures of a trigger in a row; 0 is well.", labels=("trigger",)
+    )
+    for name, count in sorted(reading.failures.items()):
+        failing.add_metric((name,), count)
     return [
         up,
         runs,
         effects,
+        failing,
         _one("effects_scheduled", "Effects that wait for a later time, timers mostly.", n.scheduled),
         _one("backlog_lag_seconds", "How long the longest due effect has been waiting.", n.lag),
         _one("approvals_open", "Questions that wait for a person.", n.open_approvals),
         _one("webhooks_waiting", "Stored webhooks nobody has worked on yet.", n.deliveries),
         _one("webhooks_parked", "Stored webhooks about interactions nobody knows.", n.parked),
+        callbacks,
+        _one("callback_addresses_disabled", "Callers' addresses sent nothing.", n.addresses_disabled),
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Actor, Approval, Edits, Terms
 from orchestrator.domain.decision import Refusal
@@ -31,10 +32,11 @@ from orchestrator.store import runs
 from orchestrator.web.clicks import GONE, LONG_NOTE, admit, person, words
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.group_clicks import GROUPS, GroupClicks
+from orchestrator.web.inquiry_clicks import INQUIRIES, InquiryClicks
 
 log = structlog.get_logger(__name__)
 
-OPENS: Final = frozenset({"reject_reason", "edit", "details", "answer"}) | GROUPS
+OPENS: Final = frozenset({"reject_reason", "edit", "details", "answer", "again"}) | GROUPS | INQUIRIES
 """Buttons that open a window."""
 TOO_LATE: Final = "That took too long, press again."
 NOT_OPENED: Final = (
@@ -43,6 +45,8 @@ NOT_OPENED: Final = (
 NO_EDITS: Final = "The arguments of this call cannot be changed."
 TOO_LONG: Final = "These arguments do not fit a form of Slack's: they can be changed by the HTTP API."
 UNCHANGED: Final = "Nothing was changed yet. What is right as it is can be approved as it is."
+NOT_ANEW: Final = "Nothing is made anew here: choose one, or reject."
+NO_NOTE: Final = "Say what should be different."
 NO_ANSWERS: Final = "This cannot be answered here; it takes a yes or a no."
 TOO_LONG_TO_ANSWER: Final = (
     "This question does not fit a form of Slack's: it can be answered by the HTTP API or on the command line."
@@ -71,6 +75,7 @@ class ModalClicks:
         self._doors = doors
         self._slack = slack
         self._groups = GroupClicks(doors, lambda run, call, approval: self._card(_Asked(run, call, approval)))
+        self._inquiries = InquiryClicks(doors, self._card, self._open)
 
     async def open(self, click: Click) -> str:
         """Show the window a button stands for; what to whisper if that was not done, empty if it was.
@@ -97,11 +102,14 @@ class ModalClicks:
             asked = await self._doors.database.read(_asked, click.approval)
         except NotFoundError:
             return GONE
-        if is_own(asked.call) or not _same(asked.approval, click):
+        back = click.kind in INQUIRIES  # of the run's own questions too
+        if (is_own(asked.call) and not back) or not _same(asked.approval, click):
             log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
             return GONE
         standing = await self._standing(click, asked.approval)
         current = await self._doors.intake.terms_now(click.approval)
+        if back:
+            return self._inquiries.view(asked, click, standing, current)
         if click.kind == "details":
             return self._details(asked, person(click), {click.user_id, *standing}, current)
         if (why := self._closed(asked, click, standing, current)) is not None:
@@ -109,6 +117,8 @@ class ModalClicks:
         card = self._card(asked)
         if click.kind == "answer":
             return self._answer(asked, card)
+        if click.kind == "again":
+            return modals.again(card) if _may_be_made_anew(asked) else NOT_ANEW
         return modals.reject(card) if click.kind == "reject_reason" else self._edit(asked, card)
 
     def _details(
@@ -209,13 +219,18 @@ class ModalClicks:
             return await self._groups.send(sent)
         try:
             asked = await self._doors.database.read(_asked, sent.approval)
-            if asked.approval.revision != sent.revision or is_own(asked.call):
+            back = sent.kind in INQUIRIES
+            if asked.approval.revision != sent.revision or (is_own(asked.call) and not back):
                 log.warning("click_refused", approval_id=sent.approval, reason=str(Refusal.CHANGED))
                 return _said(GONE)
+            if back:
+                return await self._inquiries.send(sent, asked, await self._standing(sent, asked.approval))
             if sent.kind == "edit":
                 return await self._edited(sent, asked)
             if sent.kind == "answer":
                 return await self._given(sent, asked)
+            if sent.kind == "again":
+                return await self._anew(sent, asked)
             return await self._decided(sent, asked)
         except NotFoundError:
             return _said(GONE)
@@ -267,6 +282,27 @@ class ModalClicks:
             return _said(NO_ANSWERS)
         return _answered(words(answer, by=by, approve=None))
 
+    async def _anew(self, sent: Submission, asked: _Asked) -> JsonObject:
+        """None of the files will do: an answer, too, which says what should be different."""
+        if not _may_be_made_anew(asked) or not _same(asked.approval, sent):
+            return _said(GONE)
+        note = typed(sent.values, modals.REASON, modals.REASON)
+        if not note:
+            return _errors({modals.REASON: NO_NOTE})
+        if len(note) > choosing.NOTE_CHARS:
+            return _errors({modals.REASON: LONG_NOTE})
+        by = person(sent)
+        answer = await self._doors.intake.decide(
+            sent.approval,
+            approve=False,
+            by=by,
+            entitled_as=sent.user_id,
+            digest=sent.digest_prefix,
+            answer=choosing.anew(note),
+            standing=await self._standing(sent, asked.approval),
+        )
+        return _answered(words(answer, by=by, approve=None))
+
     async def _edited(self, sent: Submission, asked: _Asked) -> JsonObject:
         form = self._form(asked)
         if form is None or not _same(asked.approval, sent) or not form.sent(sent.values):
@@ -310,6 +346,10 @@ def _asked(s: Session, approval_id: str) -> _Asked:
         raise NotFoundError(f"there is no approval {approval_id}")
     approval, call, run_id = found
     return _Asked(runs.load(s, run_id), call, approval)
+
+
+def _may_be_made_anew(asked: _Asked) -> bool:
+    return choosing.is_choosing(asked.call) and choosing.again_allowed(asked.call.arguments)
 
 
 def _same(approval: Approval, taken: Click | Submission) -> bool:

@@ -9,7 +9,20 @@ from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from orchestrator.web import approvals, audit, catalog, deliveries, effects, health, runs
+from orchestrator.web import (
+    approvals,
+    audit,
+    callbacks,
+    catalog,
+    deliveries,
+    effects,
+    files,
+    health,
+    inquiries,
+    jobs,
+    runs,
+    triggers,
+)
 from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
 from orchestrator.web.hooks import gemini_route, slack_hooks
@@ -63,6 +76,9 @@ def routes(
             approvals.list_approvals,
             approvals.show_approval,
             approvals.decide,
+            approvals.decide_many,
+            inquiries.ask_back,
+            inquiries.answer_back,
             audit.list_audit,
             audit.show_receipt,
             effects.list_effects,
@@ -71,6 +87,21 @@ def routes(
             deliveries.list_deliveries,
             deliveries.show_delivery,
             deliveries.replay_delivery,
+            triggers.list_triggers,
+            triggers.show_trigger,
+            triggers.fire_trigger,
+            callbacks.list_callbacks,
+            callbacks.show_callback,
+            callbacks.replay_callback,
+            callbacks.list_addresses,
+            callbacks.enable_address,
+            callbacks.test_address,
+            jobs.list_jobs,
+            jobs.show_job,
+            jobs.list_run_jobs,
+            jobs.resubmit_job,
+            files.list_files,
+            files.get_file,
             catalog.list_workflows,
             catalog.show_workflow,
             catalog.list_tools,

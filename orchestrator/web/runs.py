@@ -3,6 +3,7 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, get, post
@@ -11,11 +12,14 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.orm import Session
 
+from orchestrator.domain import resubmission
 from orchestrator.domain.decision import needs_a_person
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import RunStatus
+from orchestrator.domain.jobs import Job
+from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.errors import ConflictError, InvalidError, NotFoundError
-from orchestrator.store import runs, views
+from orchestrator.store import job_views, runs, views
+from orchestrator.web.callback_wishes import with_own
 from orchestrator.web.doors import Doors, Token, WorkflowInfo
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems, shown
@@ -81,8 +85,9 @@ async def start_run(
     workflow = known_workflow(doors, name)
     key = _one_key(request.headers.getall("idempotency-key", []), data.idempotency_key)
     text = workflow.render(data.input)
+    recipe = with_own(workflow.recipe, data.callback, doors.callbacks)
     started = await doors.intake.start(
-        workflow.recipe, text, caller.actor, owner=caller.name, idempotency_key=key or None
+        recipe, text, caller.actor, owner=caller.name, idempotency_key=key or None
     )
     status = 202 if started.fresh else 200
     location = {"Location": run_path(started.run_id)}
@@ -132,20 +137,23 @@ async def show_run(run_id: FromPath[str], doors: NamedDependency[Doors]) -> RunD
 
 
 def _detail(s: Session, run_id: str, hidden: Hidden) -> RunDetail:
-    row = views.run(s, run_id)
-    return run_detail(row, [turn_out(t) for t in views.turns(s, run_id)], _calls(s, run_id, hidden))
+    row, made = views.run(s, run_id), job_views.by_call(s, run_id)
+    turns = [turn_out(t) for t in views.turns(s, run_id)]
+    return run_detail(row, turns, _calls(s, run_id, made, hidden), made)
 
 
-def _calls(s: Session, run_id: str, hidden: Hidden) -> list[CallOut]:
+def _calls(s: Session, run_id: str, jobs: Mapping[str, Sequence[Job]], hidden: Hidden) -> list[CallOut]:
     asked = {a["id"]: a for a in views.approvals(s, limit=MOST_QUESTIONS, run_id=run_id).rows}
-    return [call_out(c, asked.get(c["approval"]), hidden) for c in views.calls(s, run_id)]
+    return [
+        call_out(c, asked.get(c["approval"]), jobs.get(c["id"], ()), hidden) for c in views.calls(s, run_id)
+    ]
 
 
 @get("/runs/{run_id:str}/calls", opt=READ, summary="A run's function calls", responses=problems(404))
 async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> CallList:
     def job(s: Session, run_id: str) -> CallList:
         views.run(s, run_id)
-        return CallList(items=_calls(s, run_id, doors.hidden))
+        return CallList(items=_calls(s, run_id, job_views.by_call(s, run_id), doors.hidden))
 
     return await doors.database.read(job, own_id(run_id, "run"))
 
@@ -264,11 +272,18 @@ async def restart_run(
     this twice is doing it once.
     """
     row = await doors.database.read(views.run, own_id(run_id, "run"))
-    workflow = known_workflow(doors, row["workflow"])
-    started = await doors.intake.restart(run_id, workflow.recipe, caller.actor)
+    if row["workflow"] == resubmission.WORKFLOW:  # all of it was fixed when it was asked for
+        recipe = await doors.database.read(_own_recipe, run_id)
+    else:
+        recipe = known_workflow(doors, row["workflow"]).recipe
+    started = await doors.intake.restart(run_id, recipe, caller.actor)
     status = 202 if started.fresh else 200
     location = {"Location": run_path(started.run_id)}
     return Response(await _run(doors, started.run_id), status_code=status, headers=location)
+
+
+def _own_recipe(s: Session, run_id: str) -> Recipe:
+    return runs.load(s, run_id).recipe
 
 
 def _in_doubt(s: Session, run_id: str) -> str:

@@ -4,20 +4,25 @@ Requests refuse fields they do not know. Answers have no defaults: every field i
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Terms, Verdict, Vote
+from orchestrator.domain import collecting, joblife
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Inquiry, Terms, Verdict, Vote
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.hidden import covered, covered_record
+from orchestrator.domain.inquiries import CHARS
+from orchestrator.domain.jobs import Job, JobKind, JobStatus
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
+from orchestrator.domain.pipeline import StepKind
 from orchestrator.store.inbox import DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
+from orchestrator.web.callback_wishes import NewCallback
 
 Row = Mapping[str, Any]
 Links = dict[str, str]
@@ -39,6 +44,10 @@ class NewRun(Struct, kw_only=True, forbid_unknown_fields=True):
     idempotency_key: Annotated[
         str, Meta(min_length=1, max_length=200, pattern="^[!-~]+$", description="Visible ASCII.")
     ] = ""
+    callback: Annotated[
+        str | NewCallback | None,
+        Meta(description="An address that is told of the run, beside its workflow's; alone, or with events."),
+    ] = None
 
 
 class CancelOrder(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +97,39 @@ class Answer(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = ""
 
 
+Digest = Annotated[
+    str, Meta(pattern="^[0-9a-f]{16,64}$", description="At least the first 16 hex digits of what was shown.")
+]
+Said = Annotated[str, Meta(min_length=1, max_length=CHARS)]
+
+
+class OneOfMany(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A yes or a no to one question among several, and what was seen of it."""
+
+    approval: Annotated[str, Meta(max_length=64)]
+    digest: Digest
+    verdict: Literal["approve", "reject"]
+    reason: Reason = ""
+
+
+class Decisions(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Several decisions, each about another approval."""
+
+    decisions: Annotated[list[OneOfMany], Meta(min_length=1, max_length=50)]
+
+
+class NewInquiry(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What whoever asked for the run is asked."""
+
+    question: Said
+
+
+class InquiryAnswer(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What they say to that."""
+
+    answer: Said
+
+
 # ------------------------------------------------------------------ answers
 
 
@@ -114,17 +156,32 @@ class RunSummary(Struct, kw_only=True):
 
 
 class Progress(Struct, kw_only=True):
-    """Of the newest turn: its function calls, those that wait for a person, those that are settled."""
+    """Of the newest turn: its function calls, those that wait for a person, those that are settled.
+
+    `jobs` is how far the long jobs are that they wait for, in words; `left_seconds` about how long those
+    will take, once a few have ended.
+    """
 
     calls: int
     undecided: int
     settled: int
+    jobs: str
+    left_seconds: float | None
+
+
+class StepOut(Struct, kw_only=True):
+    """Which step a run is at, the last one where it ended: `position` is from 1, `of` how many there are."""
+
+    name: str
+    position: int
+    of: int
 
 
 class RunOut(RunSummary, kw_only=True):
     """`usage` sums token counts over all turns; `granted` is where people last let it go on beyond its limit.
 
-    `restart_of` is the run whose work this one takes up.
+    `restart_of` is the run whose work this one takes up. `step` is null for a workflow without steps;
+    `outputs` are what its steps so far came to, by name.
     """
 
     input: str
@@ -133,6 +190,17 @@ class RunOut(RunSummary, kw_only=True):
     bad_calls: int
     granted: int
     restart_of: str | None
+    step: StepOut | None
+    outputs: dict[str, Any]
+
+
+class StepState(Struct, kw_only=True):
+    """One step of a run; `tool` is what it calls, null where an agent thinks."""
+
+    name: str
+    kind: StepKind
+    tool: str | None
+    state: Literal["done", "doing", "stopped", "ahead"]
 
 
 class TurnOut(Struct, kw_only=True):
@@ -158,6 +226,15 @@ class Question(Struct, kw_only=True):
     expires_at: datetime
 
 
+class JobInShort(Struct, kw_only=True):
+    """A long job a call waits for, or has waited for."""
+
+    id: str
+    number: int
+    kind: JobKind
+    status: JobStatus
+
+
 class CallOut(Struct, kw_only=True):
     """One function call. `call_id` is Gemini's id, `id` ours; `result` is what went back to the model."""
 
@@ -171,12 +248,14 @@ class CallOut(Struct, kw_only=True):
     outcome: OutcomeKind | None
     result: Any
     approval: Question | None
+    jobs: list[JobInShort]
     started_at: datetime | None
     settled_at: datetime | None
 
 
 class RunDetail(RunOut, kw_only=True):
     progress: Progress
+    steps: list[StepState]
     turns: list[TurnOut]
     calls: list[CallOut]
 
@@ -223,6 +302,26 @@ class PreviewOut(Struct, kw_only=True):
     before: str | None
 
 
+class PlaceOut(Struct, kw_only=True):
+    """A message in Slack that shows the question, too; `person` is whose direct messages these are."""
+
+    channel: str
+    ts: str
+    person: str
+
+
+class InquiryOut(Struct, kw_only=True):
+    """What was asked of whoever asked for the run; `answer` is None until they have said something."""
+
+    number: int
+    by: ActorOut
+    at: datetime
+    question: str
+    answer: str | None
+    answered_by: ActorOut | None
+    answered_at: datetime | None
+
+
 class ApprovalOut(Struct, kw_only=True):
     """One question about one call. `trouble` says why it could not be shown in Slack.
 
@@ -232,7 +331,9 @@ class ApprovalOut(Struct, kw_only=True):
     somebody `other` than who changes them then has to approve. With `answers` a person may answer in the
     tool's place; what `ask_human` asks takes nothing else. `preview` is what the call would do, of a tool
     that can tell. An argument the tool keeps from view is `[hidden, 40 characters]`; an edit that leaves it
-    out, or gives that back, keeps it.
+    out, or gives that back, keeps it. `together`: it may be answered in one go with others in Slack.
+    `copies` are the messages beside the one in the channel; `questions` were asked back. `collected_until` is
+    when one of an unattended run is shown in Slack; its own time runs from then, not up to `expires_at`.
     """
 
     id: str
@@ -258,15 +359,41 @@ class ApprovalOut(Struct, kw_only=True):
     risk: str
     reason_required: bool
     answers: bool
+    together: bool
     requested_at: datetime
     expires_at: datetime
+    collected_until: datetime | None
     start_by: datetime | None
     verdict: VerdictOut | None
     channel: str
     ts: str
     trouble: str
+    copies: list[PlaceOut]
     preview: PreviewOut | None
+    questions: list[InquiryOut]
     links: Links
+
+
+class DecisionOut(Struct, kw_only=True):
+    """What one of several decisions came to.
+
+    `status` is the HTTP status it would have had alone: 200, 403 (not yours to decide), 404, or 409 (decided
+    by somebody else, changed, over). `detail` says why it was not recorded; `approval` is the question as it
+    stands.
+    """
+
+    approval_id: str
+    recorded: bool
+    status: int
+    detail: str
+    approval: ApprovalOut | None
+
+
+class DecisionList(Struct, kw_only=True):
+    """In the order of the request; `recorded` counts those that were."""
+
+    recorded: int
+    decisions: list[DecisionOut]
 
 
 class EventOut(Struct, kw_only=True):
@@ -396,15 +523,53 @@ def run_out(row: Row) -> RunOut:
     return RunOut(**_whole(row))
 
 
-def run_detail(row: Row, turns: list[TurnOut], calls: list[CallOut]) -> RunDetail:
-    return RunDetail(**_whole(row), progress=_progress(row["turn"], calls), turns=turns, calls=calls)
+def run_detail(
+    row: Row, turns: list[TurnOut], calls: list[CallOut], jobs: Mapping[str, Sequence[Job]]
+) -> RunDetail:
+    """A run with all of its chain; `jobs` are those of its calls, by call."""
+    progress = _progress(row["turn"], calls, jobs)
+    return RunDetail(**_whole(row), progress=progress, steps=_steps(row), turns=turns, calls=calls)
 
 
-def _progress(turn: int, calls: list[CallOut]) -> Progress:
+def _progress(turn: int, calls: list[CallOut], jobs: Mapping[str, Sequence[Job]]) -> Progress:
     newest = [c for c in calls if c.turn == turn]
     undecided = sum(1 for c in newest if c.status is CallStatus.AWAITING_APPROVAL)
     settled = sum(1 for c in newest if c.status is CallStatus.SETTLED)
-    return Progress(calls=len(newest), undecided=undecided, settled=settled)
+    made = [job for call in newest for job in jobs.get(call.id, ())]
+    left = joblife.left(made)
+    return Progress(
+        calls=len(newest),
+        undecided=undecided,
+        settled=settled,
+        jobs=joblife.counted(made),
+        left_seconds=left.total_seconds() if left else None,
+    )
+
+
+def _step(row: Row) -> StepOut | None:
+    steps = row["steps"] or ()
+    at = row["step"]
+    return StepOut(name=steps[at]["name"], position=at + 1, of=len(steps)) if steps else None
+
+
+def _steps(row: Row) -> list[StepState]:
+    return [
+        StepState(
+            name=step["name"],
+            kind=StepKind(step["kind"]),
+            tool=step.get("tool") or None,
+            state=_state(row, place),
+        )
+        for place, step in enumerate(row["steps"] or ())
+    ]
+
+
+def _state(row: Row, place: int) -> Literal["done", "doing", "stopped", "ahead"]:
+    if place != row["step"]:
+        return "done" if place < row["step"] else "ahead"
+    if row["closed_at"] is None:
+        return "doing"
+    return "done" if row["status"] == RunStatus.COMPLETED else "stopped"
 
 
 def run_path(run_id: str) -> str:
@@ -415,7 +580,7 @@ def _summary(row: Row) -> dict[str, Any]:
     own = run_path(row["id"])
     links = {
         "self": own,
-        **{part: f"{own}/{part}" for part in ("events", "calls", "approvals", "cancel", "restart")},
+        **{part: f"{own}/{part}" for part in ("events", "calls", "jobs", "approvals", "cancel", "restart")},
     }
     same = ("id", "workflow", "status", "reason", "turn", "created_at", "updated_at", "deadline", "closed_at")
     return {**{k: row[k] for k in same}, "requester": _actor(row["requester"]), "links": links}
@@ -423,14 +588,14 @@ def _summary(row: Row) -> dict[str, Any]:
 
 def _whole(row: Row) -> dict[str, Any]:
     more = {k: row[k] for k in ("input", "output", "usage", "bad_calls", "granted", "restart_of")}
-    return {**_summary(row), **more}
+    return {**_summary(row), **more, "step": _step(row), "outputs": whole_text(row["outputs"])}
 
 
 def turn_out(row: Row) -> TurnOut:
     return TurnOut(**{k: row[k] for k in TurnOut.__struct_fields__})
 
 
-def call_out(row: Row, approval: Row | None, hidden: Hidden) -> CallOut:
+def call_out(row: Row, approval: Row | None, jobs: Sequence[Job], hidden: Hidden) -> CallOut:
     same = ("id", "call_id", "turn", "tool", "status", "idempotent", "outcome", "started_at", "settled_at")
     asked = approval and Question(
         id=approval["id"], status=approval["status"], expires_at=approval["expires_at"]
@@ -441,7 +606,14 @@ def call_out(row: Row, approval: Row | None, hidden: Hidden) -> CallOut:
         arguments=_seen(row, frozen, hidden),
         result=whole_text(row["result"]),
         approval=asked or None,
+        jobs=[JobInShort(id=j.id, number=j.number, kind=j.kind, status=j.status) for j in jobs],
     )
+
+
+def _collected(row: Row) -> datetime | None:
+    """When a question is shown that still waits for that."""
+    waits = row["collected"] and row["since"] is None and row["status"] == ApprovalStatus.PENDING
+    return collecting.parse(row["collected"])[1] if waits else None
 
 
 def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
@@ -455,11 +627,19 @@ def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
         **_terms(terms),
         run=row["run_id"],
         requester=_actor(row["requester"]),
+        collected_until=_collected(row),
         arguments=_seen(row, terms.hidden, hidden),
         votes=[_vote(v) for v in row["votes"] or ()],
         verdict=_verdict(row["verdict"]),
+        copies=[msgspec.convert(place, PlaceOut) for place in row["copies"] or ()],
         preview=msgspec.convert(row["preview"], PreviewOut) if row["preview"] else None,
-        links={"self": own, "decision": f"{own}/decision", "run": run_path(row["run_id"])},
+        questions=_questions(row["questions"] or ()),
+        links={
+            "self": own,
+            "decision": f"{own}/decision",
+            "questions": f"{own}/questions",
+            "run": run_path(row["run_id"]),
+        },
     )
 
 
@@ -472,8 +652,29 @@ def _terms(terms: Terms) -> dict[str, Any]:
     """Under which terms people are asked, as far as they matter to who decides."""
     steps = [StageOut(name=s.name, approvers=list(s.approvers), quorum=s.quorum) for s in terms.steps]
     lists = {k: list(getattr(terms, k)) for k in ("approvers", "never", "escalate_to")}
-    same = {k: getattr(terms, k) for k in ("four_eyes", "edits", "risk", "reason_required", "answers")}
-    return {**lists, **same, "stages": steps}
+    names = ("four_eyes", "edits", "risk", "reason_required", "answers", "together")
+    return {**lists, **{k: getattr(terms, k) for k in names}, "stages": steps}
+
+
+def _questions(stored: Collection[Row]) -> list[InquiryOut]:
+    return [inquiry_out(n, msgspec.convert(one, Inquiry)) for n, one in enumerate(stored, 1)]
+
+
+def inquiry_out(number: int, inquiry: Inquiry) -> InquiryOut:
+    by = inquiry.answered_by
+    return InquiryOut(
+        number=number,
+        by=_person(inquiry.by),
+        at=inquiry.at,
+        question=inquiry.text,
+        answer=inquiry.answer if by else None,
+        answered_by=_person(by) if by else None,
+        answered_at=inquiry.answered_at,
+    )
+
+
+def _person(actor: Actor) -> ActorOut:
+    return ActorOut(id=actor.id, name=actor.name, door=actor.door)
 
 
 def _vote(stored: Row) -> VoteOut:

@@ -22,6 +22,7 @@ from orchestrator.cli import cards
 from orchestrator.cli.approvals import STATUSES
 from orchestrator.domain import asking
 from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import ApprovalStatus, Edits, Terms
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
@@ -110,8 +111,8 @@ class Terminal:
 
 def test_the_words_are_the_services_own() -> None:
     assert set(STATUSES) == set(ApprovalStatus)
-    ours = (cards.PLAN, cards.GO_ON, cards.RESTART, cards.ASK_HUMAN)
-    assert ours == (asking.PLAN, asking.GO_ON, asking.RESTART, ASK_HUMAN)
+    ours = (cards.PLAN, cards.GO_ON, cards.RESTART, cards.ASK_HUMAN, cards.CHOOSE_MEDIA)
+    assert ours == (asking.PLAN, asking.GO_ON, asking.RESTART, ASK_HUMAN, CHOOSE_MEDIA)
 
 
 def test_a_program_approves_what_it_has_seen_and_nothing_else(shell: Shell, served: Database) -> None:
@@ -261,7 +262,7 @@ def test_a_question_of_the_agents_is_answered(
     code, _, err = shell(f"{at} --text c")
     assert (code, "should be a list" in err) == (2, True)
     assert shell(f"approvals approve {approval} --yes --digest {DIGEST[:16]}")[0] == 1
-    code, told, _ = shell(f"{at} --choice 3 --choice 1 --output json")
+    code, told, _ = shell(f"{at} --choice 3 --choice 1 --json")
     assert (code, json.loads(told)["verdict"]["answer"]) == (0, ["c", "a"])
     code, told, _ = shell(f"approvals show {approval}")
     assert "answered" in told
@@ -273,10 +274,29 @@ def test_a_question_of_the_agents_is_answered(
     given = tmp_path / "given.json"
     given.write_text('{"n": 3}', encoding="utf-8")
     typed = Terminal(monkeypatch)
-    code, shown = typed(shell, f"approvals answer {approval} --json {given}", "y\n")
+    code, shown = typed(shell, f"approvals answer {approval} --from {given}", "y\n")
     assert code == 0
     assert "a question of the agent's" in shown
     assert '"n": 3' in shown
+
+
+def test_one_of_some_files_is_chosen_or_all_asked_for_anew(shell: Shell, served: Database) -> None:
+    media = {"question": "Which?", "files": ["run_1/a.mp4", "run_1/b.mp4"], "again_allowed": True}
+    approval = asked(shell, served, tool=CHOOSE_MEDIA, arguments=media)
+    at = f"approvals answer {approval} --yes --digest {DIGEST[:16]}"
+    code, _, err = shell(f"{at} --choice 3")
+    assert (code, "--choice must be from 1 to 2" in err) == (2, True)
+    assert shell(f"{at} --choice 1 --choice 2")[0] == 2
+    assert shell(f"{at} --choice 1 --again darker")[0] == 2
+    code, _, err = shell(f"{at} --text darker")
+    assert (code, "file or number" in err) == (2, True)
+    code, told, _ = shell(f"{at} --choice 2 --json")
+    assert (code, json.loads(told)["verdict"]["answer"]) == (0, {"file": "run_1/b.mp4", "number": 2})
+    assert "a choice among files" in shell(f"approvals show {approval}")[1]
+    approval = asked(shell, served, tool=CHOOSE_MEDIA, arguments=media)
+    at = f"approvals answer {approval} --yes --digest {DIGEST[:16]}"
+    code, told, _ = shell(f"{at} --again darker --json")
+    assert (code, json.loads(told)["verdict"]["answer"]) == (0, {"again": True, "note": "darker"})
 
 
 def test_a_rejection_may_stop_the_run(shell: Shell, served: Database) -> None:
@@ -314,6 +334,9 @@ def told(**changed: Any) -> dict[str, Any]:
         "risk": "",
         "reason_required": False,
         "answers": False,
+        "together": False,
+        "questions": [],
+        "copies": [],
         "requested_at": "2026-11-21T12:00:00Z",
         "expires_at": "2026-11-22T13:30:00Z",
         "start_by": None,

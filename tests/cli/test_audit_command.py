@@ -45,6 +45,13 @@ def change(tmp_path: Path, statement: str) -> None:
     database.close()
 
 
+def test_verify_of_nothing_says_so(shell: Shell, port: int, tmp_path: Path) -> None:
+    sqlite_copy(tmp_path / "runs.db")
+    code, out, _ = shell("audit verify")
+    assert code == 0
+    assert "the chain is empty" in out
+
+
 def test_verify(shell: Shell, run_id: str, tmp_path: Path) -> None:
     code, out, _ = shell("audit verify --json")
     told = json.loads(out)

@@ -22,7 +22,6 @@ from orchestrator.domain.events import (
     CallDeferred,
     CallFinished,
     Choice,
-    JobEnded,
 )
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Run, RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
@@ -417,17 +416,6 @@ def test_doubt_about_nothing_is_refused() -> None:
         assert talk.happens(AttentionResolved(choice, ANNA, talk.call("c1").id)).refused
         assert talk.happens(AttentionResolved(choice, ANNA, "call_x")).refused
         assert talk.happens(AttentionResolved(choice, ANNA)).refused
-
-
-def test_an_external_job_ends_a_call() -> None:
-    talk = Conversation().asks(wish("c1"), wish("c2"))
-    waiting = replace(talk.call("c1"), status=CallStatus.AWAITING_JOB)
-    talk.run = replace(talk.run, turn=talk.run.turn.with_call(waiting))
-    talk.hear(JobEnded(waiting.id, OK))
-    assert talk.call("c1").outcome == OK
-    before = talk.run
-    talk.hear(JobEnded(waiting.id, FAILED), JobEnded("call_x", FAILED))
-    assert talk.run == before
 
 
 def test_results_belong_to_one_interaction() -> None:

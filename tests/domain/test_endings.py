@@ -15,6 +15,7 @@ from support.conversation import (
     wish,
     without_tidying,
 )
+from support.films import FILM, about_jobs, film, filming, made
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import ApprovalStatus, Verdict
@@ -30,6 +31,7 @@ from orchestrator.domain.events import (
     CallCutOff,
     CallDeferred,
     CallFinished,
+    CallWaits,
     CancelRequested,
     Choice,
     CreateClaimed,
@@ -40,9 +42,13 @@ from orchestrator.domain.events import (
     Event,
     InteractionMissing,
     InteractionSignalled,
-    JobEnded,
+    JobClaimed,
+    JobMissing,
+    JobObserved,
+    JobUncertain,
     RunOverdue,
 )
+from orchestrator.domain.jobs import JobState, job_key
 from orchestrator.domain.model import CallStatus, Limits, Policy, RunStatus
 
 CANCEL = CancelRequested(BEN, "changed my mind")
@@ -88,6 +94,10 @@ LIVE_STATES: dict[str, Callable[[], Conversation]] = {
     "approved": _approved,
     "executing": _executing,
     "in doubt": _in_doubt,
+    "awaiting jobs": lambda: filming(2),
+    "awaiting jobs, one sent": lambda: filming(2).hear(JobClaimed(film(1), 1)),
+    "awaiting jobs, one lost": lambda: filming(2).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1)),
+    "awaiting jobs, one made": lambda: made(filming(2), 1),
     "resuming": _resuming,
     "resuming, sending": lambda: _resuming().sent(),
 }
@@ -129,7 +139,8 @@ def everything(talk: Conversation) -> list[Event]:
         *[CallFinished(c, "k1", OK) for c in calls],
         *[CallCutOff(c, "k1", "x") for c in calls],
         *[CallDeferred(c, "k1", "x") for c in calls],
-        *[JobEnded(c, OK) for c in calls],
+        *[CallWaits(c, "k1", (FILM, FILM)) for c in calls],
+        *[about for c in calls for about in about_jobs(job_key(c, 1))],
         *[ApprovalPosted(a, "C", "1.0") for a in approvals],
         *[ApprovalUndelivered(a, "no") for a in approvals],
         *[ApprovalDecided(a, DIGEST, verdict, ANNA.id) for a in approvals],
@@ -149,9 +160,11 @@ def test_a_cancel_wins_in_every_state(state: str) -> None:
     assert talk.run.status is RunStatus.CANCELLED
     assert "changed my mind" in talk.run.reason
     open_behind = {"live", "ready", "awaiting approval", "approved", "executing", "in doubt"}
-    assert ("cancel_interaction:i1" in talk.waiting) == (state in open_behind)
+    behind = state in open_behind or state.startswith("awaiting jobs")
+    assert ("cancel_interaction:i1" in talk.waiting) == behind
     assert talk.kinds() <= {
         EffectKind.CANCEL_INTERACTION,
+        EffectKind.CANCEL_JOB,
         EffectKind.UPDATE_APPROVAL,
         EffectKind.REQUEST_APPROVAL,
     }
@@ -168,6 +181,7 @@ def test_after_the_end_nothing_changes(state: str) -> None:
         decision = talk.happens(event)
         assert {e.kind for e in decision.effects} <= {
             EffectKind.CANCEL_INTERACTION,
+            EffectKind.CANCEL_JOB,
             EffectKind.UPDATE_APPROVAL,
         }
     assert without_tidying(talk.run) == final
@@ -180,7 +194,9 @@ def test_no_event_in_any_state_raises_or_breaks_an_invariant(state: str) -> None
         talk = LIVE_STATES[state]().hear(first)
         settled = talk.run
         again = talk.happens(first)  # doubled
-        if not settled.closed and not isinstance(first, InteractionMissing) and "dreaming" not in repr(first):
+        counted = isinstance(first, InteractionMissing | JobMissing) or "dreaming" in repr(first)
+        counted |= isinstance(first, JobObserved) and first.reading.state is JobState.STRANGE
+        if not settled.closed and not counted:
             assert again.run == settled, f"{first} moved the run twice"
 
 

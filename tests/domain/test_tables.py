@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from support.conversation import (
     ANNA,
+    BEN,
     DIGEST,
     OK,
     TERMS,
@@ -16,10 +17,19 @@ from support.conversation import (
     seen,
     wish,
 )
+from support.films import FILM, about_jobs
 
 from orchestrator.domain import lifecycle
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Preview, Verdict, approval_key
+from orchestrator.domain.consent import (
+    Approval,
+    ApprovalStatus,
+    AtTimeout,
+    Inquiry,
+    Preview,
+    Verdict,
+    approval_key,
+)
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import (
     ApprovalCopied,
@@ -38,6 +48,7 @@ from orchestrator.domain.events import (
     CallDeferred,
     CallFinished,
     CallPreviewed,
+    CallWaits,
     CancelRequested,
     Choice,
     CreateClaimed,
@@ -47,15 +58,20 @@ from orchestrator.domain.events import (
     CreateUncertain,
     Event,
     ForgettingNear,
+    InquiryPosted,
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
-    JobEnded,
+    JobMissing,
+    QuestionAnswered,
+    QuestionAsked,
     ReminderDue,
     RunOverdue,
+    StepBegun,
     TakenUp,
 )
-from orchestrator.domain.lifecycle import CALL_HEARS, TURN_HEARS, decide
+from orchestrator.domain.jobs import NAMELESS, Job, JobStatus, job_key
+from orchestrator.domain.lifecycle import CALL_HEARS, JOB_HEARS, TURN_HEARS, decide
 from orchestrator.domain.model import (
     ENDED,
     CallStatus,
@@ -76,6 +92,7 @@ CALL = call_key("run_1", "i1", "c1")
 APPROVAL = approval_key(CALL, 1)
 ABOUT_CALLS = {e for heard in CALL_HEARS.values() for e in heard}
 ABOUT_TURNS = {e for heard in TURN_HEARS.values() for e in heard}
+ABOUT_JOBS = {e for heard in JOB_HEARS.values() for e in heard}
 WELCOME_ALWAYS = {
     BatchPosted,
     BatchUndelivered,
@@ -86,7 +103,9 @@ WELCOME_ALWAYS = {
     ApprovalUndelivered,
     CancelRequested,
     ForgettingNear,
+    InquiryPosted,
     RunOverdue,
+    StepBegun,
     TakenUp,
 }
 
@@ -110,12 +129,17 @@ def an(event: type) -> Event:
         CallFinished: CallFinished(CALL, "k1", OK),
         CallCutOff: CallCutOff(CALL, "k1", "crash"),
         CallDeferred: CallDeferred(CALL, "k1", "no room"),
-        JobEnded: JobEnded(CALL, OK),
+        StepBegun: StepBegun(1, wish("c1")),
+        CallWaits: CallWaits(CALL, "k1", (FILM,)),
+        **{type(e): e for e in reversed(about_jobs(job_key(CALL, 1)))},
         ApprovalPosted: ApprovalPosted(APPROVAL, "C1", "1.0"),
         ApprovalUndelivered: ApprovalUndelivered(APPROVAL, "no"),
         BatchPosted: BatchPosted(1, "C1", "1.0"),
         BatchUndelivered: BatchUndelivered(1, "no"),
         ApproversFound: ApproversFound(APPROVAL, (ANNA.id,)),
+        QuestionAsked: QuestionAsked(APPROVAL, BEN, NOW, "Why?", BEN.id),
+        QuestionAnswered: QuestionAnswered(APPROVAL, 1, ANNA, NOW, "So.", ANNA.id),
+        InquiryPosted: InquiryPosted(APPROVAL, 1, "C1", "1.0"),
         ApprovalCopied: ApprovalCopied(APPROVAL, ANNA.id, "D1", "1.0"),
         ApprovalNotCopied: ApprovalNotCopied(APPROVAL, ANNA.id, "no"),
         ApprovalDecided: ApprovalDecided(APPROVAL, DIGEST, verdict, ANNA.id),
@@ -145,6 +169,7 @@ def call_in(status: CallStatus) -> ToolCall:
         NOW,  # its time is just up, so that the timer has something to say
         start_by=None if asked else NOW,
         verdict=None if asked else Verdict(True, ANNA, NOW),
+        questions=(Inquiry(BEN, NOW, "Since when?"),),
     )
     ran = status in (CallStatus.EXECUTING, CallStatus.IN_DOUBT, CallStatus.SETTLED)
     return ToolCall(
@@ -173,8 +198,9 @@ def stand(turn: TurnStatus, call: CallStatus | None, ended: RunStatus | None = N
 
 
 def apply(run: Run, event: Event) -> Decision:
-    """At the moment its question lapses; a reminder comes just before that, when it has something to say."""
-    at = NOW - timedelta(seconds=1) if isinstance(event, ReminderDue) else NOW
+    """At the moment its question lapses; what is heard only while it is open comes just before that."""
+    before = isinstance(event, ReminderDue | QuestionAsked | QuestionAnswered)
+    at = NOW - timedelta(seconds=1) if before else NOW
     decision = decide(run, event, policy=Policy(), now=at)
     check(run, event, decision)
     return decision
@@ -185,7 +211,8 @@ def test_the_tables_and_the_handlers_know_every_event() -> None:
     assert {type(an(e)) for e in EVENTS} == set(EVENTS)
     assert set(TURN_HEARS) == set(TurnStatus)
     assert set(CALL_HEARS) == set(CallStatus)
-    assert set(EVENTS) == ABOUT_CALLS | ABOUT_TURNS | WELCOME_ALWAYS
+    assert set(JOB_HEARS) == set(JobStatus)
+    assert set(EVENTS) == ABOUT_CALLS | ABOUT_TURNS | ABOUT_JOBS | WELCOME_ALWAYS
 
 
 @pytest.mark.parametrize("status", CallStatus)
@@ -198,6 +225,18 @@ def test_a_call_hears_exactly_what_its_table_says(status: CallStatus, event: typ
     if not heard:
         assert decision.effects == ()
         assert decision.note or event in (ApprovalExpired, ReminderDue)
+
+
+@pytest.mark.parametrize("status", JobStatus)
+@pytest.mark.parametrize("event", sorted(ABOUT_JOBS, key=lambda e: e.__name__))
+def test_a_job_hears_exactly_what_its_table_says(status: JobStatus, event: type) -> None:
+    named = status not in NAMELESS or event is JobMissing
+    remote = "models/veo-3.1/operations/op1" if named else None
+    job = Job(job_key(CALL, 1), 1, FILM.kind, FILM.request, status, remote=remote, sent_at=NOW)
+    run = stand(TurnStatus.ACTION, CallStatus.AWAITING_JOB)
+    run = replace(run, turn=run.turn.with_call(replace(run.turn.calls[0], jobs=(job,))))
+    decision = apply(run, an(event))
+    assert bool(decision.run != run or decision.effects) is (event in JOB_HEARS[status])
 
 
 @pytest.mark.parametrize(
@@ -253,7 +292,7 @@ def test_an_ended_run_hears_only_late_results_and_places(event: type) -> None:
             run = stand(TurnStatus.ENDED, call, ended)
             decision = apply(run, an(event))
             late = event is CallFinished and call in (CallStatus.EXECUTING, CallStatus.IN_DOUBT)
-            placed = event in (ApprovalPosted, ApprovalCopied) and call is not None
+            placed = event in (ApprovalPosted, ApprovalCopied, InquiryPosted) and call is not None
             assert (decision.run != run) is (late or placed)
 
 

@@ -32,6 +32,13 @@ async def test_a_plan_is_made_refined_and_carried_out() -> None:
         assert better.output_text.startswith("Research plan, version 2, for: Bees")
         assert "As asked: Only wild ones" in better.output_text
         assert report.output_text.startswith("Research report on: Bees")
+        (content,) = report.steps[-1].content
+        said, cited = content.text.encode(), content.annotations
+        parts = [said[one.start_index : one.end_index].decode() for one in cited]
+        assert [part[-9:] for part in parts] == ["[cite: 1]", "[cite: 2]", "[cite: 3]"]
+        assert all(
+            one.type == "url_citation" and f"[{one.title}]({one.url})" in content.text for one in cited
+        )
         assert len(r.got) == 3
         assert (await asked(s, "Ants")).output_text.startswith("Research report on: Ants")
 

@@ -35,7 +35,7 @@ async def test_from_create_to_results_and_webhook() -> None:
         assert result.response.candidates[0].content.parts[0].text == "Answer to: hi"
         assert result.metadata == {"key": "r1"}
         event = json.loads(r.got[0][1])
-        data = {"id": made.name.removeprefix("batches/"), "user_metadata": {"n": 1}}
+        data = {"id": made.name.replace("batches/", "batch_"), "user_metadata": {"n": 1}}
         assert (event["type"], event["data"]) == ("batch.succeeded", data)
 
 
@@ -47,7 +47,7 @@ async def test_files_in_and_out() -> None:
             {"key": "b", "request": {}},
         ]
         content = "\n".join(json.dumps(line) for line in lines).encode()
-        s.emulator.batches.put_file("k", "files/in1", content)
+        s.emulator.files.put("k", "files/in1", content)
         made = await created(s, src="files/in1")
         await s.emulator.advance(2)
         done = await classic(s.client.batches.get, name=made.name)

@@ -135,11 +135,11 @@ async def test_scenarios_can_be_added_and_replaced_over_http() -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    ({"scenario": []}, "expected one key"),
+    ({"scenario": []}, "expected the keys"),
     ({"scenarios": ["x"]}, r"scenarios\[0\]: expected a mapping"),
     (turns(), "at least one turn"),
     (turns({"txt": "x"}), r"test: turns\[0\]: unknown key 'txt'"),
-    (turns({"calls": ["x"]}), "calls and errors must be mappings"),
+    (turns({"calls": ["x"]}), "calls, errors, annotations must be mappings"),
     (turns({"calls": {}}), "calls: expected a list"),
     (turns({"think": "long"}), "think: expected seconds"),
     (turns({"then": {"txt": 1}}), "then: unknown key"),

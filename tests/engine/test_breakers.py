@@ -367,6 +367,15 @@ class Neighbour:
     async def find_copy(self, card: Any, person: str) -> Any:
         return await self._do(f"find {card} {person}")
 
+    async def ask_back(self, card: Any, telling: Any, *, seen_before: bool) -> Any:
+        return await self._do(f"ask_back {card} {telling} {seen_before}")
+
+    async def find_asked_back(self, card: Any, telling: Any) -> Any:
+        return await self._do(f"find_asked_back {card} {telling}")
+
+    async def redraw_asked_back(self, card: Any, number: int, place: Any) -> Any:
+        return await self._do(f"redraw_asked_back {card} {number} {place}")
+
     async def members(self, groups: Any) -> Any:
         return await self._do(f"members {groups}")
 
@@ -410,7 +419,7 @@ async def test_gemini_behind_its_breaker() -> None:
 
 async def test_slack_behind_its_breaker_and_whispers_beside_it() -> None:
     hand, card = Hand(), "card"
-    neighbour = Neighbour(hand, [("C1", "1.0"), None, None, None, {}, None, *[DOWN] * FAILURES])
+    neighbour = Neighbour(hand, [("C1", "1.0"), None, None, None, {}, *[None] * 4, *[DOWN] * FAILURES])
     slack: Any = GuardedSlack(neighbour, hand.breaker)
     assert await slack.post(card, seen_before=True) == ("C1", "1.0")
     assert await slack.update(card) is None
@@ -418,6 +427,9 @@ async def test_slack_behind_its_breaker_and_whispers_beside_it() -> None:
     assert await slack.copy(card, "U1", seen_before=True) is None
     assert await slack.members(["S1"]) == {}
     assert await slack.find_copy(card, "U1") is None
+    assert await slack.ask_back(card, "1", seen_before=True) is None
+    assert await slack.find_asked_back(card, "1") is None
+    assert await slack.redraw_asked_back(card, 1, "there") is None
     for _ in range(FAILURES):
         with pytest.raises(UnavailableError):
             await slack.update(card)
@@ -427,6 +439,8 @@ async def test_slack_behind_its_breaker_and_whispers_beside_it() -> None:
     await slack.whisper(channel="C1", user="U1", text="hi", response_url="https://x")
     assert neighbour.said[:3] == ["post card True", "update card", "remind card 1 True False"]
     assert neighbour.said[3:6] == ["copy card U1 True", "members ['S1']", "find card U1"]
+    assert neighbour.said[6:8] == ["ask_back card 1 True", "find_asked_back card 1"]
+    assert neighbour.said[8] == "redraw_asked_back card 1 there"
     assert neighbour.said[-1] == "whisper C1 U1 hi https://x"
     assert hand.breaker.state().spared == 2
 

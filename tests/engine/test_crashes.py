@@ -11,6 +11,7 @@ from support.world import World
 from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.events import Choice
+from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.model import RunStatus
 from orchestrator.failpoints import FailpointError
 from orchestrator.store.tables import RunRow
@@ -20,12 +21,15 @@ pytestmark = pytest.mark.asyncio
 STORIES = {
     "work": (
         Plan((("pay", {"cents": 5}), ("note", {"n": 1}), ("refund", {"n": 2}))),
-        Plan((("note", {"n": 2}),)),
+        Plan((("note", {"n": 2}), ("ask_many", {"n": 3}))),
         Plan(output="worked"),
     )
 }
+NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
 IN_A_TOOL = {"before_tool", "after_tool"}
-POINTS = [name for name in failpoints.NAMES if name != "after_cancel_stored"]
+ELSEWHERE = ("after_cancel_stored", "after_callback")
+"""Passed by no run alone: the one has a story below, the other is in test_callbacks."""
+POINTS = [name for name in failpoints.NAMES if name not in ELSEWHERE]
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +50,7 @@ def rules() -> dict[str, Rule]:
         "pay": Rule(),
         "note": Rule(idempotent=True),
         "refund": Rule(Ruling.ASK, idempotent=True, would="less"),
+        "ask_many": Rule(idempotent=True, waits=(NIGHTLY, NIGHTLY)),
     }
 
 
@@ -91,6 +96,7 @@ async def test_nor_does_a_death_when_it_is_passed_again(
 
 async def dies_once(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -> None:
     async with World(url, stories=STORIES, rules=rules()) as world:
+        world.jobs.prompt = True
         arm(monkeypatch, name, nth)
         run_id = await start(world, "work")
         await through(world, run_id)
@@ -107,7 +113,8 @@ async def dies_once(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: i
             run = await world.run(run_id)
         assert (run.status, run.output) == (RunStatus.COMPLETED, "worked")
         calls = [c for t in await world.chain(run_id) for c in t.calls]
-        assert [world.toolkit.effects()[c.id] for c in calls] == [1, 1, 1, 1]
+        assert [world.toolkit.effects()[c.id] for c in calls] == [1, 1, 1, 1, 1]
+        assert list(world.jobs.starts.values()) == [1, 1]
         assert world.slack.posts == 1
         await world.drain()
         await world.check(run_id)

@@ -343,7 +343,7 @@ async def test_a_replay_where_nobody_works_is_worked_on_elsewhere(place: Place, 
     await place.process()
 
     def came_before(s: Session) -> None:
-        inbox.put(s, [inbox.Arrived("w1", "batch.succeeded", "batches/1", 1, b"{}", now(), run_id="run_x")])
+        inbox.put(s, [inbox.Arrived("w1", "quota.changed", "q1", 1, b"{}", now(), run_id="run_x")])
 
     await door.database.write(came_before)
     assert place.jobs() == 0

@@ -341,5 +341,5 @@ def test_an_old_interaction_is_read_less_often(age: float, seconds: float) -> No
     run = Conversation(now=NOON).live().run
     assert run.turn.sent_at is not None
     now = run.turn.sent_at + age * SECOND
-    assert watch_span(run, POLL, now) == seconds * SECOND
-    assert watch_span(run, Policy(watch_every=90 * SECOND, watch_growth=0.1), now) == 90 * SECOND
+    assert watch_span(run.turn.sent_at, POLL, now) == seconds * SECOND
+    assert watch_span(run.turn.sent_at, Policy(watch_every=90 * SECOND, watch_growth=0.1), now) == 90 * SECOND

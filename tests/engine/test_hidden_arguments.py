@@ -54,7 +54,7 @@ async def seen_by_api(world: World, run_id: str, logins: Logins) -> dict[str, An
     events = await world.database.read(views.events, run_id, after=0, limit=500)
     return {
         "approvals": [approval_out(a, hidden).arguments for a in asked],
-        "calls": {c["tool"]: call_out(c, None, hidden).arguments for c in calls},
+        "calls": {c["tool"]: call_out(c, None, (), hidden).arguments for c in calls},
         "frozen": [approval_out(a, {}).arguments for a in asked],  # the tool is not loaded any more
         "events": [event_out(e, hidden).data for e in events],
         "stored": [whole_text(e["data"]) for e in events],

@@ -22,6 +22,7 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.events import Choice
+from orchestrator.domain.jobs import JobKind, JobState, JobWish, signal_key
 from orchestrator.domain.model import ENDED, Limits, Policy, Recipe, Run, RunStatus
 from orchestrator.errors import ConflictError
 from orchestrator.store import outbox
@@ -32,9 +33,12 @@ SEEDS = int(os.environ.get("SIMULATION_SEEDS", "25"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 PARTS = 20
 STEPS = 45
-TOOLS = ("pay", "note", "refund", "wipe", "nonsense")
+TOOLS = ("pay", "note", "refund", "wipe", "ask_many", "nonsense")
+NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
 DEATHS = tuple(
-    n for n in failpoints.NAMES if n not in ("after_run_stored", "after_cancel_stored", "after_decision")
+    n
+    for n in failpoints.NAMES
+    if n not in ("after_run_stored", "after_cancel_stored", "after_decision", "after_callback")
 )
 
 
@@ -51,14 +55,15 @@ class Simulation:
                 "note": Rule(idempotent=True),
                 "refund": Rule(Ruling.ASK, idempotent=True),
                 "wipe": Rule(Ruling.ASK, would="gone"),
+                "ask_many": Rule(idempotent=True, waits=(NIGHTLY,) * 3),
             },
-            policy=Policy(retry_lost_create=self.dice.random() < 0.8),
+            policy=Policy(retry_lost_create=self.dice.random() < 0.8, jobs_at_once=2),
             roll=self.dice.random,
             eager=self.dice.random() < 0.5,
             database=OneThread(url, lambda: self.dice.randint(1, 3)),
         )
         self.bad = self.dice.choice([0.05, 0.2, 0.4])
-        self.world.gemini.weather = self.world.slack.weather = self._weather
+        self.world.gemini.weather = self.world.slack.weather = self.world.jobs.weather = self._weather
         self.hooks: list[Webhook] = []
         self.runs: list[str] = []
         self.ends: dict[str, str] = {}
@@ -99,6 +104,7 @@ class Simulation:
         moves = {
             self._turn: 10,
             self._move: 4,
+            self._make: 2,
             self._hear: 6,
             self._click: 3,
             self._wait: 2,
@@ -123,6 +129,16 @@ class Simulation:
         for webhook in self.world.gemini.take_webhooks():
             copies = self.dice.choices([0, 1, 2, 3], [3, 5, 1, 1])[0]
             self.hooks.extend([webhook] * copies)
+
+    async def _make(self) -> None:
+        """A long job comes to an end, good or bad; its webhook comes, or does not."""
+        jobs = self.world.jobs
+        live = [remote for remote, state in jobs.states.items() if state is JobState.LIVE]
+        if live:
+            one = self.dice.choice(live)
+            jobs.states[one] = self.dice.choice([JobState.DONE, JobState.DONE, JobState.FAILED])
+            told = Webhook(f"job_{one}", "batch.succeeded", signal_key(one))
+            self.hooks.extend([told] * self.dice.choice([0, 1, 2]))
 
     async def _hear(self) -> None:
         if self.hooks:
@@ -179,7 +195,8 @@ class Simulation:
     async def calm(self) -> None:
         """No more trouble: everybody answers, every question is decided, every doubt settled."""
         failpoints._points.clear()
-        self.world.gemini.weather = self.world.slack.weather = None
+        self.world.gemini.weather = self.world.slack.weather = self.world.jobs.weather = None
+        self.world.jobs.prompt = True
         for rule in self.world.toolkit.rules.values():
             rule.acts.clear()
         for _ in range(60):
@@ -222,6 +239,9 @@ class Simulation:
             assert self.ends.get(run_id, run.status) == run.status
             for turn in await self.world.chain(run_id):
                 for call in turn.calls:
+                    for job in call.jobs:
+                        assert self.world.jobs.starts[job.id] <= job.attempt, f"{job.id} was made twice"
+                        assert job.ended
                     if call.approval is not None and call.approval.verdict is not None:
                         assert self.verdicts[call.approval.id] == call.approval.verdict
             await self._judge_spending(run)

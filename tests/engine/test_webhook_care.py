@@ -3,14 +3,20 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from support.clock import SettableClock
 
-from orchestrator.domain.registration import EVENTS, Registration, Standing
+from orchestrator.domain.registration import EVENTS, Registration, Standing, Verdict
 from orchestrator.engine.webhook_care import NOWHERE, RETRY_SECONDS, Wanted, WebhookCare
 from orchestrator.errors import RejectedError, UnavailableError
+from orchestrator.readiness import WebhookSeen
+from orchestrator.store import sightings
+from orchestrator.store.database import Database
+from orchestrator.store.sightings import Sighting
 
 OURS = "https://agents.example.com/webhooks/gemini"
 FAILING = "disabled_due_to_failed_deliveries"
@@ -79,7 +85,8 @@ async def test_what_is_amiss_is_said_each_time_and_left_alone(
         assert (await watching.look()).standing is standing
         await watching.look()
     assert [(entry["event"], entry["standing"]) for entry in logs] == [("webhook_amiss", standing)] * 2
-    assert (records.changes, watching.told) == ([], watching.verdict.text)
+    assert records.changes == []
+    assert watching.verdict.text
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ async def test_what_could_not_be_healed_is_still_said_and_tried_again_soon() -> 
     with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
         await watching.run()
     assert (watching.verdict.standing, slept) == (Standing.FAILING, [RETRY_SECONDS])
-    assert "switched the webhook off" in (watching.told or "")
+    assert "switched the webhook off" in watching.verdict.text
     assert [entry["event"] for entry in logs] == ["webhook_not_healed", "webhook_amiss"]
 
 
@@ -148,7 +155,7 @@ async def test_trouble_is_an_unknown_and_no_more(trouble: Exception, told: str) 
     records.trouble = trouble
     with capture_logs() as logs:
         verdict = await watching.look()
-    assert (verdict.standing, watching.told) == (Standing.UNASKED, told)
+    assert (verdict.standing, watching.verdict.text) == (Standing.UNASKED, told)
     assert [entry["event"] for entry in logs] == ["webhook_not_checked"]
 
 
@@ -177,5 +184,44 @@ async def test_without_an_address_it_says_why_nothing_is_checked() -> None:
     with capture_logs() as logs:
         await watching.run()
         await watching.look()
-    assert (records.looks, watching.told, watching.verdict.text) == (0, None, NOWHERE)
+    assert (records.looks, watching.verdict.text) == (0, NOWHERE)
     assert {entry["why"] for entry in logs if "why" in entry} == {NOWHERE}
+
+
+async def test_each_look_is_told_and_who_cannot_be_told_stops_nothing() -> None:
+    records, told = Records([hook()]), list[Verdict]()
+
+    async def tell(verdict: Verdict) -> None:
+        told.append(verdict)
+        records.hooks = []
+        if len(told) == 1:
+            raise OSError("the database is away")
+
+    async def sleep(_: float) -> None:
+        if len(told) == 2:
+            raise asyncio.CancelledError
+
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        await care(records, sleep=sleep, tell=tell).run()
+    assert [verdict.standing for verdict in told] == [Standing.WELL, Standing.NONE]
+    assert [e["event"] for e in logs] == ["webhook_well", "webhook_sighting_not_kept", "webhook_amiss"]
+
+
+async def test_every_process_tells_what_one_saw_and_for_how_long_nobody_has_looked(
+    database: Database,
+) -> None:
+    clock, every = SettableClock(), timedelta(hours=1)
+    worker, web = (WebhookSeen(database, every, clock) for _ in range(2))
+    assert await web.told() == "not looked at yet"
+    await worker.keep(Verdict(Standing.WELL, "all is well"))
+    assert await web.told() == ""
+    clock.advance(3 * every)
+    assert await web.told() == ""
+    clock.advance(seconds=1)
+    assert await web.told() == "not checked since 2026-11-21 12:00 UTC"
+    await worker.keep(Verdict(Standing.NONE, "none is registered"))
+    assert await web.told() == "none is registered"
+    await database.write(sightings.put, sightings.WEBHOOK, Sighting(clock() - every, True, ""))
+    assert await web.told() == "none is registered", "who saw it before knows less"
+    clock.advance(4 * every)
+    assert (await web.told()).endswith(" UTC; then none is registered")

@@ -390,8 +390,7 @@ async def test_the_key_is_never_quoted_back(opened: Any, reply: Any) -> None:
             assert isinstance(caught, RejectedError)
             assert len(str(caught)) <= 500
             assert "AIza" not in str(caught) + caught.code
-        library = gemini._library
-        assert library is not None
+        library = await gemini.connection.opened()
         assert "AIza" not in repr(gemini) + repr(library) + repr(library.create)
 
 
@@ -400,12 +399,11 @@ async def test_after_closing_nothing_is_sent(opened: Any, reply: Any) -> None:
     async with opened() as (server, gemini):
         server.answer(reply.of(LIVE))
         await gemini.warm()
-        library = gemini._library
+        library = await gemini.connection.opened()
         await gemini.aclose()
         await gemini.aclose()
         for work in (gemini.create(REQUEST), gemini.fetch("v1_a"), gemini.cancel("v1_a"), gemini.warm()):
             assert isinstance(await fails(work), UnavailableError)
-        assert library is not None
         assert not (await library.exchange(library.create, b"{}")).sent  # type: ignore[union-attr]
         assert server.requests == []
 

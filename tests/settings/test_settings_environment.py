@@ -20,7 +20,7 @@ from orchestrator.settings.fields import leaves
 REPO = Path(__file__).parents[2]
 SLACK = "slack: {channel: C0APPR}\n"
 PLAIN = [leaf for leaf in leaves(Settings) if leaf.source.in_file]
-WRONG = {"server.host": "", "tools.folder": "", "approvals.risk": "x" * 81}
+WRONG = {"server.host": "", "tools.folder": "", "approvals.risk": "x" * 81, "storage.url": "ftp://§§"}
 SECRET = [leaf for leaf in leaves(Settings) if leaf.secret]
 FOUR = ("GEMINI_API_KEY", "GEMINI_WEBHOOK_SECRETS", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET")
 
@@ -28,7 +28,7 @@ FOUR = ("GEMINI_API_KEY", "GEMINI_WEBHOOK_SECRETS", "SLACK_BOT_TOKEN", "SLACK_SI
 def test_the_config_of_this_repository_needs_only_the_four_secrets(secrets: dict[str, str]) -> None:
     assert tuple(secrets) == FOUR
     settings = load(REPO / "config.yaml", secrets)
-    assert settings.tools.modules == ("orders", "meetings", "notes")
+    assert settings.tools.modules == ("orders", "meetings", "notes", "films", "cms", "records")
     assert settings.recipe("refund").tools == ("lookup_order", "refund_order")
     assert settings.render_input("refund", "A-1042 broke") == "A-1042 broke"
     text = settings.render_input("support", {"order_id": "A-1042", "message": "Where is it?"})
@@ -179,10 +179,12 @@ def test_a_command_that_needs_no_secrets(tmp_path: Path) -> None:
 @pytest.mark.parametrize("leaf", SECRET, ids=lambda leaf: leaf.key)
 def test_a_secret_does_not_belong_in_the_file(leaf: Any, load_text: Any) -> None:
     value = "postgresql+psycopg://u:canary@h/d" if leaf.source.in_file else "canary"
-    section, key = leaf.path
+    *sections, key = leaf.path
+    section = sections[0] if sections else ""
     with pytest.raises(ConfigError) as caught:
         load_text(
-            f"{section}:\n  # mine\n  {key}: {value}\n"
+            (f"{section}:\n  # mine\n  " if section else "# mine\n\n")
+            + f"{key}: {value}\n"
             + ("  channel: C0APPR\n" if section == "slack" else SLACK)
         )
     name = leaf.source.names[0]
@@ -210,9 +212,13 @@ def test_a_secret_from_a_file(end: str, kept: str, tmp_path: Path, load_text: An
 @pytest.mark.parametrize("leaf", SECRET, ids=lambda leaf: leaf.key)
 def test_every_secret_may_come_from_a_file_but_not_twice(leaf: Any, tmp_path: Path, load_text: Any) -> None:
     name = leaf.source.names[0]
-    text = {"DATABASE_URL": "sqlite:///x.db", "GEMINI_WEBHOOK_SECRETS": "whsec_AAAA"}.get(
-        name, "canary-long-enough-for-any-of-them"
-    )
+    shaped = {
+        "DATABASE_URL": "sqlite:///x.db",
+        "GEMINI_WEBHOOK_SECRETS": "whsec_AAAA",
+        "CALLBACK_SECRETS": "whsec_" + "A" * 32,
+        "TRIGGER_SECRETS": "orders=whsec_" + "A" * 32,
+    }
+    text = shaped.get(name, "canary-long-enough-for-any-of-them")
     file = tmp_path / "secret"
     file.write_text(text + "\n")
     settings: Any = load_text(SLACK, **{name: None, f"{name}_FILE": str(file)})

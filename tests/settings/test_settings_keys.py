@@ -65,7 +65,9 @@ def place(tree: dict[str, Any], above: Path) -> Any:
 
 def line_of(text: str, key: str, value: str) -> int:
     return next(
-        i for i, line in enumerate(text.splitlines(), 1) if re.search(rf"\b{key}: {re.escape(value)}$", line)
+        i
+        for i, line in enumerate(text.splitlines(), 1)
+        if re.search(rf"\b{key}'?: {re.escape(value)}$", line)
     )
 
 

@@ -154,6 +154,16 @@ def test_a_workflows_terms_are_for_its_own_tools(tree: Any, load_tree: Any) -> N
         load_tree(tree)
 
 
+def test_the_terms_of_a_workflow_of_steps_are_for_the_tools_of_its_steps(tree: Any, load_tree: Any) -> None:
+    film = {"name": "film", "kind": "video", "arguments": {"prompts": ["A harbour at dusk."]}}
+    free = {"approval": "allow"}
+    tree["workflows"]["films"] = {"steps": [film], "overrides": {"generate_video": free}}
+    load_tree(tree)
+    tree["workflows"]["films"]["overrides"] = {"run_batch": dict(free)}
+    with pytest.raises(ConfigError, match=r"workflows\.films\.overrides\.run_batch: is not among .*\.steps"):
+        load_tree(tree)
+
+
 BERLIN = {"timezone": "Europe/Berlin", "hours": "09:00-17:30", "holidays": ["2026-12-25"]}
 
 

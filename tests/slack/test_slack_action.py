@@ -247,7 +247,7 @@ def test_the_buttons_we_draw_are_the_buttons_we_read() -> None:
         kinds.append(click.kind)
     assert kinds == ["approve", "reject_reason", "details"]
     shortened = draw(card({"k": "x" * 200_000}), now=NOW)
-    review, reject = next(b for b in shortened.blocks if b["type"] == "actions")["elements"]
+    review, reject, _ask = next(b for b in shortened.blocks if b["type"] == "actions")["elements"]
     assert read(actions=[review]) == OtherAction(
         "a link was opened",
         True,

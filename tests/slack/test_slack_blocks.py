@@ -297,7 +297,7 @@ def test_own_names_are_escaped_where_they_are_markup() -> None:
 )
 def test_only_a_proper_address_becomes_a_link(link: str) -> None:
     message = draw(replace(card({"k": "x" * 200_000}), link=link), now=NOW)
-    assert buttons(message) == ["reject_reason"]
+    assert buttons(message) == ["reject_reason", "ask"]
     assert "Review…" not in shown(message)
     assert "*Run*\nrun_9" in shown(message)
 
@@ -328,7 +328,7 @@ def test_arguments_that_do_not_fit_are_never_approved_here() -> None:
 
 def test_what_fits_into_no_window_is_reviewed_on_our_page() -> None:
     message = draw(card({"k": "x" * 200_000}), now=NOW)
-    assert buttons(message) == ["review", "reject_reason"]
+    assert buttons(message) == ["review", "reject_reason", "ask"]
     review = block(message, "decide")["elements"][0]
     assert (review["url"], review["text"]["text"]) == (LINK, "Review…")
     assert "the decision to approve is made there." in shown(message)
@@ -337,7 +337,7 @@ def test_what_fits_into_no_window_is_reviewed_on_our_page() -> None:
 
 def test_without_a_page_the_words_name_the_other_doors() -> None:
     message = draw(replace(card({"k": "x" * 200_000}), link=""), now=NOW)
-    assert buttons(message) == ["reject_reason"]
+    assert buttons(message) == ["reject_reason", "ask"]
     assert "HTTP API or on the command line" in shown(message)
 
 
@@ -362,7 +362,7 @@ def test_what_cannot_be_written_down_cannot_be_approved() -> None:
     for _ in range(5_000):
         deep = [deep]
     message = draw(card({"k": deep}), now=NOW)
-    assert buttons(message) == ["review", "reject_reason"]
+    assert buttons(message) == ["review", "reject_reason", "ask"]
     assert "cannot be shown" in arguments_shown(message)
 
 

@@ -62,7 +62,7 @@ def test_a_question_keeps_within_the_limits(kind: str, question: str, discreet: 
     asked = replace(asked, approval=replace(asked.approval, terms=replace(TERMS, discreet=discreet)))
     buttons = pressed(asked)
     on_card = kind == "few" and not discreet
-    assert buttons == (["choose_0", "choose_1"] if on_card else ["answer"]) + ["reject_reason"]
+    assert buttons == (["choose_0", "choose_1"] if on_card else ["answer"]) + ["reject_reason", "ask"]
     drawn = draw(asked, now=NOW)
     assert drawn.text.startswith("Question from paint")
     assert ("Which one?" in text_of(drawn.blocks)) is (question == "Which one?" and not discreet)
@@ -144,9 +144,9 @@ def test_what_is_not_shown_whole_is_not_answered_in_slack() -> None:
     """Spelled out, what nobody sees takes more room than any window has."""
     asked = card({"kind": "text", "question": "\u200b" * 1_900 + "Pay it twice?"})
     assert human.form(asked.call) is None
-    assert pressed(asked) == ["reject_reason"]
+    assert pressed(asked) == ["reject_reason", "ask"]
     assert "HTTP API" in str(draw(asked, now=NOW).blocks)
     assert validate_view(modals.details(asked, open_=True)) == ()
     hidden = card(asked.call.arguments, terms=replace(TERMS, discreet=True))
-    assert pressed(hidden) == ["reject_reason"]
+    assert pressed(hidden) == ["reject_reason", "ask"]
     assert "in a window" not in str(draw(hidden, now=NOW).blocks)

@@ -50,9 +50,9 @@ def test_the_details_hold_everything_and_the_ways_to_answer() -> None:
     assert pages(view) == '{\n  "note": "twice",\n  "order": 4711\n}'
     assert (view["submit"]["text"], view["callback_id"]) == ("Approve", "details")
     assert view["private_metadata"] == f"{ID}|1|{DIGEST[:16]}"
-    assert actions(view) == ["edit", "reject_reason"]
+    assert actions(view) == ["edit", "reject_reason", "ask"]
     assert "Risk\nhigh: moves money" in "\n".join(texts(view["blocks"]))
-    assert actions(taken(modals.details(card(), open_=True))) == ["reject_reason"]
+    assert actions(taken(modals.details(card(), open_=True))) == ["reject_reason", "ask"]
 
 
 def test_the_details_of_what_is_over_have_nothing_to_press() -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -25,8 +26,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Edits
-from orchestrator.domain.evidence import Entry, EntryKind, Sealed
+from orchestrator.domain.consent import Actor, Edits, Verdict
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.events import Choice
+from orchestrator.domain.evidence import MOST_REFUSALS, SAME_REFUSALS, Entry, EntryKind, Sealed
+from orchestrator.engine import answers
 from orchestrator.engine.heads import Heads
 from orchestrator.errors import InvalidError, UnavailableError
 from orchestrator.store import attest, audit, copying
@@ -333,6 +337,61 @@ async def test_a_doubt_and_its_end(sqlite_url: str) -> None:
         assert attested(world.database).faults == ()
 
 
+@pytest.mark.asyncio
+async def test_what_was_shown_and_a_second_start_are_as_the_tables_have_them(sqlite_url: str) -> None:
+    rule = Rule(Ruling.ASK, would="gone", acts=["uncertain"])
+    async with World(sqlite_url, stories=STORIES, rules={"refund": rule}) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await world.decide(approval, True)
+        await world.settle()
+        world.clock.advance(seconds=60)
+        (call,) = (await world.run(run_id)).turn.calls
+        await world.intake.resolve(run_id, Choice.RETRY, ANNA, call=call.id)
+        said = [json.loads(r["body"]) for r in await all_entries(world.database)]
+        (more,) = [e for e in said if e["kind"] == "start_prolonged"]
+        (first,) = [e for e in said if e["kind"] == "decided"]
+        assert (more["by"]["id"], more["approval"]) == (ANNA.id, approval.id)
+        assert more["start_by"] > first["start_by"]
+        assert first["preview_sha256"] == sha256_of("gone {'card': 'sk_live_4711'}")
+        assert attested(world.database) == attest.Attested(1, 0, ())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("together", [True, False])
+async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, together: bool) -> None:
+    """`REFUSED_CLICKS=10000` presses as often as anybody ever will."""
+    clicks = int(os.environ.get("REFUSED_CLICKS", "400"))
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        bench = answers.Bench(world.toolkit, world.policy, world.clock())
+
+        def press(s: Session, names: Sequence[str]) -> list[answers.Answer]:
+            yes = [Verdict(True, Actor(name, name, "slack"), world.clock()) for name in names]
+            people = [answers.Person(v.by, v.by.id, (), approval.digest) for v in yes]
+            return [answers.decide(s, approval.id, p, v, bench) for p, v in zip(people, yes, strict=True)]
+
+        async def pressed(*names: str) -> list[answers.Answer]:
+            if together:
+                return await world.database.write(press, names)
+            return [a for name in names for a in await world.database.write(press, [name])]
+
+        told = await pressed(*["U0EVE"] * clicks)
+        assert {a.refused for a in told} == {Refusal.NOT_ENTITLED}
+        assert all("U0EVE may not decide" in a.note for a in told)
+        assert [a.untold for a in told] == [False] * (SAME_REFUSALS + 1) + [True] * (clicks - 21)
+        kinds = Counter(r["kind"] for r in await all_entries(world.database))
+        assert (kinds["decision_refused"], kinds["refusals_counted"]) == (SAME_REFUSALS, 1)
+        await pressed(*(f"U0EVE{n % 30}" for n in range(clicks)))
+        assert len(await all_entries(world.database)) <= MOST_REFUSALS + 3
+        assert (await world.run(run_id)).seq < MOST_REFUSALS + 20, "nor the run's own record"
+        assert (await world.decide(approval, True)).refused is None
+        assert attested(world.database) == attest.Attested(1, 0, ())
+
+
 # ------------------------------------------------------------------ the tables held against it
 
 BY = {"approve": True, "by": {"id": "U0EVE", "name": "", "door": "api"}, "at": "2026-11-21T12:00:00Z"}
@@ -366,6 +425,18 @@ DIRECT = {
         "who may decide it is not",
     ),
     "a later end": ("UPDATE approval SET expires_at = '2031-01-01 00:00:00.000000'", "does not lapse"),
+    "more time to start in": (
+        "UPDATE approval SET start_by = '2031-01-01 00:00:00.000000'",
+        "may not start until when",
+    ),
+    "a later end of one decided": (
+        "UPDATE approval SET expires_at = '2031-01-01 00:00:00.000000' WHERE status = 'approved'",
+        "does not lapse",
+    ),
+    "something it would do": (
+        """UPDATE approval SET preview = '{"text": "nothing at all", "trouble": ""}'""",
+        "what it would do is not",
+    ),
     "somebody else who asked": (
         "UPDATE run SET requester = json_set(requester, '$.id', 'U0EVE')",
         "who asked for its run",

@@ -209,7 +209,9 @@ def _check_turn(before: Run, decision: Decision) -> None:
     assert all(c.settled and c.outcome is not None for c in left.calls), "a turn went on with open calls"
     ours = [c.call_id for c in left.calls]
     assert len(ours) == len(set(ours)), "one result per call"
-    if turn.continuation is None:
+    if decision.run.step != before.step or before.calls_a_tool:
+        assert turn.previous_id is None, "no step goes on from another one's interaction"
+    elif turn.continuation is None:
         assert turn.previous_id == left.interaction_id
 
 
@@ -278,6 +280,8 @@ def _check_own(before: Run, decision: Decision) -> None:
         assert plan.approve, "a plan is carried out that nobody approved"
     if not was.planning:
         assert run.turn.planning is was.planning, "carried out, it is not planned again"
+    if run.step != before.step or before.calls_a_tool:
+        return  # what another step is told is its own
     assert run.turn.note == (plan.reason if plan is not None and plan.refine else "")
 
 
@@ -289,14 +293,14 @@ def without_tidying(run: Run) -> Run:
             status=CallStatus.SETTLED,
             outcome=None,
             settled_at=None,
-            approval=replace(call.approval, channel="", ts="", trouble="", copies=())
+            approval=replace(call.approval, channel="", ts="", trouble="", copies=(), questions=())
             if call.approval
             else None,
         )
         if call.claim
         else replace(
             call,
-            approval=replace(call.approval, channel="", ts="", trouble="", copies=())
+            approval=replace(call.approval, channel="", ts="", trouble="", copies=(), questions=())
             if call.approval
             else None,
         )

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.inquiries import Telling
+from orchestrator.domain.pictures import BatchCard, Card, DigestCard, Overview, Picture
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
 
@@ -17,15 +18,41 @@ class FakeSlack:
     faults: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     messages: dict[str, Card] = field(default_factory=dict)  # by ts, as they look now
     batches: dict[str, BatchCard] = field(default_factory=dict)  # by ts, as they look now
+    digests: dict[str, DigestCard] = field(default_factory=dict)  # the same
     posts: int = 0
     updates: int = 0
     direct: dict[str, tuple[str, str]] = field(default_factory=dict)  # approval, person by ts
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)  # who takes no direct messages
+    asked_back: dict[str, tuple[Card, Telling]] = field(default_factory=dict)  # by ts, as they look now
     notices: list[tuple[str, str, bool]] = field(default_factory=list)  # approval, what, last
     _said: list[tuple[str, str, bool, str]] = field(default_factory=list)  # the same, with where
     whispers: list[tuple[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    sent: list[Picture] = field(default_factory=list)  # what Slack was given, whether or not it was shown
+    shown: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)  # approval, titles
+    _pictured: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+    async def send_picture(self, picture: Picture) -> str:
+        if (fault := self._fault("send_picture")) != "fine":
+            raise _error(fault)
+        self.sent.append(picture)
+        return f"F{len(self.sent):04}"
+
+    async def show_pictures(self, card: Card, files: Sequence[tuple[str, str]], *, seen_before: bool) -> None:
+        fault = self._fault("show_pictures")
+        if fault == "forgotten":
+            raise RejectedError("there are no such files", code="file_not_found")
+        if fault in ("busy", "lost", "refused"):
+            raise _error(fault)
+        approval = card.approval.id
+        if not (seen_before and self._pictured.get(approval) == tuple(files)):
+            if approval in self._pictured:
+                self.violations.append(f"pictures under {approval} were shown twice")
+            self._pictured[approval] = tuple(files)
+            self.shown.append((approval, tuple(title for _, title in files)))
+        if fault == "lost_after":
+            raise UncertainError("shown, but the answer got lost")
 
     async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:
         fault = self._fault("post")
@@ -36,7 +63,7 @@ class FakeSlack:
             return card.approval.terms.channel, found
         if found:
             self.violations.append(f"{card.approval.id} was posted twice")
-        if card.thread and card.thread not in self.batches:
+        if card.thread and card.thread not in {*self.batches, *self.digests}:
             self.violations.append(f"{card.approval.id} was posted under nothing")
         if not card.approval.open:
             self.violations.append(f"{card.approval.id} was posted while {card.approval.status}")
@@ -102,27 +129,70 @@ class FakeSlack:
         if fault == "lost_after":
             raise UncertainError("said, but the answer got lost")
 
-    async def post_batch(self, batch: BatchCard, *, seen_before: bool) -> Place:
+    async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
+        fault = "refused" if telling.person in self.unreachable else self._fault("ask_back")
+        if fault in ("busy", "lost", "refused"):
+            raise _error(fault)
+        found = await self.find_asked_back(card, telling)
+        if found is None or not seen_before:
+            if found is not None:
+                self.violations.append(f"{telling} was said twice")
+            if not (telling.answer or card.approval.open):
+                self.violations.append(f"asked about {card.approval.id} while {card.approval.status}")
+            found = Place(card.approval.channel, f"19.{len(self.asked_back):04}", telling.person)
+            self.asked_back[found.ts] = (card, telling)
+        if fault == "lost_after":
+            raise UncertainError("asked, but the answer got lost")
+        return found
+
+    async def find_asked_back(self, card: Card, telling: Telling) -> Place | None:
+        wanted = (card.approval.id, telling)
+        for ts, (shown, told) in self.asked_back.items():
+            if (shown.approval.id, told) == wanted:
+                return Place(shown.approval.channel, ts, telling.person)
+        return None
+
+    async def redraw_asked_back(self, card: Card, number: int, place: Place) -> None:
+        if (fault := self._fault("redraw_asked_back")) not in ("fine", "lost_after"):
+            raise _error(fault)
+        self.asked_back[place.ts] = (card, self.asked_back[place.ts][1])
+
+    def can_be_answered(self) -> list[str]:
+        """Of messages that look so: what they ask, once for each."""
+        shown = [(c.approval, c.approval.questions[t.number - 1], t) for c, t in self.asked_back.values()]
+        return [q.text for a, q, t in shown if a.open and not q.answered and not t.answer]
+
+    async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:
         if (fault := self._fault("post_batch")) in ("busy", "lost", "refused"):
             raise _error(fault)
-        found = next((ts for ts, b in self.batches.items() if (b.run_id, b.turn) == _key(batch)), None)
+        found = self._over(batch)
         if not (found and seen_before):
             if found:
-                self.violations.append(f"the message over turn {batch.turn} was posted twice")
-            found = f"16.{len(self.batches):04}"
-            self.batches[found] = batch
+                self.violations.append(f"the message over {_key(batch)} was posted twice")
+            found = f"16.{len(self.batches) + len(self.digests):04}"
+            self._keep(found, batch)
         if fault == "lost_after":
             raise UncertainError("posted, but the answer got lost")
         return Place(batch.place.channel, found)
 
-    async def update_batch(self, batch: BatchCard) -> None:
+    async def update_batch(self, batch: Overview) -> None:
         if (fault := self._fault("update_batch")) not in ("fine", "lost_after"):
             raise _error(fault)
-        found = next((ts for ts, b in self.batches.items() if (b.run_id, b.turn) == _key(batch)), None)
+        found = self._over(batch)
         if ts := batch.place.ts or found:
-            self.batches[ts] = batch
+            self._keep(ts, batch)
         if fault == "lost_after":
             raise UnavailableError("redrawn, but the answer got lost")
+
+    def _over(self, batch: Overview) -> str | None:
+        shown: dict[str, Overview] = {**self.batches, **self.digests}
+        return next((ts for ts, b in shown.items() if _key(b) == _key(batch)), None)
+
+    def _keep(self, ts: str, batch: Overview) -> None:
+        if isinstance(batch, DigestCard):
+            self.digests[ts] = batch
+        else:
+            self.batches[ts] = batch
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
         self.whispers.append((user, text))
@@ -142,8 +212,8 @@ class FakeSlack:
         return self.weather(operation) if self.weather else "fine"
 
 
-def _key(batch: BatchCard) -> tuple[str, int]:
-    return batch.run_id, batch.turn
+def _key(batch: Overview) -> tuple[str, int]:
+    return (batch.name, 0) if isinstance(batch, DigestCard) else (batch.run_id, batch.turn)
 
 
 def _error(fault: str) -> Exception:

@@ -10,6 +10,7 @@ from support.conversation import TERMS
 from orchestrator.domain.assessment import CallContext, Finding, Ruling
 from orchestrator.domain.consent import Preview, Terms
 from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.jobs import JobWish, Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import UnavailableError, UncertainError
@@ -22,7 +23,7 @@ class Rule:
     `acts` is what the next executions do, then `fine` for ever: `fine`, `fails`, `uncertain` (after
     its effect), `busy` (nothing was started), `raises`. `gate`, where given, is waited for before
     the effect. `would`, where given, is what a preview says; `blind` is what its next tries come to
-    (`busy`, or why there is none).
+    (`busy`, or why there is none). `waits` are jobs its call waits for, instead of a result.
     """
 
     ruling: Ruling = Ruling.ALLOW
@@ -35,6 +36,7 @@ class Rule:
     would: str = ""
     blind: list[str] = field(default_factory=list)
     must_see: bool = True
+    waits: tuple[JobWish, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class FakeToolkit:
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event
-    ) -> Outcome:
+    ) -> Outcome | Waiting:
         if cancelled.is_set():
             return Outcome(OutcomeKind.WITHDRAWN, "the run was cancelled before it began")
         rule = self.rules[tool]
@@ -120,7 +122,7 @@ class FakeToolkit:
 
     def _effect(
         self, tool: str, arguments: JsonObject, context: CallContext, rule: Rule, act: str
-    ) -> Outcome:
+    ) -> Outcome | Waiting:
         if act == "fails":
             return Outcome(OutcomeKind.FAILED, "out of stock")
         if act == "raises":
@@ -131,7 +133,7 @@ class FakeToolkit:
             self.ledger.append(Entry(context.call_id, context.run_id, tool, dict(arguments), by))
         if act == "uncertain":
             raise UncertainError("timed out")
-        return Outcome(OutcomeKind.SUCCEEDED, {"done": tool})
+        return Waiting(rule.waits) if rule.waits else Outcome(OutcomeKind.SUCCEEDED, {"done": tool})
 
     def effects(self) -> Counter[str]:
         """How often each call took effect."""

@@ -13,21 +13,25 @@ from sqlalchemy.orm import Session
 from support.clock import SettableClock
 from support.conversation import ANNA
 from support.gemini import FakeGemini, Plan, Webhook
+from support.jobs import FakeJobs
 from support.slack import FakeSlack
 from support.toolkit import FakeToolkit, Rule
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Actor, Approval
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus
+from orchestrator.domain.deadlines import asked_now
 from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
+from orchestrator.engine.callbacks import CallbackPort
 from orchestrator.engine.hearing import Allowance, Hearing
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import attest, audit, outbox, runs
+from orchestrator.store import asked, attest, audit, outbox, runs
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -36,8 +40,9 @@ RUN_COLUMNS = [
     for c in table(RunRow).c
     if c.name not in ("version", "seq", "updated_at", "owner", "idempotency_key", "body_hash")
 ]
+PLACES = ("channel", "ts", "trouble", "copies", "questions")
 RESTING = {*ENDED, RunStatus.ATTENTION, RunStatus.WAITING}
-APPROVAL_COLUMNS = [c for c in table(ApprovalRow).c if c.name not in ("channel", "ts", "trouble", "copies")]
+APPROVAL_COLUMNS = [c for c in table(ApprovalRow).c if c.name not in PLACES]
 
 
 class OneThread(Database):
@@ -115,6 +120,9 @@ class World:
         self.policy = policy or Policy()
         self.gemini = FakeGemini(dict(stories or {}))
         self.slack = FakeSlack()
+        self.jobs = FakeJobs()
+        self.callbacks: CallbackPort | None = None  # who wants one sets it, and boots again
+        self.pictures: PicturesPort | None = None  # the same
         self.toolkit = FakeToolkit(dict(rules or {}))
         self.database = database or Database(url, readers=2, threads=8)
         self.deaths: list[str] = []
@@ -139,6 +147,9 @@ class World:
             limits=self._limits,
             hearing=self.hears(),
             recipe=self.as_it_stands,
+            long_jobs=self.jobs,
+            callbacks=self.callbacks,
+            pictures=self.pictures,
         ).begin()
         self.worker = Worker(self.database, self.performer, policy=self.policy, clock=self.clock)
         if self._eager:
@@ -346,6 +357,7 @@ class World:
         for run_id in run_ids:
             await self._check_run(run_id)
         await self.database.read(_check_audit)
+        await self.database.read(_check_asked)
 
     async def _check_run(self, run_id: str) -> None:
         run, turns = await self.run(run_id), await self.chain(run_id)
@@ -379,6 +391,18 @@ class World:
         if ends:
             after = {e["status"] for e in events[ends[0] :]}
             assert len(after) == 1, f"the run ended more than once: {after}"
+
+
+def _check_asked(s: Session) -> None:
+    """Each open question counts for those it is put to now, and no other one for anybody."""
+    open_now = [
+        runs.approval_value(row)
+        for row in s.connection().execute(sa.select(runs.approval_t)).mappings()
+        if row["status"] == ApprovalStatus.PENDING
+    ]
+    put_to = {(a, q.id) for q in open_now for a in asked_now(q)}
+    rows = s.connection().execute(sa.select(asked.asked_t.c.approver, asked.asked_t.c.approval)).all()
+    assert {tuple(row) for row in rows} == put_to
 
 
 def _check_audit(s: Session) -> None:

@@ -27,6 +27,9 @@ MATRIX = {
     ("GET", "/v1/approvals"): "read",
     ("GET", "/v1/approvals/{approval_id:str}"): "read",
     ("POST", "/v1/approvals/{approval_id:str}/decision"): "decide",
+    ("POST", "/v1/approvals/decisions"): "decide",
+    ("POST", "/v1/approvals/{approval_id:str}/questions"): "decide",
+    ("POST", "/v1/approvals/{approval_id:str}/questions/{number:int}/answer"): "trigger",
     ("GET", "/v1/approvals/{approval_id:str}/receipt"): "read",
     ("GET", "/v1/audit"): "operate",
     ("GET", "/v1/effects"): "read",
@@ -35,6 +38,21 @@ MATRIX = {
     ("GET", "/v1/deliveries"): "read",
     ("GET", "/v1/deliveries/{delivery_id:str}"): "read",
     ("POST", "/v1/deliveries/{delivery_id:str}/replay"): "operate",
+    ("GET", "/v1/callbacks"): "read",
+    ("GET", "/v1/callbacks/{callback_id:str}"): "read",
+    ("POST", "/v1/callbacks/{callback_id:str}/replay"): "operate",
+    ("GET", "/v1/callback-addresses"): "read",
+    ("POST", "/v1/callback-addresses/{address_id:str}/enable"): "operate",
+    ("POST", "/v1/callback-addresses/test"): "operate",
+    ("GET", "/v1/runs/{run_id:str}/files"): "read",
+    ("GET", "/v1/files/{run_id:str}/{name:str}"): "read",
+    ("GET", "/v1/jobs"): "read",
+    ("GET", "/v1/jobs/{job_id:str}"): "read",
+    ("GET", "/v1/runs/{run_id:str}/jobs"): "read",
+    ("POST", "/v1/jobs/{job_id:str}/resubmit"): "trigger",
+    ("GET", "/v1/triggers"): "read",
+    ("GET", "/v1/triggers/{name:str}"): "read",
+    ("POST", "/v1/triggers/{name:str}/fire"): "operate",
     ("GET", "/v1/workflows"): "read",
     ("GET", "/v1/workflows/{name:str}"): "read",
     ("GET", "/v1/tools"): "read",
@@ -85,7 +103,9 @@ def test_every_guarded_route_has_the_guard(house: House) -> None:
 def call(client: TestClient, method: str, path: str, **headers: str) -> int:
     concrete = path.replace("{name:str}", "refund").replace("{run_id:str}", "run_x")
     concrete = concrete.replace("{approval_id:str}", "apr_x").replace("{effect_id:str}", "eff_x")
-    concrete = concrete.replace("{delivery_id:str}", "msg_x")
+    concrete = concrete.replace("{delivery_id:str}", "msg_x").replace("{number:int}", "1")
+    concrete = concrete.replace("{callback_id:str}", "msg_x").replace("{address_id:str}", "adr_x")
+    concrete = concrete.replace("{job_id:str}", "job_x")
     content = b"{}" if method == "POST" else None
     sent = {"content-type": "application/json", **headers}
     return client.request(method, concrete, content=content, headers=sent).status_code

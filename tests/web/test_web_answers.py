@@ -6,12 +6,13 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import APP, DIGEST, TEAM, House, bearer, click_payload, form, slack_signed
 
+from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import runs
 from orchestrator.web.clicks import GONE
-from orchestrator.web.modal_clicks import NO_ANSWERS
+from orchestrator.web.modal_clicks import NO_ANSWERS, NO_NOTE, NOT_ANEW
 
 COLOUR = {"question": "Which?", "kind": "choice", "choices": ["red", "blue"]}
 WHY = {"question": "Why?", "kind": "text"}
@@ -87,6 +88,53 @@ def test_a_choice_of_a_question_without_choices_is_none(house: House) -> None:
     assert said(house) == [GONE, GONE]
     assert stands(house, approval).open
     assert stands(house, plain).open
+
+
+FILES = ["run_1/job_1-1.mp4", *(f"run_1/job_2-{n}.mp4" for n in range(1, 14))]
+MEDIA = {"question": "Which?", "files": FILES, "labels": None, "again_allowed": True}
+
+
+def choosing(house: House, **more: Any) -> Approval:
+    terms = Terms(("U0ALICE", "U0BOB"), "C0APPR")
+    run = house.asked(terms=terms, tool=CHOOSE_MEDIA, arguments={**MEDIA, **more})
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    return approval
+
+
+def test_a_file_is_chosen_by_its_place(house: House) -> None:
+    approval = choosing(house)
+    places = ("choose_14", "choose_12", "choose_1")
+    press(house, *(click_payload(approval.id, kind=place) for place in places))
+    now = stands(house, approval)
+    assert now.verdict is not None
+    assert now.verdict.answer == {"file": FILES[12], "number": 13}
+    assert said(house) == [GONE, "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."]
+
+
+def test_files_are_asked_for_anew_in_a_window(house: House) -> None:
+    approval = choosing(house)
+    assert press(house, click_payload(approval.id, kind="again")) == [(200, None)]
+    window = house.windows[-1]
+    assert validate_view({k: v for k, v in window.items() if k != "pushed"}) == ()
+    empty, good = ({"reason": {"reason": {"value": v}}} for v in (" ", "Darker."))
+    stranger = sent(approval, good, "again", user="U0EVE")
+    answers = press(house, stranger, *(sent(approval, v, "again") for v in (empty, good, good)))
+    assert "You are not one of those who may choose here" in str(answers[0][1])
+    assert answers[1][1] == {"response_action": "errors", "errors": {"reason": NO_NOTE}}
+    assert answers[2] == (200, {"response_action": "clear"})
+    assert "Already answered by" in str(answers[3][1])
+    now = stands(house, approval)
+    assert now.verdict is not None
+    assert now.verdict.answer == {"again": True, "note": "Darker."}
+
+
+def test_where_nothing_is_made_anew_there_is_no_window(house: House) -> None:
+    approval = choosing(house, again_allowed=False)
+    press(house, click_payload(approval.id, kind="again"))
+    assert (said(house), house.windows) == ([NOT_ANEW], [])
+    press(house, sent(approval, {"reason": {"reason": {"value": "Darker."}}}, "again"))
+    assert stands(house, approval).open
 
 
 def test_words_are_given_in_a_window(house: House) -> None:

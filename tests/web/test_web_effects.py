@@ -215,6 +215,8 @@ def test_tidying_up_is_dropped_and_the_record_says_by_whom(client: TestClient, h
         set(EffectKind)
         - {EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL, EffectKind.NOTIFY_APPROVAL}
         - {EffectKind.SPREAD_APPROVAL, EffectKind.COPY_APPROVAL, EffectKind.UPDATE_BATCH}
+        - {EffectKind.UPDATE_DIGEST, EffectKind.CANCEL_JOB, EffectKind.SEND_CALLBACK}
+        - {EffectKind.POST_INQUIRY, EffectKind.UPDATE_INQUIRY}
     ),
 )
 def test_what_a_run_waits_for_is_not_dropped(client: TestClient, house: House, kind: EffectKind) -> None:

@@ -499,5 +499,12 @@ def test_how_far_a_turn_is(client: TestClient, house: House) -> None:
     verdict = Verdict(False, Actor("U0ALICE", "alice", "slack"), NOW)
     house.apply(run.id, ApprovalDecided(approval.id, approval.digest, verdict, "U0ALICE"))
     shown = client.get(f"/v1/runs/{run.id}", headers=bearer()).json()
-    assert shown["progress"] == {"calls": 3, "undecided": 2, "settled": 1}
+    assert shown["progress"] == {
+        "calls": 3,
+        "undecided": 2,
+        "settled": 1,
+        "jobs": "",
+        "left_seconds": None,
+    }
+    assert (shown["step"], shown["steps"], shown["outputs"]) == (None, [], {})
     assert shown["turns"][0]["forgotten_at"]

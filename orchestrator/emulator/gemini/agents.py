@@ -4,6 +4,7 @@ Source: Gemini API, Interactions, "Agents", "Deep Research" (collaborative plann
 `completed` with a plan, another `true` turn refines it, a turn with `false` carries it out).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,11 @@ CONFIG: Final[dict[str, dict[str, tuple[type, ...]]]] = {
 }
 ENVIRONMENT: Final = ("type", "environment_id", "env", "network", "sources")
 NEW_ENVIRONMENT: Final = "remote"
+SOURCES: Final = (
+    ("encyclopedia.example.org", "The basics are well described."),
+    ("journal.example.com", "A recent study agrees with them."),
+    ("statistics.example.net", "The figures have been stable for years."),
+)
 
 
 def check_agent(body: Json, functions: Sequence[Json]) -> None:
@@ -134,7 +140,9 @@ class Research:
         if story.planning:
             return Turn(text=_plan(story))
         by = f"by the plan of {story.plans} rounds" if story.plans else "without a plan"
-        return Turn(text=f"Research report on: {_subject(story)}\nDone {by}. Nothing surprising was found.")
+        opening = f"Research report on: {_subject(story)}\nDone {by}. Nothing surprising was found."
+        text, annotations = _cited(opening, _subject(story))
+        return Turn(text=text, annotations=annotations)
 
 
 def _plan(story: Story) -> str:
@@ -143,6 +151,20 @@ def _plan(story: Story) -> str:
     steps[2:2] = [f"As asked: {wish}" for wish in wishes]
     listed = "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
     return f"Research plan, version {story.plans + 1}, for: {_subject(story)}\n{listed}"
+
+
+def _cited(opening: str, subject: str) -> tuple[str, tuple[Json, ...]]:
+    """A report whose findings name their sources; citations count in bytes, the end exclusive."""
+    text, annotations = opening, []
+    words = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40] or "nothing"
+    for number, (host, claim) in enumerate(SOURCES, 1):
+        start = len(text.encode()) + 1
+        text = f"{text}\n{claim} [cite: {number}]"
+        title, url = f"{host}: {subject}"[:80], f"https://{host}/{words}"
+        place = {"start_index": start, "end_index": len(text.encode())}
+        annotations.append({"type": "url_citation", "url": url, "title": title, **place})
+    links = "\n".join(f"{n}. [{one['title']}]({one['url']})" for n, one in enumerate(annotations, 1))
+    return f"{text}\n\n**Sources:**\n{links}", tuple(annotations)
 
 
 def _subject(story: Story) -> str:

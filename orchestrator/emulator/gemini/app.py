@@ -12,6 +12,7 @@ from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, classic_body, unknown_parameter
 from orchestrator.emulator.gemini.exchange import Answer, BreakableApp, answer, as_json
 from orchestrator.emulator.gemini.faults import Fault
+from orchestrator.emulator.gemini.jobdoors import DOORS
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def build(settings: EmulatorSettings | None = None) -> Litestar:
     """
     emulator = Emulator(settings)
     app = BreakableApp(
-        route_handlers=[*INTERACTIONS, *WEBHOOKS, *BATCHES, key_set, control.router()],
+        route_handlers=[*INTERACTIONS, *WEBHOOKS, *DOORS, key_set, control.router()],
         on_shutdown=[emulator.aclose],
         exception_handlers={ApiError: _refused, HTTPException: _unrouted, Exception: _failed},
         openapi_config=None,
@@ -163,82 +164,8 @@ async def key_set(request: Http) -> Answer:
     return response
 
 
-@post("/{version:str}/models/{target:str}", status_code=200)
-async def create_batch(request: Http, target: FromPath[str]) -> Answer:
-    """`{model}:batchGenerateContent`."""
-    model, _, verb = target.partition(":")
-    if verb != "batchGenerateContent":
-        return as_json(classic_body(404, "Method not found."), 404)
-
-    async def work(project: str, body: Any, _: Fault | None) -> Any:
-        return _emulator(request).batches.create(project, model, body)
-
-    return await answer(_emulator(request), request, "batches.create", work)
-
-
-@get("/{version:str}/batches")
-async def list_batches(request: Http) -> Answer:
-    """The project's batches, in pages."""
-
-    async def work(project: str, _: Any, __: Fault | None) -> Any:
-        query = request.query_params
-        return _emulator(request).batches.list(project, query.get("pageSize"), query.get("pageToken"))
-
-    return await answer(_emulator(request), request, "batches.list", work)
-
-
-@get("/{version:str}/batches/{name:str}")
-async def get_batch(request: Http, name: FromPath[str]) -> Answer:
-    """A batch, with its results when it has ended."""
-
-    async def work(project: str, _: Any, __: Fault | None) -> Any:
-        return _emulator(request).batches.get(project, name).view()
-
-    return await answer(_emulator(request), request, "batches.get", work, subject=name)
-
-
-@post("/{version:str}/batches/{target:str}", status_code=200)
-async def cancel_batch(request: Http, target: FromPath[str]) -> Answer:
-    """`{id}:cancel`."""
-    name, _, verb = target.partition(":")
-    if verb != "cancel":
-        return as_json(classic_body(404, "Method not found."), 404)
-
-    async def work(project: str, _: Any, __: Fault | None) -> Any:
-        _emulator(request).batches.cancel(project, name)
-        return {}
-
-    return await answer(_emulator(request), request, "batches.cancel", work, subject=name)
-
-
-@delete("/{version:str}/batches/{name:str}", status_code=200)
-async def delete_batch(request: Http, name: FromPath[str]) -> Answer:
-    """Forget a batch."""
-
-    async def work(project: str, _: Any, __: Fault | None) -> Any:
-        _emulator(request).batches.delete(project, name)
-        return {}
-
-    return await answer(_emulator(request), request, "batches.delete", work, subject=name)
-
-
-@get("/{version:str}/files/{target:str}")
-async def download_file(request: Http, target: FromPath[str]) -> Answer:
-    """`{id}:download?alt=media`: the file's bytes."""
-    name, _, verb = target.partition(":")
-    if verb != "download" or request.query_params.get("alt") != "media":
-        return as_json(classic_body(404, "Method not found."), 404)
-
-    async def work(project: str, _: Any, __: Fault | None) -> Any:
-        content = _emulator(request).batches.file(project, f"files/{name}")
-        return Answer(content, media_type="application/octet-stream")
-
-    return await answer(_emulator(request), request, "files.download", work, subject=name)
-
-
 INTERACTIONS: Final = [create_interaction, get_interaction, cancel_interaction, delete_interaction]
 WEBHOOKS: Final = [create_webhook, list_webhooks, get_webhook, update_webhook, delete_webhook, webhook_verb]
-BATCHES: Final = [create_batch, list_batches, get_batch, cancel_batch, delete_batch, download_file]
 
 
 def _emulator(request: Http) -> Emulator:

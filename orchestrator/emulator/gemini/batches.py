@@ -1,103 +1,161 @@
-"""Batches of `generateContent` requests, and the files they read and write.
+"""Batches of `generateContent` requests.
 
-    BATCH_STATE_PENDING ──▶ SUCCEEDED, FAILED, CANCELLED, EXPIRED
+    BATCH_STATE_PENDING ──▶ RUNNING ──▶ SUCCEEDED, FAILED, CANCELLED, EXPIRED
 
 Source: Gemini API, Batch; answers in the camel case the client library reads, errors in the older shape.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.emulator.gemini.clock import Cancellable, Clock
-from orchestrator.emulator.gemini.errors import invalid, not_found, precondition
+from orchestrator.emulator.gemini.errors import not_found, precondition
 from orchestrator.emulator.gemini.events import Event
+from orchestrator.emulator.gemini.files import JSONL, Files
 from orchestrator.emulator.gemini.ids import Ids
 from orchestrator.emulator.gemini.interactions import instant
+from orchestrator.emulator.gemini.jobrequests import BatchRequest, check_batch, check_model, read_lines
+from orchestrator.emulator.gemini.pages import page
+from orchestrator.emulator.gemini.plans import BATCH, Plan, Plans
+from orchestrator.emulator.gemini.results import Results, results, text_of
 from orchestrator.emulator.gemini.settings import EmulatorSettings
-from orchestrator.emulator.gemini.validation import check_uri
 
 Json = dict[str, Any]
 PENDING: Final = "PENDING"
+RUNNING: Final = "RUNNING"
+CANCELLED: Final = "batch.cancelled"  # has an event in the guide only; nobody can subscribe to it
 ENDS: Final = {
     "SUCCEEDED": "batch.succeeded",
     "FAILED": "batch.failed",
     "EXPIRED": "batch.expired",
-    "CANCELLED": "",  # has an event in the guide only; nobody can subscribe to it
+    "CANCELLED": CANCELLED,
 }
-PAGE_SIZE: Final = 50
+EVENT_IDS: Final = {"guide": "batch_{}", "bare": "{}", "resource": "batches/{}"}
+TYPE: Final = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 
 
 @dataclass(eq=False)
 class Batch:
-    """One batch. `id` is bare, as events have it; the resource is called `batches/{id}`."""
+    """One batch. `id` is bare; the resource is called `batches/{id}`."""
 
     id: str
     project: str
     model: str
-    display_name: str
-    requests: Sequence[Any]
-    inline: bool
-    uris: tuple[str, ...]
-    metadata: Json
+    request: BatchRequest
+    lines: Sequence[Any]
+    plan: Plan
     created: datetime
     updated: datetime
     state: str = PENDING
+    results: Results | None = None
     output: Json = field(default_factory=dict)
     error: Json | None = None
+    past: list[Json] = field(default_factory=list)
     job: Cancellable | None = None
 
+    @property
+    def name(self) -> str:
+        """The resource: `batches/{id}`."""
+        return f"batches/{self.id}"
+
+    @property
+    def inline(self) -> bool:
+        """Did the requests come with the create?"""
+        return self.request.file is None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file with its results, if there is one."""
+        return (self.output["responsesFile"],) if "responsesFile" in self.output else ()
+
     def view(self) -> Json:
-        """The long-running operation as JSON."""
+        """The long-running operation as JSON; counts are strings, and those that are 0 are left out."""
         metadata: Json = {
+            "@type": TYPE,
+            "name": self.name,
             "model": self.model,
-            "displayName": self.display_name,
+            "displayName": self.request.display_name,
             "state": f"BATCH_STATE_{self.state}",
             "createTime": instant(self.created),
             "updateTime": instant(self.updated),
-            "batchStats": {"requestCount": str(len(self.requests))},
+            "batchStats": {key: str(count) for key, count in self._counts().items() if count},
         }
-        shown: Json = {"name": f"batches/{self.id}", "metadata": metadata, "done": self.state in ENDS}
+        if self.request.file is not None:
+            metadata["inputConfig"] = {"fileName": self.request.file}
+        shown: Json = {"name": self.name, "metadata": metadata, "done": self.state in ENDS}
         if self.state in ENDS:
             metadata["endTime"] = instant(self.updated)
         if self.output:
             metadata["output"] = self.output
         return shown if self.error is None else {**shown, "error": self.error}
 
+    def move(self, state: str, now: datetime) -> None:
+        """Change the state, keeping what a lagging read would still show."""
+        self.past.append(self.view())
+        self.state, self.updated = state, now
+
+    def _counts(self) -> dict[str, int]:
+        done = self.results
+        return {
+            "requestCount": len(self.lines),
+            "successfulRequestCount": done.succeeded if done else 0,
+            "failedRequestCount": done.failed if done else 0,
+            "pendingRequestCount": len(self.lines) if self.state in (PENDING, RUNNING) else 0,
+        }
+
 
 class Batches:
-    """Every project's batches and files.
+    """Every project's batches.
 
     Args:
         announce: Called with the event of a batch that ended.
     """
 
     def __init__(
-        self, settings: EmulatorSettings, clock: Clock, ids: Ids, announce: Callable[[Event], None]
+        self,
+        settings: EmulatorSettings,
+        clock: Clock,
+        ids: Ids,
+        plans: Plans,
+        files: Files,
+        announce: Callable[[Event], None],
     ) -> None:
-        self._settings, self._clock, self._ids, self._announce = settings, clock, ids, announce
+        self._settings, self._clock, self._ids = settings, clock, ids
+        self._plans, self._files, self._announce = plans, files, announce
         self._all: dict[str, Batch] = {}
-        self._files: dict[tuple[str, str], bytes] = {}
+        self._made: list[Batch] = []
 
-    def create(self, project: str, model: str, body: Any) -> Json:
+    def all(self) -> list[Batch]:
+        """Every batch taken, deleted ones too, oldest first."""
+        return list(self._made)
+
+    def create(
+        self, project: str, model: str, body: Any, plan: Plan | None = None, *, size: int = 0
+    ) -> Batch:
         """Take a batch.
 
+        Args:
+            plan: Instead of the one that would be chosen.
+            size: Of the request, in bytes.
+
         Raises:
-            ApiError: 400; 404 for an input file that is not there.
+            ApiError: 400; 404 for a model or an input file that is not there.
         """
-        batch = body.get("batch") if isinstance(body, dict) else None
-        if not isinstance(batch, dict):
-            raise invalid("'batch' must be set.")
-        requests, inline = self._input(project, batch.get("inputConfig"))
-        uris, metadata = self._webhook_config(batch.get("webhookConfig", {}))
-        now, name = self._clock.now(), f"batch_{self._ids.webhook()}"
-        shown = str(batch.get("displayName", ""))
-        made = Batch(name, project, f"models/{model}", shown, requests, inline, uris, metadata, now, now)
+        check_model(model, "batchGenerateContent", self._settings)
+        request = check_batch(body, size, self._settings)
+        lines = request.requests
+        if request.file is not None:
+            lines = read_lines(self._files.find(project, request.file).content)
+        words, now = " ".join(map(text_of, lines)), self._clock.now()
+        plan = plan or self._plans.choose(BATCH, model, words, request.metadata)
+        made = Batch(self._ids.webhook(), project, f"models/{model}", request, lines, plan, now, now)
         self._all[made.id] = made
+        self._made.append(made)
         self._schedule(made)
-        return made.view()
+        return made
 
     def get(self, project: str, name: str) -> Batch:
         """A batch of this project.
@@ -116,13 +174,8 @@ class Batches:
         Raises:
             ApiError: 400 for a size or token that is no number.
         """
-        size, start = page_size or str(PAGE_SIZE), page_token or "0"
-        if not (size.isdecimal() and start.isdecimal() and int(size)):
-            raise invalid("pageSize and pageToken must be numbers we gave out.")
         mine = [batch for batch in self._all.values() if batch.project == project]
-        end = int(start) + int(size)
-        page: Json = {"operations": [batch.view() for batch in mine[int(start) : end]]}
-        return {**page, "nextPageToken": str(end)} if end < len(mine) else page
+        return page("operations", mine, Batch.view, page_size, page_token)
 
     def cancel(self, project: str, name: str) -> None:
         """Stop a batch that runs.
@@ -130,8 +183,7 @@ class Batches:
         Raises:
             ApiError: 404; 400 when it has ended.
         """
-        found = self.get(project, name)
-        if found.state in ENDS:
+        if self.get(project, name).state in ENDS:
             raise precondition(f"Batch '{name}' has ended.")
         self.end(name, "CANCELLED")
 
@@ -146,106 +198,72 @@ class Batches:
             found.job.cancel()
         del self._all[name]
 
-    def end(self, name: str, state: str, message: str = "The batch failed.") -> Batch:
-        """Bring a batch to an end at once, with its webhooks.
+    def end(self, name: str, state: str | None = None, message: str = "") -> Batch:
+        """Bring a batch to an end at once, with its webhooks; one that has ended stays as it is.
 
         Args:
-            state: One of `ENDS`, with or without `BATCH_STATE_`.
+            state: One of `ENDS`, with or without `BATCH_STATE_`; None is what the plan says.
             message: Why it failed.
 
         Raises:
             KeyError: No such batch.
             ValueError: No such end.
         """
-        found, state = self._all[name], state.removeprefix("BATCH_STATE_")
+        found = self._all[name]
+        state = (state or found.plan.end.upper()).removeprefix("BATCH_STATE_")
         if state not in ENDS:
             raise ValueError(f"'{state}' is no end of a batch; known: {', '.join(ENDS)}")
+        if found.state in ENDS:
+            return found
         if found.job is not None:
             found.job.cancel()
-        found.state, found.updated = state, self._clock.now()
+        found.move(state, self._clock.now())
         if state == "SUCCEEDED":
-            found.output = self._output(found)
+            self._answer(found)
         if state == "FAILED":
-            found.error = {"code": 13, "message": message}
-        if ENDS[state]:
-            self._announce(_event(found))
-        return found
-
-    def put_file(self, project: str, name: str, content: bytes) -> None:
-        """Keep a file, `files/{id}`, that a batch can read."""
-        self._files[project, name] = content
-
-    def file(self, project: str, name: str) -> bytes:
-        """A file's content.
-
-        Raises:
-            ApiError: 404.
-        """
-        found = self._files.get((project, name))
-        if found is None:
-            raise not_found("File", name)
+            said = {"message": message} if message else found.plan.error
+            found.error = {"code": 13, "message": "The batch failed.", **said}
+        self._tell(found)
         return found
 
     def _schedule(self, made: Batch) -> None:
-        late = self._settings.batch_seconds > self._settings.batch_expiry_seconds
-        state = "EXPIRED" if late else "SUCCEEDED"
+        plan, settings = made.plan, self._settings
+        lasts = settings.batch_seconds if plan.seconds is None else plan.seconds
+        pending = settings.batch_pending_seconds if plan.pending is None else plan.pending
+        limit = settings.batch_expiry_seconds
+        late = plan.end in ("stuck", "expired") or lasts > limit
+        ends = limit if plan.end == "stuck" else min(lasts, limit)
+        waits = min(pending, ends)
 
         async def finish() -> None:
-            self.end(made.id, state)
+            self.end(made.id, "EXPIRED" if late else None)
 
-        wait = min(self._settings.batch_seconds, self._settings.batch_expiry_seconds)
-        made.job = self._clock.schedule(wait, finish)
+        async def start() -> None:
+            made.move(RUNNING, self._clock.now())
+            made.job = self._clock.schedule(ends - waits, finish)
 
-    def _input(self, project: str, config: Any) -> tuple[Sequence[Any], bool]:
-        config = config if isinstance(config, dict) else {}
-        if isinstance(config.get("fileName"), str):
-            lines = self.file(project, config["fileName"]).splitlines()
-            try:
-                return [json.loads(line) for line in lines if line.strip()], False
-            except ValueError as error:
-                raise invalid(f"The input file is not one JSON object a line: {error}") from error
-        requests = config.get("requests", {})
-        requests = requests.get("requests") if isinstance(requests, dict) else None
-        if not isinstance(requests, list) or not all(isinstance(r, dict) for r in requests) or not requests:
-            raise invalid("inputConfig needs 'fileName' or 'requests' with at least one request.")
-        return requests, True
+        made.job = self._clock.schedule(waits, start)
 
-    def _webhook_config(self, config: Any) -> tuple[tuple[str, ...], Json]:
-        if not isinstance(config, dict) or not isinstance(config.get("uris", []), list):
-            raise invalid("Invalid value for 'webhookConfig'.")
-        hosts = self._settings.plain_http_hosts
-        uris = tuple(check_uri(uri, hosts, "webhookConfig.uris") for uri in config.get("uris", ()))
-        metadata = config.get("user_metadata", config.get("userMetadata", {}))
-        if not isinstance(metadata, dict):
-            raise invalid("Invalid value for 'webhookConfig.user_metadata'.")
-        return uris, metadata
-
-    def _output(self, batch: Batch) -> Json:
+    def _answer(self, batch: Batch) -> None:
+        seed = f"{self._settings.seed}:{batch.request.display_name}:{len(batch.lines)}"
+        done = results(batch.lines, batch.plan, model=batch.model, inline=batch.inline, seed=seed)
+        batch.results = done
         if batch.inline:
-            answered = [_answered(request, "metadata") for request in batch.requests]
-            return {"inlinedResponses": {"inlinedResponses": answered}}
-        lines = [json.dumps(_answered(request, "key")) for request in batch.requests]
-        name = f"files/{self._ids.webhook()}"
-        self.put_file(batch.project, name, ("\n".join(lines) + "\n").encode())
-        return {"responsesFile": name}
+            batch.output = {"inlinedResponses": {"inlinedResponses": list(done.lines)}}
+            return
+        content = "".join(json.dumps(line) + "\n" for line in done.lines).encode()
+        batch.output = {"responsesFile": self._files.generate(batch.project, content, JSONL).name}
 
+    def _tell(self, batch: Batch) -> None:
+        event = ENDS[batch.state] if batch.plan.event is None else batch.plan.event
+        if event and (event != CANCELLED or self._settings.batch_cancelled_event):
+            self._announce(self._event(batch, event))
 
-def _answered(request: Any, key: str) -> Json:
-    """What the model says to one request, beside what marks it."""
-    asked = request.get("request") if isinstance(request, dict) else None
-    mark = {key: request[key]} if isinstance(request, dict) and key in request else {}
-    if not isinstance(asked, Mapping) or not asked.get("contents"):
-        return {"error": {"code": 3, "message": "contents must be set."}, **mark}
-    parts = [p for c in asked["contents"] if isinstance(c, dict) for p in c.get("parts", ())]
-    said = " ".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
-    content = {"role": "model", "parts": [{"text": f"Answer to: {said}"}]}
-    return {"response": {"candidates": [{"content": content, "finishReason": "STOP"}]}, **mark}
-
-
-def _event(batch: Batch) -> Event:
-    data: Json = {"id": batch.id}
-    if batch.state == "SUCCEEDED" and "responsesFile" in batch.output:
-        data["output_file_uri"] = batch.output["responsesFile"]
-    if batch.error is not None:
-        data |= {"error_code": "api_error", "error_message": batch.error["message"]}
-    return Event(ENDS[batch.state], batch.id, batch.project, batch.updated, data, batch.metadata, batch.uris)
+    def _event(self, batch: Batch, event: str) -> Event:
+        data: Json = {"id": EVENT_IDS[self._settings.batch_event_id].format(batch.id)}
+        for file in batch.files:
+            data["output_file_uri"] = file
+        if batch.error is not None:
+            data |= {"error_code": "api_error", "error_message": batch.error["message"]}
+        request, at = batch.request, batch.updated
+        return Event(event, batch.id, batch.project, at, data, request.metadata, request.uris)

@@ -20,9 +20,10 @@ Http = Request[Any, Any, Any]
 
 
 class NewScenarios(msgspec.Struct, forbid_unknown_fields=True):
-    """Scenarios in the form of the file; put first, or in place of all others."""
+    """Scenarios and plans for jobs in the form of the file; put first, or in place of all others."""
 
-    scenarios: list[Any]
+    scenarios: list[Any] = []
+    jobs: list[Any] = []
     replace: bool = False
 
 
@@ -66,6 +67,12 @@ class BatchEnd(msgspec.Struct, forbid_unknown_fields=True):
     message: str = "The batch failed."
 
 
+class VideoEnd(msgspec.Struct, forbid_unknown_fields=True):
+    """Where to bring a video; as `Emulator.end_video`."""
+
+    end: str | None = None
+
+
 class Release(msgspec.Struct, forbid_unknown_fields=True):
     """In which order the held deliveries go out."""
 
@@ -78,11 +85,19 @@ async def stats(request: Http) -> Answer:
     return as_json(_emulator(request).stats())
 
 
+@get("/ledger")
+async def ledger(request: Http) -> Answer:
+    """How often each long job was begun, read and fetched."""
+    return as_json(_emulator(request).ledger())
+
+
 @post("/scenarios", status_code=200)
 async def add_scenarios(request: Http, data: JSONBody[NewScenarios]) -> Answer:
     """Add or replace scenarios."""
+    emulator = _emulator(request)
     try:
-        names = _emulator(request).add_scenarios({"scenarios": data.scenarios}, replace=data.replace)
+        names = emulator.add_scenarios({"scenarios": data.scenarios}, replace=data.replace)
+        names += emulator.add_jobs(data.jobs, replace=data.replace)
     except ScenarioError as error:
         raise invalid(str(error)) from error
     return as_json({"added": names})
@@ -163,6 +178,18 @@ async def end_batch(request: Http, name: FromPath[str], data: JSONBody[BatchEnd]
     return as_json(ended.view())
 
 
+@post("/operations/{name:str}/end", status_code=200)
+async def end_video(request: Http, name: FromPath[str], data: JSONBody[VideoEnd]) -> Answer:
+    """Bring a video to an end; `name` is the last part of its operation's."""
+    try:
+        ended = _emulator(request).end_video(name, data.end)
+    except KeyError as error:
+        raise ApiError(404, f"No such operation: {name}.") from error
+    except ValueError as error:
+        raise invalid(str(error)) from error
+    return as_json(ended.view())
+
+
 @post("/keys/rotate", status_code=200)
 async def rotate_keys(request: Http) -> Answer:
     """Publish a fresh key set and sign with it."""
@@ -181,6 +208,7 @@ def router() -> Router:
     """The control routes."""
     handlers = [
         stats,
+        ledger,
         add_scenarios,
         advance,
         deliver,
@@ -190,6 +218,7 @@ def router() -> Router:
         clear_faults,
         move,
         end_batch,
+        end_video,
         rotate_keys,
         reset,
     ]

@@ -100,7 +100,7 @@ class Courier:
     def announce(self, event: Event) -> None:
         """Send an event to all who are to hear it."""
         for uri, hook in self._targets(event):
-            fault = self._faults.take("deliver", event.subject)
+            fault = self._faults.take("deliver", event.subject, fits=lambda f: f.event in (None, event.type))
             kind = fault.kind if fault else ""
             if kind == "unknown_type":
                 self._depart(self._made(event.mistyped(), uri, hook), None)

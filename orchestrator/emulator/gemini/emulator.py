@@ -1,7 +1,7 @@
 """The stand-in as one object: what its HTTP doors call, and what a test in the same process calls."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ from orchestrator.emulator.gemini.deliveries import Attempt, Courier, Delivery
 from orchestrator.emulator.gemini.errors import ApiError
 from orchestrator.emulator.gemini.events import encode
 from orchestrator.emulator.gemini.faults import Fault, Faults
+from orchestrator.emulator.gemini.files import Files
 from orchestrator.emulator.gemini.ids import Ids
 from orchestrator.emulator.gemini.interactions import Interaction, Interactions
-from orchestrator.emulator.gemini.scenarios import Scenarios
+from orchestrator.emulator.gemini.jobs import Jobs
+from orchestrator.emulator.gemini.scenarios import Scenarios, parse
 from orchestrator.emulator.gemini.sealing import Tamper
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 from orchestrator.emulator.gemini.spoil import function_calls
 from orchestrator.emulator.gemini.story import Turn
 from orchestrator.emulator.gemini.validation import check_create, check_uri
+from orchestrator.emulator.gemini.videos import Operation
 from orchestrator.emulator.gemini.webhooks import Webhooks
 
 Json = dict[str, Any]
@@ -35,6 +38,7 @@ class Emulator:
         self.settings = settings or EmulatorSettings()
         self.clock = self.settings.clock or RealClock()
         self.faults = Faults(self.settings.fault_seed, self.clock.now, self.settings.faults)
+        self.address = (self.settings.address or "http://127.0.0.1").rstrip("/")
         self._fill()
 
     def _fill(self) -> None:
@@ -44,10 +48,26 @@ class Emulator:
         self.scenarios = Scenarios(settings.scenarios)
         self.webhooks = Webhooks(settings, self.clock, self.ids)
         self.courier = Courier(settings, self.clock, self.ids, self.faults, self.webhooks)
+        self.jobs = Jobs(settings, self.clock, self.ids, self.courier, lambda: self.address)
+        self.jobs.read_plans(settings.scenarios)
         self.interactions = Interactions(
-            settings, self.clock, self.ids, self.scenarios, emit=self.courier.emit
+            settings, self.clock, self.ids, self.scenarios, emit=self.courier.emit, film=self.jobs.film
         )
-        self.batches = Batches(settings, self.clock, self.ids, announce=self.courier.announce)
+
+    @property
+    def batches(self) -> Batches:
+        """Every project's batches."""
+        return self.jobs.batches
+
+    @property
+    def files(self) -> Files:
+        """Every project's files."""
+        return self.jobs.files
+
+    def asked_at(self, address: str) -> None:
+        """Note where we were asked: the address in URIs we give out, unless the settings have one."""
+        if self.settings.address is None:
+            self.address = address.rstrip("/")
 
     # What Gemini's own methods do.
 
@@ -123,7 +143,7 @@ class Emulator:
         `counts` has the requests received per operation, `created` the interactions really taken, `forks` per
         interaction how many creates continued it beyond the first, `requests` all requests in order without
         their key, `deliveries` all deliveries in order with their attempts, `interactions` each one's state,
-        `faults` those still queued, `struck` how often each one was used.
+        `faults` those still queued, `struck` how often each one was used, `jobs` the long jobs one by one.
         """
         made = self.interactions.all()
         return {
@@ -136,15 +156,32 @@ class Emulator:
             "interactions": [_line(interaction) for interaction in made],
             "faults": self.faults.view(),
             "struck": dict(self.faults.used),
+            "jobs": self.ledger()["jobs"],
         }
+
+    def ledger(self) -> Json:
+        """How often each long job was begun, read and fetched; as `ledger.ledger`."""
+        return self.jobs.ledger(self.interactions.all(), self.requests)
 
     def add_scenarios(self, source: Path | str | Mapping[str, Any], *, replace: bool = False) -> list[str]:
         """Put scenarios before those there are, or in their place; returns their names.
 
+        Plans for jobs that stand beside them go before those there are.
+
         Raises:
             ScenarioError: They cannot be played.
         """
+        parse(source)  # before anything is changed
+        self.jobs.read_plans(source)
         return self.scenarios.add(source, replace=replace)
+
+    def add_jobs(self, plans: Sequence[Mapping[str, Any]], *, replace: bool = False) -> list[str]:
+        """Say how jobs to come go, before what was said so far or in its place; returns the plans' names.
+
+        Raises:
+            ScenarioError: They cannot be followed.
+        """
+        return self.jobs.add_plans(plans, replace=replace)
 
     def inject(self, operation: str, kind: str, **options: Any) -> Fault:
         """Queue a fault; `faults.Fault` has the options.
@@ -256,6 +293,18 @@ class Emulator:
             ValueError: No such end.
         """
         return self.batches.end(name.removeprefix("batches/"), state, message)
+
+    def end_video(self, name: str, end: str | None = None) -> Operation:
+        """Bring a video's operation to an end at once; as `Videos.end`.
+
+        Args:
+            name: The whole name, or its last part.
+
+        Raises:
+            KeyError: No such operation.
+            ValueError: No such end.
+        """
+        return self.jobs.videos.end(name.rpartition("/")[2], end)
 
     async def reset(self) -> None:
         """Back to the beginning: nothing but the webhooks, scenarios and faults of the settings."""

@@ -15,6 +15,7 @@ from litestar.types import HTTPResponseStartEvent, Message, Receive, Scope, Send
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, classic_body, code_for, invalid
 from orchestrator.emulator.gemini.faults import CALLS, CLASSIC, DRIP_SECONDS, HANG_SECONDS, Fault
+from orchestrator.emulator.gemini.jobkinds import STARTS
 from orchestrator.emulator.gemini.spoil import spoil
 
 Json = dict[str, Any]
@@ -71,6 +72,7 @@ async def answer(
     *,
     subject: str | None = None,
     keyed: bool = True,
+    pieces: bool = False,
 ) -> Answer:
     """Carry out one operation.
 
@@ -79,9 +81,11 @@ async def answer(
         work: What it does; takes project, body and fault, returns the answer's JSON, raises `ApiError`.
         subject: The id it is about; for a create that is the interaction it continues.
         keyed: Does it want an API key?
+        pieces: Is its body bytes of a file instead of JSON?
     """
     raw = await request.body()
-    entry = _record(emulator, request, operation, raw)
+    entry = _record(emulator, request, operation, raw, pieces=pieces)
+    emulator.asked_at(str(request.base_url))
 
     def fits(fault: Fault) -> bool:
         """Has this request what the fault spoils?"""
@@ -91,15 +95,15 @@ async def answer(
 
     try:
         project = emulator.project_of(request.headers.get("x-goog-api-key")) if keyed else ""
-        body = _decoded(raw)
+        body = raw if pieces else _decoded(raw)
         if operation == "create" and isinstance(body, dict):
             subject = body.get("previous_interaction_id")
+        if operation in STARTS:
+            subject = _job_of(body)
         fault = emulator.faults.take(operation, subject, fits)
         response = await _carried_out(request, fault, project, body, work)
     except ApiError as error:
-        classic = operation.startswith(CLASSIC)
-        shown = classic_body(error.status, error.message) if classic else error.body()
-        response = as_json(shown, error.status)
+        response = _refusal(operation, error)
     entry["status"] = response.status_code
     return response
 
@@ -154,7 +158,7 @@ async def _instead(request: Http, fault: Fault) -> Answer | None:
         case "reset":
             return _broken()
         case "not_found":
-            return as_json(ApiError(404, "Not found.").body(), 404)
+            return _refusal(fault.operation, ApiError(404, "Not found."))
         case "resume_refused":
             return as_json(ApiError(400, RESUME_REFUSED).body(), 400)
         case "resume_unimplemented":
@@ -163,9 +167,26 @@ async def _instead(request: Http, fault: Fault) -> Answer | None:
             )
         case "hang":
             await _wait(request, fault)
-            return as_json(ApiError(504, "Deadline exceeded.").body(), 504)
+            return _refusal(fault.operation, ApiError(504, "Deadline exceeded."))
         case _:
             return None
+
+
+def _refusal(operation: str, error: ApiError) -> Answer:
+    """A refusal in the shape of the operation; where errors are of the older one, no key is a 403."""
+    if not operation.startswith(CLASSIC):
+        return as_json(error.body(), error.status)
+    status = 403 if error.status == 401 else error.status
+    return as_json(classic_body(status, error.message), status)
+
+
+def _job_of(body: Any) -> str | None:
+    """The `job` that a start's metadata names."""
+    holder = body.get("batch", body) if isinstance(body, dict) else {}
+    hook = holder.get("webhookConfig") if isinstance(holder, dict) else None
+    metadata = hook.get("user_metadata", hook.get("userMetadata")) if isinstance(hook, dict) else None
+    job = metadata.get("job") if isinstance(metadata, dict) else None
+    return job if isinstance(job, str) else None
 
 
 def _status(fault: Fault) -> Answer:
@@ -204,9 +225,9 @@ def _decoded(raw: bytes) -> Any:
         raise invalid(f"The request body is not valid JSON: {error}") from error
 
 
-def _record(emulator: Emulator, request: Http, operation: str, raw: bytes) -> Json:
+def _record(emulator: Emulator, request: Http, operation: str, raw: bytes, *, pieces: bool) -> Json:
     try:
-        body = _decoded(raw) if raw else None
+        body = {"bytes": len(raw)} if pieces else _decoded(raw) if raw else None
     except ApiError:
         body = raw.decode(errors="replace")
     entry: Json = {

@@ -12,6 +12,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from orchestrator.emulator.gemini import jobkinds
+
 REQUEST: Final[dict[str, str]] = {
     "status": "refused with `status` (and `retry_after`) before anything happens",
     "not_found": "404 before anything happens; for good with times=forever, for a while with for_seconds",
@@ -88,18 +90,21 @@ OPERATIONS: Final = (
     "batches.cancel",
     "batches.delete",
     "files.download",
+    *jobkinds.OPERATIONS,
     "jwks",
     "deliver",
 )
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(OPERATIONS, tuple(REQUEST)),
+    **{operation: (*REQUEST, *kinds) for operation, kinds in jobkinds.KINDS.items()},
     "create": (*REQUEST, *INTERACTION, *CREATE),
     "get": (*REQUEST, *INTERACTION, *CALLS, *GET),
     "cancel": (*REQUEST, *INTERACTION, *CANCEL),
     "jwks": (*REQUEST, *KEY_SET),
     "deliver": tuple(DELIVERY),
 }
-CLASSIC: Final = ("batches.", "files.")  # these answer errors in the older shape
+CLASSIC: Final = ("batches.", "files.", "videos.")  # these answer errors in the older shape
+JOB_OPERATIONS: Final = (*jobkinds.STARTS, *jobkinds.POLLS, "files.download")
 SHAPES: Final = ("new", "classic", "list")
 HANG_SECONDS: Final = 3600.0
 DRIP_SECONDS: Final = 1.0
@@ -119,7 +124,9 @@ class Fault:
         skip: How many operations pass untouched first.
         probability: Of striking when it could, from 0 to 1.
         for_seconds: In force for so long on the emulator's clock, instead of `times`.
-        subject: Only for this interaction, webhook or batch id (for `create`: the previous one's).
+        subject: Only for this interaction, webhook, batch, operation or file id (for `create`: the previous
+            one's; for a job's start: the `job` of its metadata).
+        event: Only for deliveries of this event type.
         status: HTTP status of `status` and `accept_then_status`.
         code: String code of that answer; the usual one of the status by default.
         message: Its message.
@@ -137,6 +144,7 @@ class Fault:
     probability: float = 1.0
     for_seconds: float | None = None
     subject: str | None = None
+    event: str | None = None
     status: int = 503
     code: str | None = None
     message: str = "Fault injected."
@@ -283,7 +291,8 @@ def storm(refused: float = 0.3, lost: float = 0.05, astray: float = 0.3) -> list
     """Everything at once and for good, as standing faults.
 
     Args:
-        refused: Share of the creates, gets and cancels that are answered 429, 500 or 503 with nothing done.
+        refused: Share of the creates, gets, cancels and downloads that are answered 429, 500 or 503 with
+            nothing done.
         lost: Share of the rest that is done, but whose answer nobody can read.
         astray: Share of the deliveries that something befalls, a different thing each time.
     """
@@ -308,6 +317,10 @@ def storm(refused: float = 0.3, lost: float = 0.05, astray: float = 0.3) -> list
         *_shared("create", lost, [{"kind": "early"}]),
         *_shared("deliver", astray, [*events, {"kind": "delay", "seconds": 2.0}]),
         *_shared("jwks", refused, [{"kind": "status", "status": 503}, {"kind": "no_keys"}]),
+        # Last, so that what was drawn for the rest before there were jobs is still drawn.
+        *(f for name in JOB_OPERATIONS for f in _shared(name, refused, statuses)),
+        *(f for name in JOB_OPERATIONS for f in _shared(name, lost, unread)),
+        *_shared("files.download", lost, [{"kind": kind} for kind in ("short", "wrong_type")]),
     ]
 
 

@@ -10,6 +10,7 @@ One event loop runs all of this and nothing in here awaits between a check and w
 """
 
 import asyncio
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,7 +34,10 @@ DEFAULT_ERROR: Final = {"code": "api_error", "message": "The scripted run failed
 
 @dataclass(eq=False)
 class Interaction:
-    """One interaction. `steps` is its whole timeline, its input first; `past` holds earlier views."""
+    """One interaction. `steps` is its whole timeline, its input first; `past` holds earlier views.
+
+    `films` are the bytes that a GET shows in place of a URI.
+    """
 
     id: str
     root: str
@@ -54,6 +58,7 @@ class Interaction:
     past: list[Json] = field(default_factory=list)
     job: Cancellable | None = None
     finish: Job | None = None
+    films: dict[str, bytes] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -73,7 +78,7 @@ class Interaction:
         if self.environment is not None:
             view["environment_id"] = self.environment
         if shown:
-            view["steps"] = list(shown)
+            view["steps"] = [_inlined(step, self.films) for step in shown] if timeline else list(shown)
         if self.usage is not None:
             view["usage"] = self.usage
         if self.errors:
@@ -91,6 +96,7 @@ class Interactions:
 
     Args:
         emit: Called with an interaction that came to rest and the event type its turn names, if any.
+        film: Makes the contents of a turn's `video`, and puts into `films` what a GET is to show inline.
     """
 
     def __init__(
@@ -100,9 +106,10 @@ class Interactions:
         ids: Ids,
         scenarios: Scenarios,
         emit: Callable[[Interaction, str | None], None],
+        film: Callable[[Interaction, Json], list[Json]],
     ) -> None:
         self._settings, self._clock, self._ids = settings, clock, ids
-        self._scenarios, self._emit = scenarios, emit
+        self._scenarios, self._emit, self._film = scenarios, emit, film
         self._all: dict[str, Interaction] = {}
         self._environments = Environments(ids, settings.environment_seconds)
 
@@ -238,7 +245,8 @@ class Interactions:
         )
 
     def _begin(self, made: Interaction, turn: Turn, *, refused: bool) -> None:
-        think = self._settings.think_seconds if turn.think is None else turn.think
+        usual = self._settings.think_seconds if turn.video is None else self._settings.video_seconds
+        think = usual if turn.think is None else turn.think
 
         async def finish() -> None:
             self._settle(made, turn, refused=refused)
@@ -259,6 +267,8 @@ class Interactions:
     def _settle(self, interaction: Interaction, turn: Turn, *, refused: bool) -> None:
         made = self._steps(turn, refused=refused)
         interaction.move(turn.status or ("requires_action" if turn.calls else "completed"), self._clock.now())
+        if turn.video is not None:
+            made.append({"type": "model_output", "content": self._film(interaction, turn.video)})
         interaction.steps = [*interaction.steps, *made]
         interaction.errors = list(turn.errors) or ([DEFAULT_ERROR] if turn.status == "failed" else [])
         interaction.usage = turn.usage or _usage(interaction, made)
@@ -288,13 +298,30 @@ class Interactions:
             steps.append({"type": "function_call", **signed, **call})
         text = turn.text_refused if refused and turn.text_refused is not None else turn.text
         if text is not None:
-            steps.append({"type": "model_output", "content": [{"type": "text", "text": text}]})
+            cited = {"annotations": list(turn.annotations)} if turn.annotations else {}
+            steps.append({"type": "model_output", "content": [{"type": "text", "text": text, **cited}]})
         return steps
 
 
 def instant(when: datetime) -> str:
     """An instant as Gemini writes it, in whole seconds."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _inlined(step: Any, films: dict[str, bytes]) -> Any:
+    """A step with the bytes of its films in place of their URIs."""
+    content = step.get("content") if films and isinstance(step, dict) else None
+    if not isinstance(content, list):
+        return step
+    return {**step, "content": [_shown(block, films) for block in content]}
+
+
+def _shown(block: Any, films: dict[str, bytes]) -> Any:
+    film = films.get(str(block.get("uri"))) if isinstance(block, dict) else None
+    if film is None:
+        return block
+    kept = {key: value for key, value in block.items() if key != "uri"}
+    return {**kept, "data": base64.b64encode(film).decode()}
 
 
 def _line(interaction: Interaction | None) -> list[Interaction]:

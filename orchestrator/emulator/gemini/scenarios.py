@@ -26,6 +26,7 @@ import msgspec
 import yaml
 
 from orchestrator.emulator.gemini.agents import DEEP_RESEARCH, Research
+from orchestrator.emulator.gemini.films import Film, wants_film
 from orchestrator.emulator.gemini.improvise import Improvised, Refund
 from orchestrator.emulator.gemini.story import Script, Story, Turn
 
@@ -33,7 +34,8 @@ Json = dict[str, Any]
 PLACE: Final = re.compile(r"\$\{([^{}]+)\}")
 TURN_KEYS: Final = {f.name for f in fields(Turn)}
 MATCH_TYPES: Final = {"model": str, "agent": str, "input_contains": str, "metadata": dict}
-TURN_LISTS: Final = ("calls", "steps", "errors")
+TURN_LISTS: Final = ("calls", "steps", "errors", "annotations")
+FILM_KEYS: Final = {"samples", "seconds", "bytes"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,6 +110,8 @@ class Scenarios:
                 return scenario
         if str(body.get("agent", "")).startswith(DEEP_RESEARCH):
             return Research()
+        if wants_film(body) is not None:
+            return Film()
         refund = Refund()
         return refund if refund.fits(story) else Improvised()
 
@@ -118,10 +122,26 @@ def parse(source: Path | str | Mapping[str, Any]) -> list[Scenario]:
     Raises:
         ScenarioError: Not a scenario file; the file itself cannot be read or is not YAML.
     """
+    return [_scenario(item, number) for number, item in enumerate(_lists(source).get("scenarios", []))]
+
+
+def jobs(source: Path | str | Mapping[str, Any]) -> list[Any]:
+    """The plans for jobs that stand beside the scenarios; `plans` reads them.
+
+    Raises:
+        ScenarioError: As for `parse`.
+    """
+    found: list[Any] = _lists(source).get("jobs", [])
+    return found
+
+
+def _lists(source: Path | str | Mapping[str, Any]) -> Json:
     data = _plain(_loaded(source))
-    if not isinstance(data, dict) or set(data) != {"scenarios"} or not isinstance(data["scenarios"], list):
-        raise ScenarioError("expected one key, 'scenarios', with a list")
-    return [_scenario(item, number) for number, item in enumerate(data["scenarios"])]
+    right = isinstance(data, dict) and data and set(data) <= {"scenarios", "jobs"}
+    if not right or not all(isinstance(part, list) for part in data.values()):
+        raise ScenarioError("expected the keys 'scenarios' and 'jobs', one or both, each with a list")
+    found: Json = data
+    return found
 
 
 def fill(value: Any, story: Story) -> Any:
@@ -183,11 +203,14 @@ def _check_turn(turn: Any, where: str) -> None:
     for key in TURN_LISTS:
         if not isinstance(turn.get(key, []), list):
             raise ScenarioError(f"{where}.{key}: expected a list")
-    if not all(isinstance(item, dict) for key in ("calls", "errors") for item in turn.get(key, [])):
-        raise ScenarioError(f"{where}: calls and errors must be mappings; put junk under 'steps'")
+    plain = ("calls", "errors", "annotations")
+    if not all(isinstance(item, dict) for key in plain for item in turn.get(key, [])):
+        raise ScenarioError(f"{where}: {', '.join(plain)} must be mappings; put junk under 'steps'")
     for key in ("think", "queued"):
         if not isinstance(turn.get(key, 0), int | float):
             raise ScenarioError(f"{where}.{key}: expected seconds")
+    if turn.get("video") is not None:
+        _known(turn["video"], FILM_KEYS, f"{where}.video")
     if "then" in turn:
         _check_turn(turn["then"], f"{where}.then")
 

@@ -72,7 +72,23 @@ class EmulatorSettings:
         refuse_mixed_tools: Answer 400 to functions beside built-in tools, as some models do.
         environment_seconds: An agent's environment is gone so long after it was last used.
         batch_seconds: From a batch's create to its end.
+        batch_pending_seconds: Of those, in `BATCH_STATE_PENDING`.
         batch_expiry_seconds: A batch that is not done by then expires.
+        batch_event_id: Of a batch in events: `batch_{id}` as in the guide, bare, or the resource's name.
+        batch_cancelled_event: Send `batch.cancelled`, which the guide has and nobody can subscribe to; those
+            who hear of failures hear it.
+        video_seconds: From a video's start to its end, over either way.
+        video_bytes: Smallest size of a video's file.
+        video_models: Beginnings of the models that make videos in interactions.
+        video_get: Where a GET of an interaction has its video: `inline`, as documented, or by `uri`.
+        video_event_id: The id in `video.generated`: the operation's whole `name`, or its last part (`bare`).
+        video_event_uri: The field with the video's address in `video.generated`; a notebook of Google's has
+            the other one.
+        video_events: `generated` sends one for a video that is there, `ended` for failures, too; no document
+            tells.
+        file_seconds: A file is gone so long after it was made.
+        jobs: How jobs to come go, each a mapping of the fields of `plans.Plan`.
+        address: The emulator's own, in the URIs it gives out; None is the one it was asked at.
         faults: Standing faults, each a mapping of the fields of `faults.Fault`; see `faults.storm`.
         fault_seed: Makes faults with a probability repeatable.
     """
@@ -101,6 +117,19 @@ class EmulatorSettings:
     refuse_mixed_tools: bool = False
     environment_seconds: float = 7 * DAY_SECONDS
     batch_seconds: float = 2.0
+    batch_pending_seconds: float = 0.5
     batch_expiry_seconds: float = 2 * DAY_SECONDS
+    batch_event_id: Literal["guide", "bare", "resource"] = "guide"
+    batch_cancelled_event: bool = False
+    video_seconds: float = 1.0
+    video_bytes: int = 0
+    video_models: Sequence[str] = ("gemini-omni",)
+    video_get: Literal["inline", "uri"] = "inline"
+    video_event_id: Literal["name", "bare"] = "name"
+    video_event_uri: Literal["output_file_uri", "video_uri"] = "output_file_uri"
+    video_events: Literal["generated", "ended"] = "generated"
+    file_seconds: float = 2 * DAY_SECONDS
+    jobs: Sequence[Mapping[str, Any]] = ()
+    address: str | None = None
     faults: Sequence[Mapping[str, Any]] = ()
     fault_seed: int = 0

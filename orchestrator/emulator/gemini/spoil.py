@@ -15,9 +15,11 @@ STRANGE_STEPS: Final[tuple[Any, ...]] = (
 
 
 def spoil(kind: str, body: Any) -> Any:
-    """An interaction's JSON, spoilt as the fault's kind says; other kinds and bodies stay as they are."""
+    """An interaction's JSON, or a job's, spoilt as the fault's kind says; all else stays as it is."""
     if not isinstance(body, dict):
         return body
+    if "id" not in body and "name" in body:
+        return _job(kind, copy.deepcopy(body))
     spoilt = copy.deepcopy(body)
     match kind:
         case "wrong_types":
@@ -55,6 +57,18 @@ def _wrong_types(view: Json) -> Json:
         "errors": 3,
     }
     return {**view, **wrong}
+
+
+def _job(kind: str, view: Json) -> Json:
+    """The same for an operation or a batch."""
+    match kind:
+        case "wrong_types":
+            return {**view, "name": 7, "done": "almost", "response": ["film"], "metadata": "none", "error": 3}
+        case "missing_name":
+            del view["name"]
+        case "unknown_state":
+            view["metadata"] = {**view.get("metadata", {}), "state": "BATCH_STATE_PONDERING"}
+    return view
 
 
 def _one_id(view: Json) -> None:

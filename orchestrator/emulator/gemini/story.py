@@ -93,6 +93,8 @@ class Turn:
         thought: Summary of the thought step; None leaves the step out.
         calls: Function call steps: `name`, `arguments`, `id`, each of which may be missing or junk.
         text: What it says; with `text_refused` for when one of the results was an error.
+        annotations: Of that text: `url_citation`s with `url`, `title` and the bytes they are about.
+        video: A film it makes: `samples`, `seconds` and `bytes`, each of which may be missing.
         steps: Further steps, put in as they are.
         status: Where it ends; None is `requires_action` with calls, `completed` without.
         errors: Of a failed turn.
@@ -108,6 +110,8 @@ class Turn:
     calls: tuple[Json, ...] = ()
     text: str | None = None
     text_refused: str | None = None
+    annotations: tuple[Json, ...] = ()
+    video: Json | None = None
     steps: tuple[Any, ...] = ()
     status: str | None = None
     errors: tuple[Json, ...] = ()

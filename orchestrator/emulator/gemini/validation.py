@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from orchestrator.emulator.gemini import declarations
 from orchestrator.emulator.gemini.agents import check_agent
 from orchestrator.emulator.gemini.errors import ApiError, invalid, unknown_parameter
+from orchestrator.emulator.gemini.films import check_film
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 
 Json = dict[str, Any]
@@ -114,6 +115,7 @@ def check_create(body: Any, settings: EmulatorSettings) -> CreateRequest:
     steps = _input_steps(body)
     results = tuple(step for step in steps if step["type"] == "function_result")
     check_agent(body, functions)
+    check_film(body, settings)
     return CreateRequest(
         body=body,
         steps=steps,

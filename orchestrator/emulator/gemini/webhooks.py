@@ -20,6 +20,7 @@ Json = dict[str, Any]
 OVERLAP: Final = timedelta(hours=24)  # how long an old secret still signs
 PAGE_SIZE: Final = 50
 PAGE_SIZE_MAX: Final = 1000
+HEARD_BY: Final = {"batch.cancelled": "batch.failed"}  # what nobody can subscribe to goes to these
 AFTER_DAY: Final = "revoke_previous_secrets_after_h24"
 AT_ONCE: Final = "revoke_previous_secrets_immediately"
 
@@ -136,8 +137,8 @@ class Webhooks:
 
     def subscribers(self, project: str, event: str) -> Sequence[Webhook]:
         """Who is to hear of this event."""
-        hooks = self.of(project)
-        return [hook for hook in hooks if hook.state == "enabled" and event in hook.subscribed_events]
+        hooks, wanted = self.of(project), HEARD_BY.get(event, event)
+        return [hook for hook in hooks if hook.state == "enabled" and wanted in hook.subscribed_events]
 
     def at(self, uri: str) -> Webhook | None:
         """The webhook registered for an address, if there is one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from litestar import Litestar, Request, Response, post
+from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -20,6 +20,7 @@ from orchestrator.emulator.slack.page import Page
 from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 from orchestrator.emulator.slack.sockets import link
 from orchestrator.emulator.slack.tickets import Refused
+from orchestrator.emulator.slack.uploads import MOST_BYTES
 
 TICKET_ERRORS = frozenset({"no_service", "expired_url", "used_url"})
 
@@ -40,7 +41,7 @@ def build(
 
     return Litestar(
         before_request=heard,
-        route_handlers=[call, respond, link, Control, Levers, Page],
+        route_handlers=[call, respond, take_bytes, show_file, link, Control, Levers, Page],
         dependencies={
             "slack": Provide(lambda: slack, sync_to_thread=False),
             "sockets": Provide(lambda: slack.sockets, sync_to_thread=False),
@@ -49,6 +50,33 @@ def build(
         openapi_config=None,
         logging_config=None,
     )
+
+
+@post("/upload/v1/{ticket:str}", status_code=200, media_type="text/plain", request_max_body_size=MOST_BYTES)
+async def take_bytes(
+    ticket: FromPath[str], request: Request[Any, Any, Any], slack: NamedDependency[LocalSlack]
+) -> Response[str]:
+    """The bytes of one file, raw; the address is the permission. Trouble on order is that of `upload`."""
+    content = await request.body()
+    fault = slack.faults.take("upload")
+    slack.note_call("upload", {"length": len(content)}, fault.kind if fault else "ok")
+    if fault is not None:
+        return Response("out of order", status_code=fault.status)
+    try:
+        slack.uploads.take(ticket, content)
+    except Refused as refused:
+        return Response(refused.error, status_code=404 if refused.error == "no_such_upload" else 400)
+    return Response(f"OK - {len(content)}")
+
+
+@get("/files/{file_id:str}", sync_to_thread=False)
+def show_file(file_id: FromPath[str], slack: NamedDependency[LocalSlack]) -> Response[bytes]:
+    """A picture that was shown, for the page; anything else is a download nobody needs."""
+    file = slack.uploads.shown(file_id)
+    if file is None or file.content is None:
+        return Response(b"", status_code=404)
+    headers = {"x-content-type-options": "nosniff", "content-security-policy": "default-src 'none'; sandbox"}
+    return Response(file.content, media_type=file.mimetype, headers=headers)
 
 
 @post("/actions/{team:str}/{secret:str}", status_code=200)

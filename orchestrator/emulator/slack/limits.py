@@ -21,6 +21,8 @@ PER_MINUTE: Final[dict[str, int]] = {
     "users.lookupByEmail": 50,
     "chat.postEphemeral": 100,
     "users.info": 100,
+    "files.getUploadURLExternal": 100,
+    "files.completeUploadExternal": 100,
     "views.open": 100,
     "views.push": 100,
     "views.update": 100,

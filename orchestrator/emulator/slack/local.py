@@ -25,6 +25,7 @@ from orchestrator.emulator.slack.settings import (
 )
 from orchestrator.emulator.slack.sockets import Sockets
 from orchestrator.emulator.slack.tickets import Tickets
+from orchestrator.emulator.slack.uploads import Uploads
 from orchestrator.emulator.slack.views import View, Views
 from orchestrator.emulator.slack.workspace import Message, Workspace
 
@@ -65,8 +66,10 @@ class LocalSlack:
         self.faults = Faults()
         self.limits = RateLimits()
         self.calls: list[ApiCall] = []
-        methods = {**Directory(self.workspace).methods, "apps.connections.open": self.sockets.open}
         base_url, clock = self.base_url, self.clock
+        self.uploads = Uploads(self.workspace, clock, base_url)
+        methods = {**Directory(self.workspace).methods, **self.uploads.methods}
+        methods["apps.connections.open"] = self.sockets.open
         self.api = WebApi(self.workspace, self.views, self.tickets, clock, base_url, methods)
         self.courier = Courier(self.settings, self.workspace, self.sockets, clock)
         self.responses = Responses(self.workspace, self.tickets, clock)

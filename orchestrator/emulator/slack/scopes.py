@@ -20,6 +20,8 @@ NEEDED: Final[Mapping[str, str]] = {
     "usergroups.list": "usergroups:read",
     "usergroups.users.list": "usergroups:read",
     "conversations.open": "im:write",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
 }
 BY_CHANNEL: Final[Mapping[str, str]] = {
     "conversations.info": "read",

@@ -70,6 +70,7 @@ SCOPES = (
     "groups:history",
     "im:history",
     "im:write",
+    "files:write",
 )
 
 

@@ -27,6 +27,7 @@ class Message:
     """One message. `only_for` is the one user who sees it, for an ephemeral; `past` is oldest first.
 
     `typed` is what each person has put into its input blocks, which nobody else sees; `state` is the rest.
+    `files` are Slack's file objects, as far as a picture of them needs.
     """
 
     channel: str
@@ -43,6 +44,7 @@ class Message:
     past: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
     typed: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     def look(self) -> dict[str, Any]:
         """What can change about it: text, blocks, metadata."""
@@ -187,6 +189,8 @@ class Workspace:
             "text": message.text,
             "blocks": copy.deepcopy(message.blocks),
         }
+        if message.files:
+            made["files"] = copy.deepcopy(message.files)
         if message.edited_ts and not message.blocks:  # an update with blocks shows no "edited" mark
             made["edited"] = {"user": message.user, "ts": message.edited_ts}
         if message.metadata is not None and with_metadata:

@@ -19,10 +19,9 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Decision
-from orchestrator.domain.events import Choice, JobEnded
+from orchestrator.domain.events import Choice
 from orchestrator.domain.exchange import Correlation, CreateRequest
-from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, Recipe, Run, RunStatus
-from orchestrator.engine import step
+from orchestrator.domain.model import CallStatus, Policy, Recipe, RunStatus
 from orchestrator.store import runs
 from orchestrator.store.tables import InteractionRow, TurnRow, table
 
@@ -244,7 +243,6 @@ async def carry_on(world: World, of: Mapping[str, str]) -> None:
     """
     (approval,) = await world.open_approvals(of["waiting"])
     assert (await world.decide(approval, True)).refused is None
-    await world.database.write(step.apply, of["job"], _job_ended, policy=world.policy, now=world.clock())
     await world.to_the_end(*of.values())
     for run_id in of.values():
         run = await world.run(run_id)
@@ -257,8 +255,3 @@ async def carry_on(world: World, of: Mapping[str, str]) -> None:
             await world.intake.resolve(run_id, Choice.RETRY, ANNA)
     await world.to_the_end(*of.values())
     await world.drain()
-
-
-def _job_ended(run: Run) -> JobEnded:
-    (call,) = run.turn.calls
-    return JobEnded(call.id, Outcome(OutcomeKind.SUCCEEDED, "the film is ready"))

@@ -1,0 +1,177 @@
+"""`orchestrator callbacks`: what callers were told of their runs, over the running service's own API."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from orchestrator.cli import client
+
+
+@click.group()
+def callbacks() -> None:
+    """Webhooks to callers: list them, send one again, enable an address that was disabled, try one.
+
+    Asks the running service; the token needs the scope `read` to look and `operate` to change.
+    Exit code 1: the service said no, or a tried address did not take it; 2: not like that; 3: it could not
+    be asked.
+    """
+
+
+@callbacks.command("list")
+@click.option("--state", type=click.Choice(("waiting", "delivered", "held", "failed")), help="Only those.")
+@click.option("--run", "run_id", metavar="ID", help="Of one run only.")
+@client.limit_option
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def list_(
+    config: Path | None,
+    state: str | None,
+    run_id: str | None,
+    limit: int,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """The newest first."""
+    which = {k: v for k, v in (("state", state), ("run", run_id)) if v}
+    with client.service_at(config, url, token_env) as service:
+        found, more = client.listed(service, "/v1/callbacks", which, limit)
+    if as_json:
+        client.show_lines(found)
+    elif not found:
+        click.echo("no such callback" if which else "nobody was told of anything yet")
+    else:
+        columns = ("callback", "event", "state", "run", "to", "tries", "last answer")
+        client.show_table(columns, [_cells(c) for c in found], whole=1, more=more)
+
+
+def _cells(one: Mapping[str, Any]) -> list[object]:
+    cells = [one[k] for k in ("id", "event", "state", "run", "host", "attempts")]
+    return [*cells, one["error"] or one["last_status"] or "–"]
+
+
+@callbacks.command()
+@click.argument("callback", metavar="ID")
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def show(config: Path | None, callback: str, as_json: bool, url: str | None, token_env: str) -> None:
+    """The callback ID with its body and its newest attempts."""
+    names = ("id", "event", "state", "host", "address", "body", "log")
+    with client.service_at(config, url, token_env) as service:
+        told = client.one(service, f"/v1/callbacks/{client.part(callback)}", *names)
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    lines = [f"{told['id']} {told['event']} to {told['host']} ({told['address']}): {told['state']}"]
+    lines += [f"  {_attempt(entry)}" for entry in told["log"]]
+    for line in (*lines, json.dumps(told["body"], indent=2)):
+        click.echo("\n".join(map(client.plain, line.split("\n"))))
+
+
+def _attempt(entry: Mapping[str, Any]) -> str:
+    if entry.get("replayed_by"):
+        return f"{entry['at']}  sent again by {entry['replayed_by']}"
+    status = entry["status"]
+    return f"{entry['at']}  {entry['error'] or f'it answered {status}'}"
+
+
+@callbacks.command()
+@client.ids_argument
+@client.reason_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def replay(config: Path | None, ids: tuple[str, ...], reason: str, url: str | None, token_env: str) -> None:
+    """Send the callbacks ID... again, each under its own id."""
+    with client.service_at(config, url, token_env) as service:
+        client.each(
+            service,
+            ids,
+            lambda one: f"/v1/callbacks/{client.part(one)}/replay",
+            reason,
+            lambda told: f"{told['id']} {told['event']} is sent again",
+        )
+
+
+@callbacks.command()
+@click.option("--state", type=click.Choice(("active", "disabled")), help="Only those.")
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def addresses(config: Path | None, state: str | None, as_json: bool, url: str | None, token_env: str) -> None:
+    """How the addresses stand, the disabled ones first."""
+    where = "/v1/callback-addresses" + (f"?state={state}" if state else "")
+    with client.service_at(config, url, token_env) as service:
+        found = client.one(service, where, "items")["items"]
+    if as_json:
+        client.show_lines(found)
+    elif not found:
+        click.echo("no such address")
+    else:
+        columns = ("address", "host", "state", "held", "failing since", "why")
+        rows = [
+            [a["id"], a["host"], a["state"], a["held"], (a["failing_since"] or "–")[:19], a["why"]]
+            for a in found
+        ]
+        client.show_table(columns, rows, whole=1, more=False)
+
+
+@callbacks.command()
+@client.ids_argument
+@client.reason_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def enable(config: Path | None, ids: tuple[str, ...], reason: str, url: str | None, token_env: str) -> None:
+    """Send to the addresses ID... again, first what was held for them."""
+    with client.service_at(config, url, token_env) as service:
+        client.each(
+            service,
+            ids,
+            lambda one: f"/v1/callback-addresses/{client.part(one)}/enable",
+            reason,
+            lambda told: (
+                f"{told['id']} at {told['host']} is enabled: {told['sent']} sent now,"
+                f" {told['given_up']} were too old"
+            ),
+        )
+
+
+@callbacks.command()
+@click.argument("address", metavar="URL", required=False)
+@click.option("--workflow", metavar="NAME", help="The addresses of that workflow instead.")
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def test(
+    config: Path | None,
+    address: str | None,
+    workflow: str | None,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """Send a signed `callback.test` to URL and say what it answered."""
+    if (address is None) == (workflow is None):
+        raise click.UsageError("name a URL, or a workflow by --workflow")
+    wish = {"url": address} if address else {"workflow": workflow}
+    with client.service_at(config, url, token_env) as service:
+        answer = client.ask(service, "POST", "/v1/callback-addresses/test", json=wish)
+        found = client.sent(answer, "items")["items"]
+    if as_json:
+        client.show_lines(found)
+    else:
+        for one in found:
+            told = f"took it ({one['status']})" if one["delivered"] else one["detail"]
+            click.echo(client.plain(f"{one['host']}: {told}"))
+    if not all(one["delivered"] for one in found):
+        raise click.ClickException("not delivered")

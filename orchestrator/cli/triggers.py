@@ -1,0 +1,125 @@
+"""`orchestrator triggers`: what starts runs besides callers, over the running service's own API."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from orchestrator.cli import client
+from orchestrator.errors import ConfigError
+
+
+@click.group()
+def triggers() -> None:
+    """List triggers, show what happened, fire one, or tell the next times.
+
+    All but `next` ask the running service; the token needs the scope `read` to look and `operate` to fire.
+    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
+    """
+
+
+@triggers.command("list")
+@client.json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def list_(config: Path | None, as_json: bool, url: str | None, token_env: str) -> None:
+    """Every trigger of the settings, and how it stands."""
+    with client.service_at(config, url, token_env) as service:
+        found = client.one(service, "/v1/triggers", "items")["items"]
+    if as_json:
+        client.show_lines(found)
+    elif not found:
+        click.echo("no trigger is set up")
+    else:
+        columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
+        client.show_table(columns, [_standing(t) for t in found], whole=2, more=False)
+
+
+@triggers.command()
+@click.argument("name")
+@client.limit_option
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | None, token_env: str) -> None:
+    """The trigger NAME and what happened lately."""
+    with client.service_at(config, url, token_env) as service:
+        path = f"/v1/triggers/{client.part(name)}?limit={min(limit, 100)}"
+        told = client.one(service, path, "name", "occurrences")
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    heads = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
+    for head, value in zip(heads, _standing(told), strict=True):
+        click.echo(client.plain(f"{head:<10} {value}"))
+    columns = ("occurrence", "at", "verdict", "run", "again", "note")
+    rows = [
+        [o["key"], o["at"][:19], o["verdict"], o["run"] or "–", o["again"], o["note"]]
+        for o in told["occurrences"]
+    ]
+    client.show_table(columns, rows, whole=0, more=bool(told["next"]))
+
+
+@triggers.command()
+@click.argument("name")
+@click.option("--event", metavar="JSON", help="What its mapping sees as `entry` or `body`.")
+@client.one_json_option
+@client.url_option
+@client.token_option
+@click.pass_obj
+def fire(
+    config: Path | None, name: str, event: str | None, as_json: bool, url: str | None, token_env: str
+) -> None:
+    """Fire the trigger NAME now; the run is yours. A feed without an event is read now."""
+    try:
+        order = {} if event is None else {"event": client.typed(event)}
+    except ValueError as e:
+        raise ConfigError(f"--event: {e}") from e
+    with client.service_at(config, url, token_env) as service:
+        answer = client.ask(service, "POST", f"/v1/triggers/{client.part(name)}/fire", json=order)
+        if answer.status_code != 200:
+            refused = click.ClickException if answer.status_code in (404, 409) else ConfigError
+            raise refused(client.detail(answer))
+        told = client.content(answer, "verdict")
+    done = {"started": f"run {told['run']} is started", None: "it is read now"}
+    said = done.get(told["verdict"], f"{told['verdict']}: {told['note']}")
+    click.echo(json.dumps(told) if as_json else client.plain(f"{name}: {said}"))
+
+
+@triggers.command("next")
+@click.argument("name")
+@click.option("-n", "many", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
+@click.pass_obj
+def next_(config: Path | None, name: str, many: int) -> None:
+    """The next times of the cron trigger NAME by the settings, in its own time zone; asks nobody."""
+    from orchestrator import arming
+    from orchestrator.settings import load
+
+    settings = load(config, need_secrets=False)
+    if (trigger := settings.triggers.get(name)) is None:
+        raise ConfigError(f"triggers: there is no {name}; known are {', '.join(settings.triggers) or 'none'}")
+    if (schedule := arming.schedule(trigger)) is None:
+        raise ConfigError(f"triggers.{name}: has no times of its own; it is no cron trigger")
+    moment = datetime.now(UTC)
+    for _ in range(many):
+        moment = schedule.after(moment)
+        click.echo(f"{schedule.local(moment):%a %Y-%m-%d %H:%M %Z}  {moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _standing(told: Mapping[str, Any]) -> list[object]:
+    failures = f"{told['failures']} (keeps failing)" if told["failing"] else told["failures"]
+    at = (told["next_at"] or "–")[:19]
+    return [
+        told["name"],
+        told["kind"],
+        told["workflow"],
+        told["waits_for"],
+        at,
+        failures,
+        told["error"] or "–",
+    ]

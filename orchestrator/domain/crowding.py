@@ -1,0 +1,49 @@
+"""How much is asked of each of those who decide: people who are asked too much stop reading.
+
+A wish that would be put only to people who have enough open questions already is denied, and the model is
+told to wait. Where one of them has room it is put to all of them: whose turn it is nobody here can tell. A
+user group or a machine's token counts as the one entry it is in the terms; its members are not looked up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Terms
+
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+def put_to(wish: Assessment) -> tuple[str, ...]:
+    """The entries of approvers a new question about that wish counts for; nobody where none is asked."""
+    if wish.ruling is not Ruling.ASK or wish.terms is None:
+        return ()
+    return tuple(dict.fromkeys(wish.terms.steps[0].approvers))
+
+
+def relieved(
+    wish: Assessment, requester: str, most: int, besides: Mapping[str, int] = _NOTHING
+) -> Assessment:
+    """The wish, denied where everybody who could decide about it first has enough open questions already.
+
+    Args:
+        requester: Who asked for the run; under four eyes they could not decide.
+        besides: What is asked of each in the same moment and not counted yet.
+    """
+    if wish.terms is None or not wish.asked:
+        return wish
+    could = [entry for entry in put_to(wish) if _may(wish.terms, requester, entry)]
+    open_now = [wish.asked.get(entry, 0) + besides.get(entry, 0) for entry in could]
+    if not could or min(open_now) < most:
+        return wish
+    reason = (
+        f"denied by policy: everybody who could decide about this has {min(open_now)} or more open requests"
+        " already; wait for their answers"
+    )
+    return replace(wish, ruling=Ruling.DENY, reason=reason)
+
+
+def _may(terms: Terms, requester: str, entry: str) -> bool:
+    return entry not in terms.never and not (terms.four_eyes and entry == requester)

@@ -1,0 +1,361 @@
+"""The life of a long job: begun within its call's room, found again, read, stored; see the picture in `jobs`.
+
+A job's end is its call's business: with the last one the call is settled, with what they all have brought.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from orchestrator.domain.asking import redraw
+from orchestrator.domain.calls import settled
+from orchestrator.domain.decision import Decision, Refusal, unheard, watch, watch_span, with_turn
+from orchestrator.domain.effects import Effect, EffectKind, cancel_subject, start_subject
+from orchestrator.domain.events import (
+    CallWaits,
+    JobClaimed,
+    JobDeferred,
+    JobGraceEnded,
+    JobHarvested,
+    JobMissing,
+    JobObserved,
+    JobRefused,
+    JobSignalled,
+    JobUncertain,
+)
+from orchestrator.domain.jobs import (
+    NAMELESS,
+    NOT_SENT,
+    Job,
+    JobKind,
+    JobState,
+    JobStatus,
+    StoredFile,
+    Waiting,
+    job_key,
+)
+from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, ToolCall
+from orchestrator.domain.plain import JsonObject
+
+MOST_JOBS: Final = 500
+"""Jobs one call may want."""
+MAX_SAID: Final = 1_000
+"""Characters of what Gemini said about a job that are kept."""
+MOST_TOLD: Final = 100
+"""Entries of a list of facts that a model reads; the numbers beside it count all."""
+HALF_PRICE: Final = "billed at half the price"
+"""Source: Gemini API, Batch."""
+LEAST_DONE: Final = 3
+"""Jobs that must have ended before the time the others take is guessed."""
+SEARCH_AFTER: Final = timedelta(seconds=5)
+"""From a start whose answer got lost to the first look for it."""
+
+
+def ordered(waiting: Waiting) -> str | None:
+    """Why these cannot be made for one call; None where they can."""
+    if not waiting.wishes:
+        return "the tool asked for jobs and named none"
+    if len(waiting.wishes) > MOST_JOBS:
+        return f"the tool asked for {len(waiting.wishes)} jobs at once; {MOST_JOBS} are the most"
+    return None
+
+
+def waits(run: Run, event: CallWaits, policy: Policy, now: datetime) -> Decision:
+    """The execution is over, its call goes on waiting: as many jobs as have room are to be started."""
+    call = run.turn.call(event.call)
+    doubted = (CallStatus.EXECUTING, CallStatus.IN_DOUBT)
+    if call is None or call.claim != event.claim or call.status not in doubted:
+        return unheard(run, f"jobs for {event.call} from an execution that no longer holds the call")
+    if (why := ordered(Waiting(event.wishes))) is not None:
+        return settled(run, call, OutcomeKind.FAILED, why, now)
+    jobs = tuple(
+        Job(job_key(call.id, n), n, wish.kind, wish.request) for n, wish in enumerate(event.wishes, 1)
+    )
+    call, effects = _begin(replace(call, status=CallStatus.AWAITING_JOB, jobs=jobs), policy, now)
+    run = with_turn(run, run.turn.with_call(call))
+    return Decision(run, (*effects, *redraw(call, now)))
+
+
+def claimed(run: Run, event: JobClaimed, policy: Policy, now: datetime) -> Decision:
+    found = _current(run, event.job, event.attempt, JobStatus.INTENDED)
+    if found is None:
+        return unheard(run, f"{event.job}, attempt {event.attempt}, is not to be sent", Refusal.NOT_NOW)
+    return Decision(_put(run, *found, status=JobStatus.SENDING, sent_at=now))
+
+
+def deferred(run: Run, event: JobDeferred, policy: Policy, now: datetime) -> Decision:
+    """Back to the intent. The effect itself waits in the outbox, which owns the backoff."""
+    found = _current(run, event.job, event.attempt, JobStatus.SENDING)
+    if found is None:
+        return _stale(run, event.job, event.attempt)
+    return Decision(_put(run, *found, status=JobStatus.INTENDED, remote=None, said=event.why[:MAX_SAID]))
+
+
+def uncertain(run: Run, event: JobUncertain, policy: Policy, now: datetime) -> Decision:
+    """It is looked for, and its webhook may name it, or has done so; after its time it is sent again."""
+    found = _current(run, event.job, event.attempt, JobStatus.SENDING)
+    if found is None:
+        return _stale(run, event.job, event.attempt)
+    timer = Effect(EffectKind.END_JOB_GRACE, start_subject(event.job, event.attempt), now + policy.job_grace)
+    look = Effect(EffectKind.FETCH_JOB, event.job, now if found[1].remote else now + SEARCH_AFTER)
+    run = _put(run, *found, status=JobStatus.UNKNOWN, said=event.why[:MAX_SAID])
+    return Decision(run, (timer, look), note=f"answer lost: {event.why}")
+
+
+def refused(run: Run, event: JobRefused, policy: Policy, now: datetime) -> Decision:
+    found = _current(run, event.job, event.attempt, JobStatus.SENDING)
+    if found is None:
+        return _stale(run, event.job, event.attempt)
+    return _end(run, *found, JobStatus.FAILED, f"Gemini refused the request: {event.why}", policy, now)
+
+
+def grace_ended(run: Run, event: JobGraceEnded, policy: Policy, now: datetime) -> Decision:
+    """Replace the attempt, or leave it at that: what it may have started is not ours any more."""
+    found = _current(run, event.job, event.attempt, JobStatus.UNKNOWN)
+    if found is None:
+        return Decision(run)
+    if not policy.retry_lost_create:
+        why = "the answer to its start got lost, and nobody found it"
+        return _end(run, *found, JobStatus.FAILED, why, policy, now)
+    call, job = found
+    again = {"attempt": job.attempt + 1, "remote": None, "sent_at": None}
+    run = _put(run, call, job, status=JobStatus.INTENDED, **again)
+    start = Effect(EffectKind.START_JOB, start_subject(job.id, job.attempt + 1), now)
+    return Decision(run, (start,), (f"{EffectKind.FETCH_JOB}:{job.id}",), note=f"attempt {job.attempt + 1}")
+
+
+def signalled(run: Run, event: JobSignalled, policy: Policy, now: datetime) -> Decision:
+    """A webhook is a hint to read now. A name it tells of a lost start is read, and believed only then.
+
+    One that overtakes the answer is kept until that is there, or is lost.
+    """
+    found = run.turn.by_job(event.job)
+    if found is None or found[1].status not in (*NAMELESS, JobStatus.LIVE):
+        return Decision(run)
+    call, job = found
+    if job.status in NAMELESS and event.remote:
+        run = _put(run, call, job, remote=event.remote)
+    if job.status is JobStatus.SENDING:
+        return Decision(run)
+    return Decision(run, (Effect(EffectKind.FETCH_JOB, job.id, now),))
+
+
+def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Decision:
+    """A reading. Late ones, of an attempt that was replaced, are stopped where that can be."""
+    found = run.turn.by_job(event.job)
+    if found is None:
+        return unheard(run, f"{event.job} is no job of this turn")
+    call, job = found
+    reading = event.reading
+    if event.attempt != job.attempt or job.status in NOT_SENT:
+        return unheard(run, f"{reading.remote} is {event.job} of attempt {event.attempt}, which was replaced")
+    if job.ended or job.status is JobStatus.STORING:
+        return Decision(run)
+    if event.searched and reading.job not in ("", job.id):
+        run = _put(run, call, job, remote=None)
+        return unheard(run, f"{reading.remote} is not {job.id}, whatever a webhook said")
+    decision = _ROWS[reading.state](run, call, replace(job, remote=reading.remote), event, policy, now)
+    overtaken = job.status is JobStatus.SENDING and job.remote is not None
+    if overtaken and reading.state in (JobState.LIVE, JobState.STRANGE):
+        # A webhook about it came before this answer: it may tell of something newer.
+        return replace(decision, effects=(Effect(EffectKind.FETCH_JOB, job.id, now),))
+    return decision
+
+
+def missing(run: Run, event: JobMissing, policy: Policy, now: datetime) -> Decision:
+    """404: early on it may only be slow to appear, later it is gone. A name a webhook claimed is dropped."""
+    found = run.turn.by_job(event.job)
+    if found is None or found[1].remote != event.remote:
+        return Decision(run)
+    call, job = found
+    if job.status is JobStatus.UNKNOWN:
+        return Decision(_put(run, call, job, remote=None))
+    if job.status is not JobStatus.LIVE:
+        return Decision(run)
+    job = replace(job, readings=job.readings + 1)
+    early = job.sent_at is None or now - job.sent_at < policy.create_grace * 2
+    if job.readings >= policy.missing_readings and not early:
+        return _end(run, call, job, JobStatus.FAILED, "Gemini no longer has this job", policy, now)
+    pause = max(min(policy.watch_every, policy.create_grace) / 2, timedelta(seconds=1))
+    return Decision(_put(run, call, job), (watch(run, job.id, pause, now, EffectKind.FETCH_JOB),))
+
+
+def harvested(run: Run, event: JobHarvested, policy: Policy, now: datetime) -> Decision:
+    found = run.turn.by_job(event.job)
+    if found is None or found[1].status is not JobStatus.STORING:
+        return unheard(run, f"{event.job} is not being stored")
+    call, job = found
+    harvest = event.harvest
+    job = replace(job, files=harvest.files, facts=harvest.facts)
+    status = JobStatus.FAILED if harvest.trouble else JobStatus.SUCCEEDED
+    return _end(run, call, job, status, harvest.trouble, policy, now)
+
+
+def behind_the_end(run: Run, event: JobObserved, now: datetime) -> Decision:
+    """The run ended while the start was on the wire: what it made is stopped."""
+    found = run.turn.by_job(event.job)
+    if found is None or event.reading.state not in (JobState.LIVE, JobState.STRANGE):
+        return Decision(run)
+    note = f"{event.reading.remote} was still at work behind the run"
+    subject = cancel_subject(event.job, event.reading.remote)
+    return Decision(run, (Effect(EffectKind.CANCEL_JOB, subject, now),), note=note)
+
+
+def results(call: ToolCall) -> JsonObject:
+    """What all jobs of a call have brought, as the model and the next step read it."""
+    made = sum(1 for j in call.jobs if j.status is JobStatus.SUCCEEDED)
+    return {
+        "succeeded": made,
+        "failed": len(call.jobs) - made,
+        "files": [file.path for job in call.jobs for file in job.files],
+        "jobs": [_result(job) for job in call.jobs],
+    }
+
+
+def progress(call: ToolCall) -> str:
+    """How far the jobs of a call are, in words; empty for a call without."""
+    return ", ".join(filter(None, (counted(call.jobs), remaining(left(call.jobs)))))
+
+
+def counted(jobs: Sequence[Job]) -> str:
+    """The same of any jobs."""
+    if not jobs:
+        return ""
+    ended = [j for j in jobs if j.ended]
+    failed = sum(1 for j in ended if j.status is not JobStatus.SUCCEEDED)
+    return f"{len(ended)} of {len(jobs)} jobs done" + (f", {failed} failed" if failed else "")
+
+
+def left(jobs: Sequence[Job]) -> timedelta | None:
+    """How long those that have not ended will about take; None while too few have, or none is left."""
+    spans = [j.ended_at - j.sent_at for j in jobs if j.ended and j.ended_at and j.sent_at]
+    open_ = [j for j in jobs if not j.ended]
+    if len(spans) < LEAST_DONE or not open_:
+        return None
+    at_once = sum(1 for j in open_ if j.status not in NOT_SENT)
+    return sum(spans, timedelta()) / len(spans) * len(open_) / max(at_once, 1)
+
+
+def remaining(span: timedelta | None) -> str:
+    """The same in words; empty for none."""
+    if span is None:
+        return ""
+    minutes = -(-int(span.total_seconds()) // 60)
+    if minutes < 2:
+        return "about a minute left"
+    hours, rest = divmod(minutes, 60)
+    return f"about {hours} h {rest} min left" if hours else f"about {minutes} min left"
+
+
+def _result(job: Job) -> JsonObject:
+    files = [_told(file) for file in job.files]
+    facts = {k: v[:MOST_TOLD] if isinstance(v, list) else v for k, v in job.facts.items()}
+    told: dict[str, Any] = {"job": job.id, "status": str(job.status), "files": files, **facts}
+    if job.kind is JobKind.BATCH and job.status is JobStatus.SUCCEEDED:
+        told["price"] = HALF_PRICE
+    return told if job.status is JobStatus.SUCCEEDED else {**told, "error": job.said}
+
+
+def _told(file: StoredFile) -> JsonObject:
+    return {"path": file.path, "type": file.type, "bytes": file.bytes, "sha256": file.sha256}
+
+
+# --- what a reading says -----------------------------------------------------------------------------------
+
+
+def _live(run: Run, call: ToolCall, job: Job, event: JobObserved, policy: Policy, now: datetime) -> Decision:
+    said = event.reading.said[:MAX_SAID]
+    live = {"status": JobStatus.LIVE, "readings": 0, "said": said, "counts": dict(event.reading.counts)}
+    drop = _no_grace(job)
+    span = watch_span(job.sent_at, policy, now)
+    run = _put(run, call, job, **live)
+    return Decision(run, (watch(run, job.id, span, now, EffectKind.FETCH_JOB),), drop)
+
+
+def _strange(
+    run: Run, call: ToolCall, job: Job, event: JobObserved, policy: Policy, now: datetime
+) -> Decision:
+    """Not a state we know: it may well be alive, so keep reading, and tell somebody after a while."""
+    readings = job.readings + 1
+    alarm = readings == policy.strange_readings
+    note = f"unknown state {event.reading.said[:64]!r} of {job.id}, read {readings} times" if alarm else ""
+    run = _put(run, call, job, status=JobStatus.LIVE, readings=readings)
+    look = watch(run, job.id, watch_span(job.sent_at, policy, now), now, EffectKind.FETCH_JOB)
+    return Decision(run, (look,), _no_grace(job), note=note, alarm=alarm)
+
+
+def _done(run: Run, call: ToolCall, job: Job, event: JobObserved, policy: Policy, now: datetime) -> Decision:
+    run = _put(run, call, job, status=JobStatus.STORING, said="", counts=dict(event.reading.counts))
+    drop = (*_no_grace(job), f"{EffectKind.FETCH_JOB}:{job.id}")
+    return Decision(run, (Effect(EffectKind.STORE_JOB, job.id, now),), drop)
+
+
+def _ended_there(status: JobStatus) -> "_Row":
+    def row(
+        run: Run, call: ToolCall, job: Job, event: JobObserved, policy: Policy, now: datetime
+    ) -> Decision:
+        said = event.reading.said or f"{status} at Gemini"
+        return _end(run, call, replace(job, counts=dict(event.reading.counts)), status, said, policy, now)
+
+    return row
+
+
+_Row = Callable[[Run, ToolCall, Job, JobObserved, Policy, datetime], Decision]
+_ROWS: Final[Mapping[JobState, _Row]] = {
+    JobState.LIVE: _live,
+    JobState.STRANGE: _strange,
+    JobState.DONE: _done,
+    JobState.FAILED: _ended_there(JobStatus.FAILED),
+    JobState.CANCELLED: _ended_there(JobStatus.CANCELLED),
+    JobState.EXPIRED: _ended_there(JobStatus.EXPIRED),
+}
+
+
+# --- moves -------------------------------------------------------------------------------------------------
+
+
+def _end(
+    run: Run, call: ToolCall, job: Job, status: JobStatus, said: str, policy: Policy, now: datetime
+) -> Decision:
+    """One is over: the next one begins, and with the last one so does what comes after the call."""
+    job = replace(job, status=status, said=said[:MAX_SAID], ended_at=now)
+    call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
+    drop = (*_no_grace(job), f"{EffectKind.FETCH_JOB}:{job.id}")
+    if not all(j.ended for j in call.jobs):
+        call, effects = _begin(call, policy, now)
+        run = with_turn(run, run.turn.with_call(call))
+        return Decision(run, (*effects, *redraw(call, now)), drop)
+    made = any(j.status is JobStatus.SUCCEEDED for j in call.jobs)
+    kind = OutcomeKind.SUCCEEDED if made else OutcomeKind.FAILED
+    decision = settled(run, call, kind, results(call), now)
+    return replace(decision, drop=(*decision.drop, *drop))
+
+
+def _begin(call: ToolCall, policy: Policy, now: datetime) -> tuple[ToolCall, tuple[Effect, ...]]:
+    """Start as many of those that wait as there is room for."""
+    busy = sum(1 for j in call.jobs if not j.ended and j.status is not JobStatus.QUEUED)
+    waiting = [j for j in call.jobs if j.status is JobStatus.QUEUED][: max(policy.jobs_at_once - busy, 0)]
+    chosen = {j.id for j in waiting}
+    jobs = tuple(replace(j, status=JobStatus.INTENDED) if j.id in chosen else j for j in call.jobs)
+    effects = tuple(Effect(EffectKind.START_JOB, start_subject(j.id, j.attempt), now) for j in waiting)
+    return replace(call, jobs=jobs), effects
+
+
+def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
+    job = replace(job, **changes)  # type: ignore[arg-type]  # fields of `Job`, named by our own callers
+    call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
+    return with_turn(run, run.turn.with_call(call))
+
+
+def _current(run: Run, job: str, attempt: int, status: JobStatus) -> tuple[ToolCall, Job] | None:
+    found = run.turn.by_job(job)
+    return found if found and (found[1].attempt, found[1].status) == (attempt, status) else None
+
+
+def _stale(run: Run, job: str, attempt: int) -> Decision:
+    return unheard(run, f"{job}, attempt {attempt}, is no longer being sent")
+
+
+def _no_grace(job: Job) -> tuple[str, ...]:
+    return (f"{EffectKind.END_JOB_GRACE}:{start_subject(job.id, job.attempt)}",)

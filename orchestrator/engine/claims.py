@@ -1,0 +1,44 @@
+"""What a webhook claims to be about: a job whose start has had no answer. Nothing here is believed."""
+
+import json
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.jobs import NAMELESS, Job, JobKind, signal_key
+from orchestrator.store import jobs
+
+
+def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
+    """Which job of ours a webhook says it is about: run, job, and what it calls the job at Gemini.
+
+    Only for a start whose answer is still out, or got lost. Anybody may have said so: it is read before it
+    is believed.
+    """
+    event = json.loads(body)
+    data = event.get("data")
+    data = data if isinstance(data, dict) else {}
+    said = next(
+        (m for m in (data.get("user_metadata"), event.get("user_metadata")) if isinstance(m, dict)), {}
+    )
+    known = jobs.find(s, str(said.get("job", ""))[:64])
+    if known is None or known[1].status not in NAMELESS:
+        return None
+    remote = _resource(known[1], data.get("id"))
+    return (known[0], known[1].id, remote) if remote else None
+
+
+def _resource(job: Job, named: Any) -> str:
+    """The resource that an event's id stands for; empty where it cannot be one."""
+    if not isinstance(named, str) or not 0 < len(named) <= 256:
+        return ""
+    key = signal_key(named)
+    if not key or not all(c.isalnum() or c in "_-" for c in key):
+        return ""
+    match job.kind:
+        case JobKind.BATCH:
+            return f"batches/{key}"
+        case JobKind.VIDEO:
+            return f"models/{str(job.request.get('model', '')).removeprefix('models/')}/operations/{key}"
+        case JobKind.VIDEO_INTERACTION:
+            return named

@@ -1,0 +1,119 @@
+"""What was asked back, in Slack: under the request and to whoever asked for the run, each said once.
+
+A message with a question is posted like a request: looked for before it is tried again, remembered where it
+stands, and redrawn once it is answered or the request is over.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.events import InquiryPosted
+from orchestrator.domain.inquiries import Telling, numbered, parse_telling
+from orchestrator.domain.pictures import Card
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.ports import SlackPort
+from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.tickets import Act
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.store import outbox
+from orchestrator.store.outbox import Claimed
+
+log = structlog.get_logger(__name__)
+
+
+class Inquiries:
+    """Performs the effects that tell people of questions to whoever asked for a run.
+
+    Args:
+        card: What is to be shown of an approval, by its id, as it is at this moment.
+    """
+
+    def __init__(
+        self,
+        commits: Commits,
+        slack: SlackPort | None,
+        card: Callable[[Session, Claimed, str], Card | None],
+    ) -> None:
+        self._commit = commits
+        self._slack = slack
+        self._card = card
+
+    def post(self, s: Session, effect: Claimed) -> Act | None:
+        """Say it where it can be said. Of a question that is over, an earlier try is looked for."""
+        approval, telling = parse_telling(effect.subject)
+        card = self._card(s, effect, approval)
+        inquiry = numbered(card.approval, telling.number) if card is not None else None
+        if self._slack is not None and card is not None and inquiry is not None and _somewhere(card, telling):
+            if telling.answer or (card.approval.open and not inquiry.answered):
+                return partial(self._post, effect, card, telling, self._slack)
+            if effect.attempts > 1:
+                return partial(self._find, effect, card, telling, self._slack)
+        outbox.done(s, effect)
+        return None
+
+    async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
+        # Asked for once more, it may have been there for long.
+        seen_before = effect.attempts > 1 or effect.wanted > 1
+        try:
+            place = await slack.ask_back(card, telling, seen_before=seen_before)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+        except UncertainError as e:
+            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except RejectedError as e:
+            log.warning("nobody_asked_back", approval=card.approval.id, what=telling.what, why=str(e))
+            await self._commit.write(outbox.bury, effect, str(e))
+        else:
+            if telling.answer:
+                await self._commit.done(effect)
+                return
+            seen = InquiryPosted(card.approval.id, telling.number, place.channel, place.ts, telling.person)
+            await self._commit.conclude(effect, seen)
+
+    async def _find(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
+        """Where an earlier try may have put it, so that no live button stays there."""
+        try:
+            place = await slack.find_asked_back(card, telling)
+        except UnavailableError as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        except RejectedError:
+            place = None
+        if place is None:
+            await self._commit.done(effect)
+        else:
+            seen = InquiryPosted(card.approval.id, telling.number, place.channel, place.ts, telling.person)
+            await self._commit.conclude(effect, seen)
+
+    def update(self, s: Session, effect: Claimed) -> Act | None:
+        """Its messages, drawn from what is true at this moment."""
+        approval, telling = parse_telling(effect.subject)
+        card = self._card(s, effect, approval)
+        inquiry = numbered(card.approval, telling.number) if card is not None else None
+        if self._slack is not None and card is not None and inquiry is not None and inquiry.places:
+            return partial(self._update, effect, card, telling.number, self._slack)
+        outbox.done(s, effect)
+        return None
+
+    async def _update(self, effect: Claimed, card: Card, number: int, slack: SlackPort) -> None:
+        """One that fails keeps no other from being redrawn."""
+        failed: list[UnavailableError | UncertainError] = []
+        for place in card.approval.questions[number - 1].places:
+            try:
+                await slack.redraw_asked_back(card, number, place)
+            except (UnavailableError, UncertainError) as e:
+                failed.append(e)
+            except RejectedError as e:
+                log.warning("inquiry_not_redrawn", approval=card.approval.id, number=number, why=str(e))
+        if failed:
+            await self._commit.again(effect, str(failed[0]), failed[0])
+        else:
+            await self._commit.done(effect)
+
+
+def _somewhere(card: Card, telling: Telling) -> bool:
+    """Whether there is a place for it; under a request that is not shown yet it is said later."""
+    return bool(telling.person or card.approval.ts)

@@ -1,0 +1,197 @@
+"""What is done about long jobs: started once, looked for, read, their files brought here, stopped."""
+
+from functools import partial
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from orchestrator import failpoints
+from orchestrator.domain.effects import parse_cancel, parse_start
+from orchestrator.domain.events import (
+    JobClaimed,
+    JobDeferred,
+    JobGraceEnded,
+    JobHarvested,
+    JobMissing,
+    JobObserved,
+    JobRefused,
+    JobSignalled,
+    JobUncertain,
+)
+from orchestrator.domain.jobs import Harvest, Job, JobKind, JobOrder, JobReading, JobStatus, signal_key
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.hearing import Go, PutOff
+from orchestrator.engine.ports import JobsPort
+from orchestrator.engine.tickets import Act
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.store import inbox, jobs, outbox, runs
+from orchestrator.store.outbox import Claimed
+
+SEARCHES_BEHIND: Final = 5
+"""How often a start that was under way when its run ended is looked for, to be stopped."""
+WATCHED: Final = frozenset({JobStatus.LIVE, JobStatus.UNKNOWN})
+
+
+class NoJobs:
+    """Implements `JobsPort` where nobody makes jobs."""
+
+    async def start(self, order: JobOrder) -> JobReading:
+        raise RejectedError("this service makes no long jobs", code="not_supported")
+
+    async def fetch(self, kind: JobKind, remote: str) -> JobReading:
+        raise UnavailableError("this process reads no long jobs")
+
+    async def find(self, order: JobOrder) -> JobReading | None:
+        return None
+
+    async def cancel(self, kind: JobKind, remote: str) -> None:
+        raise UnavailableError("this process stops no long jobs")
+
+    async def harvest(self, order: JobOrder, remote: str) -> Harvest:
+        raise UnavailableError("this process stores no files")
+
+
+class LongJobs:
+    """Performs the effects about long jobs."""
+
+    def __init__(self, commits: Commits, port: JobsPort) -> None:
+        self._commit = commits
+        self._port = port
+
+    def start(self, s: Session, effect: Claimed) -> Act | None:
+        """Write the intent down before the wire; None when there is nothing to send."""
+        job_id, attempt = parse_start(effect.subject)
+        job = _job(s, effect.run_id, job_id)
+        if job is not None and (job.attempt, job.status) == (attempt, JobStatus.SENDING):
+            # An earlier worker claimed it and went away: it may be on the wire. Never send it again.
+            lost = JobUncertain(job_id, attempt, "the process ended while the request was being sent")
+            self._commit.settle(s, effect, lost)
+            return None
+        applied = self._commit.apply(s, effect.run_id, JobClaimed(job_id, attempt))
+        found = applied.run.turn.by_job(job_id)
+        if applied.refused or found is None:
+            outbox.done(s, effect)
+            return None
+        return partial(self._send, effect, found[1])
+
+    async def _send(self, effect: Claimed, job: Job) -> None:
+        failpoints.hit("before_job")
+        try:
+            reading = await self._port.start(_order(effect.run_id, job))
+        except UnavailableError as e:
+            await self._commit.defer(effect, JobDeferred(job.id, job.attempt, str(e)), e)
+        except UncertainError as e:
+            await self._commit.conclude(effect, JobUncertain(job.id, job.attempt, str(e)))
+        except RejectedError as e:
+            await self._commit.conclude(effect, JobRefused(job.id, job.attempt, str(e)))
+        else:
+            failpoints.hit("after_job")
+            await self._observed(effect, job, reading)
+
+    async def _observed(self, effect: Claimed, job: Job, reading: JobReading) -> None:
+        """What was read; webhooks that overtook it may tell of something newer."""
+        searched = job.status is JobStatus.UNKNOWN
+        seen = JobObserved(job.id, job.attempt, reading, searched)
+
+        def commit(s: Session) -> tuple[str, None]:
+            self._commit.settle(s, effect, seen)
+            key = signal_key(reading.remote)
+            early = [inbox.claim_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            if any(early):
+                self._commit.apply(s, effect.run_id, JobSignalled(job.id))
+            return effect.run_id, None
+
+        await self._commit.outlast(commit)
+
+    def fetch(self, s: Session, effect: Claimed) -> Act | None:
+        """Read a job whose reading still matters, or look for one whose start had no answer."""
+        job = _job(s, effect.run_id, effect.subject)
+        if job is None or job.status not in WATCHED or runs.closed(s, effect.run_id):
+            outbox.done(s, effect)
+            return None
+        room = self._commit.room(s, effect)
+        if isinstance(room, PutOff):
+            outbox.put_off(s, effect, room.until, room.then)
+            return None
+        return partial(self._read, effect, job, room)
+
+    async def _read(self, effect: Claimed, job: Job, room: Go) -> None:
+        await self._commit.hearing.wait(room)
+        try:
+            reading = await self._look(effect.run_id, job)
+        except RejectedError as e:
+            if e.code == "not_found" and job.remote is not None:
+                await self._commit.conclude(effect, JobMissing(job.id, job.remote, str(e)))
+            else:
+                await self._commit.again(effect, str(e))
+        except (UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+        else:
+            if reading is None:
+                await self._commit.again(effect, "it has not shown itself yet")
+            else:
+                await self._observed(effect, job, reading)
+
+    async def _look(self, run_id: str, job: Job) -> JobReading | None:
+        if job.remote is None:
+            return await self._port.find(_order(run_id, job))
+        return await self._port.fetch(job.kind, job.remote)
+
+    def store(self, s: Session, effect: Claimed) -> Act | None:
+        """Bring what it made here."""
+        job = _job(s, effect.run_id, effect.subject)
+        if job is None or job.status is not JobStatus.STORING or runs.closed(s, effect.run_id):
+            outbox.done(s, effect)
+            return None
+        return partial(self._harvest, effect, job)
+
+    async def _harvest(self, effect: Claimed, job: Job) -> None:
+        failpoints.hit("before_harvest")
+        try:
+            harvest = await self._port.harvest(_order(effect.run_id, job), job.remote or "")
+        except (UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        except RejectedError as e:
+            harvest = Harvest((), trouble=str(e))
+        failpoints.hit("after_harvest")
+        await self._commit.conclude(effect, JobHarvested(job.id, harvest))
+
+    def cancel(self, s: Session, effect: Claimed) -> Act | None:
+        """Stop it; whatever it is afterwards, nothing more is to be done about it."""
+        job_id, remote = parse_cancel(effect.subject)
+        job = _job(s, effect.run_id, job_id)
+        if job is None:
+            outbox.done(s, effect)
+            return None
+        return partial(self._cancel, effect, job, remote)
+
+    async def _cancel(self, effect: Claimed, job: Job, remote: str | None) -> None:
+        try:
+            if remote is None:
+                found = await self._port.find(_order(effect.run_id, job))
+                remote = found.remote if found else None
+            if remote is not None:
+                await self._port.cancel(job.kind, remote)
+            elif effect.attempts < SEARCHES_BEHIND:
+                await self._commit.again(effect, "its start has not shown itself yet")
+                return
+        except (UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+        except RejectedError as e:
+            await self._commit.write(outbox.bury, effect, str(e))
+        else:
+            await self._commit.done(effect)
+
+    def end_grace(self, s: Session, effect: Claimed) -> None:
+        """A start without an answer had its time to show itself."""
+        self._commit.settle(s, effect, JobGraceEnded(*parse_start(effect.subject)))
+
+
+def _job(s: Session, run_id: str, job_id: str) -> Job | None:
+    found = jobs.find(s, job_id)
+    return found[1] if found is not None and found[0] == run_id else None
+
+
+def _order(run_id: str, job: Job) -> JobOrder:
+    return JobOrder(job.id, run_id, job.kind, job.attempt, job.request)

@@ -1,0 +1,141 @@
+"""Asking back in Slack: the message with its button, and the windows to ask and to answer. No I/O.
+
+Questions and answers are the words of others: preformatted text, made visible, never markup. A request whose
+arguments the channel is not shown keeps these words from the channel, too.
+
+Source: Slack, "Block Kit" reference (limits).
+"""
+
+from typing import Any, Final
+
+from orchestrator.domain.asking import is_own
+from orchestrator.domain.consent import Actor, Inquiry
+from orchestrator.domain.inquiries import CHARS, Telling
+from orchestrator.domain.pictures import Card
+from orchestrator.slack import kit
+from orchestrator.slack.blocks import Message
+from orchestrator.slack.inquiries import name, said
+from orchestrator.slack.kit import Block
+from orchestrator.slack.modals import REASON, View, button_value
+from orchestrator.slack.text import MENTION, escape, line
+from orchestrator.slack.wording import wording
+
+INQUIRY_TYPE: Final = "approval_inquiry"
+"""Name of the metadata by which a message of ours is found again."""
+WITHHELD: Final = "What was asked is not shown here."
+
+
+def draw_inquiry(card: Card, telling: Telling) -> Message:
+    """The message about one question; with a button for as long as it can be answered."""
+    asked = card.approval.questions[telling.number - 1]
+    key = f"{card.approval.revision}:{telling.what}"
+    spoken, shown = wording(card).spoken, bool(telling.person) or not _discreet(card)
+    words = _told(card, asked) if telling.answer else _put(card, asked)
+    open_ = card.approval.open and not asked.answered and not telling.answer
+    about = f"{words} It is about {_safe(spoken)}"
+    blocks: list[Block] = [{"type": "section", "block_id": f"i:{key}", "text": kit.mrkdwn(f"{about}.")}]
+    blocks += [b | {"block_id": f"{b['block_id']}:{key}"} for b in (said(asked) if shown else _withheld())]
+    blocks.append(_standing(card, asked, key))
+    if open_:
+        label = "Answer…" if shown else "Read and answer…"
+        button = kit.button(f"reply_{telling.number}", label, button_value(card), "Answer the question")
+        blocks.append({"type": "actions", "block_id": f"reply:{key}", "elements": [button]})
+    return Message(f"{about} (workflow {_safe(card.workflow)}).", blocks, _metadata(card, telling))
+
+
+def is_inquiry(payload: Any, card: Card, telling: Telling) -> bool:
+    """Whether a message's metadata say that it is this one."""
+    return bool(payload == _metadata(card, telling)["event_payload"])
+
+
+def ask(card: Card) -> View:
+    """Where somebody who decides asks back."""
+    told = f"{_who(card.requester)} is asked, under the request{_directly(card)}. {_clock(card)}"
+    about: Block = {"type": "section", "block_id": "about", "text": kit.mrkdwn(told)}
+    return _view("ask", "Ask back", [about, _typed("Your question", "What you need to know.")], card, "Ask")
+
+
+def reply(card: Card, number: int) -> View:
+    """Where whoever asked for the run answers."""
+    asked = card.approval.questions[number - 1]
+    told = f"{_who(asked.by)} asks about {_safe(wording(card).spoken)}. {_clock(card)}"
+    about: Block = {"type": "section", "block_id": "about", "text": kit.mrkdwn(told)}
+    field = _typed("Your answer", "Shown to everybody who may decide, and kept with the request.")
+    return _view(f"reply_{number}", "Answer", [about, *said(asked), field], card, "Answer")
+
+
+def _view(kind: str, title: str, blocks: list[Block], card: Card, submit: str) -> View:
+    return {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": button_value(card),
+        "title": kit.plain(title, 24),
+        "close": kit.plain("Go back", 24),
+        "submit": kit.plain(submit, 24),
+        "blocks": blocks,
+    }
+
+
+def _typed(label: str, hint: str) -> Block:
+    field = {"type": "plain_text_input", "action_id": REASON, "multiline": True, "max_length": CHARS}
+    block = {"type": "input", "block_id": REASON, "optional": False, "element": field}
+    return block | {"label": kit.plain(label, 100), "hint": kit.plain(hint, 150)}
+
+
+# --- our own words: checked ids and escaped names only ------------------------------------------------
+
+
+def _put(card: Card, asked: Inquiry) -> str:
+    return f"{_who(card.requester)}: {_who(asked.by)} has a question."
+
+
+def _told(card: Card, asked: Inquiry) -> str:
+    by = _who(asked.answered_by) if asked.answered_by else ""
+    return f"{_who(asked.by)}: {by} has answered the question."
+
+
+def _standing(card: Card, asked: Inquiry, key: str) -> Block:
+    by, at = asked.answered_by, asked.answered_at
+    told = f"answered by {_who(by)} {kit.date(at)}" if by and at else _clock(card)
+    if not (card.approval.open or asked.answered):
+        told = "The request was decided or taken back: there is nothing to answer any more."
+    return {"type": "context", "block_id": f"s:{key}", "elements": [kit.mrkdwn(told)]}
+
+
+def _clock(card: Card) -> str:
+    until = kit.date(card.approval.expires_at)
+    return f"The request stays open until {until}: a question does not stop the clock."
+
+
+def _directly(card: Card) -> str:
+    return " and directly" if MENTION.fullmatch(card.requester.id) else ""
+
+
+def _who(actor: Actor) -> str:
+    return f"<@{actor.id}>" if MENTION.fullmatch(actor.id) else _safe(name(actor))
+
+
+def _safe(words: str) -> str:
+    return escape(line(words, 120))
+
+
+# --- the words of others ---------------------------------------------------------------------------------
+
+
+def _withheld() -> list[Block]:
+    return [{"type": "section", "block_id": "q", "text": kit.plain(WITHHELD, 100)}]
+
+
+def _discreet(card: Card) -> bool:
+    return card.approval.terms.discreet and not is_own(card.call)
+
+
+def _metadata(card: Card, telling: Telling) -> dict[str, Any]:
+    """Ids only: everybody in the workspace can read metadata."""
+    payload = {
+        "request_id": card.approval.id,
+        "rev": card.approval.revision,
+        "inquiry": telling.number,
+        "answer": telling.answer,
+    }
+    return {"event_type": INQUIRY_TYPE, "event_payload": payload}

@@ -1,0 +1,63 @@
+"""What was asked back about a request, as it stands on the request itself and in its windows. No I/O.
+
+Questions and answers are the words of others: preformatted text, made visible, never markup.
+"""
+
+from typing import Final
+
+from orchestrator.domain.consent import Actor, Inquiry
+from orchestrator.domain.pictures import Card
+from orchestrator.slack import kit
+from orchestrator.slack.kit import Block
+from orchestrator.slack.text import line, shorten, visible, weight
+
+_PART: Final = 2_900  # units of one text; Slack takes 3000
+_WHOLE: Final = 8_000  # of one question with what is spelled out in it
+
+
+def counted(card: Card) -> list[Block]:
+    """That something was asked back, for the request itself; what it was stands in the thread."""
+    questions = card.approval.questions
+    if not questions:
+        return []
+    answered = sum(1 for q in questions if q.answered)
+    told = f"Asked back: {len(questions)} · answered: {answered}. It stands in the thread."
+    return [{"type": "context", "block_id": "asked", "elements": [kit.mrkdwn(told)]}]
+
+
+def said(asked: Inquiry) -> list[Block]:
+    """The question and, where there is one, the answer, as they were written."""
+    blocks = [_quoted("q", "The question", asked.text, _WHOLE)]
+    return [*blocks, _quoted("a", "The answer", asked.answer, _WHOLE)] if asked.answered else blocks
+
+
+def history(card: Card, room: int) -> list[Block]:
+    """All of them for a window, each text cut where together they would take more than `room` units."""
+    questions, most = card.approval.questions, _WHOLE
+    if sum(weight(visible(q.text)[0]) + weight(visible(q.answer)[0]) for q in questions) > room:
+        most = room // (2 * len(questions))
+    blocks: list[Block] = []
+    for number, asked in enumerate(questions, 1):
+        blocks.append(_quoted(f"q:{number}", f"{name(asked.by)} asked", asked.text, most))
+        if asked.answered and asked.answered_by is not None:
+            blocks.append(_quoted(f"a:{number}", f"{name(asked.answered_by)} answered", asked.answer, most))
+    return blocks
+
+
+def name(actor: Actor) -> str:
+    """Somebody, by name where there is one."""
+    return line(actor.name or actor.id, 80)
+
+
+def _quoted(key: str, label: str, words: str, most: int) -> Block:
+    """In pieces that Slack takes; what does not fit in all is cut, and that is said."""
+    text, shortened = shorten(visible(words)[0], most)
+    parts = [kit.section(kit.bold(label))]
+    while weight(text) > _PART:
+        piece = text[: _PART // 2]
+        parts.append(kit.preformatted(piece))
+        text = text[len(piece) :]
+    parts.append(kit.preformatted(text))
+    if shortened:
+        parts.append(kit.section(kit.text(f"{shortened}. All of it is in the HTTP API.")))
+    return {"type": "rich_text", "block_id": key, "elements": parts}

@@ -1,0 +1,134 @@
+"""Files a run's jobs have made: their list, and their bytes.
+
+A path opens nothing by itself: only what a job's row records is looked for in the storage.
+
+No `from __future__ import annotations`: Litestar reads the annotations.
+"""
+
+import re
+from typing import Annotated, Any, Final
+
+from litestar import Request, get
+from litestar.background_tasks import BackgroundTask
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath
+from litestar.response import Stream
+from msgspec import Meta, Struct
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.jobs import JobKind, StoredFile
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.storage.content import SUFFIX
+from orchestrator.store import jobs, views
+from orchestrator.web.doors import Doors
+from orchestrator.web.paging import own_id
+from orchestrator.web.problems import problems
+from orchestrator.web.runs import READ
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_SPAN: Final = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
+_UNKNOWN: Final = "application/octet-stream"
+_CALM: Final = {
+    "accept-ranges": "bytes",
+    "content-security-policy": "default-src 'none'; sandbox",
+}
+
+
+class FileOut(Struct, kw_only=True):
+    """One file. `path` is the end of `GET /v1/files/<path>`; `type` was found by content."""
+
+    path: str
+    job: str
+    kind: JobKind
+    type: str
+    bytes: int
+    sha256: Annotated[str, Meta(description="64 hex digits.")]
+
+
+class FileList(Struct, kw_only=True):
+    """All files of a run, in the order of its jobs."""
+
+    items: list[FileOut]
+
+
+@get("/runs/{run_id:str}/files", opt=READ, summary="The files of a run", responses=problems(404))
+async def list_files(run_id: FromPath[str], doors: NamedDependency[Doors]) -> FileList:
+    return FileList(items=await doors.database.read(_listed, own_id(run_id, "run")))
+
+
+def _listed(s: Session, run_id: str) -> list[FileOut]:
+    views.run(s, run_id)
+    return [
+        FileOut(path=f.path, job=job.id, kind=job.kind, type=f.type, bytes=f.bytes, sha256=f.sha256)
+        for _, job in jobs.of_run(s, run_id)
+        for f in job.files
+    ]
+
+
+@get(
+    "/files/{run_id:str}/{name:str}",
+    opt=READ,
+    summary="The bytes of a file",
+    responses={
+        206: ResponseSpec(None, generate_examples=False, description="The part that `Range` asked for."),
+        **problems(404, 409, 416),
+    },
+)
+async def get_file(
+    run_id: FromPath[str],
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    doors: NamedDependency[Doors],
+) -> Stream:
+    """Streamed, whole or the one part that `Range` asks for; always to be saved, never to be shown."""
+    file = await doors.database.read(_recorded, own_id(run_id, "run"), name)
+    if doors.files is None:
+        raise NotFoundError("there is no such file")
+    if await doors.files.size(file.path) != file.bytes:
+        raise ConflictError("the file in the storage is not the one that was recorded")
+    tag = f'"{file.sha256}"'
+    first, last, status = _span(request, file.bytes, tag)
+    headers = {
+        **_CALM,
+        "etag": tag,
+        "content-length": str(last - first + 1),
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    if status == 206:
+        headers["content-range"] = f"bytes {first}-{last}/{file.bytes}"
+    content = doors.files.read(file.path, first, last - first + 1)
+    media = file.type if file.type in SUFFIX else _UNKNOWN
+    # Also who goes away in the middle leaves a file open here: nobody else closes it.
+    closing = BackgroundTask(content.aclose)
+    return Stream(content, media_type=media, headers=headers, status_code=status, background=closing)
+
+
+def _recorded(s: Session, run_id: str, name: str) -> StoredFile:
+    if _NAME.fullmatch(name):
+        for _, job in jobs.of_run(s, run_id):
+            for file in job.files:
+                if file.path == f"{run_id}/{name}":
+                    return file
+    raise NotFoundError("there is no such file")
+
+
+def _span(request: Request[Any, Any, Any], size: int, tag: str) -> tuple[int, int, int]:
+    """First and last byte, and the status to answer with. What asks for several parts gets the whole.
+
+    Raises:
+        HTTPException: 416, the part lies behind the end.
+
+    Source: RFC 9110, section 14.
+    """
+    asked = _SPAN.fullmatch(request.headers.get("range", ""))
+    if asked is None or asked.group(0) == "bytes=-" or request.headers.get("if-range", tag) != tag:
+        return 0, size - 1, 200
+    start, end = asked.groups()
+    first = int(start) if start else max(size - int(end), 0)
+    last = min(int(end), size - 1) if start and end else size - 1
+    if first > last:
+        beyond = {"content-range": f"bytes */{size}"}
+        raise HTTPException(f"the file has {size} bytes", status_code=416, headers=beyond)
+    return first, last, 206

@@ -1,0 +1,124 @@
+"""Asking back in Slack: the windows in which a question is put to whoever asked for the run, and answered.
+
+Opened by a button and sent off like any other window, and believed as little: who may ask, who may answer,
+and whether there is still anything to ask or answer are looked up when it is opened and when it is sent.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, Protocol
+
+from orchestrator.domain.consent import Actor, Approval, Terms
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.entitlement import refusal
+from orchestrator.domain.inquiries import CHARS, askable, numbered, told
+from orchestrator.domain.model import Run, ToolCall
+from orchestrator.domain.pictures import Card
+from orchestrator.domain.plain import JsonObject
+from orchestrator.engine.intake import Answer
+from orchestrator.slack import asking_back, modals
+from orchestrator.slack.action import Click, Submission, typed
+from orchestrator.web.clicks import GONE, mention, person, words
+from orchestrator.web.doors import Doors
+
+INQUIRIES: Final = frozenset({"ask", "reply"})
+"""Buttons and windows about questions to whoever asked for the run."""
+NOT_YOURS: Final = "Only {who}, who asked for this run, can answer that."
+NO_MORE: Final = "Nothing more can be asked about this."
+EMPTY: Final = "Write something."
+TOO_LONG: Final = f"At most {CHARS} characters."
+
+
+class Asked(Protocol):
+    """A question to people as it stands at this moment."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def call(self) -> ToolCall: ...
+    @property
+    def approval(self) -> Approval: ...
+
+
+class InquiryClicks:
+    """Opens and takes these windows.
+
+    Args:
+        card: What a person is shown about one request.
+        open_: Whether a request can still be decided.
+    """
+
+    def __init__(self, doors: Doors, card: Callable[[Any], Card], open_: Callable[[Any], bool]) -> None:
+        self._doors = doors
+        self._card = card
+        self._open = open_
+
+    def view(
+        self, asked: Asked, click: Click, standing: Collection[str], current: Terms | None
+    ) -> modals.View | str:
+        """The window, or in words why there is none."""
+        if click.kind == "reply":
+            return self._reply(asked, click)
+        by, approval = person(click), asked.approval
+        refused = refusal(asked.run, asked.call, click.user_id, standing, current)
+        if refused is not None:
+            return (
+                words(Answer(approval, asked.call.tool, refused[1], refused[0]), by=by, approve=None) or GONE
+            )
+        if not self._open(asked):
+            return _over(asked, by)
+        if not askable(approval, asked.run.requester.id) or asked.run.requester.id == click.user_id:
+            return NO_MORE
+        return asking_back.ask(self._card(asked))
+
+    def _reply(self, asked: Asked, click: Click) -> modals.View | str:
+        inquiry, requester = numbered(asked.approval, click.number), asked.run.requester
+        if inquiry is None:
+            return GONE
+        if requester.id != click.user_id:
+            return NOT_YOURS.format(who=mention(requester))
+        if inquiry.answered:
+            return f"{told(inquiry).capitalize()}."
+        return (
+            asking_back.reply(self._card(asked), click.number)
+            if self._open(asked)
+            else _over(asked, person(click))
+        )
+
+    async def send(self, sent: Submission, asked: Asked, standing: Collection[str]) -> JsonObject:
+        """The answer to `view_submission`; what was said is committed on return."""
+        text = typed(sent.values, modals.REASON, modals.REASON)
+        if not text or len(text) > CHARS:
+            return {"response_action": "errors", "errors": {modals.REASON: TOO_LONG if text else EMPTY}}
+        by, intake = person(sent), self._doors.intake
+        if sent.kind == "ask":
+            answer = await intake.ask_back(
+                sent.approval, text, by=by, entitled_as=sent.user_id, standing=standing
+            )
+        else:
+            answer = await intake.answer_back(
+                sent.approval, sent.number, text, by=by, entitled_as=sent.user_id
+            )
+        return (
+            {"response_action": "clear"} if answer.refused is None else _said(_why(sent, asked, answer, by))
+        )
+
+
+def _why(sent: Submission, asked: Asked, answer: Answer, by: Actor) -> str:
+    """Why nothing was recorded, for who sent it off."""
+    if answer.refused is Refusal.NOT_ENTITLED and sent.kind == "reply":
+        return NOT_YOURS.format(who=mention(asked.run.requester))
+    inquiry = numbered(answer.approval, sent.number)
+    if sent.kind == "reply" and inquiry is not None and inquiry.answered:
+        return f"{told(inquiry).capitalize()}."
+    if answer.refused is Refusal.EXPIRED:
+        return "Its time is up."
+    return words(answer, by=by, approve=None) or GONE
+
+
+def _over(asked: Asked, by: Actor) -> str:
+    over = Answer(asked.approval, asked.call.tool, "", Refusal.ALREADY_DECIDED)
+    return words(over, by=by, approve=None) or GONE
+
+
+def _said(text: str) -> JsonObject:
+    return {"response_action": "update", "view": modals.said("Not recorded", text)}

@@ -1,0 +1,224 @@
+"""Long jobs: begun within their room, once; found again, read, stored; and what their call makes of them."""
+
+from datetime import timedelta
+
+from support.conversation import ANNA, Conversation, wish
+from support.films import FILE, FILM, MADE, film, filming, job, live, made, read
+
+from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.events import (
+    CallWaits,
+    CancelRequested,
+    JobClaimed,
+    JobDeferred,
+    JobGraceEnded,
+    JobHarvested,
+    JobMissing,
+    JobObserved,
+    JobRefused,
+    JobSignalled,
+    JobUncertain,
+)
+from orchestrator.domain.joblife import MOST_JOBS, progress
+from orchestrator.domain.jobs import Harvest, JobReading, JobState, JobStatus, signal_key
+from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
+
+
+def starts(talk: Conversation) -> list[str]:
+    """The jobs whose start is asked for and not claimed yet, by their numbers."""
+    ids = {film(n): str(n) for n in range(1, 51)}
+    asked = (e for e in talk.waiting.values() if e.kind is EffectKind.START_JOB)
+    return sorted((f"{ids[j]}.{a}" for j, _, a in (e.subject.partition(".") for e in asked)), key=float)
+
+
+def claims(talk: Conversation, number: int, attempt: int = 1) -> None:
+    """A worker comes to send it; its effect is done with that."""
+    talk.waiting.pop(f"{EffectKind.START_JOB}:{film(number)}.{attempt}", None)
+    talk.hear(JobClaimed(film(number), attempt))
+
+
+def test_a_call_waits_for_its_jobs_and_is_settled_with_the_last_of_them() -> None:
+    talk = filming(2)
+    assert talk.call("c1").status is CallStatus.AWAITING_JOB
+    assert talk.run.status is RunStatus.RUNNING
+    made(talk, 2)
+    assert progress(talk.call("c1")) == "1 of 2 jobs done"
+    made(talk, 1)
+    call = talk.turns[0].calls[0]
+    assert call.outcome is not None
+    assert call.outcome.kind is OutcomeKind.SUCCEEDED
+    assert call.outcome.result["succeeded"] == 2  # type: ignore[index, call-overload]
+    assert call.outcome.result["jobs"][0]["files"][0]["sha256"] == FILE.sha256  # type: ignore[index, call-overload]
+    assert talk.run.turn.number == 2
+
+
+def test_only_so_many_are_under_way_at_once() -> None:
+    talk = filming(5, jobs_at_once=2)
+    assert starts(talk) == ["1.1", "2.1"]
+    claims(talk, 1)
+    talk.hear(read(1), read(1, JobState.DONE))
+    assert starts(talk) == ["2.1"]  # it is still being stored
+    talk.hear(JobHarvested(film(1), MADE))
+    assert starts(talk) == ["2.1", "3.1"]
+
+
+def test_everything_twice_and_late_is_once() -> None:
+    talk = live(filming(2), 1)
+    talk.hear(JobClaimed(film(1), 1))
+    assert job(talk, 1).status is JobStatus.LIVE
+    talk.hear(read(1, JobState.DONE), read(1, JobState.DONE), read(1), JobSignalled(film(1)))
+    assert job(talk, 1).status is JobStatus.STORING
+    talk.hear(JobHarvested(film(1), MADE), JobHarvested(film(1), Harvest((), trouble="gone")), read(1))
+    assert job(talk, 1).files == (FILE,)
+    assert job(talk, 1).status is JobStatus.SUCCEEDED
+
+
+def test_a_busy_gemini_puts_a_start_off_and_a_refusal_ends_it() -> None:
+    talk = filming(2)
+    talk.hear(JobClaimed(film(1), 1), JobDeferred(film(1), 1, "429"), JobClaimed(film(1), 1))
+    assert job(talk, 1).status is JobStatus.SENDING
+    talk.hear(JobRefused(film(1), 1, "the prompt is empty"), JobRefused(film(1), 1, "again"))
+    assert (job(talk, 1).status, job(talk, 1).said) == (
+        JobStatus.FAILED,
+        "Gemini refused the request: the prompt is empty",
+    )
+
+
+def test_a_start_whose_answer_got_lost_is_found_by_a_search_or_its_webhook() -> None:
+    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    assert f"{EffectKind.FETCH_JOB}:{film(1)}" in talk.waiting
+    talk.hear(JobSignalled(film(1), "models/veo-3.1/operations/op1"))
+    assert job(talk, 1).status is JobStatus.UNKNOWN  # believed only when it is read
+    talk.hear(read(1, searched=True))
+    assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.LIVE, "models/veo-3.1/operations/op1")
+    assert f"{EffectKind.END_JOB_GRACE}:{film(1)}.1" not in talk.waiting
+    talk.hear(JobGraceEnded(film(1), 1))
+    assert job(talk, 1).attempt == 1
+
+
+def test_a_name_that_is_another_jobs_is_not_believed() -> None:
+    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    talk.hear(JobSignalled(film(1), "models/veo-3.1/operations/op9"))
+    foreign = JobReading("models/veo-3.1/operations/op9", JobState.DONE, job="job_of_somebody")
+    talk.hear(JobObserved(film(1), 1, foreign, searched=True))
+    assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.UNKNOWN, None)
+    talk.hear(JobSignalled(film(1), "models/veo-3.1/operations/op8"))
+    talk.hear(JobMissing(film(1), "models/veo-3.1/operations/op8"))
+    assert job(talk, 1).remote is None
+
+
+def test_one_nobody_finds_is_sent_again_and_the_lost_attempt_never_counts() -> None:
+    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    talk.hear(JobGraceEnded(film(1), 1), JobGraceEnded(film(1), 1))
+    assert job(talk, 1).attempt == 2
+    assert starts(talk)[-1] == "1.2"
+    talk.hear(read(1, JobState.DONE))
+    assert job(talk, 1).status is JobStatus.INTENDED
+    strict = filming(1, retry_lost_create=False).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "x"))
+    strict.hear(JobGraceEnded(film(1), 1))
+    assert strict.turns[0].calls[0].outcome is not None
+    assert strict.turns[0].calls[0].outcome.kind is OutcomeKind.FAILED
+
+
+def test_one_that_failed_leaves_the_others_and_all_failed_is_a_failure() -> None:
+    talk = live(filming(2), 1, 2)
+    talk.hear(read(1, JobState.FAILED, said="boom"))
+    made(talk.hear(read(2, JobState.DONE)), 2)
+    outcome = talk.turns[0].calls[0].outcome
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert [j["status"] for j in outcome.result["jobs"]] == ["failed", "succeeded"]  # type: ignore[index, call-overload]
+    assert outcome.result["jobs"][0]["error"] == "boom"  # type: ignore[index, call-overload]
+    talk = live(filming(2), 1, 2)
+    talk.hear(read(1, JobState.EXPIRED), read(2, JobState.CANCELLED))
+    assert talk.turns[0].calls[0].outcome is not None
+    assert talk.turns[0].calls[0].outcome.kind is OutcomeKind.FAILED
+
+
+def test_what_cannot_be_used_failed() -> None:
+    talk = live(filming(1), 1).hear(read(1, JobState.DONE))
+    talk.hear(JobHarvested(film(1), Harvest((), trouble="filtered")))
+    result = talk.turns[0].calls[0].outcome
+    assert result is not None
+    assert result.kind is OutcomeKind.FAILED
+
+
+def test_a_404_early_is_waited_out_and_later_is_the_end() -> None:
+    talk = live(filming(1), 1)
+    remote = "models/veo-3.1/operations/op1"
+    talk.hear(*[JobMissing(film(1), remote)] * 8)
+    assert job(talk, 1).status is JobStatus.LIVE
+    talk.happens(JobMissing(film(1), remote), after=timedelta(hours=1))
+    assert talk.turns[0].calls[0].jobs[0].said == "Gemini no longer has this job"
+
+
+def test_an_unknown_state_is_watched_and_told_of() -> None:
+    talk = live(filming(1), 1)
+    alarms = [talk.happens(read(1, JobState.STRANGE, said="dreaming")).alarm for _ in range(12)]
+    assert alarms.count(True) == 1
+    assert job(talk, 1).status is JobStatus.LIVE
+
+
+def test_a_cancel_stops_what_was_begun_and_begins_nothing_more() -> None:
+    talk = live(filming(3, jobs_at_once=2), 1).hear(CancelRequested(ANNA))
+    assert [j.status for j in talk.call("c1").jobs] == [JobStatus.CANCELLED] * 3
+    kept = [e.subject for e in talk.waiting.values() if e.kind is EffectKind.CANCEL_JOB]
+    assert kept == [f"{film(1)}.models/veo-3.1/operations/op1"]
+    before = talk.run
+    talk.hear(read(1, JobState.DONE), JobHarvested(film(1), MADE), JobSignalled(film(1)))
+    assert talk.run == before
+    assert talk.happens(JobClaimed(film(2), 1)).refused
+
+
+def test_a_start_that_was_on_the_wire_at_the_cancel_is_stopped_when_it_shows_itself() -> None:
+    talk = filming(1).hear(JobClaimed(film(1), 1), CancelRequested(ANNA), read(1))
+    assert f"{EffectKind.CANCEL_JOB}:{film(1)}.models/veo-3.1/operations/op1" in talk.waiting
+    assert talk.run.status is RunStatus.CANCELLED
+
+
+def test_too_many_jobs_and_none_at_all_are_a_failed_call() -> None:
+    for wishes in ((), (FILM,) * (MOST_JOBS + 1)):
+        talk = Conversation().asks(wish("c1"))
+        talk.claims("c1")
+        talk.hear(CallWaits(talk.call("c1").id, "k1", wishes))
+        assert talk.run.turn.number == 2
+        assert talk.turns[0].calls[0].outcome is not None
+        assert talk.turns[0].calls[0].outcome.kind is OutcomeKind.FAILED
+    most = Conversation().asks(wish("c1"))
+    most.claims("c1")
+    most.hear(CallWaits(most.call("c1").id, "k1", (FILM,) * MOST_JOBS))
+    assert len(most.call("c1").jobs) == MOST_JOBS
+
+
+def test_an_execution_that_lost_its_claim_wishes_nothing() -> None:
+    talk = Conversation().asks(wish("c1"))
+    talk.claims("c1")
+    talk.hear(CallWaits(talk.call("c1").id, "k9", (FILM,)))
+    assert talk.call("c1").status is CallStatus.EXECUTING
+    assert talk.run.turn.status is TurnStatus.ACTION
+
+
+def test_an_event_calls_a_batch_by_another_name_than_its_resource() -> None:
+    assert signal_key("batches/123") == signal_key("batch_123") == signal_key("123")
+    assert signal_key("models/veo/operations/op1") == "op1"
+
+
+def test_a_webhook_that_overtakes_the_answer_is_kept_until_that_is_there_or_is_lost() -> None:
+    def fetches(talk: Conversation) -> list[bool]:
+        return [e.due_at <= talk.now for e in talk.waiting.values() if e.kind is EffectKind.FETCH_JOB]
+
+    remote = read(1).reading.remote
+    talk = filming(2)
+    claims(talk, 1)
+    talk.hear(JobSignalled(film(1), remote))
+    assert fetches(talk) == []
+    talk.hear(JobUncertain(film(1), 1, "reset"))
+    assert (job(talk, 1).remote, fetches(talk)) == (remote, [True])
+    answered = filming(2)
+    claims(answered, 1)
+    answered.hear(JobSignalled(film(1), remote), read(1))
+    assert (job(answered, 1).status, fetches(answered)) == (JobStatus.LIVE, [True])
+    put_off = filming(2)
+    claims(put_off, 1)
+    put_off.hear(JobSignalled(film(1), remote), JobDeferred(film(1), 1, "busy"))
+    assert job(put_off, 1).remote is None

@@ -1,0 +1,232 @@
+"""Long jobs on real rows: started once, heard of by webhook or reading, stored once; lost, killed, late."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator import failpoints
+from orchestrator.domain.jobs import Job, JobKind, JobState, JobStatus, JobWish, signal_key
+from orchestrator.domain.model import CallStatus, Policy, RunStatus
+from orchestrator.store.jobs import JobRow
+from orchestrator.store.tables import DeliveryRow, RunRow, table
+
+pytestmark = pytest.mark.asyncio
+
+STORIES = {"film": (Plan((("film", {"n": 1}),)), Plan(output="shown"))}
+FILM = JobWish(JobKind.VIDEO, {"model": "veo-3.1", "prompt": "a harbour", "parameters": {}})
+NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    failpoints._points.clear()
+    failpoints._hits.clear()
+
+
+def world_on(url: str, *wishes: JobWish, **policy: object) -> World:
+    rule = Rule(idempotent=True, waits=wishes or (FILM,) * 3)
+    return World(url, stories=STORIES, rules={"film": rule}, policy=Policy(**policy))  # type: ignore[arg-type]
+
+
+async def filming(world: World) -> str:
+    run_id = await world.start("film")
+    await world.settle()
+    return run_id
+
+
+async def jobs_of(world: World, run_id: str) -> tuple[Job, ...]:
+    return (await world.chain(run_id))[0].calls[0].jobs
+
+
+async def told(world: World, remote: str, job: str = "", kind: str = "video.generated") -> None:
+    """Gemini's webhook about a job, as it calls it; with our metadata where a job is given."""
+    world.hooks += 1
+    data = {"id": signal_key(remote), **({"user_metadata": {"job": job}} if job else {})}
+    await world.intake.deliver(
+        webhook_id=f"job_{world.hooks}",
+        kind=kind,
+        subject=signal_key(remote),
+        timestamp=int(world.clock().timestamp()),
+        body=json.dumps({"type": kind, "data": data}).encode(),
+    )
+
+
+async def test_films_are_started_once_told_of_and_stored_once(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await filming(world)
+        assert [j.status for j in await jobs_of(world, run_id)] == [JobStatus.LIVE] * 3
+        assert (await world.run(run_id)).status is RunStatus.RUNNING
+        for remote in world.jobs.end():
+            await told(world, remote)
+            await told(world, remote)  # doubled, under another id
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert set(world.jobs.starts.values()) == {1}
+        assert set(world.jobs.harvests.values()) == {1}
+        assert [len(j.files) for j in await jobs_of(world, run_id)] == [1, 1, 1]
+        assert world.jobs.requests["fetch"] == 3  # nobody polled
+        await world.check(run_id)
+
+
+async def test_lost_webhooks_are_made_up_for_by_readings(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await filming(world)
+        world.jobs.end()
+        before = world.clock()
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert world.clock() - before <= Policy().watch_every + timedelta(seconds=10)
+
+
+async def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_again(database_url: str) -> None:
+    async with world_on(database_url, NIGHTLY) as world:
+        world.jobs.faults["start"].append("lost_after")
+        run_id = await filming(world)
+        (job,) = await jobs_of(world, run_id)
+        assert job.status is JobStatus.UNKNOWN
+        world.clock.advance(timedelta(seconds=6))
+        await world.settle()
+        assert (await jobs_of(world, run_id))[0].remote == "batches/b1"
+        world.jobs.end()
+        await told(world, "batches/b1", kind="batch.succeeded")
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert set(world.jobs.starts.values()) == {1}
+
+
+async def test_a_film_whose_answer_got_lost_is_found_by_its_webhook(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].append("lost_after")
+        run_id = await filming(world)
+        (job,) = await jobs_of(world, run_id)
+        (remote,) = world.jobs.end()
+        await told(world, "models/veo-3.1/operations/op99", job.id)  # a stranger's claim comes first
+        await world.settle()
+        assert (await jobs_of(world, run_id))[0].status is JobStatus.UNKNOWN
+        await told(world, remote, job.id)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert set(world.jobs.starts.values()) == {1}
+
+
+@pytest.mark.parametrize("answer", ["lost_after", ""])
+async def test_a_webhook_that_comes_while_the_answer_is_still_out_is_heard(
+    answer: str, database_url: str
+) -> None:
+    """The connection may break long after the film is done; nothing else would ever name that film."""
+    async with world_on(database_url, FILM) as world:
+        world.jobs.searchable = False
+
+        async def overtaken(remote: str) -> None:
+            world.jobs.end()
+            await told(world, remote, world.jobs.made[remote].id)
+            assert await world.second_worker().run_once()
+
+        world.jobs.meanwhile = overtaken
+        if answer:
+            world.jobs.faults["start"].append(answer)
+        run_id = await filming(world)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED  # no second of any grace has passed
+        assert set(world.jobs.starts.values()) == {1}
+        await world.check(run_id)
+
+
+async def test_one_that_never_was_taken_is_sent_again_after_its_time(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+        world.jobs.faults["start"].append("lost")
+        run_id = await filming(world)
+        world.clock.advance(Policy().job_grace)
+        await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.attempt, job.status) == (2, JobStatus.LIVE)
+        world.jobs.end()
+        await world.to_the_end(run_id)
+        assert set(world.jobs.starts.values()) == {1}
+
+
+async def test_a_webhook_that_overtook_the_answer_is_heard(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+
+        async def done_already(remote: str) -> None:
+            world.jobs.states[remote] = JobState.DONE
+            await told(world, remote)
+            assert await world.second_worker().run_once()  # it is sorted before the answer is there
+
+        world.jobs.meanwhile = done_already
+        run_id = await filming(world)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert world.jobs.requests["fetch"] == 1
+
+
+async def test_a_job_nobody_here_began_is_not_kept(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+        await filming(world)
+        await told(world, "batches/somebody_elses", kind="batch.succeeded")
+        await world.settle()
+        (row,) = [r for r in await world.rows(DeliveryRow) if r["kind"] == "batch.succeeded"]
+        assert (row["verdict"], row["note"]) == ("ignored", "not about a job of ours")
+
+
+async def test_a_busy_gemini_and_a_storage_that_is_away_only_delay(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.jobs.faults["start"].extend(["busy"] * 4)
+        world.jobs.faults["harvest"].extend(["busy"] * 4)
+        run_id = await filming(world)
+        for _ in range(60):
+            world.jobs.end()
+            if (await world.run(run_id)).status is RunStatus.COMPLETED:
+                break
+            world.clock.advance(timedelta(minutes=2))
+            await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert set(world.jobs.starts.values()) == {1}
+
+
+async def test_a_cancel_stops_the_begun_and_nothing_is_stored_after_it(database_url: str) -> None:
+    async with world_on(database_url, *(FILM,) * 12) as world:
+        run_id = await filming(world)
+        assert sum(world.jobs.starts.values()) == Policy().jobs_at_once
+        await world.cancel(run_id)
+        world.jobs.end()
+        for remote in list(world.jobs.made):
+            await told(world, remote)
+        await world.drain()
+        assert len(world.jobs.cancelled) == Policy().jobs_at_once
+        assert not world.jobs.harvests
+        assert sum(world.jobs.starts.values()) == Policy().jobs_at_once
+        assert (await world.chain(run_id))[0].calls[0].status is CallStatus.SETTLED
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("point", ["before_job", "after_job", "before_harvest", "after_harvest"])
+async def test_a_process_that_dies_there_doubles_nothing(
+    point: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world_on(database_url, NIGHTLY, NIGHTLY) as world:
+        monkeypatch.setitem(failpoints._points, point, ("raise", 1))
+        run_id = await world.start("film")
+        for _ in range(40):
+            await world.settle()
+            world.jobs.end()
+            if (await world.run(run_id)).status is RunStatus.COMPLETED:
+                break
+            world.clock.advance(timedelta(minutes=1))
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.deaths) == 1
+        assert set(world.jobs.starts.values()) == {1}
+        await world.check(run_id)
+
+
+async def test_jobs_of_a_run_that_is_deleted_go_with_it(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        await filming(world)
+        run_t = table(RunRow)
+        await world.database.write(lambda s: s.connection().execute(run_t.delete()).rowcount)
+        assert await world.rows(JobRow) == []

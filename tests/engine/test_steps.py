@@ -1,0 +1,265 @@
+"""Workflows with steps on real rows: what is handed on, gated, followed, restarted; killed in between."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.conversation import ANNA
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator import failpoints
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.jobs import JobKind, JobWish
+from orchestrator.domain.model import Recipe, Run, RunStatus
+from orchestrator.domain.pipeline import Step, StepKind, Thinker
+from orchestrator.failpoints import FailpointError
+from orchestrator.store import outbox
+from orchestrator.store.tables import EffectState, RunRow, table
+
+pytestmark = pytest.mark.asyncio
+
+THINKER = Thinker(model="gemini-3.8-flash", tools=("note",))
+DRAFT = Step("draft", StepKind.AGENT, THINKER, ("About:", {"from": "input.topic"}))
+FILM = Step("film", StepKind.TOOL, tool="film", arguments={"prompt": {"from": "draft"}})
+TITLE = Step("title", StepKind.AGENT, replace(THINKER, tools=()), ({"from": "film.files.0"},))
+STEPS = (DRAFT, FILM, TITLE)
+INPUT = '{"topic": "harbours"}'
+TOLD = "About:\n\nharbours"
+NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
+POINTS = [
+    name
+    for name in failpoints.NAMES
+    if name not in ("after_cancel_stored", "after_callback")  # passed by no run alone
+]
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    failpoints._points.clear()
+    failpoints._hits.clear()
+    yield
+    failpoints._points.clear()
+    failpoints._hits.clear()
+
+
+def world_on(url: str) -> World:
+    rules = {
+        "note": Rule(idempotent=True),
+        "film": Rule(Ruling.ASK, idempotent=True, would="a film", waits=(NIGHTLY,)),
+        "tell": Rule(idempotent=True),
+    }
+    world = World(url, stories={TOLD: (Plan((("note", {"n": 1}),)), Plan(output="dusk"))}, rules=rules)
+    world.jobs.prompt = True
+    world.recipes["after"] = Recipe("after", steps=(Step("tell", StepKind.TOOL, tool="tell"),))
+    return world
+
+
+def recipe(*steps: Step, **more: Any) -> Recipe:
+    return Recipe("content", steps=steps or STEPS, **more)
+
+
+async def begin(world: World, wanted: Recipe) -> str:
+    return (await world.intake.start(wanted, INPUT, ANNA)).run_id
+
+
+async def through(world: World, *run_ids: str) -> None:
+    """To the end, every question approved; whoever clicks clicks again if nothing answers."""
+    for _ in range(10):
+        await world.to_the_end(*run_ids)
+        if all(s in ("completed", "failed", "cancelled") for s in (await world.statuses()).values()):
+            return
+        for run_id in run_ids:
+            for approval in await world.open_approvals(run_id):
+                try:
+                    await world.decide(approval, True)
+                except FailpointError as e:
+                    await world.restart(str(e))
+    raise AssertionError("it goes round in circles")
+
+
+async def others(world: World, run_id: str) -> list[Run]:
+    return [await world.run(r["id"]) for r in await world.rows(RunRow, table(RunRow).c.id != run_id)]
+
+
+async def test_an_agent_a_gated_tool_and_an_agent_hand_on_what_they_made(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await begin(world, recipe())
+        await world.to_the_end(run_id)
+        asked = await world.run(run_id)
+        assert (asked.status, asked.step, asked.outputs) == (RunStatus.WAITING, 1, {"draft": "dusk"})
+        [approval] = await world.open_approvals(run_id)
+        assert asked.turn.calls[0].arguments == {"prompt": "dusk"}
+        assert not world.jobs.starts, "nothing is made before people said yes"
+        await world.decide(approval, True)
+        await through(world, run_id)
+        run, turns = await world.run(run_id), await world.chain(run_id)
+        assert (run.status, run.output) == (RunStatus.COMPLETED, "done")
+        [file] = run.outputs["film"]["files"]
+        assert turns[-1].note == file
+        assert [len(t.calls) for t in turns] == [1, 0, 1, 0]  # the agent's own call; its answer; film; title
+        sent = [i.request for i in world.gemini.interactions.values()]
+        assert [r.input for r in sent if isinstance(r.input, str)] == [TOLD, file]
+        assert [r.previous_id is None for r in sent] == [True, False, True]
+        assert [len(r.functions) for r in sent] == [1, 1, 0], "each step with its own tools"
+        for interaction in list(world.gemini.interactions):
+            await world.signal(interaction)  # late news of steps that are over
+        await world.drain()
+        assert (await world.run(run_id)).outputs == run.outputs
+        await world.check(run_id)
+
+
+async def test_what_no_text_can_hold_is_handed_on_all_the_same(database_url: str) -> None:
+    """A model asked for JSON may write what JSON can say and neither UTF-8 nor a database can keep."""
+    stories = {INPUT: (Plan(output=r'{"note": "a\u0000b\ud800c", "n": 12345678901234567890123}'),)}
+    async with World(database_url, stories=stories, rules={"tell": Rule(idempotent=True)}) as world:
+        thinker = Thinker(model="gemini-3.8-flash", response_format={"type": "json"})
+        think = Step("think", StepKind.AGENT, thinker)
+        tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"note": {"from": "think.note"}})
+        run_id = await begin(world, recipe(think, tell))
+        await through(world, run_id)
+        run = await world.run(run_id)
+        assert run.status is RunStatus.COMPLETED, run.reason
+        assert run.outputs["think"] == {"note": "a\ufffdb\ufffdc", "n": "12345678901234567890123"}
+        await world.drain()
+        await world.check(run_id)
+
+
+async def test_a_rejected_step_ends_the_run_and_a_restart_goes_on_at_it(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await begin(world, recipe(hooks={"failed": ("after",)}))
+        await world.to_the_end(run_id)
+        [approval] = await world.open_approvals(run_id)
+        await world.decide(approval, False)
+        await world.drain()
+        run = await world.run(run_id)
+        assert (run.status, run.outputs) == (RunStatus.FAILED, {"draft": "dusk"})
+        [followed] = await others(world, run_id)
+        told = json.loads(followed.input)
+        assert (told["run"], told["status"], told["outputs"]) == (run_id, "failed", {"draft": "dusk"})
+        again = await world.intake.restart(run_id, recipe(), ANNA)
+        assert (await world.intake.restart(run_id, recipe(), ANNA)).run_id == again.run_id
+        await through(world, again.run_id)
+        second = await world.run(again.run_id)
+        assert (second.status, second.restart_of, second.input) == (RunStatus.COMPLETED, run_id, INPUT)
+        assert second.outputs["draft"] == "dusk"
+        drafts = [i for i in world.gemini.interactions.values() if i.request.input == TOLD]
+        assert len(drafts) == 1, "what was done is not done again"
+        await world.drain()
+        await world.check(run_id, again.run_id, followed.id)
+
+
+async def test_a_workflow_that_was_changed_meanwhile_is_begun_anew(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await begin(world, recipe())
+        await world.to_the_end(run_id)
+        await world.cancel(run_id)
+        world.gemini.barred.clear()
+        again = await world.intake.restart(run_id, recipe(DRAFT, TITLE_ALONE), ANNA)
+        await through(world, again.run_id)
+        run = await world.run(again.run_id)
+        assert (run.status, sorted(run.outputs)) == (RunStatus.COMPLETED, ["draft", "end"])
+
+
+TITLE_ALONE = Step("end", StepKind.AGENT, replace(THINKER, tools=()), ({"from": "draft"},))
+
+
+async def test_what_follows_is_started_once_whoever_dies_or_comes_twice(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        short = recipe(Step("tell", StepKind.TOOL, tool="tell"), hooks={"completed": ("after",)})
+        run_id = await begin(world, short)
+        while (await world.run(run_id)).status is not RunStatus.COMPLETED:
+            await world.turn()
+        assert await world.effects(run_id, kind="start_hook", state="pending"), "the end is committed first"
+        assert await others(world, run_id) == []
+        await world.restart("between the end and what follows it")
+        second = world.second_worker()
+        await asyncio.gather(world.worker.run_once(), second.run_once())
+        await world.drain()
+        again = Effect(EffectKind.START_HOOK, "after", world.clock())
+        await world.database.write(outbox.add, run_id, [again])  # as if its end had never been committed
+        await world.drain()
+        [followed] = await others(world, run_id)
+        await through(world, followed.id)
+        assert (await world.run(followed.id)).status is RunStatus.COMPLETED
+        assert [r.id for r in await others(world, run_id)] == [followed.id]
+        assert followed.requester == ANNA
+
+
+async def test_a_workflow_that_is_gone_is_buried_and_seen(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.recipes.clear()
+        short = recipe(Step("tell", StepKind.TOOL, tool="tell"), hooks={"completed": ("after",)})
+        run_id = await begin(world, short)
+        await through(world, run_id)
+        await world.drain()
+        [dead] = await world.effects(run_id, kind="start_hook")
+        assert (dead["state"], dead["error"]) == (EffectState.DEAD, "there is no workflow after")
+        assert await others(world, run_id) == []
+
+
+async def test_a_cancel_between_steps_starts_nothing_more(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await begin(world, recipe(hooks={"completed": ("after",)}))
+        for _ in range(60):
+            run = await world.run(run_id)
+            if run.step == 1:
+                break
+            await world.turn()
+            world.gemini.move()
+            for webhook in world.gemini.take_webhooks():
+                await world.deliver(webhook)
+        assert (run.turn.calls, run.turn.number) == ((), 3), "the next step is only intended"
+        await world.cancel(run_id)
+        await world.drain()
+        run = await world.run(run_id)
+        assert (run.status, run.outputs) == (RunStatus.CANCELLED, {"draft": "dusk"})
+        assert not world.jobs.starts
+        assert await others(world, run_id) == []
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "nth"), [*((name, 1) for name in POINTS), *(("after_claim", n) for n in range(2, 9))]
+)
+async def test_a_death_at_any_point_loses_and_doubles_nothing(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int
+) -> None:
+    await dies(sqlite_url, monkeypatch, name, nth)
+
+
+@pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("name", ["after_claim", "after_tool", "after_job", "after_observe"])
+async def test_nor_does_one_on_postgresql(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    await dies(database_url, monkeypatch, name, 1)
+
+
+async def dies(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -> None:
+    failpoints._hits.clear()
+    async with world_on(url) as world:
+        known = {r["id"] for r in await world.rows(RunRow)}
+        monkeypatch.setitem(failpoints._points, name, ("raise", nth))
+        try:
+            run_id = await begin(world, recipe(hooks={"completed": ("after",)}))
+        except FailpointError as e:
+            await world.restart(str(e))
+            [run_id] = {r["id"] for r in await world.rows(RunRow)} - known
+        await through(world, run_id)
+        assert world.deaths == [name] or nth > 1, "the point was never passed"
+        await world.drain()
+        [followed] = {r["id"] for r in await world.rows(RunRow)} - known - {run_id}
+        await through(world, followed)
+        run = await world.run(run_id)
+        assert (run.status, (await world.run(followed)).status) == (RunStatus.COMPLETED,) * 2
+        assert sorted(run.outputs) == ["draft", "film", "title"]
+        assert list(world.jobs.starts.values()) == [1]
+        assert set(world.toolkit.effects().values()) == {1}
+        await world.drain()
+        await world.check(run_id, followed)

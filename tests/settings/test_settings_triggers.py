@@ -1,0 +1,147 @@
+"""Triggers as config.yaml tells them, and how they are armed."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.toolkit import FakeToolkit
+
+from orchestrator import arming
+from orchestrator.domain.consent import AtTimeout, Contract
+from orchestrator.engine.armed import Armed, Cron
+from orchestrator.errors import ConfigError, InvalidError
+from orchestrator.outbound import Rules
+from orchestrator.settings import Settings
+
+Load = Callable[..., Settings]
+SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
+NIGHTLY = {
+    "workflow": "refund",
+    "cron": "0 22 * * mon-fri",
+    "timezone": "Europe/Berlin",
+    "text": "occurrence.at",
+}
+
+
+def armed(settings: Settings) -> dict[str, Armed]:
+    return {a.name: a for a in arming.arm(settings, FakeToolkit({}), Rules())}
+
+
+def with_(tree: dict[str, Any], **triggers: Any) -> dict[str, Any]:
+    return {**tree, "triggers": triggers}
+
+
+def test_a_feed_in_the_house_is_marked_and_only_that_host_may_then_be_asked(
+    load_tree: Load, tree: dict[str, Any]
+) -> None:
+    feed = {"workflow": "refund", "feed": "http://news.lan:8080/feed.xml", "text": "entry.title"}
+    outside = {**feed, "feed": "https://a.example/feed.xml"}
+    secure = {**feed, "feed": "https://10.0.0.7/feed.xml", "internal": True}
+    found = load_tree(with_(tree, inside={**feed, "internal": True}, outside=outside, secure=secure))
+    assert found.internal_feeds == ("news.lan:8080", "10.0.0.7:443")
+    rules = Rules(local=found.internal_feeds)
+    assert len(arming.arm(found, FakeToolkit({}), rules)) == 3
+    with pytest.raises(ConfigError, match=r"triggers\.inside\.feed: must begin with https"):
+        arming.arm(load_tree(with_(tree, inside=feed)), FakeToolkit({}), Rules())
+
+
+def test_a_trigger_of_each_kind(load_tree: Load, tree: dict[str, Any]) -> None:
+    tree["workflows"]["order"] = {
+        "model": "gemini-3.8-flash",
+        "input": {
+            "type": "object",
+            "properties": {"title": {"type": "string", "maxLength": 10}, "link": {"type": "string"}},
+            "required": ["title"],
+        },
+    }
+    fields = {"title": "entry.title", "link": "entry.link"}
+    news = {"workflow": "order", "feed": "https://a.example/f?token=canary", "first": "none", "input": fields}
+    hook = {"workflow": "order", "webhook": True, "input": {"title": "body.t"}}
+    found = load_tree(with_(tree, nightly=NIGHTLY, news=news, hook=hook), TRIGGER_SECRETS=f"hook={SECRET}")
+    by_name = armed(found)
+    nightly = by_name["nightly"]
+    assert isinstance(nightly.source, Cron)
+    due = nightly.source.schedule.after(datetime(2026, 11, 20, 12, tzinfo=UTC))
+    assert nightly.source.local(due).isoformat() == "2026-11-20T22:00:00+01:00"
+    assert nightly.prepare({"occurrence": {"at": "2026-11-20T21:00:00Z"}}) == "2026-11-20T21:00:00Z"
+    assert "canary" not in by_name["news"].told
+    assert by_name["news"].prepare({"entry": {"title": "T", "link": "L"}, "occurrence": {}})
+    with pytest.raises(InvalidError, match=r"input\.title"):
+        by_name["news"].prepare({"entry": {"title": "T" * 11, "link": "L"}, "occurrence": {}})
+    with pytest.raises(InvalidError, match=r"input\.title"):
+        by_name["hook"].prepare({"body": {}, "occurrence": {}})
+    assert set(arming.verifiers(found)) == {"hook"}
+    assert SECRET not in repr(found)
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no source": ({"cron": None}, "cron, feed or webhook"),
+    "two sources": ({"webhook": True}, "cron, feed or webhook"),
+    "four fields": ({"cron": "0 22 * *"}, "five fields"),
+    "no such day": ({"cron": "0 0 31 2 *"}, "no cron expression"),
+    "seconds": ({"cron": "0 0 22 * * *"}, "five fields"),
+    "no zone": ({"timezone": "Europe/Bärlin"}, "time zone"),
+    "no input": ({"text": None}, "text or input"),
+    "both inputs": ({"input": {"a": "1"}}, "text or input"),
+    "idle key": ({"every_minutes": 5.0}, "belongs to feed"),
+    "idle bound": ({"missed_most": 5}, "belongs to missed: run_all"),
+    "no workflow": ({"workflow": "refunds"}, "did you mean refund"),
+    "fields for text": ({"text": None, "input": {"a": "1"}}, "takes plain text"),
+    "escalates to nobody": ({"on_no_answer": "escalate"}, "go together"),
+    "nobody knows": ({"approvers": ["role:nope"]}, "no role"),
+    "a token that is none": ({"approvers": ["api:nope"]}, "names no token"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(load_tree: Load, tree: dict[str, Any], name: str) -> None:
+    change, says = FAULTS[name]
+    trigger = {k: v for k, v in {**NIGHTLY, **change}.items() if v is not None}
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_tree(with_(tree, nightly=trigger))
+    assert "triggers.nightly" in str(caught.value)
+
+
+def test_secrets_of_triggers(load_tree: Load, tree: dict[str, Any]) -> None:
+    hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
+    with pytest.raises(ConfigError, match=r"triggers\.hook\.webhook: needs a secret"):
+        arming.verifiers(load_tree(with_(tree, hook=hook)))
+    for wrong in (SECRET, f"hook:{SECRET}", "hook=whsec_x", "hook=whsec_AAAA", f"Hook={SECRET}"):
+        with pytest.raises(ConfigError, match="trigger_secrets") as caught:
+            load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=wrong)
+        assert SECRET not in str(caught.value)
+    both = f"hook={SECRET};until=2026-12-01T00:00:00Z hook=whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
+    assert set(arming.verifiers(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=both))) == {"hook"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"text": "entry.title"}, r"triggers\.nightly\.text"),
+        ({"text": "occurrence."}, r"triggers\.nightly\.text"),
+    ],
+)
+def test_what_is_found_when_it_is_armed(
+    load_tree: Load, tree: dict[str, Any], change: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        armed(load_tree(with_(tree, nightly={**NIGHTLY, **change})))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example/f", "https://10.0.0.1/f", "https://0x7f000001/f", "https://u:p@a.example/f"]
+)
+def test_a_feed_is_somewhere_public(load_tree: Load, tree: dict[str, Any], url: str) -> None:
+    news = {"workflow": "refund", "feed": url, "text": "entry.title"}
+    with pytest.raises(ConfigError, match=r"triggers\.news\.feed"):
+        armed(load_tree(with_(tree, news=news)))
+
+
+def test_the_contract_of_its_runs(load_tree: Load, tree: dict[str, Any]) -> None:
+    told = {"approvers": ["role:finance"], "channel": "C0NIGHT", "on_no_answer": "attention"}
+    found = armed(load_tree(with_(tree, nightly={**NIGHTLY, **told})))["nightly"].recipe
+    contract = Contract(("U0CAROL", "U0DAVE"), "C0NIGHT", AtTimeout.ATTENTION)
+    assert found.contract == contract
+    assert found.terms is not None
+    assert (found.terms.approvers, found.terms.channel) == (contract.approvers, "C0NIGHT")

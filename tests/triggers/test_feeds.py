@@ -1,0 +1,202 @@
+"""Feeds as they come: good, strange, broken and hostile."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from orchestrator.errors import InvalidError, RejectedError, UnavailableError
+from orchestrator.outbound import Outbound, Rules
+from orchestrator.triggers import feeds
+from orchestrator.triggers.feeds import Feeds, parse
+
+RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{}</channel></rss>"""
+ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title>
+<entry><id>tag:a,1</id><title>One</title><link href="https://a.example/1"/><category term="x"/>
+<updated>2026-11-22T10:00:00Z</updated>
+<content type="html">&lt;p&gt;Hi&lt;script&gt;bad()&lt;/script&gt;&lt;/p&gt;</content></entry>
+</feed>"""
+
+
+def item(n: int, guid: str | None = "", title: str = "", more: str = "") -> str:
+    own = "" if guid is None else f"<guid>{guid or f'id-{n}'}</guid>"
+    link = f"<link>https://a.example/{n}</link>"
+    return f"<item>{own}<title>{title or f'Title {n}'}</title>{link}{more}</item>"
+
+
+def keys(*items: str) -> list[str]:
+    return [e.key for e in parse(RSS.format("".join(items)).encode())]
+
+
+def test_an_atom_entry_as_a_mapping_sees_it() -> None:
+    (entry,) = parse(ATOM.encode())
+    assert entry.key == "tag:a,1"
+    seen = dict(entry.seen)
+    written = "<p>Hi<script>bad()</script></p>"  # data, as everything a stranger writes
+    assert (seen.pop("content"), seen.pop("summary")) == (written, written)
+    assert seen == {
+        "id": "tag:a,1",
+        "link": "https://a.example/1",
+        "title": "One",
+        "author": "",
+        "published": "2026-11-22T10:00:00Z",
+        "updated": "2026-11-22T10:00:00Z",
+        "tags": ["x"],
+        "feed": "News",
+    }
+
+
+def test_an_rss_entry_with_one_date_and_a_text_for_people() -> None:
+    more = "<pubDate>Sun, 22 Nov 2026 11:00:00 +0100</pubDate><description>Short</description>"
+    (entry,) = parse(RSS.format(item(1, more=more)).encode())
+    assert (entry.seen["published"], entry.seen["updated"]) == ("2026-11-22T10:00:00Z",) * 2
+    assert (entry.seen["summary"], entry.seen["content"]) == ("Short", "Short")
+
+
+def test_an_entry_is_known_by_its_id_whatever_else_changes() -> None:
+    assert keys(item(1), item(2)) == ["id-1", "id-2"]
+    assert keys(item(2, title="Edited"), item(1)) == ["id-2", "id-1"]
+    assert keys(item(1), item(1, title="Again")) == ["id-1"]
+
+
+def test_without_an_id_by_its_link_and_title() -> None:
+    one, two = keys(item(1, None), item(2, None))
+    assert one.startswith("sha256:")
+    assert keys(item(2, None), item(1, None, more="<description>new</description>")) == [two, one]
+    assert keys(item(1, None, title="Other")) != [one]
+
+
+def test_a_long_or_odd_id_makes_a_short_key() -> None:
+    (long,) = keys(item(1, "x" * 5000))
+    (odd,) = keys(item(1, "ä b"))
+    assert len({long, odd}) == 2
+    assert all(len(k) == 71 and k.isascii() for k in (long, odd))
+
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">{}]><rss version="2.0"><channel>
+<item><title>&z;</title></item></channel></rss>""".format(
+    "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefghijy", "bcdefghijyz", strict=True))
+)
+HOSTILE = {
+    "entity bomb": BOMB,
+    "file": '<!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]><rss><channel><title>&f;</title></channel></rss>',
+    "parameter": '<!DOCTYPE r [<!ENTITY % p SYSTEM "http://127.0.0.1/x"> %p;]><rss version="2.0"/>',
+    "deep": "<rss>" + "<a>" * 50_000 + "</a>" * 50_000 + "</rss>",
+    "not closed": RSS.format("<item><title>x</item>"),
+    "cut off": RSS.format(item(1))[:-20],
+    "a page": "<!DOCTYPE html><html><head></head><body><p>Sign in</p></body></html>",
+    "json": '{"items": []}',
+    "empty": "",
+    "an address": "http://127.0.0.1/feed",
+    "zero": "\0" * 100,
+    "unknown encoding": '<?xml version="1.0" encoding="x-evil"?><rss version="2.0"/>',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_feed_is_refused_at_once(name: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        parse(HOSTILE[name].encode())
+    assert "passwd" not in str(caught.value)
+
+
+def test_a_feed_is_bounded() -> None:
+    huge = item(0, more=f"<description>{'y' * 300_000}</description>")
+    found = parse(RSS.format(huge + "".join(item(n) for n in range(1, 600))).encode())
+    assert len(found) == feeds.MAX_ENTRIES
+    assert max(len(str(v)) for v in found[0].seen.values()) == feeds.MAX_TEXT
+
+
+# ------------------------------------------------------------------ over HTTP
+
+
+@dataclass
+class Said:
+    status: int = 200
+    content: bytes = RSS.format(item(1)).encode()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    truncated: bool = False
+
+
+class Once:
+    """A fetcher that gives one answer and keeps what was asked."""
+
+    def __init__(self, answer: Said) -> None:
+        self.answer, self.asked = answer, {}
+
+    async def request(self, method: str, url: str, **asked: Any) -> Said:
+        self.asked = {"method": method, "url": url, **asked}
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Said(500), UnavailableError),
+        (Said(429, headers={"retry-after": "120"}), UnavailableError),
+        (Said(404), RejectedError),
+        (Said(301, headers={"location": "https://b.example"}), RejectedError),
+        (Said(truncated=True), InvalidError),
+        (Said(headers={"content-encoding": "gzip"}), InvalidError),
+    ],
+)
+def test_other_answers(answer: Said, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        asyncio.run(Feeds(Once(answer)).look("https://a.example/feed"))
+    assert getattr(caught.value, "retry_after", None) == (
+        120.0 if answer.headers.get("retry-after") else None
+    )
+
+
+def test_an_etag_no_header_takes_is_not_kept() -> None:
+    look = asyncio.run(
+        Feeds(Once(Said(headers={"etag": "x" * 501, "last-modified": "a\r\nb"}))).look("https://a")
+    )
+    assert (look.etag, look.last_modified) == ("", "")
+
+
+def test_conditional_and_redirected_over_a_real_connection() -> None:
+    """Through the one client that calls addresses of others: redirects are followed, and looked at."""
+    asked: list[tuple[str, str]] = []
+
+    async def feed(request: web.Request) -> web.Response:
+        asked.append((request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", "")))
+        if request.headers.get("if-none-match") == '"v1"':
+            return web.Response(status=304)
+        return web.Response(text=RSS.format(item(1)), headers={"etag": '"v1"', "last-modified": "then"})
+
+    async def moved(_: web.Request) -> web.Response:
+        raise web.HTTPMovedPermanently("/feed")
+
+    async def away(_: web.Request) -> web.Response:
+        raise web.HTTPFound("http://127.0.0.1:1/inside")
+
+    async def story() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/feed", feed), web.get("/old", moved), web.get("/away", away)])
+        async with TestServer(app) as server:
+            host = f"127.0.0.1:{server.port}"
+            reader = Feeds(Outbound(Rules(local=[host])))
+            first = await reader.look(f"http://{host}/old")
+            again = await reader.look(
+                f"http://{host}/old", etag=first.etag, last_modified=first.last_modified
+            )
+            assert [e.key for e in first.entries or ()] == ["id-1"]
+            assert (again.entries, again.etag, again.last_modified) == (None, '"v1"', "then")
+            with pytest.raises(RejectedError):
+                await reader.look(f"http://{host}/away")
+
+    asyncio.run(story())
+    assert asked == [("", "identity"), ('"v1"', "identity")]
+
+
+def test_a_text_is_not_worked_on() -> None:
+    """The library's cleaning of HTML takes the square of the time over comments that never end."""
+    bomb = "<!--" * 50_000
+    (entry,) = parse(RSS.format(item(1, more=f"<description>{escape(bomb)}</description>")).encode())
+    assert entry.seen["summary"] == bomb[: feeds.MAX_TEXT]

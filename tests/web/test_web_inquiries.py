@@ -1,0 +1,265 @@
+"""Asking back and deciding about several, over the API and in windows of Slack."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import (
+    APP,
+    CHANNEL,
+    DIGEST,
+    TEAM,
+    House,
+    bearer,
+    click_payload,
+    form,
+    later,
+    slack_signed,
+)
+
+from orchestrator.domain.consent import Approval, ApprovalStatus, Place, Terms
+from orchestrator.domain.inquiries import CHARS
+from orchestrator.emulator.slack.validation import validate_view
+from orchestrator.store import runs
+from orchestrator.web.clicks import GONE
+from orchestrator.web.inquiry_clicks import EMPTY, NO_MORE, TOO_LONG
+
+DOOR = "/slack/interactivity"
+MAY = Terms(("U0ALICE", "U0BOB", "api:ops"), CHANNEL)
+
+
+def asked(house: House, requester: str = "", **terms: Any) -> Approval:
+    """A request under terms of ours; its run asked for by `api:all`, or by somebody else."""
+    run = house.asked(terms=replace(MAY, **terms))
+    if requester:
+        changed = {"id": requester, "name": requester.lower(), "door": "slack"}
+        house.write(_asked_for_by, run.id, changed)
+    approval = run.turn.calls[0].approval
+    assert approval is not None
+    return approval
+
+
+def _asked_for_by(s: Any, run_id: str, who: dict[str, str]) -> None:
+    s.connection().execute(runs.run_t.update().where(runs.run_t.c.id == run_id).values(requester=who))
+
+
+def stands(house: House, approval: Approval) -> Approval:
+    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    return found
+
+
+def post(client: TestClient, path: str, body: Any, by: str = "all") -> tuple[int, Any]:
+    answer = client.post(f"/v1/approvals{path}", json=body, headers=bearer(by))
+    return answer.status_code, answer.json()
+
+
+# --- the API ------------------------------------------------------------------------------------------
+
+
+def test_asked_and_answered_over_the_api(client: TestClient, house: House) -> None:
+    approval = asked(house)
+    path = f"/{approval.id}/questions"
+    status, told = post(client, path, {"question": "Why <b>twice</b>?"}, "alice")
+    assert status == 200
+    assert [(q["number"], q["question"], q["answer"]) for q in told["questions"]] == [
+        (1, "Why <b>twice</b>?", None)
+    ]
+    assert (told["questions"][0]["by"]["id"], told["digest"]) == ("U0ALICE", DIGEST)
+    assert post(client, f"{path}/1/answer", {"answer": "It broke."}, "trigger")[0] == 403  # not their run
+    assert post(client, f"{path}/2/answer", {"answer": "It broke."})[0] == 404
+    status, told = post(client, f"{path}/1/answer", {"answer": "It broke."})
+    assert (status, told["answer"], told["answered_by"]["id"]) == (200, "It broke.", "api:all")
+    status, told = post(client, f"{path}/1/answer", {"answer": "Or not."})
+    assert (status, "already answered by all at" in told["detail"]) == (409, True)
+    shown = client.get(f"/v1/approvals/{approval.id}", headers=bearer()).json()
+    assert [q["answer"] for q in shown["questions"]] == ["It broke."]
+    assert shown["status"] == "pending"
+    receipt = client.get(f"/v1/approvals/{approval.id}/receipt", headers=bearer())
+    assert ("asked_back" in receipt.text, "answered_back" in receipt.text) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"question": "?"}, 200),
+        ({"question": "q" * CHARS}, 200),
+        ({"question": "q" * (CHARS + 1)}, 400),
+        ({"question": ""}, 400),
+        ({"question": "  "}, 409),
+        ({"question": "?", "more": 1}, 400),
+        ({}, 400),
+    ],
+)
+def test_what_a_question_is(client: TestClient, house: House, body: Any, status: int) -> None:
+    approval = asked(house)
+    assert post(client, f"/{approval.id}/questions", body, "ops")[0] == status
+    assert len(stands(house, approval).questions) == (status == 200)
+
+
+def test_who_may_not_decide_may_not_ask_and_after_the_end_nobody_may(
+    client: TestClient, house: House
+) -> None:
+    approval = asked(house, four_eyes=True)
+    path = f"/{approval.id}/questions"
+    assert post(client, path, {"question": "?"})[0] == 403
+    assert post(client, "/apr_none/questions", {"question": "?"})[0] == 404
+    assert post(client, f"/{approval.id}/decision", {"verdict": "reject"}, "ops")[0] == 200
+    status, told = post(client, path, {"question": "?"}, "ops")
+    assert (status, "already rejected by ops" in told["detail"]) == (409, True)
+
+
+def test_several_are_decided_each_by_itself(client: TestClient, house: House) -> None:
+    good, bad, gone, theirs = asked(house), asked(house), asked(house), asked(house, never=("api:ops",))
+    house.write(runs.place, good.id, CHANNEL, "17.1", "U0BOB")
+    post(client, f"/{gone.id}/decision", {"verdict": "reject"}, "ops")
+
+    def one(approval: str, verdict: str = "approve", digest: str = DIGEST[:16]) -> dict[str, str]:
+        return {"approval": approval, "verdict": verdict, "digest": digest}
+
+    wishes = [one(good.id), one(bad.id, digest="0" * 64), one(gone.id), one("apr_none"), one(theirs.id)]
+    status, told = post(client, "/decisions", {"decisions": wishes}, "ops")
+    assert (status, told["recorded"]) == (200, 1)
+    assert [d["status"] for d in told["decisions"]] == [200, 409, 409, 404, 403]
+    assert [d["approval_id"] for d in told["decisions"]] == [w["approval"] for w in wishes]
+    first, second, third, fourth, _ = told["decisions"]
+    assert (first["approval"]["status"], first["approval"]["verdict"]["by"]["id"]) == ("approved", "api:ops")
+    assert first["approval"]["copies"] == [{"channel": CHANNEL, "ts": "17.1", "person": "U0BOB"}]
+    assert first["approval"]["together"] is False
+    assert (second["approval"]["status"], "has changed" in second["detail"]) == ("pending", True)
+    assert "already rejected by ops" in third["detail"]
+    assert fourth["approval"] is None
+    again = post(client, "/decisions", {"decisions": [one(good.id, "reject")]}, "ops")[1]
+    assert (again["recorded"], "already approved by ops" in again["decisions"][0]["detail"]) == (0, True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 51])
+def test_how_many_at_once(client: TestClient, count: int) -> None:
+    wishes = [{"approval": f"apr_{n}", "verdict": "reject", "digest": DIGEST} for n in range(count)]
+    assert post(client, "/decisions", {"decisions": wishes})[0] == (200 if 1 <= count <= 50 else 400)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"digest": ""}, {"digest": "9f2c"}, {"verdict": "answer"}, {"stop": True}, {"approval": "apr_1"}],
+)
+def test_what_does_not_fit_decides_nothing(client: TestClient, house: House, spoiled: Any) -> None:
+    approval = asked(house)
+    good = {"approval": approval.id, "verdict": "approve", "digest": DIGEST}
+    other = {"approval": "apr_1", "verdict": "approve", "digest": DIGEST}
+    assert post(client, "/decisions", {"decisions": [other, good | spoiled]}, "ops")[0] == 400
+    assert stands(house, approval).open
+
+
+# --- windows of Slack -----------------------------------------------------------------------------------
+
+
+def press(house: House, *payloads: Any) -> list[Any]:
+    with TestClient(house.app(), raise_server_exceptions=False) as client:
+        bodies = [(b, slack_signed(b, at=house.clock.now)) for b in map(form, payloads)]
+        answers = [client.post(DOOR, content=b, headers=signed) for b, signed in bodies]
+    return [(a.status_code, a.json() if a.content else None) for a in answers]
+
+
+def sent(callback: str, approval: Approval, text: Any, user: str) -> Any:
+    view = {
+        "id": "V0A1",
+        "type": "modal",
+        "callback_id": callback,
+        "private_metadata": f"{approval.id}|1|{DIGEST[:16]}",
+        "app_id": APP,
+        "state": {"values": {"reason": {"reason": {"type": "plain_text_input", "value": text}}}},
+    }
+    return {
+        "type": "view_submission",
+        "api_app_id": APP,
+        "trigger_id": "7391.8210.77aa",
+        "team": {"id": TEAM},
+        "user": {"id": user, "username": user.lower(), "team_id": TEAM},
+        "view": view,
+    }
+
+
+def said(answer: Any) -> str:
+    body = answer[1]
+    assert (answer[0], body["response_action"]) == (200, "update")
+    assert validate_view(body["view"]) == ()
+    parts = body["view"]["blocks"][0]["elements"][0]["elements"]
+    return "".join(p.get("text") or f"<@{p['user_id']}>" for p in parts)
+
+
+CLEAR = [(200, {"response_action": "clear"})]
+
+
+def test_a_press_a_question_a_press_an_answer(house: House) -> None:
+    approval = asked(house, requester="U0DANA")
+    assert press(house, click_payload(approval.id, kind="ask")) == [(200, None)]
+    assert house.windows[-1]["callback_id"] == "ask"
+    assert press(house, sent("ask", approval, " Why? ", "U0ALICE")) == CLEAR
+    assert press(house, sent("ask", approval, "Why?", "U0ALICE")) == CLEAR  # sent twice
+    house.write(runs.place_inquiry, approval.id, 1, Place(CHANNEL, "17.2"))
+    assert press(house, click_payload(approval.id, kind="reply_1", user="U0DANA")) == [(200, None)]
+    view = {k: v for k, v in house.windows[-1].items() if k != "pushed"}
+    assert (view["callback_id"], validate_view(view)) == ("reply_1", ())
+    assert press(house, sent("reply_1", approval, "It broke.", "U0DANA")) == CLEAR
+    (asked_back,) = stands(house, approval).questions
+    assert (asked_back.by.id, asked_back.text, asked_back.answer) == ("U0ALICE", "Why?", "It broke.")
+    assert house.whispered.said == []
+    [late] = press(house, sent("reply_1", approval, "Or not.", "U0DANA"))
+    assert said(late).startswith("Already answered by u0dana at")
+    press(house, click_payload(approval.id, kind="reply_1", user="U0DANA"))
+    assert house.whispered.said[-1]["text"].startswith("Already answered by u0dana at")
+
+
+def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: House) -> None:
+    approval = asked(house, requester="U0DANA")
+    press(house, sent("ask", approval, "Why?", "U0ALICE"))
+    shown = len(house.windows)
+    clicks = [
+        click_payload(approval.id, kind="ask", user="U0EVE"),
+        click_payload(approval.id, kind="reply_1", user="U0ALICE"),
+        click_payload(approval.id, kind="reply_2", user="U0DANA"),
+        click_payload(approval.id, kind="ask", digest="0" * 16),
+    ]
+    press(house, *clicks)
+    words = [w["text"] for w in house.whispered.said]
+    assert words[0].startswith("You are not an approver")
+    assert words[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, GONE]
+    assert len(house.windows) == shown
+    [not_asked, not_answered] = press(
+        house, sent("ask", approval, "Me too?", "U0EVE"), sent("reply_1", approval, "Me.", "U0ALICE")
+    )
+    assert said(not_asked).startswith("You are not an approver")
+    assert said(not_answered) == "Only <@U0DANA>, who asked for this run, can answer that."
+    assert [(q.text, q.answer) for q in stands(house, approval).questions] == [("Why?", "")]
+
+
+@pytest.mark.parametrize(("text", "error"), [(None, EMPTY), (" ", EMPTY), ("q" * 3_000, "")])
+def test_what_was_written_is_looked_at_in_the_window(house: House, text: Any, error: str) -> None:
+    approval = asked(house, requester="U0DANA")
+    [answer] = press(house, sent("ask", approval, text, "U0ALICE"))
+    errors = {"response_action": "errors", "errors": {"reason": error}}
+    assert answer == ((200, errors) if error else CLEAR[0])
+    assert TOO_LONG.startswith("At most")
+
+
+def test_when_it_is_over_they_are_told_how_it_ended(house: House) -> None:
+    approval = asked(house, requester="U0DANA")
+    press(house, sent("ask", approval, "Why?", "U0ALICE"), click_payload(approval.id, user="U0BOB"))
+    assert stands(house, approval).status is ApprovalStatus.APPROVED
+    [answer] = press(house, sent("reply_1", approval, "So.", "U0DANA"))
+    assert said(answer).startswith("Already approved by <@U0BOB>")
+    press(house, click_payload(approval.id, kind="reply_1", user="U0DANA"))
+    press(house, click_payload(approval.id, kind="ask"))
+    assert [w["text"][:27] for w in house.whispered.said] == ["Already approved by <@U0BOB"] * 2
+    other = asked(house, requester="U0DANA")
+    press(house, sent("ask", other, "Why?", "U0ALICE"))
+    house.clock.now = later(days=2)
+    assert said(press(house, sent("reply_1", other, "So.", "U0DANA"))[0]) == "Its time is up."
+
+
+def test_who_asked_for_the_run_does_not_ask_themselves(house: House) -> None:
+    approval = asked(house, requester="U0ALICE")
+    press(house, click_payload(approval.id, kind="ask"))
+    assert [w["text"] for w in house.whispered.said] == [NO_MORE]
+    assert said(press(house, sent("ask", approval, "?", "U0ALICE"))[0]).startswith("Not recorded: you asked")

@@ -1,0 +1,182 @@
+"""Signed deliveries that start runs, and the surfaces that show triggers."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import POLICY, RECIPE, House, bearer, later, render_fields, signed
+
+from orchestrator.domain.triggers import Look
+from orchestrator.engine.armed import Armed, Cron, Feed, Fired, Hook
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.triggers import Triggers
+from orchestrator.gemini.webhook import StaticVerifier
+from orchestrator.store import triggers
+from orchestrator.triggers.cron import Cron as Schedule
+from orchestrator.triggers.mapping import Mapped
+from orchestrator.web.doors import TriggerDoor
+
+KEY = b"k" * 24
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+PATH = "/v1/triggers/orders"
+BODY = json.dumps({"order": {"id": "A-1042"}}).encode()
+
+
+class NoFeeds:
+    async def look(self, url: str, *, etag: str = "", last_modified: str = "") -> Look:
+        raise AssertionError("nothing is read here")
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[TestClient]:
+    mapped = Mapped(None, {"order_id": "body.order.id"}, ("occurrence", "body"))
+    clock = Cron(Schedule("0 22 * * mon-fri", "Europe/Berlin"))
+    armed = (
+        Armed("orders", RECIPE, Hook(), lambda seen: render_fields(mapped(seen)), "p", "deliveries"),
+        Armed("nightly", RECIPE, clock, lambda seen: seen["occurrence"]["key"], "p", "0 22 * * mon-fri"),
+        Armed("news", RECIPE, Feed("https://a.example", timedelta(hours=1)), str, "p", "https://a.example"),
+    )
+    commits = Commits(house.database, policy=POLICY, clock=house.clock)
+    door = TriggerDoor(Triggers(commits, armed, NoFeeds()), {"orders": StaticVerifier([SECRET])})
+    with TestClient(house.app(triggers=door), raise_server_exceptions=False) as client:
+        yield client
+
+
+def send(client: TestClient, body: bytes = BODY, path: str = PATH, **how: Any) -> Any:
+    headers = signed(body, **{"key": KEY, **how})
+    return client.post(path, content=body, headers=headers)
+
+
+def test_a_delivery_starts_one_run_however_often_it_comes(client: TestClient, house: House) -> None:
+    first = send(client)
+    assert first.status_code == 200
+    told = first.json()
+    assert (told["occurrence"], told["verdict"]) == ("msg_1", "started")
+    run = house.load(told["run"])
+    assert (run.input, run.requester.id, run.requester.door) == ("Order A-1042", "trigger:orders", "trigger")
+    again = send(client, at=later(minutes=2)).json()
+    assert again == {**told, "verdict": "known"}
+    other = send(client, b'{"order": {"id": "B-2"}}').json()
+    assert (other["verdict"], other["run"]) == ("known", told["run"])
+    assert send(client, webhook_id="msg_2").json()["run"] != told["run"]
+    shown = client.get(PATH, headers=bearer()).json()["occurrences"]
+    assert [(o["key"], o["again"], o["conflicts"]) for o in shown] == [("msg_2", 0, 0), ("msg_1", 2, 1)]
+
+
+class Broken(Triggers):
+    async def deliver(self, name: str, delivery: str, body: bytes, value: object) -> Fired:
+        raise OSError("the disk is full")
+
+
+def test_what_could_not_be_stored_is_not_taken(house: House) -> None:
+    commits = Commits(house.database, policy=POLICY, clock=house.clock)
+    door = TriggerDoor(Broken(commits), {"orders": StaticVerifier([SECRET])})
+    with TestClient(house.app(triggers=door), raise_server_exceptions=False) as client:
+        answer = send(client)
+    assert (answer.status_code, "disk" in answer.text) == (503, False)
+
+
+STALE, EARLY = later(seconds=-301), later(seconds=301)
+WRONG: dict[str, tuple[dict[str, Any], int]] = {
+    "another key": ({"key": b"x" * 24}, 401),
+    "no signature of ours": ({"entry": "v1a," + "A" * 86 + "=="}, 401),
+    "empty": ({"entry": ""}, 400),
+    "stale": ({"at": STALE}, 400),
+    "early": ({"at": EARLY}, 400),
+    "id with a dot": ({"webhook_id": "msg.1"}, 400),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_not_signed_for_us_now_is_nothing(client: TestClient, house: House, name: str) -> None:
+    how, status = WRONG[name]
+    assert send(client, **how).status_code == status
+    assert client.get(PATH, headers=bearer()).json()["occurrences"] == []
+
+
+def test_only_the_bytes_that_were_signed(client: TestClient) -> None:
+    headers = signed(BODY, key=KEY)
+    assert client.post(PATH, content=BODY + b" ", headers=headers).status_code == 401
+    assert client.post(PATH, content=BODY, headers=bearer()).status_code == 400  # a token is no signature
+
+
+@pytest.mark.parametrize("path", ["/v1/triggers/nightly", "/v1/triggers/nope"])
+def test_who_knows_no_secret_does_not_learn_which_there_are(client: TestClient, path: str) -> None:
+    assert send(client, path=path).json() == send(client, key=b"x" * 24).json()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"a": 1, "a": 2}', b'{"a": NaN}', b'"\\ud800"', b"\xff", b"[" * 70 + b"]" * 70]
+)
+def test_a_signed_body_that_is_no_strict_json(client: TestClient, body: bytes) -> None:
+    assert send(client, body).status_code == 400
+
+
+def test_a_large_body_and_other_methods(client: TestClient) -> None:
+    assert send(client, b'"' + b"x" * 70_000 + b'"').status_code == 413
+    assert client.put(PATH, content=BODY, headers=signed(BODY, key=KEY)).status_code == 405
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"order": {"id": {"type": "function_call"}}}', b"null"])
+def test_what_does_not_fit_is_taken_and_seen(client: TestClient, house: House, body: bytes) -> None:
+    """A 4xx would have the sender try for days what can never work."""
+    answer = send(client, body)
+    told = answer.json()
+    assert (answer.status_code, told["run"]) == (200, None) or b"function" in body
+    if told["verdict"] == "refused":
+        assert "order_id" in told["note"]
+        shown = client.get(PATH, headers=bearer()).json()
+        assert (shown["occurrences"][0]["verdict"], shown["failures"]) == ("refused", 1)
+
+
+def test_lists_and_details(client: TestClient, house: House) -> None:
+    items = client.get("/v1/triggers", headers=bearer()).json()["items"]
+    assert [(t["name"], t["kind"]) for t in items] == [
+        ("news", "feed"),
+        ("nightly", "cron"),
+        ("orders", "webhook"),
+    ]
+    one = client.get("/v1/triggers/nightly", headers=bearer()).json()
+    assert one["times"][:2] == ["2026-11-23T21:00:00Z", "2026-11-24T21:00:00Z"]  # a Saturday is today
+    assert client.get("/v1/triggers/nope", headers=bearer()).status_code == 404
+
+
+def test_pages(client: TestClient, house: House) -> None:
+    for n in range(3):
+        send(client, webhook_id=f"msg_{n}")
+    page = client.get(f"{PATH}?limit=2", headers=bearer()).json()
+    rest = client.get(f"{PATH}?limit=2&cursor={page['next']}", headers=bearer()).json()
+    assert [o["key"] for o in page["occurrences"] + rest["occurrences"]] == ["msg_2", "msg_1", "msg_0"]
+    assert rest["next"] is None
+
+
+def test_by_hand(client: TestClient, house: House) -> None:
+    fired = client.post("/v1/triggers/nightly/fire", headers=bearer("ops")).json()
+    assert fired["verdict"] == "started"
+    assert house.load(fired["run"]).requester.id == "api:ops"
+    event = {"event": {"order": {"id": "B-7"}}}
+    hooked = client.post(f"{PATH}/fire", json=event, headers=bearer()).json()
+    assert house.load(hooked["run"]).input == "Order B-7"
+    assert client.post(f"{PATH}/fire", headers=bearer()).status_code == 400
+    assert client.post(f"{PATH}/fire", json={"x": 1}, headers=bearer()).status_code == 400
+    assert client.post("/v1/triggers/nope/fire", headers=bearer()).status_code == 404
+    assert client.post("/v1/triggers/news/fire", headers=bearer()).json()["verdict"] is None
+
+
+def test_what_keeps_failing_is_counted(client: TestClient, house: House) -> None:
+    for n in range(3):
+        send(client, b"{}", webhook_id=f"msg_{n}")
+    assert client.get(PATH, headers=bearer()).json()["failing"] is True
+    text = client.get("/metrics", headers=bearer()).text
+    assert 'orchestrator_trigger_failures{trigger="orders"} 3.0' in text
+    assert [r["name"] for r in house.write(triggers.failing)] == ["orders"]
+
+
+def test_without_any_trigger(house: House) -> None:
+    with TestClient(house.app(), raise_server_exceptions=False) as client:
+        assert client.get("/v1/triggers", headers=bearer()).json() == {"items": []}
+        assert send(client).status_code == 401

@@ -310,8 +310,10 @@ def _add_steps() -> None:
     """Which step of its workflow a run is at, and what those before came to."""
     op.add_column("run", sa.Column("step", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("outputs", _JSON, nullable=False, server_default="{}"))
+    op.add_column("run", sa.Column("sources", _JSON, nullable=False, server_default="[]"))
 
 
 def _drop_steps() -> None:
+    op.drop_column("run", "sources")
     op.drop_column("run", "outputs")
     op.drop_column("run", "step")

@@ -286,6 +286,7 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'restart of':<10} {run['restart_of']}"
     yield from (f"{'input':<10} {line}" for line in run["input"].split("\n"))
     yield from _steps(run)
+    yield from (f"{'source':<10} {source['url']}" for source in run["sources"])
     for turn in run["turns"]:
         where = turn["interaction_id"] or "–"
         yield f"turn {turn['number']:<5} {turn['status']} {turn['gemini_status']} {where}"

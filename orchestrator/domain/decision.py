@@ -11,7 +11,7 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_questio
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.deadlines import left_to_a_person
 from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject, cancel_subject
-from orchestrator.domain.jobs import NOT_SENT, JobStatus
+from orchestrator.domain.jobs import NAMELESS, NOT_SENT, JobStatus
 from orchestrator.domain.model import (
     CallStatus,
     Outcome,
@@ -152,6 +152,8 @@ def advance(
     """Go on to the next interaction once every call of the turn has its one result."""
     if not all(c.settled for c in run.turn.calls):
         return Decision(run, effects, drop)
+    if run.turn.status is TurnStatus.ENDED and run.doing is not None:
+        return step_done(run, run.outputs[run.doing.name], now, effects, drop)
     if run.calls_a_tool:
         return _called(run, now, effects, drop)
     if run.turn.number >= run.recipe.limits.max_turns:
@@ -194,6 +196,8 @@ def step_done(
         reason = f"turn limit: {run.turn.number} turns, and {steps[following].name} is still to be done"
         return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop, stop=False)
     left = replace(run.turn, status=TurnStatus.ENDED)
+    if over_tokens(run):
+        return hold(replace(run, turn=left), now, effects, drop)
     return enter(replace(run, step=following), left, now, effects, drop, wish=note_of(output) if back else "")
 
 
@@ -280,13 +284,18 @@ def over_tokens(run: Run) -> bool:
 
 
 def hold(run: Run, now: datetime, effects: tuple[Effect, ...] = (), drop: tuple[str, ...] = ()) -> Decision:
-    """All that goes on is there; whether more tokens are spent on it is for people to say."""
+    """All that goes on is there; whether more tokens are spent on it is for people to say.
+
+    The turn of a step that is over stays so: nothing its interaction does is heard any more.
+    """
     used, most = run.usage.get(TOKENS, 0), run.recipe.limits.max_tokens
     facts = {"tokens_used": used, "limit": most, "turns": run.turn.number}
     call, asked = own_question(run, GO_ON, run.turn.number, facts, f"{used}/{most}", now)
-    turn = replace(run.turn, status=TurnStatus.ACTION, readings=0, calls=(*run.turn.calls, call))
+    over = run.turn.status is TurnStatus.ENDED
+    status = TurnStatus.ENDED if over else TurnStatus.ACTION
+    turn = replace(run.turn, status=status, readings=0, calls=(*run.turn.calls, call))
     note = f"{used} tokens used, the limit is {most}: people are asked whether to go on"
-    return Decision(with_turn(run, turn), (*effects, *asked, *warn(turn)), drop, note=note)
+    return Decision(with_turn(run, turn), (*effects, *asked, *(() if over else warn(turn))), drop, note=note)
 
 
 def finish(
@@ -311,7 +320,9 @@ def finish(
     if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
         effects = (*effects, Effect(EffectKind.CANCEL_INTERACTION, interaction, now))
     begun = (j for c in run.turn.calls for j in c.jobs if not j.ended and j.status not in NOT_SENT)
-    effects = (*effects, *(Effect(EffectKind.CANCEL_JOB, cancel_subject(j.id, j.remote), now) for j in begun))
+    # A name that only a webhook has claimed may be another's, which is not ours to stop: it is looked for.
+    named = ((j.id, None if j.status in NAMELESS else j.remote) for j in begun)
+    effects = (*effects, *(Effect(EffectKind.CANCEL_JOB, cancel_subject(*one), now) for one in named))
     ended = replace(
         run,
         status=status,

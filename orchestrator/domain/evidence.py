@@ -68,6 +68,8 @@ SAME_REFUSALS: Final = 20
 """Answers of one person by one door about one question that are turned away and written down."""
 MOST_REFUSALS: Final = 200
 """The same of everybody: whoever may press a button may not fill the audit."""
+REQUESTED: Final = "RunRequested"
+"""What opens a run's record; no event that is decided about."""
 FINGERPRINT: Final = 8
 """Characters of a digest that people see."""
 
@@ -80,15 +82,16 @@ _BY_STATUS: Final[Mapping[ApprovalStatus, EntryKind]] = {
 }
 
 
-def opened(run: Run) -> Entry:
-    """Somebody asked for a run."""
+def opened(run: Run) -> tuple[Entry, ...]:
+    """Somebody asked for a run; one whose first step cannot begin is closed as it is opened."""
     facts = {
         "workflow": run.recipe.workflow,
         "requester": _who(run.requester),
         "input_sha256": Sealed(run.input),
         "restart_of": run.restart_of,
     }
-    return Entry(EntryKind.RUN_OPENED, run.id, facts)
+    entry = Entry(EntryKind.RUN_OPENED, run.id, facts)
+    return (entry, _closed(run, {"because": REQUESTED})) if run.closed else (entry,)
 
 
 def follow(before: Run, event: Event, decision: Decision) -> tuple[Entry, ...]:
@@ -312,9 +315,12 @@ def _of_run(before: Run, event: Event, after: Run) -> Iterator[Entry]:
         why = {"reason_sha256": Sealed(after.reason), "in_doubt": doubts, "turn": str(after.turn.status)}
         yield Entry(EntryKind.ATTENTION_RAISED, before.id, {**_because(event), **why})
     if after.closed and not before.closed:
-        sealed = {"reason_sha256": Sealed(after.reason), "output_sha256": Sealed(after.output)}
-        facts = {"status": str(after.status), **_because(event), **sealed}
-        yield Entry(EntryKind.RUN_CLOSED, before.id, facts)
+        yield _closed(after, _because(event))
+
+
+def _closed(run: Run, because: Mapping[str, Any]) -> Entry:
+    sealed = {"reason_sha256": Sealed(run.reason), "output_sha256": Sealed(run.output)}
+    return Entry(EntryKind.RUN_CLOSED, run.id, {"status": str(run.status), **because, **sealed})
 
 
 def _choice(event: Event) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class FunctionCall:
 class Snapshot:
     """One reading of an interaction with our own key; the only truth about it.
 
-    `calls` are those without a function result. `usage` holds total counts by name.
+    `calls` are those without a function result. `usage` holds total counts by name, `sources` the
+    pages its text cites.
     """
 
     interaction_id: str
@@ -42,6 +44,7 @@ class Snapshot:
     correlation: Correlation | None = None
     continuation: str | None = None
     environment: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ LEAST_DONE: Final = 3
 """Jobs that must have ended before the time the others take is guessed."""
 SEARCH_AFTER: Final = timedelta(seconds=5)
 """From a start whose answer got lost to the first look for it."""
+STILL_AT_WORK: Final = (JobState.LIVE, JobState.STRANGE)
 
 
 def ordered(waiting: Waiting) -> str | None:
@@ -98,7 +99,7 @@ def uncertain(run: Run, event: JobUncertain, policy: Policy, now: datetime) -> D
     if found is None:
         return _stale(run, event.job, event.attempt)
     timer = Effect(EffectKind.END_JOB_GRACE, start_subject(event.job, event.attempt), now + policy.job_grace)
-    look = Effect(EffectKind.FETCH_JOB, event.job, now if found[1].remote else now + SEARCH_AFTER)
+    look = Effect(EffectKind.FETCH_JOB, event.job, now) if found[1].remote else _search(found[1], now)
     run = _put(run, *found, status=JobStatus.UNKNOWN, said=event.why[:MAX_SAID])
     return Decision(run, (timer, look), note=f"answer lost: {event.why}")
 
@@ -149,12 +150,13 @@ def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Dec
     call, job = found
     reading = event.reading
     if event.attempt != job.attempt or job.status in NOT_SENT:
-        return unheard(run, f"{reading.remote} is {event.job} of attempt {event.attempt}, which was replaced")
+        return _replaced(run, job, event, now)
     if job.ended or job.status is JobStatus.STORING:
         return Decision(run)
-    if event.searched and reading.job not in ("", job.id):
+    if _another(event):
         run = _put(run, call, job, remote=None)
-        return unheard(run, f"{reading.remote} is not {job.id}, whatever a webhook said")
+        note = f"{reading.remote} is not {job.id}, whatever a webhook said"
+        return Decision(run, (_search(job, now),), note=note)
     decision = _ROWS[reading.state](run, call, replace(job, remote=reading.remote), event, policy, now)
     overtaken = job.status is JobStatus.SENDING and job.remote is not None
     if overtaken and reading.state in (JobState.LIVE, JobState.STRANGE):
@@ -170,7 +172,7 @@ def missing(run: Run, event: JobMissing, policy: Policy, now: datetime) -> Decis
         return Decision(run)
     call, job = found
     if job.status is JobStatus.UNKNOWN:
-        return Decision(_put(run, call, job, remote=None))
+        return Decision(_put(run, call, job, remote=None), (_search(job, now),))
     if job.status is not JobStatus.LIVE:
         return Decision(run)
     job = replace(job, readings=job.readings + 1)
@@ -195,11 +197,33 @@ def harvested(run: Run, event: JobHarvested, policy: Policy, now: datetime) -> D
 def behind_the_end(run: Run, event: JobObserved, now: datetime) -> Decision:
     """The run ended while the start was on the wire: what it made is stopped."""
     found = run.turn.by_job(event.job)
-    if found is None or event.reading.state not in (JobState.LIVE, JobState.STRANGE):
+    if found is None or _another(event) or event.reading.state not in STILL_AT_WORK:
         return Decision(run)
     note = f"{event.reading.remote} was still at work behind the run"
-    subject = cancel_subject(event.job, event.reading.remote)
-    return Decision(run, (Effect(EffectKind.CANCEL_JOB, subject, now),), note=note)
+    return Decision(run, (_stop(event, now),), note=note)
+
+
+def _replaced(run: Run, job: Job, event: JobObserved, now: datetime) -> Decision:
+    """The answer of an attempt nobody waits for any more: what it began is stopped, unless it was adopted."""
+    remote = event.reading.remote
+    note = f"{remote} is {event.job} of attempt {event.attempt}, which was replaced"
+    own = remote == job.remote or _another(event)
+    if own or event.reading.state not in STILL_AT_WORK:
+        return unheard(run, note)
+    return Decision(run, (_stop(event, now),), note=note)
+
+
+def _another(event: JobObserved) -> bool:
+    """Whether what was read, by a name that a webhook claimed, says itself that it is no job of ours."""
+    return event.searched and event.reading.job not in ("", event.job)
+
+
+def _stop(event: JobObserved, now: datetime) -> Effect:
+    return Effect(EffectKind.CANCEL_JOB, cancel_subject(event.job, event.reading.remote), now)
+
+
+def _search(job: Job, now: datetime) -> Effect:
+    return Effect(EffectKind.FETCH_JOB, job.id, now + SEARCH_AFTER)
 
 
 def results(call: ToolCall) -> JsonObject:

@@ -10,6 +10,7 @@ What starts a job is a call that passed its gate; a job has no approval of its o
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -116,6 +117,7 @@ class JobStatus(StrEnum):
 
 ENDED: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
 NOT_SENT: Final = frozenset({JobStatus.QUEUED, JobStatus.INTENDED})
+_KEY: Final = re.compile(r"job_[0-9a-f]{24}")
 NAMELESS: Final = frozenset({JobStatus.SENDING, JobStatus.UNKNOWN})
 """It may be at work there, and Gemini has not told us its name yet."""
 
@@ -171,6 +173,11 @@ class Job:
 def job_key(call: str, number: int) -> str:
     """The id of the n-th job of a call."""
     return "job_" + hashlib.sha256(f"{call}\0{number}".encode()).hexdigest()[:24]
+
+
+def is_job_key(text: str) -> bool:
+    """Whether it can be the id of a job of ours."""
+    return _KEY.fullmatch(text) is not None
 
 
 def signal_key(remote: str) -> str:

@@ -8,6 +8,7 @@ A late, doubled or misplaced event changes nothing and says why; nothing is rais
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -151,11 +152,13 @@ def open_run(
     now: datetime,
     restart_of: str | None = None,
     after: Run | None = None,
+    record: str = "",
 ) -> Decision:
     """A run is asked for: the record is opened and its first interaction, or first step, intended.
 
     Args:
         after: The run whose steps it goes on with, from the one that one was at.
+        record: What the agent of that step had been told and did: told instead of what the step says.
     """
     deadline = now + recipe.limits.max_duration
     run = Run(
@@ -171,7 +174,10 @@ def open_run(
         step=after.step if after else 0,
         outputs=after.outputs if after else {},
     )
-    return enter(run, None, now, (Effect(EffectKind.END_RUN, run_id, deadline),))
+    begun = enter(run, None, now, (Effect(EffectKind.END_RUN, run_id, deadline),))
+    if not record or begun.run.closed:
+        return begun
+    return replace(begun, run=replace(begun.run, turn=replace(begun.run.turn, note=record)))
 
 
 def after_the_end(run: Run, event: Event, now: datetime) -> Decision:

@@ -17,6 +17,7 @@ from orchestrator.domain.daily import Daily
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.sources import Source
 
 
 class RunStatus(StrEnum):
@@ -220,7 +221,7 @@ class Run:
     `reason` says why the run ended or what it waits for. `usage` sums token counts over turns.
     `granted` is the number of tokens used when a person let it go on beyond its limit, which counts
     anew from there. `restart_of` is the run whose work it takes up. `step` is the one of its recipe it is
-    at, `outputs` what those before came to, by name.
+    at, `outputs` what those before came to, by name. `sources` are the pages its model's texts cite.
     """
 
     id: str
@@ -242,6 +243,7 @@ class Run:
     seq: int = 0
     step: int = 0
     outputs: JsonObject = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
 
     @property
     def doing(self) -> Step | None:

@@ -18,9 +18,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.sources import Source
 
 INPUT: Final = "input"
 FROM: Final = "from"
+CITED: Final = "_sources"
 MAX_TEXT: Final = 1_000_000
 """Characters an agent's step may be started with."""
 MAX_DEPTH: Final = 64
@@ -131,6 +133,12 @@ def output_of(said: str, structured: bool) -> Any:
         return _read(said)
     except (ValueError, RecursionError):
         return said
+
+
+def cited(step: str, sources: Sequence[Source]) -> JsonObject:
+    """The pages an agent's step cited, under its name and `_sources`, for later steps."""
+    pages = [{"url": source.url, "title": source.title} for source in sources]
+    return {f"{step}{CITED}": pages} if pages else {}
 
 
 def wants_again(output: Any) -> bool:

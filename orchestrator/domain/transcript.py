@@ -60,7 +60,9 @@ def _middle_out(text: str) -> str:
 
 
 def _told(turn: Turn) -> Iterator[str]:
-    if turn.note:
+    if turn.note and turn.previous_id is None:
+        yield f"You were told: {_short(turn.note)}"
+    elif turn.note:
         yield f"A person asked for another plan: {_short(turn.note)}"
     if turn.said:
         yield f"You said: {_short(turn.said)}"

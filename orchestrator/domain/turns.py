@@ -44,7 +44,8 @@ from orchestrator.domain.events import (
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, not_restarted
-from orchestrator.domain.pipeline import output_of
+from orchestrator.domain.pipeline import cited, output_of
+from orchestrator.domain.sources import joined
 
 
 class Meaning(StrEnum):
@@ -188,10 +189,10 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
 def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
     """A reading. The interaction of the current attempt decides; any other one is stopped, never acted on."""
     turn, snap = run.turn, event.snapshot
-    if run.calls_a_tool:
-        return stray(run, event, now)
     if event.former:
         return unheard(run, f"a late reading of turn {event.turn}, which the run has gone on from")
+    if run.calls_a_tool:
+        return stray(run, event, now)
     if (event.turn, event.attempt) != (turn.number, turn.attempt) or turn.interaction_id not in (
         None,
         snap.interaction_id,
@@ -211,6 +212,7 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     callless = sense is Meaning.ACTION and not event.assessments
     first_end = turn.status is not TurnStatus.ACTION and sense not in (Meaning.LIVE, Meaning.STRANGE)
     usage = add_usage(run.usage, snap.usage) if first_end and not callless else run.usage
+    sources = joined(run.sources, snap.sources) if first_end and snap.sources else run.sources
     if adopted:
         forgotten_at = (turn.sent_at or now) + policy.retention
         turn = replace(
@@ -224,7 +226,7 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         said=snap.output[:MAX_SAID] if first_end else turn.said,
         environment=snap.environment or turn.environment,
     )
-    run = replace(run, turn=turn, usage=usage)
+    run = replace(run, turn=turn, usage=usage, sources=sources)
     decision = _ROWS[sense](run, event, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
@@ -363,7 +365,8 @@ def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -
         asked = ask_about_plan(run, event.snapshot.output, now)
         more = _waiting(asked.run, event.snapshot.interaction_id, policy, now)
         return replace(asked, effects=(*asked.effects, *more))
-    if run.recipe.steps:
+    if run.doing is not None:
+        run = replace(run, outputs={**run.outputs, **cited(run.doing.name, event.snapshot.sources)})
         return step_done(run, output_of(event.snapshot.output, bool(run.acting.response_format)), now)
     return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.jobs import NAMELESS, Job, JobKind, signal_key
+from orchestrator.domain.jobs import NAMELESS, Job, JobKind, is_job_key, signal_key
 from orchestrator.store import jobs
 
 
@@ -21,7 +21,8 @@ def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
     said = next(
         (m for m in (data.get("user_metadata"), event.get("user_metadata")) if isinstance(m, dict)), {}
     )
-    known = jobs.find(s, str(said.get("job", ""))[:64])
+    job = said.get("job")
+    known = jobs.find(s, job) if isinstance(job, str) and is_job_key(job) else None
     if known is None or known[1].status not in NAMELESS:
         return None
     remote = _resource(known[1], data.get("id"))

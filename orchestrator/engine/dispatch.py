@@ -53,8 +53,8 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
         EffectKind.END_JOB_GRACE,
         EffectKind.BEGIN_STEP,
         EffectKind.START_HOOK,
-        EffectKind.FIRE_TRIGGER,
     ),
+    "triggers": (EffectKind.FIRE_TRIGGER,),
 }
 """Work that waits for the same thing shares a lane, so that a slow tool never holds back a webhook."""
 

@@ -10,15 +10,17 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.asking import RESTART
+from orchestrator.domain.announcements import announce
+from orchestrator.domain.asking import RESTART, is_own
 from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.events import TakenUp
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, TurnStatus
+from orchestrator.domain.model import OutcomeKind, Policy, Recipe, Run, RunStatus, TurnStatus
+from orchestrator.domain.pipeline import wants_again
 from orchestrator.domain.transcript import summary
 from orchestrator.engine import step
 from orchestrator.errors import ConflictError
-from orchestrator.store import outbox, runs, views
+from orchestrator.store import callbacks, outbox, runs, views
 
 RESTARTS: Final = "orchestrator:restart"
 """Whose idempotency keys restarts have: one for each run; no token has such a name."""
@@ -36,7 +38,8 @@ class Started:
 class Wish:
     """A run somebody wants; `key` of that `owner` is taken once.
 
-    `after` is the run whose steps it goes on with: what those that are done came to is not made again.
+    `after` is the run whose steps it goes on with: what those that are done came to is not made again;
+    `record` is what the agent of the step it was at had been told and did, where that was something.
     """
 
     recipe: Recipe
@@ -47,6 +50,7 @@ class Wish:
     body_hash: str
     restart_of: str | None = None
     after: Run | None = None
+    record: str = ""
 
 
 def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
@@ -61,11 +65,21 @@ def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
         return known[0], Started(known[0], fresh=False)
     new_id = f"run_{secrets.token_hex(12)}"
     decision = open_run(
-        new_id, wish.recipe, wish.text, wish.requester, now=now, restart_of=wish.restart_of, after=wish.after
+        new_id,
+        wish.recipe,
+        wish.text,
+        wish.requester,
+        now=now,
+        restart_of=wish.restart_of,
+        after=wish.after,
+        record=wish.record,
     )
     keyed = {"owner": wish.owner, "idempotency_key": wish.key, "body_hash": wish.body_hash}
     run = runs.insert(s, decision, now=now, **(keyed if wish.key is not None else {}))
     outbox.add(s, run.id, decision.effects)
+    if run.closed:  # its first step cannot begin
+        before = replace(decision.run, status=RunStatus.QUEUED, closed_at=None)
+        outbox.add(s, run.id, callbacks.put(s, run.id, announce(before, decision, now), now))
     return run.id, Started(run.id, fresh=True)
 
 
@@ -76,16 +90,20 @@ def restart(
 
     Raises:
         NotFoundError: There is no such run.
-        ConflictError: It is still at work, or it completed.
+        ConflictError: It is still at work, or it completed; or it is at a tool's step that may have taken
+            effect, which would be called again.
     """
     run = runs.load(s, run_id)
     if run.status not in (RunStatus.ATTENTION, RunStatus.FAILED, RunStatus.CANCELLED):
         raise ConflictError(
             f"the run is {run.status}: only one that failed or waits for a person is restarted"
         )
-    after = run if _same_steps(recipe, run.recipe) else None
+    if known := successor(s, run_id):
+        return known, Started(known, fresh=False)
+    after = _gone_on(run) if _same_steps(recipe, run.recipe) else None
     text = run.input if recipe.steps else _record(s, run)
-    wish = Wish(_told_alike(recipe, run.recipe), text, by, RESTARTS, _key(run_id), "", run_id, after)
+    told, record = _told_alike(recipe, run.recipe), _of_step(s, run) if after else ""
+    wish = Wish(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
     new_id, started = start(s, wish, now)
     if started.fresh and not run.closed:
         step.apply(s, run_id, TakenUp(by, new_id), policy=policy, now=now)
@@ -94,6 +112,34 @@ def restart(
 
 def _same_steps(recipe: Recipe, before: Recipe) -> bool:
     return bool(recipe.steps) and [s.name for s in recipe.steps] == [s.name for s in before.steps]
+
+
+def _gone_on(run: Run) -> Run:
+    """The run as another one goes on with it; what a tool's step came to after the end is not made again."""
+    step, call = run.doing, next(iter(run.turn.calls), None) if run.calls_a_tool else None
+    if step is None or call is None or call.jobs:
+        return run
+    outcome = call.outcome
+    if outcome is not None and not outcome.is_error and not wants_again(outcome.result):
+        if run.step + 1 == len(run.recipe.steps):
+            raise ConflictError("every step of the run is done")
+        return replace(run, step=run.step + 1, outputs={**run.outputs, step.name: outcome.result})
+    began = call.claim is not None or call.started_at is not None
+    if began and (outcome is None or outcome.kind is OutcomeKind.WITHDRAWN):
+        way = "start a new run for what is left" if run.closed else "say first what became of it"
+        raise ConflictError(f"it is not known whether {call.tool} took effect, and it would run again: {way}")
+    return run
+
+
+def _of_step(s: Session, run: Run) -> str:
+    """What its step's agent was told and did, for the one that takes it up; empty if it called nothing."""
+    turns = [run.turn]
+    while turns[0].previous_id is not None:
+        turns.insert(0, runs.load_turn(s, run.id, turns[0].number - 1))
+    if run.calls_a_tool or all(is_own(call) for turn in turns for call in turn.calls):
+        return ""
+    asked = replace(run, input=turns[0].note or run.input)
+    return summary(asked, [replace(turns[0], note=""), *turns[1:]])
 
 
 def _record(s: Session, run: Run) -> str:

@@ -17,6 +17,7 @@ from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,
     BatchPosted,
+    CallWaits,
     Event,
     InquiryPosted,
     InteractionObserved,
@@ -130,6 +131,9 @@ def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) ->
 
 
 def _data(event: Event) -> dict[str, Any]:
+    if isinstance(event, CallWaits):
+        # What jobs ask for stands with them alone: it may hold arguments that nobody is shown.
+        return {"call": event.call, "claim": event.claim, "wishes": [str(w.kind) for w in event.wishes]}
     return dict(msgspec.to_builtins(event))
 
 

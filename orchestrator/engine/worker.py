@@ -33,6 +33,7 @@ SLOTS: Final[Mapping[str, int]] = {
     "files": 4,
     "callbacks": 8,
     "timers": 16,
+    "triggers": 4,
 }
 BATCH: Final = 50
 DELIVERIES: Final = 200
@@ -268,3 +269,4 @@ class Worker:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_EVERY
             await self._db.write(inbox.prune, now - self._keep)
+            await self._db.write(outbox.prune, now - self._keep)

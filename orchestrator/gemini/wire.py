@@ -15,11 +15,21 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
+from orchestrator.domain.exchange import (
+    Correlation,
+    CreateRequest,
+    FunctionCall,
+    FunctionResult,
+    Snapshot,
+)
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
 
 MAX_TEXT: Final = 500  # characters of a foreign message that are kept
+MAX_SOURCES: Final = 500
+MAX_URL: Final = 2_048
+MAX_TITLE: Final = 300
 MAX_CODE: Final = 128
 MAX_COUNT: Final = 2**63 - 1  # what a database column holds
 _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
@@ -205,6 +215,7 @@ def snapshot(raw: object) -> Snapshot:
         correlation=correlation(_get(raw.get("webhook_config"), "user_metadata")),
         continuation=token if isinstance(token, str) and token else None,
         environment=_environment(raw.get("environment_id"), raw.get("environment")),
+        sources=_sources(steps),
     )
 
 
@@ -274,6 +285,20 @@ def _texts(content: object) -> Iterator[str]:
         text = _get(block, "text")
         if isinstance(text, str) and _get(block, "type") == "text":
             yield text
+
+
+def _sources(steps: list[Mapping[str, Any]]) -> tuple[Source, ...]:
+    """The pages that the model's text cites, each once (`annotations` of type `url_citation`)."""
+    outputs = (step.get("content") for step in steps if step.get("type") == "model_output")
+    blocks = (block for content in outputs for block in _list(content))
+    noted = (note for block in blocks for note in _list(_get(block, "annotations")))
+    cited = (note for note in noted if _get(note, "type") == "url_citation")
+    found: dict[str, Source] = {}
+    for note in cited:
+        url, title = _text(_get(note, "url")), _text(_get(note, "title"))
+        if url.startswith(("https://", "http://")) and len(url) <= MAX_URL and len(found) < MAX_SOURCES:
+            found.setdefault(url, Source(url, title[:MAX_TITLE]))
+    return tuple(found.values())
 
 
 def _usage(value: object) -> dict[str, int]:

@@ -87,6 +87,9 @@ class Work(Section):
     slack_slots: int = Field(default=4, ge=1, le=64, description="Messages to Slack at once.")
     files_slots: int = Field(default=4, ge=1, le=64, description="Results of long jobs copied here at once.")
     callbacks_slots: int = Field(default=8, ge=1, le=64, description="Messages to callers at once.")
+    triggers_slots: int = Field(
+        default=4, ge=1, le=64, description="Triggers looked after at once, feeds being read among them."
+    )
     timers_slots: int = Field(default=16, ge=1, le=256, description="Timers handled at once.")
     lease_seconds: float = Field(
         default=15,
@@ -105,6 +108,7 @@ class Work(Section):
             "files": self.files_slots,
             "callbacks": self.callbacks_slots,
             "timers": self.timers_slots,
+            "triggers": self.triggers_slots,
         }
 
 

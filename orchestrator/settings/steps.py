@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.domain.pipeline import INPUT, Step, StepKind, Thinker, references
+from orchestrator.domain.pipeline import CITED, INPUT, Step, StepKind, Thinker, references
 from orchestrator.settings.addresses import ToolName, WorkflowName
 from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.fields import UNIQUE, Items, Section
@@ -129,7 +129,7 @@ def check_steps(steps: Sequence[StepSetting]) -> None:
                 raise ValueError(f"step {i} ({step.name}): {{from: {reference}}}: {first} {late}")
         if step.again is not None and step.again not in before:
             raise ValueError(f"step {i} ({step.name}): again: {step.again} is no step before this one")
-        before.append(step.name)
+        before += [step.name, f"{step.name}{CITED}"] if step.kind == "agent" else [step.name]
 
 
 class Hooks(Section):

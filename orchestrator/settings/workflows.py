@@ -194,10 +194,9 @@ class Workflow(Section):
     @property
     def asks_by_itself(self) -> bool:
         """Whether its runs put questions of their own to people: about a plan, or a limit."""
-        return (
-            bool((self.agent_config or {}).get("collaborative_planning"))
-            or self.limits.max_tokens is not None
-        )
+        agents = (self.agent_config, *(step.agent_config for step in self.steps))
+        plans = any((config or {}).get("collaborative_planning") for config in agents)
+        return plans or self.limits.max_tokens is not None
 
     @cached_property
     def form(self) -> InputForm:

@@ -73,9 +73,7 @@ _NAMED = Prepared(
         job_t.c.key.in_(listed(dialect, "keys"))
     )
 )
-_STARTING = Prepared(
-    sa.select(job_t.c.id).where(job_t.c.status.in_(words(("sending", "unknown")))).limit(1)
-)
+_STARTING = Prepared(sa.select(job_t.c.id).where(job_t.c.status.in_(words(("sending", "unknown")))).limit(1))
 _NEW = Prepared(job_t.insert())
 _MOVE = Prepared(
     job_t.update().where(job_t.c.id == sa.bindparam("of_job"), job_t.c.status == sa.bindparam("of_status")),

@@ -342,6 +342,13 @@ def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
     return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=now + lease) == 1
 
 
+def prune(s: Session, before: datetime) -> int:
+    """Forget what was done before that time and belongs to no run; a run's effects are kept with it."""
+    over = effect_t.c.state.in_((EffectState.DONE, EffectState.DROPPED))
+    nobodys = sa.and_(effect_t.c.run_id == "", over, effect_t.c.due_at < before)
+    return s.connection().execute(effect_t.delete().where(nobodys)).rowcount
+
+
 def done(s: Session, effect: Claimed) -> bool:
     """It is done; unless it was wanted once more meanwhile, then it waits again."""
     row = _DONE.first(s, of_effect=effect.id, token=effect.token, seen=effect.wanted)

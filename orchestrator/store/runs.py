@@ -23,7 +23,7 @@ from orchestrator.domain.consent import (
     Vote,
 )
 from orchestrator.domain.decision import Decision
-from orchestrator.domain.evidence import opened
+from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import (
     CallStatus,
@@ -36,6 +36,7 @@ from orchestrator.domain.model import (
     TurnStatus,
 )
 from orchestrator.domain.plain import exact
+from orchestrator.domain.sources import Source
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
@@ -51,7 +52,8 @@ from orchestrator.store.tables import (
     table,
 )
 
-prepare(Actor, Preview, Recipe, Terms, Verdict, tuple[Inquiry, ...], tuple[Place, ...], tuple[Vote, ...])
+prepare(Actor, Preview, Recipe, Terms, Verdict)
+prepare(tuple[Inquiry, ...], tuple[Place, ...], tuple[Source, ...], tuple[Vote, ...])
 
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
@@ -69,9 +71,11 @@ _MOVING: Final = (
     "version",
     "seq",
     "step",
-    "outputs",
+    "sources",
 )
 """The columns of a run that change over its life."""
+_HANDED_ON: Final = "outputs"
+"""One more; it may be large and changes seldom, so it is written only then."""
 
 MOST_REJECTED: Final = 100
 """Rejected calls of a tool, the newest ones, that a call is compared with."""
@@ -107,10 +111,11 @@ _NEW_RUN = Prepared(run_t.insert())
 _NEW_TURN = Prepared(turn_t.insert())
 _NEW_CALL = Prepared(call_t.insert())
 _NEW_APPROVAL = Prepared(approval_t.insert())
-_MOVE_RUN = Prepared(
-    run_t.update().where(run_t.c.id == sa.bindparam("of_run"), run_t.c.version == sa.bindparam("of_version")),
-    _MOVING,
+_RUN_AS_READ = run_t.update().where(
+    run_t.c.id == sa.bindparam("of_run"), run_t.c.version == sa.bindparam("of_version")
 )
+_MOVE_RUN = Prepared(_RUN_AS_READ, _MOVING)
+_MOVE_RUN_ON = Prepared(_RUN_AS_READ, (*_MOVING, _HANDED_ON))
 _MOVE_TURN = Prepared(
     turn_t.update().where(
         turn_t.c.run_id == sa.bindparam("of_run"), turn_t.c.number == sa.bindparam("of_turn")
@@ -274,11 +279,12 @@ def insert(
         "created_at": run.created_at,
         "deadline": run.deadline,
         "restart_of": run.restart_of,
+        _HANDED_ON: dict(run.outputs),
     }
     _NEW_RUN.run(s, id=run.id, **fixed, **_moving(run, now), **extra)
     _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **_turn_row(run.turn))
-    record(s, run, "RunRequested", {"input": run.input}, "", None, now)
-    audit.note(s, [opened(run)], now)
+    record(s, run, REQUESTED, {"input": run.input}, "", None, now)
+    audit.note(s, opened(run), now)
     hold(s).seen[run.id] = run
     return run
 
@@ -286,7 +292,10 @@ def insert(
 def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     """Write what changed. Raises `StaleRowError` when the run is no longer what was read."""
     after = replace(decision.run, version=before.version + 1, seq=before.seq + 1)
-    moved = _MOVE_RUN.run(s, of_run=before.id, of_version=before.version, **_moving(after, now))
+    columns, move = _moving(after, now), _MOVE_RUN
+    if after.outputs is not before.outputs:
+        columns, move = {**columns, _HANDED_ON: dict(after.outputs)}, _MOVE_RUN_ON
+    moved = move.run(s, of_run=before.id, of_version=before.version, **columns)
     _moved(moved, f"run {before.id} at version {before.version}")
     _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
@@ -451,6 +460,7 @@ def _run(row: Any, turn: Turn) -> Run:
         seq=row["seq"],
         step=row["step"],
         outputs=row["outputs"],
+        sources=msgspec.convert(row["sources"], tuple[Source, ...]) if row["sources"] else (),
     )
 
 
@@ -468,7 +478,7 @@ def _moving(run: Run, now: datetime) -> dict[str, Any]:
         "version": run.version,
         "seq": run.seq,
         "step": run.step,
-        "outputs": dict(run.outputs),
+        "sources": msgspec.to_builtins(run.sources),
     }
 
 

@@ -107,6 +107,7 @@ class RunRow(SQLModel, table=True):
     granted: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
     step: int = Field(sa_column_kwargs={"server_default": "0"})
     outputs: dict[str, Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
+    sources: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
 
 
 class TurnRow(SQLModel, table=True):

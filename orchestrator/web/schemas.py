@@ -169,6 +169,13 @@ class Progress(Struct, kw_only=True):
     left_seconds: float | None
 
 
+class SourceOut(Struct, kw_only=True):
+    """A page that a text cites, as the model named it."""
+
+    url: str
+    title: str
+
+
 class StepOut(Struct, kw_only=True):
     """Which step a run is at, the last one where it ended: `position` is from 1, `of` how many there are."""
 
@@ -181,7 +188,7 @@ class RunOut(RunSummary, kw_only=True):
     """`usage` sums token counts over all turns; `granted` is where people last let it go on beyond its limit.
 
     `restart_of` is the run whose work this one takes up. `step` is null for a workflow without steps;
-    `outputs` are what its steps so far came to, by name.
+    `outputs` are what its steps so far came to, by name, `sources` the pages its model's texts cite.
     """
 
     input: str
@@ -192,6 +199,7 @@ class RunOut(RunSummary, kw_only=True):
     restart_of: str | None
     step: StepOut | None
     outputs: dict[str, Any]
+    sources: list[SourceOut]
 
 
 class StepState(Struct, kw_only=True):
@@ -588,7 +596,14 @@ def _summary(row: Row) -> dict[str, Any]:
 
 def _whole(row: Row) -> dict[str, Any]:
     more = {k: row[k] for k in ("input", "output", "usage", "bad_calls", "granted", "restart_of")}
-    return {**_summary(row), **more, "step": _step(row), "outputs": whole_text(row["outputs"])}
+    cited = [msgspec.convert(whole_text(source), SourceOut) for source in row["sources"] or ()]
+    return {
+        **_summary(row),
+        **more,
+        "step": _step(row),
+        "outputs": whole_text(row["outputs"]),
+        "sources": cited,
+    }
 
 
 def turn_out(row: Row) -> TurnOut:

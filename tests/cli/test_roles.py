@@ -171,7 +171,7 @@ def test_an_upgrade_of_one_process_leaves_them_out(
 
 def test_slots_are_by_lane(configured: Configured, sqlite_url: str) -> None:
     settings = configured(sqlite_url, gemini_slots=1, tools_slots=2, slack_slots=3, timers_slots=4)
-    lanes = {"gemini": 1, "tools": 2, "slack": 3, "files": 4, "callbacks": 8, "timers": 4}
+    lanes = {"gemini": 1, "tools": 2, "slack": 3, "files": 4, "callbacks": 8, "timers": 4, "triggers": 4}
     assert settings.work.slots == lanes
 
 

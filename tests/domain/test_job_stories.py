@@ -222,3 +222,33 @@ def test_a_webhook_that_overtakes_the_answer_is_kept_until_that_is_there_or_is_l
     claims(put_off, 1)
     put_off.hear(JobSignalled(film(1), remote), JobDeferred(film(1), 1, "busy"))
     assert job(put_off, 1).remote is None
+
+
+def test_the_late_answer_of_an_attempt_that_was_replaced_is_stopped_unless_it_was_adopted() -> None:
+    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    talk.hear(JobGraceEnded(film(1), 1), JobClaimed(film(1), 2))
+    first, second = (JobReading(f"models/veo-3.1/operations/op{n}", JobState.LIVE) for n in (1, 2))
+    talk.hear(JobObserved(film(1), 2, second))
+    talk.hear(JobObserved(film(1), 1, first), JobObserved(film(1), 1, second))
+    assert [e.subject for e in talk.waiting.values() if e.kind is EffectKind.CANCEL_JOB] == [
+        f"{film(1)}.models/veo-3.1/operations/op1"
+    ]
+    assert job(talk, 1).remote == second.remote
+
+
+def test_a_false_name_does_not_end_the_search_and_nothing_of_it_is_stopped() -> None:
+    other = "models/veo-3.1/operations/other"
+    for false in (
+        JobMissing(film(1), other),
+        JobObserved(film(1), 1, JobReading(other, JobState.LIVE, job="job_other"), searched=True),
+    ):
+        talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+        talk.hear(JobSignalled(film(1), other))
+        talk.waiting.pop(f"{EffectKind.FETCH_JOB}:{film(1)}")  # it is read
+        talk.hear(false)
+        assert job(talk, 1).remote is None
+        assert talk.due(EffectKind.FETCH_JOB, film(1)) > talk.now
+        talk.hear(JobSignalled(film(1), other), CancelRequested(ANNA))
+        assert [e.subject for e in talk.waiting.values() if e.kind is EffectKind.CANCEL_JOB] == [film(1)]
+        talk.hear(false)
+        assert [e.subject for e in talk.waiting.values() if e.kind is EffectKind.CANCEL_JOB] == [film(1)]

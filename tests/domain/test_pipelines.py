@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from support.conversation import ANNA, OK, TERMS, Conversation, seen
 
+from orchestrator.domain.asking import GO_ON
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import CancelRequested, CreateClaimed, CreateRefused, StepBegun
@@ -22,6 +23,7 @@ from orchestrator.domain.pipeline import (
     told,
     wants_again,
 )
+from orchestrator.domain.sources import Source
 
 DRAFT = Step("draft", StepKind.AGENT, Thinker(model="gemini-3.8-flash"), ("About:", {"from": "input"}))
 FILM = Step("film", StepKind.TOOL, tool="lookup", arguments={"prompt": {"from": "draft"}})
@@ -205,3 +207,42 @@ def test_an_answer_is_read_as_json_only_where_that_was_asked_for() -> None:
     assert resolve({"from": "input.a"}, r'{"a": "\u0000"}', {}) == "\ufffd"
     assert not wants_again({"answer": {"again": "true"}})
     assert not wants_again("again")
+
+
+def test_the_pages_an_agent_cites_are_kept_and_handed_on() -> None:
+    talk = piped(DRAFT, replace(TITLE, parts=({"from": "draft_sources.0.url"},)))
+    talk.live("i1")
+    page = Source("https://a.example/1", "One")
+    done = seen("i1", "completed", turn=1, output="text")
+    talk.hear(replace(done, snapshot=replace(done.snapshot, sources=(page,))))
+    assert talk.run.sources == (page,)
+    assert talk.run.outputs["draft_sources"] == [{"url": page.url, "title": "One"}]
+    assert talk.run.turn.note == page.url
+
+
+def test_a_step_that_used_too_much_is_the_last_one_until_people_let_the_run_go_on() -> None:
+    for approve in (True, False):
+        talk = piped(DRAFT, TITLE_OF_DRAFT, limits=Limits(max_tokens=100))
+        talk.live("i1").hear(seen("i1", "completed", output="dusk", usage={"total_tokens": 100}))
+        assert (talk.run.status, talk.run.step) == (RunStatus.WAITING, 0)
+        asked = next(c for c in talk.run.turn.calls if c.tool == GO_ON)
+        talk.hear(seen("i1", "completed", output="dusk"))  # news of what is over
+        assert talk.run.status is RunStatus.WAITING
+        talk.answers(asked.call_id, approve)
+        if approve:
+            assert (talk.run.step, talk.run.turn.note) == (1, "dusk")
+            assert talk.run.turn.previous_id is None
+            thinks(talk, "Dusk", "i2")
+            assert talk.run.status is RunStatus.COMPLETED
+        else:
+            assert talk.run.closed
+            assert talk.run.outputs == {"draft": "dusk"}
+
+
+TITLE_OF_DRAFT = replace(TITLE, parts=({"from": "draft"},))
+
+
+def test_a_stale_reading_of_the_step_before_stops_nothing() -> None:
+    talk = thinks(piped(DRAFT, FILM), "dusk")
+    talk.hear(seen("i1", "in_progress", former=True))
+    assert EffectKind.CANCEL_INTERACTION not in talk.kinds()

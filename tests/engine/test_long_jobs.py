@@ -230,3 +230,25 @@ async def test_jobs_of_a_run_that_is_deleted_go_with_it(database_url: str) -> No
         run_t = table(RunRow)
         await world.database.write(lambda s: s.connection().execute(run_t.delete()).rowcount)
         assert await world.rows(JobRow) == []
+
+
+async def test_a_claim_no_database_takes_is_nothing_and_others_are_heard(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].append("lost_after")
+        run_id = await filming(world)
+        (job,) = await jobs_of(world, run_id)
+        (remote,) = world.jobs.end()
+        await told(world, "models/veo-3.1/operations/op98", "job_\x00")
+        await told(world, remote, job.id)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+
+
+async def test_what_jobs_ask_for_is_not_in_the_record(sqlite_url: str) -> None:
+    """It may have been made of arguments that nobody is shown."""
+    async with world_on(sqlite_url) as world:
+        run_id = await filming(world)
+        [waits] = [e["data"] for e in await world.events(run_id) if e["kind"] == "CallWaits"]
+        assert waits["wishes"] == ["video"] * 3
+        assert "harbour" not in json.dumps(waits)

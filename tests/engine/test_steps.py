@@ -14,13 +14,16 @@ from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.callbacks import Callback, News
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
+from orchestrator.errors import ConflictError
 from orchestrator.failpoints import FailpointError
 from orchestrator.store import outbox
-from orchestrator.store.tables import EffectState, RunRow, table
+from orchestrator.store.callbacks import CallbackRow
+from orchestrator.store.tables import AuditRow, EffectState, RunRow, table
 
 pytestmark = pytest.mark.asyncio
 
@@ -263,3 +266,78 @@ async def dies(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -
         assert set(world.toolkit.effects().values()) == {1}
         await world.drain()
         await world.check(run_id, followed)
+
+
+PAY = Step("pay", StepKind.TOOL, tool="pay", arguments={"n": 1})
+BUY = Step("buy", StepKind.AGENT, THINKER, ("Buy one.",))
+
+
+async def test_a_tools_step_that_may_have_happened_is_not_made_again_by_a_restart(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(sqlite_url, rules={"pay": Rule()}) as world:
+        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
+        wanted = recipe(PAY)
+        run_id = await begin(world, wanted)
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        with pytest.raises(ConflictError, match="not known whether pay took effect"):
+            await world.intake.restart(run_id, wanted, ANNA)
+        await world.cancel(run_id)
+        with pytest.raises(ConflictError, match="not known whether pay took effect"):
+            await world.intake.restart(run_id, wanted, ANNA)
+        assert set(world.toolkit.effects().values()) == {1}
+
+
+async def test_what_a_tools_step_came_to_after_the_end_is_handed_on_by_a_restart(database_url: str) -> None:
+    gate = asyncio.Event()
+    rules = {"pay": Rule(gate=gate), "tell": Rule(idempotent=True)}
+    async with World(database_url, rules=rules) as world:
+        tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"paid": {"from": "pay.done"}})
+        run_id = await begin(world, recipe(PAY, tell))
+        working = asyncio.create_task(world.settle())
+        async with asyncio.timeout(20):
+            await world.toolkit.before_effect.wait()
+        await world.cancel(run_id)
+        world.toolkit.barred.clear()
+        gate.set()
+        await working
+        await world.drain()
+        again = await world.intake.restart(run_id, recipe(PAY, tell), ANNA)
+        await through(world, again.run_id)
+        run = await world.run(again.run_id)
+        assert (run.status, run.outputs["pay"]) == (RunStatus.COMPLETED, {"done": "pay"})
+        paid = [e for e in world.toolkit.ledger if e.tool == "pay"]
+        assert len(paid) == 1
+        with pytest.raises(ConflictError):
+            await world.intake.restart(again.run_id, recipe(PAY, tell), ANNA)
+
+
+async def test_an_agents_step_that_is_restarted_is_told_what_it_has_done(database_url: str) -> None:
+    stories = {"Buy one.": (Plan((("note", {"n": 7}),)), Plan(output="bought"))}
+    async with World(database_url, stories=stories, rules={"note": Rule()}) as world:
+        run_id = await begin(world, recipe(BUY, TITLE_ALONE))
+        while (await world.run(run_id)).turn.number == 1:
+            await world.turn()
+            world.gemini.move()
+            for webhook in world.gemini.take_webhooks():
+                await world.deliver(webhook)
+        await world.cancel(run_id)
+        again = await world.intake.restart(run_id, recipe(BUY, TITLE_ALONE), ANNA)
+        note = (await world.chain(again.run_id))[0].note
+        assert "<request>\nBuy one.\n</request>" in note
+        assert 'Call of note with {"n": 7} succeeded' in note
+        assert note.count("Buy one.") == 1
+
+
+async def test_a_first_step_that_cannot_begin_is_told_and_written_down(database_url: str) -> None:
+    told = Callback("https://caller.example/hook", (News.RUN_FAILED,))
+    async with world_on(database_url) as world:
+        lost = replace(DRAFT, parts=({"from": "input.title"},))
+        run_id = await begin(world, recipe(lost, callbacks=(told,)))
+        assert (await world.run(run_id)).status is RunStatus.FAILED
+        [news] = await world.rows(CallbackRow, table(CallbackRow).c.run_id == run_id)
+        assert json.loads(news["body"])["data"]["reason"] == "step draft: input.title: there is no title"
+        entries = await world.rows(AuditRow, table(AuditRow).c.run_id == run_id)
+        kinds = [e["kind"] for e in sorted(entries, key=lambda e: e["seq"])]
+        assert kinds == ["run_opened", "run_closed"]

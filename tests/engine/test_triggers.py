@@ -37,7 +37,7 @@ DAYS = int(os.environ.get("TRIGGER_DAYS", "0"))
 LEASE = timedelta(seconds=30)
 HOURLY = cron.Cron("0 * * * *", "UTC")
 RECIPE = Recipe("news", model="gemini-3.8-flash")
-SLOTS = {**dict.fromkeys(LANES, 0), "timers": 16}  # what the runs do is not this story's
+SLOTS = {**dict.fromkeys(LANES, 0), "triggers": 16}  # what the runs do is not this story's
 run_t = table(RunRow)
 
 

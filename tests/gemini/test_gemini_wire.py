@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
 from orchestrator.domain.model import Recipe
+from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
 
@@ -434,3 +435,21 @@ def test_any_bytes_are_a_reading_or_one_of_two_errors(content: bytes) -> None:
         wire.snapshot(wire.decode(content))
     except (ValueError, UncertainError):
         return
+
+
+def test_the_pages_a_text_cites_are_kept_each_once() -> None:
+    notes = [
+        {"type": "url_citation", "url": "https://a.example/1", "title": "One", "start_index": 0},
+        {"type": "url_citation", "url": "https://a.example/1", "title": "Again"},
+        {"type": "url_citation", "url": "javascript:alert(1)", "title": "No page"},
+        {"type": "file_citation", "url": "https://a.example/2"},
+        {"type": "url_citation", "url": "https://a.example/" + "x" * 3000},
+        {"type": "url_citation", "url": 7, "title": []},
+        "odd",
+    ]
+    content = [{"type": "text", "text": "Found.", "annotations": notes}]
+    raw = {"id": "v1_a", "status": "completed", "steps": [{"type": "model_output", "content": content}]}
+    assert wire.snapshot(raw).sources == (Source("https://a.example/1", "One"),)
+    many = [{"type": "url_citation", "url": f"https://a.example/{n}"} for n in range(wire.MAX_SOURCES + 1)]
+    content[0]["annotations"] = many
+    assert len(wire.snapshot(raw).sources) == wire.MAX_SOURCES

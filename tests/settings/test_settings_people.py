@@ -241,3 +241,14 @@ def test_an_override_says_only_what_it_says() -> None:
     assert PolicyOverride().said() == {}
     told = PolicyOverride(quorum=2, timeout_seconds=60, four_eyes=False).said()
     assert told == {"quorum": 2, "expires_after": timedelta(minutes=1), "four_eyes": False}
+
+
+def test_an_agents_step_that_shows_its_plan_needs_somebody_to_show_it_to(tree: Any, load_tree: Any) -> None:
+    plans = {"name": "think", "kind": "agent", "agent": "deep-research", "agent_config": PLANNED}
+    tree["workflows"] = {"review": {"steps": [plans]}}
+    tree["approvals"] = {}
+    with pytest.raises(ConfigError, match=r"approvals\.approvers: is missing; needed because runs of review"):
+        load_tree(tree)
+
+
+PLANNED = {"type": "deep-research", "collaborative_planning": True}

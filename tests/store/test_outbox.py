@@ -213,3 +213,16 @@ async def test_claimed_by_exactly_one_of_many(database: Database) -> None:
     claims = await asyncio.gather(*(database.write(outbox.claim, i, NOON, LEASE) for i in ids * 4))
     taken = [claim.id for claim in claims if claim is not None]
     assert sorted(taken) == sorted(ids)
+
+
+def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None:
+    for run_id, subject in (("", "old"), ("run_1", "kept"), ("", "waiting")):
+        outbox.add(s, run_id, [Effect(EffectKind.FETCH_INTERACTION, subject, NOON)])
+    for effect in take(s):
+        if effect.subject != "waiting":
+            outbox.done(s, effect)
+    outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, "new", NOON + timedelta(days=9))])
+    assert outbox.prune(s, NOON) == 0
+    assert outbox.prune(s, NOON + timedelta(days=8)) == 1
+    left = s.connection().execute(sa.select(table(EffectRow).c.subject)).scalars()
+    assert set(left) == {"kept", "waiting", "new"}

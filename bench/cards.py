@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,21 +22,22 @@ from urllib.parse import urlencode
 
 from litestar import Litestar, Request, Response, post
 
-from bench.scenes import Scene, scenes
+from bench.scene import Scene
+from bench.scenes import scenes
 from orchestrator.domain.consent import Place
+from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.slack.action import Click, Submission, parse, verify
 from orchestrator.slack.gateway import SlackGateway
-from tests.support.slack_cards import NOW, S
+from tests.support.slack_cards import NOW, C, S
 from tests.support.slack_people import Person
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER_SECONDS: Final = 60.0
-VIEWER: Final = "U0ALICE"
 
 
 class Desk:
@@ -61,7 +62,9 @@ class Desk:
     async def _answer(self, taken: object) -> bytes:
         scene = self.scene
         if scene is not None and isinstance(taken, Click):
-            await self._gateway.open_view(taken.trigger_id, scene.views[taken.kind], push=bool(taken.view_id))
+            await self._gateway.open_view(
+                taken.trigger_id, scene.views[taken.kind], push=bool(taken.view_id) and not taken.home
+            )
         if scene is not None and isinstance(taken, Submission):
             return json.dumps({"response_action": "errors", "errors": scene.errors}).encode()
         return b""
@@ -101,10 +104,11 @@ class Studio:
         return f"{self._page}{await self._shown(scene)}"
 
     async def _shown(self, scene: Scene) -> str:
-        where = {"as": VIEWER, "channel": "C0APPR"}
+        where = {"as": scene.viewer, "channel": "C0APPR"}
         if scene.home is not None:
-            await self._gateway.publish(VIEWER, scene.home)
-            return "/?" + urlencode({"as": VIEWER, "home": "true"})
+            await self._gateway.publish(scene.viewer, scene.home)
+            await self._pressed(scene)
+            return "/?" + urlencode({"as": scene.viewer, "home": "true"})
         place = await self._posted(scene)
         if scene.direct:
             where["channel"] = place.channel
@@ -114,25 +118,55 @@ class Studio:
         return "/?" + urlencode(where)
 
     async def _posted(self, scene: Scene) -> Place:
-        if isinstance(scene.shown, BatchCard):
-            place = await self._gateway.post_batch(scene.shown, seen_before=False)
-            for under in scene.shown.cards:
-                await self._gateway.post(replace(under, thread=place.ts), seen_before=False)
-            return place
-        if scene.direct:
-            return await self._gateway.copy(scene.shown, VIEWER, seen_before=False)
+        if not isinstance(scene.shown, Card):
+            return await self._overview(scene.shown)
+        if scene.direct and not scene.told:
+            return await self._gateway.copy(scene.shown, scene.viewer, seen_before=False)
         channel, ts = await self._gateway.post(_asked(scene.shown), seen_before=False)
         now = replace(scene.shown, approval=replace(scene.shown.approval, channel=channel, ts=ts))
         await self._gateway.update(now)
         if scene.remind:
             await self._gateway.remind(now, what=scene.remind, last=False, seen_before=False)
-        return Place(channel, ts)
+        await self._pictured(now, scene.pictures)
+        return await self._told(now, scene.told) or Place(channel, ts)
+
+    async def _overview(self, shown: Overview) -> Place:
+        """As it was posted with every question open, then as it is."""
+        asked = replace(shown, cards=tuple(map(_asked, shown.cards)))
+        place = await self._gateway.post_batch(asked, seen_before=False)
+        for under in shown.cards:
+            card = replace(_asked(under), thread=place.ts)
+            channel, ts = await self._gateway.post(card, seen_before=False)
+            placed = replace(under.approval, channel=channel, ts=ts)
+            await self._gateway.update(replace(under, approval=placed, thread=place.ts))
+        await self._gateway.update_batch(replace(shown, place=place))
+        return place
+
+    async def _pictured(self, card: Card, pictures: Sequence[tuple[str, bytes]]) -> None:
+        files = []
+        for number, (title, content) in enumerate(pictures, 1):
+            files.append((await self._gateway.send_picture(Picture(number, content)), title))
+        if files:
+            await self._gateway.show_pictures(card, files, seen_before=False)
+
+    async def _told(self, card: Card, told: Sequence[Telling]) -> Place | None:
+        """What was asked back, as it was said at first and as it is; where the last of it stands."""
+        place = None
+        for telling in told:
+            first = card if telling.answer else _unanswered(card)
+            place = await self._gateway.ask_back(first, telling, seen_before=False)
+            if not telling.answer:
+                await self._gateway.redraw_asked_back(card, telling.number, place)
+        return place
 
     async def _pressed(self, scene: Scene) -> None:
         """As a person does it: the first button stands on the message, the others in the window."""
-        person = Person(self._slack, VIEWER)
+        person = Person(self._slack, scene.viewer)
         for number, button in enumerate(scene.press):
-            if number == 0:
+            if number == 0 and scene.home is not None:
+                await person.press_at_home(button)
+                await person.sees(lambda: self._slack.modal(scene.viewer), "a window")
+            elif number == 0:
                 await person.open(button)
             elif (click := await person.press_in_modal(button)).failed:
                 raise RuntimeError(f"{button} was not taken: {click.error}")
@@ -178,7 +212,14 @@ def _elements(block: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def _asked(shown: Card) -> Card:
     """The same request when it was first asked, for a message that is then redrawn."""
     approval = replace(shown.approval, status=S.PENDING, verdict=None, votes=())
-    return replace(shown, approval=approval, run_status=RunStatus.WAITING)
+    call = replace(shown.call, status=C.AWAITING_APPROVAL)
+    return replace(shown, approval=approval, call=call, run_status=RunStatus.WAITING)
+
+
+def _unanswered(card: Card) -> Card:
+    """Before anybody answered what was asked back."""
+    questions = tuple(replace(q, answer="", answered_by=None) for q in card.approval.questions)
+    return replace(card, approval=replace(card.approval, questions=questions))
 
 
 @asynccontextmanager

@@ -1,10 +1,12 @@
 """What people may get to see in Slack, for pictures of it: every card, every window, the Home tab."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from bench import asking, unattended
+from bench.scene import Scene, numbered, on, under
 from orchestrator.domain.consent import Actor, AtTimeout, Edits, Place, Preview, Stage, Vote
 from orchestrator.domain.deadlines import OVERDUE
 from orchestrator.domain.human import ASK_HUMAN
@@ -15,7 +17,6 @@ from orchestrator.toolkit.preview import encode
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, own_states, states
 from tools.orders import preview_refund
 
-SIZE: Final = (1000, 960)
 REFUND: Final[dict[str, Any]] = {"order_id": "A-1042", "amount": "89.90", "reason": "It arrived broken."}
 WOULD: Final = encode(preview_refund("A-1042", Decimal("89.90")))
 WAS: Final = WOULD.replace("delivered", "in transit")
@@ -29,31 +30,10 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What is to be seen: the message as it was asked and as it is now, and what somebody then presses.
-
-    `press` are the buttons, one after the other, each in the window the last one opened; `submit` sends the
-    last window off with these entries. `views` is what each button opens, `errors` what is wrong then.
-    """
-
-    shown: Card | BatchCard
-    press: tuple[str, ...] = ()
-    views: dict[str, modals.View] = field(default_factory=dict)
-    submit: dict[str, Any] | None = None
-    errors: dict[str, str] = field(default_factory=dict)
-    remind: str = ""
-    home: modals.View | None = None
-    confirm: str = ""
-    direct: bool = False
-    size: tuple[int, int] = SIZE
-
-
 def refund(base: Card | None = None, preview: Preview | None = None, **terms: Any) -> Card:
     """The shop's refund, under these terms."""
-    base = base or card(REFUND, workflow="refund")
-    approval = replace(base.approval, preview=preview, terms=replace(base.approval.terms, **terms))
-    return replace(base, approval=approval, call=replace(base.call, approval=approval))
+    base = under(base or card(REFUND, workflow="refund"), **terms)
+    return on(base, lambda approval: replace(approval, preview=preview))
 
 
 def whole_refund() -> Card:
@@ -70,7 +50,8 @@ def question(**arguments: Any) -> Card:
 def scenes() -> dict[str, Scene]:
     """Every scene by the name of its picture."""
     plain = {f"card {name}": Scene(shown) for name, shown in {**states(), **own_states()}.items()}
-    return plain | _terms() | _windows() | _questions() | _several()
+    ours = plain | _terms() | _windows() | _questions() | _several()
+    return ours | asking.scenes() | unattended.scenes()
 
 
 def _terms() -> dict[str, Scene]:
@@ -222,6 +203,5 @@ def _several() -> dict[str, Scene]:
 
 def _numbered(number: int, base: Card | None = None) -> Card:
     """A call of its own id and digest."""
-    base = refund(base or card(REFUND | {"order_id": f"A-{1040 + number}"}, workflow="refund"), together=True)
-    approval = replace(base.approval, id=f"apr_{number:024x}", digest=f"{number:02x}" * 32)
-    return replace(base, approval=approval, call=replace(base.call, id=f"call_{number}", approval=approval))
+    base = base or card(REFUND | {"order_id": f"A-{1040 + number}"}, workflow="refund")
+    return numbered(number, refund(base, together=True))

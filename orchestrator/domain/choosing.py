@@ -110,6 +110,11 @@ def anew(note: str) -> JsonObject:
     return {"again": True, "note": note}
 
 
+def wants_others(answer: Any) -> bool:
+    """Whether an answer is that one."""
+    return isinstance(answer, Mapping) and answer.get("again") is True
+
+
 def paths(arguments: JsonObject) -> tuple[str, ...]:
     """The files, in their order."""
     files = arguments.get("files")

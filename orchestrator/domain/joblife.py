@@ -248,7 +248,8 @@ def counted(jobs: Sequence[Job]) -> str:
         return ""
     ended = [j for j in jobs if j.ended]
     failed = sum(1 for j in ended if j.status is not JobStatus.SUCCEEDED)
-    return f"{len(ended)} of {len(jobs)} jobs done" + (f", {failed} failed" if failed else "")
+    noun = "job" if len(jobs) == 1 else "jobs"
+    return f"{len(ended)} of {len(jobs)} {noun} done" + (f", {failed} failed" if failed else "")
 
 
 def left(jobs: Sequence[Job]) -> timedelta | None:

@@ -22,6 +22,8 @@ from orchestrator.domain.sources import Source
 
 INPUT: Final = "input"
 FROM: Final = "from"
+CONFIRM: Final = "confirm"
+"""Begins the names under which approval steps stand in policy and in the record."""
 CITED: Final = "_sources"
 MAX_TEXT: Final = 1_000_000
 """Characters an agent's step may be started with."""
@@ -29,6 +31,7 @@ MAX_DEPTH: Final = 64
 """Levels of JSON that is read out of a text."""
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """Of what all that reads JSON agrees on; greater ones become text, as in a tool's result."""
+_CALL: Final = re.compile(r"step:(.+)\.[0-9]+", re.ASCII)
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
 """What JSON can say in escapes, and no database takes."""
 
@@ -73,6 +76,28 @@ class Step:
     tool: str = ""
     arguments: JsonObject = field(default_factory=dict)
     again: str = ""
+
+
+def confirms(workflow: str, step: str) -> str:
+    """The name under which an approval step's question stands in policy and in the record."""
+    return f"{CONFIRM}_{workflow}_{step}".replace("-", "_")[:64]
+
+
+def step_call(step: str, turn: int) -> str:
+    """The id of the call a tool's step makes, in the place of one of Gemini's."""
+    return f"step:{step}.{turn}"
+
+
+def step_of(call_id: str) -> str:
+    """The step that made a call; empty for a call of an agent's."""
+    found = _CALL.fullmatch(call_id)
+    return found[1] if found is not None else ""
+
+
+def asked_by(workflow: str, tool: str, call_id: str) -> str:
+    """The approval step whose question a call is; empty for any other call."""
+    step = step_of(call_id)
+    return step if step and tool == confirms(workflow, step) else ""
 
 
 class UnresolvedError(Exception):

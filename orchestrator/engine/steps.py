@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.events import StepBegun
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe, Run, TurnStatus
-from orchestrator.domain.pipeline import UnresolvedError, resolve
+from orchestrator.domain.pipeline import UnresolvedError, resolve, step_call
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.restarting import Wish, start
@@ -55,7 +55,7 @@ class Steps:
             arguments = resolve(step.arguments, run.input, run.outputs)
         except UnresolvedError as e:
             return StepBegun(run.turn.number, None, str(e))
-        wish = FunctionCall(f"step:{step.name}.{run.turn.number}", step.tool, arguments)
+        wish = FunctionCall(step_call(step.name, run.turn.number), step.tool, arguments)
         return StepBegun(run.turn.number, assess(self._toolkit, run, "", wish))
 
     def follow(self, s: Session, effect: Claimed) -> Act | None:

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.domain.pipeline import CITED, INPUT, Step, StepKind, Thinker, references
+from orchestrator.domain.pipeline import CITED, INPUT, Step, StepKind, Thinker, confirms, references
 from orchestrator.settings.addresses import ToolName, WorkflowName
 from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.fields import UNIQUE, Items, Section
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 MOST_STEPS: Final = 32
-CONFIRM: Final = "confirm"
 VIDEO, BATCH, CHOOSE = "generate_video", "run_batch", "choose_media"
 _TOOLS: Final = {"video": VIDEO, "batch": BATCH, "choose": CHOOSE}
 _THINKING: Final = tuple(Thinker.__slots__)
@@ -108,11 +107,6 @@ class StepSetting(Section):
         if self.kind == "choose" and self.again is None:
             return {**self.arguments, "again_allowed": False}
         return {"facts": self.arguments} if self.kind == "approval" else self.arguments
-
-
-def confirms(workflow: str, step: str) -> str:
-    """The name under which an approval step's question stands in policy, cards and the record."""
-    return f"{CONFIRM}_{workflow}_{step}".replace("-", "_")[:64]
 
 
 def check_steps(steps: Sequence[StepSetting]) -> None:

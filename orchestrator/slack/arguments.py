@@ -1,16 +1,25 @@
 """The arguments of a call as people may see them in Slack. No I/O."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.domain.hidden import covered
 from orchestrator.domain.pictures import Card
-from orchestrator.slack.text import Shown, line, render
+from orchestrator.slack.looks import approval_step
+from orchestrator.slack.text import Shown, facts, line, render
+
+
+def label(card: Card) -> str:
+    """What stands above them."""
+    return "The facts" if approval_step(card) else "Arguments"
 
 
 def seen(card: Card) -> Shown:
     """All of them, safe to look at; what the tool keeps from view is covered, and a note says so."""
     hidden = [name for name in card.approval.terms.hidden if name in card.call.arguments]
-    shown = render(covered(card.call.arguments, hidden))
+    told = covered(card.call.arguments, hidden)
+    about = told.get("facts") if approval_step(card) and set(told) == {"facts"} else None
+    shown = facts(about) if isinstance(about, Mapping) else render(told)
     if not hidden:
         return shown
     note = f"Kept from view, but sealed and run as it is: {line(', '.join(hidden), 200)}."

@@ -22,6 +22,7 @@ from orchestrator.slack.looks import HEADLINES, Look, look
 from orchestrator.slack.modals import View
 from orchestrator.slack.notices import mentions
 from orchestrator.slack.text import escape, line
+from orchestrator.slack.wording import called
 
 BATCH_TYPE: Final = "approval_batch"
 """Name of the metadata by which such a message is found again."""
@@ -163,7 +164,7 @@ def _lines(batch: BatchCard, now: datetime) -> Block:
 def named(card: Card) -> tuple[Block, ...]:
     """A call by its tool, the team's own name for it, and the start of its digest."""
     digest = kit.text(f"sha256 {line(card.approval.digest[:8], 8)}")
-    return kit.bold(line(card.call.tool, 80)), kit.text(" · "), digest
+    return kit.bold(called(card)), kit.text(" · "), digest
 
 
 def state_of(card: Card, now: datetime) -> str:

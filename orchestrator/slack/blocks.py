@@ -25,9 +25,10 @@ from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import foresight, human, inquiries, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
+from orchestrator.slack.arguments import label as label_of
 from orchestrator.slack.arguments import seen
 from orchestrator.slack.kit import Block
-from orchestrator.slack.looks import Look, block_id, look, sentence
+from orchestrator.slack.looks import Look, approval_step, block_id, look, sentence
 from orchestrator.slack.text import MENTION, Shown, escape, line, prose, render, shorten, weight
 from orchestrator.slack.wording import decided_by, limit_reached, plan_of, reason_given, refused, wording
 
@@ -153,7 +154,7 @@ def _facts(card: Card, state: Look) -> Block:
         fields.append(kit.markup("Starts by", kit.date(approval.start_by)))
     if card.taken_up_as:
         fields.append(_taken_up(card))
-    if (took := _took(card)) and state in (Look.DONE, Look.FAILED):
+    if (took := _took(card)) and state in (Look.DONE, Look.FAILED) and not approval_step(card):
         fields.append(kit.markup("Took", took))  # our own digits
     if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
         fields.append(kit.fact("Progress", card.progress))
@@ -205,10 +206,11 @@ def _before(card: Card, state: Look) -> list[Block]:
 def _outcome(card: Card, state: Look) -> list[Block]:
     verdict = card.approval.verdict
     if state is Look.ANSWERED and verdict is not None and not _discreet(card):
-        told = verdict.answer if isinstance(verdict.answer, str) else render(verdict.answer).text
-        return [kit.quoted("o", "The answer", told, _OUTCOME_PART)]
+        return [kit.quoted("o", *human.given(card.call, verdict.answer), _NOTE_PART)]
     if state not in (Look.DONE, Look.FAILED) or card.call.outcome is None or _discreet(card):
         return []
+    if state is Look.DONE and approval_step(card):
+        return []  # it only says again what was shown and who said yes
     result = card.call.outcome.result
     text = result if isinstance(result, str) else render(result).text
     return [kit.quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
@@ -308,7 +310,7 @@ def _subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
             parts.append(kit.section(kit.bold(_elsewhere())))
         return {"type": "rich_text", "block_id": "a", "elements": parts}, whole
     plan = plan_of(card.call)
-    label, shown = ("Arguments", seen(card)) if plan is None else ("The plan", prose(plan))
+    label, shown = (label_of(card), seen(card)) if plan is None else ("The plan", prose(plan))
     text, shortened = shown.text, ""
     if weight(text) > room:
         text, shortened = shorten(text, max(0, min(_FIRST_PART, room)))

@@ -25,7 +25,7 @@ from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, look
 from orchestrator.slack.notices import mentions
 from orchestrator.slack.text import escape, line
-from orchestrator.slack.wording import wording
+from orchestrator.slack.wording import called
 
 DIGEST_TYPE: Final = "approval_digest"
 """Name of the metadata by which such a message is found again."""
@@ -99,7 +99,7 @@ def _kind(cards: Sequence[Card], index: int, shown: int, now: datetime) -> list[
     """Questions of one kind: what they are, a line for each, the buttons for several."""
     first, waiting = cards[0], _open(cards, now)
     count = f"{len(waiting)} open of {len(cards)}"
-    head = kit.section(kit.bold(f"{line(first.workflow, 80)} · {_about(first)}"), kit.text(f" · {count}"))
+    head = kit.section(kit.bold(f"{line(first.workflow, 80)} · {called(first)}"), kit.text(f" · {count}"))
     lines = [part for card in cards[:shown] for part in _line(card, now)]
     if len(cards) > shown:
         more = f"and {len(cards) - shown} more, each in the thread and on the Home tab of who may decide"
@@ -110,10 +110,6 @@ def _kind(cards: Sequence[Card], index: int, shown: int, now: datetime) -> list[
             {"type": "context", "block_id": f"p{index}", "elements": [kit.mrkdwn(f"may decide: {people}")]}
         )
     return blocks + _buttons(waiting, index)
-
-
-def _about(card: Card) -> str:
-    return wording(card).spoken if is_own(card.call) else line(card.call.tool, 80)
 
 
 def _line(card: Card, now: datetime) -> tuple[Block, ...]:
@@ -141,7 +137,7 @@ def _buttons(waiting: Sequence[Card], index: int) -> list[Block]:
     chosen = in_one_go(able) if len(able) > 1 else ()
     if len(chosen) < 2:
         return []
-    value, tool = modals.button_value(chosen[0]), line(chosen[0].call.tool, 30)
+    value, tool = modals.button_value(chosen[0]), line(called(chosen[0]), 30)
     whole = len(chosen) == len(waiting)
     count = f"all {len(chosen)}" if whole else f"{len(chosen)} of {len(waiting)}"
     approve = kit.button("approve_all", f"Approve {count}…", value, f"Approve {count} calls of {tool}")

@@ -18,7 +18,7 @@ from orchestrator.domain.pictures import Card
 from orchestrator.slack import forms, kit
 from orchestrator.slack.action import MOST_BUTTONS
 from orchestrator.slack.kit import Block
-from orchestrator.slack.text import Shown, line, prose, shorten, weight
+from orchestrator.slack.text import Shown, line, prose, render, shorten, weight
 
 ANSWER: Final = "Answer"
 """Label of the only field, where there is one."""
@@ -71,11 +71,25 @@ def _asked(call: ToolCall) -> list[tuple[str, Shown]]:
 
 
 def _choosing(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:
-    files, labels = choosing.paths(arguments), choosing.names(arguments)
-    labelled = isinstance(arguments.get("labels"), list)
-    called = (f"{n} ({p})" if labelled else f"{n}. {p}" for n, p in zip(labels, files, strict=True))
     asked = str(arguments.get("question") or "")
-    return [("What is asked", prose(asked)), ("The files", prose("\n".join(called)))]
+    return [("What is asked", prose(asked)), ("The files", prose("\n".join(_called(arguments))))]
+
+
+def _called(arguments: Mapping[str, Any]) -> list[str]:
+    """Every file by its number, with its label where it has one, and by its path."""
+    files, names = choosing.paths(arguments), choosing.names(arguments)
+    labelled = isinstance(arguments.get("labels"), list)
+    return [f"{n} ({p})" if labelled else f"{n}. {p}" for n, p in zip(names, files, strict=True)]
+
+
+def given(call: ToolCall, answer: Any) -> tuple[str, str]:
+    """What a person answered, under its label."""
+    if not choosing.is_choosing(call):
+        return "The answer", answer if isinstance(answer, str) else render(answer).text
+    if choosing.wants_others(answer):
+        return "What should be different", str(answer.get("note") or "")
+    place = choosing.complete(call.arguments, answer)["number"] - 1
+    return "The choice", _called(call.arguments)[place]
 
 
 def _texts(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:

@@ -18,15 +18,18 @@ A question of the run itself is settled by its answer: nothing runs by it.
 The row's statuses decide. The clock only takes away: what is overdue is drawn as over before its timer fires.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from orchestrator.domain import choosing
 from orchestrator.domain.asking import PLAN, RESTART, is_own
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import ENDED, CallStatus, OutcomeKind, RunStatus
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.pipeline import asked_by, step_of
 
 
 class Look(StrEnum):
@@ -82,6 +85,20 @@ _QUESTION_SENTENCES: Final = {
     Look.ANSWERED: "A person answered.",
     Look.REJECTED: "A person declined to answer.",
     Look.EXPIRED: "Nobody answered in time.",
+}
+_CHOICE_SENTENCES: Final = {
+    Look.ANSWERED: "A person has chosen.",
+    Look.REJECTED: "A person took none of them.",
+    Look.EXPIRED: "Nobody chose in time.",
+}
+_ANEW: Final = "None of them is taken: they are to be made anew, with the note below."
+_NOT_ON: Final = "The workflow does not go on."
+_STEP_SENTENCES: Final = {
+    **dict.fromkeys((Look.APPROVED, Look.RUNNING, Look.DONE), "The workflow goes on."),
+    Look.LAPSED: f"Approved, but too late. {_NOT_ON}",
+    Look.REFUSED: f"Approved, but policy has changed its mind since. {_NOT_ON}",
+    Look.REJECTED: _NOT_ON,
+    Look.EXPIRED: f"No decision in time. {_NOT_ON}",
 }
 _PLAN_SENTENCES: Final = {
     Look.APPROVED: "The agent carries it out.",
@@ -188,15 +205,38 @@ def sentence(card: Card, state: Look) -> str:
         return _own_sentence(card, state)
     if state is Look.WITHDRAWN:
         return _withdrawn(card)
-    words = (_QUESTION_SENTENCES if is_question(card.call) else {}).get(state) or _SENTENCES[state]
+    words = _particular(card).get(state) or _SENTENCES[state]
     if state is Look.IN_DOUBT and card.call.started_at is None:
         words = (
             "What was approved is not what would run now. Nothing was run; an operator has to say what now."
         )
     if state in _TOLD and card.run_status not in (RunStatus.FAILED, RunStatus.CANCELLED):
-        return f"{words} The agent is told so."
+        if not step_of(card.call.call_id):
+            return f"{words} The agent is told so."
+        return f"{words} The workflow goes on." if state is Look.ANSWERED else words
     over = _RUN_WORDS.get(card.run_status, "") if state in (Look.RUNNING, Look.IN_DOUBT) else ""
     return f"{words} {over}".strip()
+
+
+def _particular(card: Card) -> Mapping[Look, str]:
+    """The sentences of what is not a tool's call like others."""
+    if choosing.is_choosing(card.call):
+        anew = sent_back(card)
+        return {**_CHOICE_SENTENCES, Look.ANSWERED: _ANEW} if anew else _CHOICE_SENTENCES
+    if is_question(card.call):
+        return _QUESTION_SENTENCES
+    return _STEP_SENTENCES if approval_step(card) else {}
+
+
+def approval_step(card: Card) -> str:
+    """The step of the workflow that asks; empty for what asks otherwise."""
+    return asked_by(card.workflow, card.call.tool, card.call.call_id)
+
+
+def sent_back(card: Card) -> bool:
+    """Whether people who were to choose want other files."""
+    verdict = card.approval.verdict
+    return verdict is not None and choosing.is_choosing(card.call) and choosing.wants_others(verdict.answer)
 
 
 def _own_sentence(card: Card, state: Look) -> str:
@@ -234,5 +274,7 @@ def _withdrawn(card: Card) -> str:
         return f"{why} The tool had started; its result is not used."
     if call.status is CallStatus.PREVIEWING and card.run_status not in ENDED:
         return "The arguments were changed. What the call would do now is being worked out."
+    if approval_step(card):
+        return f"{why} {_NOT_ON}"
     gone_on = call.status in _MOVING or (call.outcome is not None and call.outcome.kind in _RAN)
     return f"{why} The call went on without this request." if gone_on else f"{why} It does not run."

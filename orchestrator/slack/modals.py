@@ -21,13 +21,15 @@ from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.pipeline import step_of
 from orchestrator.slack import foresight, human, inquiries, kit
 from orchestrator.slack.action import NOTE_CHARS
-from orchestrator.slack.arguments import seen
+from orchestrator.slack.arguments import label, seen
 from orchestrator.slack.forms import Form
 from orchestrator.slack.kit import Block
+from orchestrator.slack.looks import approval_step
 from orchestrator.slack.text import Shown, escape, line, weight
-from orchestrator.slack.wording import wording
+from orchestrator.slack.wording import ONE_OF_SEVERAL, is_last, wording
 
 View = dict[str, Any]
 
@@ -54,7 +56,7 @@ def button_value(card: Card) -> str:
 def fits(card: Card) -> bool:
     """Whether a window can show all of the arguments, and what the call would do."""
     shown = seen(card)
-    return shown.whole and _pages(shown, _would(card)) is not None
+    return shown.whole and _pages(shown, _would(card), label(card)) is not None
 
 
 def details(card: Card, *, open_: bool) -> View:
@@ -66,24 +68,37 @@ def details(card: Card, *, open_: bool) -> View:
     if is_question(card.call):
         return _question(card, open_=open_)
     shown, would = seen(card), _would(card)
-    pages = _pages(shown, would) if shown.whole else None
-    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown)]), *_notes(shown)]
+    pages = _pages(shown, would, label(card)) if shown.whole else None
+    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown, label(card))]), *_notes(shown)]
     blocks += [*_asked_back(card, pages or []), _seal(card)]
     if not open_ or is_own(card.call):
         return _view("details", "Details", blocks, card)
     blocks.append(_more(card))
     if pages is None:
         return _view("details", "Details", blocks, card)
-    sure = "Approve runs it now with the arguments shown here."
+    sure = _sure(card)
     blocks.append({"type": "section", "block_id": "sure", "text": kit.plain(sure, 300)})
     return _view("details", "Details", blocks, card, submit=wording(card).approve)
 
 
+def _sure(card: Card) -> str:
+    """What a yes does, at the end of everything that is to be seen."""
+    goes, what = ("the workflow goes on", "facts") if approval_step(card) else ("it runs", "arguments")
+    if is_last(card):
+        return f"When you approve, {goes} now with the {what} shown here."
+    return f"{ONE_OF_SEVERAL} With the last of them {goes}, with the {what} shown here."
+
+
 def whole(card: Card) -> list[Block]:
     """All of one call for a window about several: what it would do, its arguments, its seal."""
-    shown = seen(card)
-    pages = _pages(shown, _would(card)) if shown.whole else None
-    return [*(pages or [_too_long(shown)]), *_notes(shown), _seal(card)]
+    return [*_written(card, _would(card)), _seal(card)]
+
+
+def _written(card: Card, would: list[Block]) -> list[Block]:
+    """All of its arguments, or that they are too long."""
+    shown, named = seen(card), label(card)
+    pages = _pages(shown, would, named) if shown.whole else None
+    return [*(pages or [_too_long(shown, named)]), *_notes(shown)]
 
 
 def _question(card: Card, *, open_: bool) -> View:
@@ -106,10 +121,12 @@ def _asked(card: Card) -> Block:
 def answer(card: Card, form: Form) -> View:
     """Where somebody answers: what the agent asks, or in the place of a tool."""
     if is_question(card.call):
-        about, follows = [_asked(card)], "The agent is given your answer, not your name."
+        follows = "The agent is given your answer, not your name."
+        if step_of(card.call.call_id):
+            follows = "The workflow goes on with your answer; your name is on record."
+        about = [_asked(card)]
     else:
-        shown = seen(card)
-        about = [*((_pages(shown, []) if shown.whole else None) or [_too_long(shown)]), *_notes(shown)]
+        about = _written(card, [])
         spoken = wording(card).spoken
         follows = f"{spoken} does not run. The agent is given what you write as a person's answer instead."
     told: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
@@ -130,17 +147,31 @@ def again(card: Card) -> View:
 
 def reject(card: Card) -> View:
     """Where somebody says why not, and whether the whole run ends with it."""
-    asked = is_question(card.call)
+    asked, in_step = is_question(card.call), step_of(card.call.call_id)
     hint = f"The agent is told that it was {'declined' if asked else 'rejected'}, and why."
+    if in_step:
+        hint = "Kept with the decision and with how the run ended."
     required = card.approval.terms.reason_required
     reason = typed("Reason", hint, required=required)
     about: Block = {
         "type": "section",
         "block_id": "about",
-        "text": kit.plain("No answer is given." if asked else f"{wording(card).spoken} does not run.", 300),
+        "text": kit.plain(_refusing(card), 300),
     }
-    word = wording(card).reject
-    return _view("reject", word, [about, reason, _stops(), _seal(card)], card, submit=word)
+    word, stops = wording(card).reject, [] if in_step else [_stops()]
+    return _view("reject", word, [about, reason, *stops, _seal(card)], card, submit=word)
+
+
+def _refusing(card: Card) -> str:
+    """What follows from a no. Where a step of the workflow asks, the run ends with it."""
+    ends = " The run ends with that." if step_of(card.call.call_id) else ""
+    if choosing.is_choosing(card.call):
+        return f"None of them is taken.{ends}"
+    if is_question(card.call):
+        return "No answer is given."
+    if approval_step(card):
+        return f"The workflow {line(card.workflow, 80)} does not go on.{ends}"
+    return f"{wording(card).spoken} does not run.{ends}"
 
 
 def _stops() -> Block:
@@ -193,8 +224,10 @@ def _view(kind: str, title: str, blocks: list[Block], card: Card, *, submit: str
 
 
 def _head(card: Card) -> list[Block]:
+    step = approval_step(card)
+    named = [kit.fact("Step", step)] if step else [kit.fact("Tool", card.call.tool)]
     fields = [
-        kit.fact("Tool", card.call.tool),
+        *([] if is_question(card.call) else named),
         kit.fact("Workflow", card.workflow),
         kit.fact("Run", card.run_id),
         kit.person("Asked for by", card.requester),
@@ -202,7 +235,7 @@ def _head(card: Card) -> list[Block]:
     if card.approval.terms.risk:
         fields.append(kit.fact("Risk", card.approval.terms.risk))
     head: list[Block] = [{"type": "section", "block_id": "m", "fields": fields}]
-    if card.description:
+    if card.description and not is_question(card.call):
         head.append({"type": "section", "block_id": "d", "text": kit.plain(card.description, 300)})
     return head
 
@@ -220,13 +253,13 @@ def _would(card: Card) -> list[Block]:
     return [changed, *blocks, *_labelled(was, foresight.BEFORE, "b")]
 
 
-def _pages(shown: Shown, would: list[Block]) -> list[Block] | None:
+def _pages(shown: Shown, would: list[Block], named: str) -> list[Block] | None:
     """The whole text behind what it would do, one block for each part; None if a view does not hold that.
 
     A part ends after a line where one does. One that follows another in the same line says so: no two texts
     look the same.
     """
-    blocks = [*would, *_labelled(shown, "Arguments", "a")]
+    blocks = [*would, *_labelled(shown, named, "a")]
     if len(blocks) > _MOST_PAGES:
         return None
     return blocks if len(json.dumps(blocks)) <= _MOST_BYTES else None
@@ -263,11 +296,11 @@ def _page(parts: list[str], index: int, label: str, key: str) -> Block:
     return {"type": "rich_text", "block_id": f"{key}:{index}", "elements": elements}
 
 
-def _too_long(shown: Shown) -> Block:
+def _too_long(shown: Shown, named: str) -> Block:
     """Why nothing can be approved here."""
     first, why = _parts(shown.text)[0], "Too long to show here, so it cannot be approved here."
     way = "The HTTP API and the command line show everything and take a decision."
-    parts = [kit.section(kit.bold("Arguments, the first part")), kit.preformatted(first)]
+    parts = [kit.section(kit.bold(f"{named}, the first part")), kit.preformatted(first)]
     return {
         "type": "rich_text",
         "block_id": "a:0",

@@ -21,6 +21,8 @@ MENTION: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 _HARMLESS: Final = re.compile(r"[\n\t -~]*")
 _BLANK: Final = frozenset({0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
 _SILENT: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+( [A-Za-z0-9_.-]+)*", re.ASCII)
+_SHORT: Final = 200  # characters of a value that stands above the longer ones
 _MOST_MARKS: Final = 2  # accents on one letter, before they cover what is around them
 
 _EAST_ASIAN: Final = frozenset(
@@ -144,6 +146,27 @@ def render(value: Any) -> Shown:
         return Shown(UNSHOWABLE, whole=False)
     text, hidden = visible(raw)
     return _shown(text, _notes(plain, hidden=hidden))
+
+
+def facts(values: Mapping[str, Any]) -> Shown:
+    """Named values, short ones first: a text as it is written, anything else as JSON.
+
+    A value is indented, so that none of its lines passes for a name, and JSON says that it is some: different
+    values never look the same.
+    """
+    told = {name: prose(value) if isinstance(value, str) else render(value) for name, value in values.items()}
+    if not told or not all(shown.whole for shown in told.values()):
+        return render(values)
+    order = sorted(told, key=lambda name: (len(told[name].text) > _SHORT, name))
+    parts = [_headed(name, told[name].text, isinstance(values[name], str)) for name in order]
+    hidden = any(HIDDEN_NOTE in shown.notes for shown in told.values())
+    return _shown("\n".join(parts), _notes(values, hidden=hidden or any(visible(n)[1] for n in values)))
+
+
+def _headed(name: str, text: str, is_text: bool) -> str:
+    clear = name if _NAME.fullmatch(name) else visible(json.dumps(name, ensure_ascii=False))[0]
+    body = "\n".join(f"  {row}" for row in text.split("\n"))
+    return f"{clear}{'' if is_text else ' (JSON)'}:\n{body}"
 
 
 def prose(text: str) -> Shown:

@@ -13,8 +13,12 @@ from orchestrator.domain.consent import Verdict
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import ENDED, ToolCall
 from orchestrator.domain.pictures import Card
-from orchestrator.slack.looks import HEADLINES, Look
+from orchestrator.domain.pipeline import step_of
+from orchestrator.slack.looks import HEADLINES, Look, approval_step, sent_back
 from orchestrator.slack.text import grouped, line
+
+ONE_OF_SEVERAL: Final = "Yours is one of the approvals it needs."
+"""What follows from a yes that is not the last one needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +102,56 @@ def wording(card: Card) -> Wording:
         )
     if is_question(card.call):
         return _question(card)
+    if step := approval_step(card):
+        return _step(card, step)
     tool = line(card.call.tool, 100)
     short = line(card.call.tool, 60)
     return Wording(
         {state: f"{words}: {tool}" for state, words in HEADLINES.items()},
         "Approve",
         "Reject",
-        (f"Run {short}?", "The agent will run this now with the arguments shown."),
+        (f"Run {short}?", _follows(card)),
         short,
     )
+
+
+def called(card: Card) -> str:
+    """What a question is about, in a few words: a tool by its name."""
+    ours = is_own(card.call) or is_question(card.call) or approval_step(card)
+    return wording(card).spoken if ours else line(card.call.tool, 80)
+
+
+def is_last(card: Card) -> bool:
+    """Whether one more yes is all it needs."""
+    approval = card.approval
+    steps = enumerate(approval.terms.steps)
+    return sum(max(0, step.quorum - approval.yeses(n)) for n, step in steps) <= 1
+
+
+def _follows(card: Card) -> str:
+    if not is_last(card):
+        return f"{ONE_OF_SEVERAL} With the last of them it runs, with the arguments shown."
+    runs = "It runs" if step_of(card.call.call_id) else "The agent will run this"
+    return f"{runs} now with the arguments shown."
+
+
+def _step(card: Card, step: str) -> Wording:
+    """An approval step: nothing runs by it but the workflow itself."""
+    name = f"step {line(step, 40)} of {line(card.workflow, 60)}"
+    heads = {state: f"{words}: {name}" for state, words in HEADLINES.items()}
+    heads[Look.PENDING] = f"Let the workflow {line(card.workflow, 60)} go on: {line(step, 40)}"
+    heads[Look.RUNNING] = heads[Look.DONE] = heads[Look.APPROVED]
+    on = "It goes on now, with the facts shown."
+    if not is_last(card):
+        on = f"{ONE_OF_SEVERAL} With the last of them it goes on, with the facts shown."
+    return Wording(heads, "Approve", "Reject", ("Let the workflow go on?", on), f"the {name}")
 
 
 def _question(card: Card) -> Wording:
     """The agent asks people something: nothing is let happen by it."""
     of = f"from {line(card.workflow, 100)}"
     if is_choosing(card.call):
-        return _choice(of)
+        return _choice(of, anew=sent_back(card))
     heads = {
         Look.PENDING: f"Question {of}",
         Look.ANSWERED: f"Answered: question {of}",
@@ -125,11 +163,11 @@ def _question(card: Card) -> Wording:
     return Wording(heads, "Answer", "Decline", sure, "the question")
 
 
-def _choice(of: str) -> Wording:
+def _choice(of: str, *, anew: bool) -> Wording:
     """People choose among finished files."""
     heads = {
         Look.PENDING: f"Choice to make {of}",
-        Look.ANSWERED: f"Chosen: choice {of}",
+        Look.ANSWERED: f"{'To be made anew' if anew else 'Chosen'}: choice {of}",
         Look.REJECTED: f"Rejected: choice {of}",
         Look.EXPIRED: f"Not made: choice {of}",
         Look.WITHDRAWN: f"Withdrawn: choice {of}",
@@ -141,7 +179,9 @@ def _choice(of: str) -> Wording:
 def decided_by(card: Card, verdict: Verdict) -> str:
     """The label beside who decided."""
     if verdict.answer is not None:
-        return "Answered by"
+        if not is_choosing(card.call):
+            return "Answered by"
+        return "Sent back by" if sent_back(card) else "Chosen by"
     if verdict.stop:
         return "Rejected, and the run stopped, by"
     if is_question(card.call):

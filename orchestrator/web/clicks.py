@@ -17,6 +17,7 @@ from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
+from orchestrator.domain.pipeline import CONFIRM
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
@@ -176,12 +177,17 @@ _ABOUT: Final = {
 }
 
 
+_ANY: Final = "one of those who may decide about this now"
+"""Of an approval step of a workflow, whose tool's name nobody has ever read."""
+
+
 def _not_you(answer: Answer, by: Actor) -> str:
     """Why somebody may not, and who may; those who are named and still may not are told which rule it is."""
     terms = answer.approval.terms
     if by.id in everybody(terms) and answer.note:
         return f"Not counted: {answer.note.replace(by.id, mention(by))}."
-    about = _ABOUT.get(answer.tool, f"an approver for {answer.tool}")
+    other = _ANY if answer.tool.startswith(f"{CONFIRM}_") else f"an approver for {answer.tool}"
+    about = _ABOUT.get(answer.tool, other)
     return f"You are not {about}. {_ask(terms.steps[answer.approval.stage].approvers)}"
 
 

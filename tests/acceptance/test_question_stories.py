@@ -34,7 +34,7 @@ async def test_the_agent_asks_and_goes_on_with_the_answer(tmp_path: Path, databa
         run_id, approvals = await asked(stage, colour, order, words)
         by_kind = {a["arguments"]["kind"]: a for a in approvals}
         card = stage.message(by_kind["choice"])
-        assert buttons(card) == ["choose_0", "choose_1", "reject_reason"]
+        assert buttons(card) == ["choose_0", "choose_1", "reject_reason", "ask"]
         assert "Question from asking" in card.text
         assert "Which <colour>?" in text_of(card.blocks)
         await stage.press_button(by_kind["choice"], "choose_1")

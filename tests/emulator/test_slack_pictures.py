@@ -18,6 +18,12 @@ pytestmark = pytest.mark.asyncio
         ("window edit with an error", ("must be at most 89.90", "100.00")),
         ("several calls approve window", ("Approve 3 calls", "Approve all")),
         ("question answered", ("Answered: question from", "DHL")),
+        ("asked back, answered", ("has answered the question", "2 replies")),
+        ("window reply empty", ("Your answer", "Write something.")),
+        ("digest approve window", ("Approve 3 calls", "5 to be decided")),
+        ("choice with pictures", ("Which film goes with the post?", "/files/F0000000", "2. Market hall")),
+        ("jobs under way", ("12 of 50 jobs done, 1 failed, about 16 min left",)),
+        ("step details", ("Step", "Two lawsuits", "the workflow goes on")),
         ("home", ("Waits for you", "You decided lately")),
     ],
 )

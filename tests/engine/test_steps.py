@@ -228,7 +228,7 @@ async def test_a_cancel_between_steps_starts_nothing_more(database_url: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "nth"), [*((name, 1) for name in POINTS), *(("after_claim", n) for n in range(2, 9))]
+    ("name", "nth"), [*((name, 1) for name in POINTS), *(("after_claim", n) for n in range(2, 5))]
 )
 async def test_a_death_at_any_point_loses_and_doubles_nothing(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int

@@ -216,6 +216,7 @@ def test_tidying_up_is_dropped_and_the_record_says_by_whom(client: TestClient, h
         - {EffectKind.CANCEL_INTERACTION, EffectKind.UPDATE_APPROVAL, EffectKind.NOTIFY_APPROVAL}
         - {EffectKind.SPREAD_APPROVAL, EffectKind.COPY_APPROVAL, EffectKind.UPDATE_BATCH}
         - {EffectKind.UPDATE_DIGEST, EffectKind.CANCEL_JOB, EffectKind.SEND_CALLBACK}
+        - {EffectKind.UPLOAD_MEDIA}
         - {EffectKind.POST_INQUIRY, EffectKind.UPDATE_INQUIRY}
     ),
 )

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -85,7 +86,7 @@ def _letter(number: int) -> Card:
 
 
 def _settled(yes: bool) -> Card:
-    wanted = _refund(1).call.arguments
+    wanted = dict(_refund(1).call.arguments)
     if not yes:
         over = decided(S.REJECTED, C.SETTLED, verdict=NO, outcome=Outcome(K.REJECTED, "no"), arguments=wanted)
     else:
@@ -157,7 +158,7 @@ def choice(count: int, *, labelled: bool = False, **more: Any) -> Card:
     return replace(base, call=call, description="", file_links=links)
 
 
-def _chosen(base: Card, answer: dict[str, Any]) -> Card:
+def _chosen(base: Card, answer: Mapping[str, Any]) -> Card:
     verdict = replace(NO, reason="", answer=answer, by=ALICE)
     given = on(base, lambda approval: replace(approval, status=S.APPROVED, verdict=verdict))
     call = replace(given.call, status=C.SETTLED, outcome=Outcome(K.SUCCEEDED, {"answer": answer}))
@@ -231,7 +232,7 @@ def _made(succeeded: int, failed: int, left: int) -> tuple[Job, ...]:
     begun, said = NOW - timedelta(minutes=4), "the prompt was refused"
     ends = [JobStatus.SUCCEEDED] * succeeded + [JobStatus.FAILED] * failed
     jobs = [
-        replace(_job(n, status), sent_at=begun, ended_at=NOW, said="" if status is ends[0] else said)
+        replace(_job(n, status), sent_at=begun, ended_at=NOW, said=said if status is JobStatus.FAILED else "")
         for n, status in enumerate(ends, 1)
     ]
     for n in range(left):
@@ -294,5 +295,6 @@ def _passed(base: Card) -> Card:
     votes = (*base.approval.votes, Vote(BOB, NOW, 1))
     given = on(base, lambda approval: replace(approval, status=S.APPROVED, verdict=verdict, votes=votes))
     result = {"confirmed": True, "facts": FACTS, "by": [{"id": "U0ALICE", "stage": "risk"}]}
-    came = {"outcome": Outcome(K.SUCCEEDED, result), "started_at": NOW, "settled_at": NOW}
-    return replace(given, call=replace(given.call, status=C.SETTLED, **came), run_status=RunStatus.RUNNING)
+    came = Outcome(K.SUCCEEDED, result)
+    call = replace(given.call, status=C.SETTLED, outcome=came, started_at=NOW, settled_at=NOW)
+    return replace(given, call=call, run_status=RunStatus.RUNNING)

@@ -226,6 +226,9 @@ def _search(job: Job, now: datetime) -> Effect:
     return Effect(EffectKind.FETCH_JOB, job.id, now + SEARCH_AFTER)
 
 
+_RESULT: Final = frozenset({"succeeded", "failed", "files", "jobs"})
+
+
 def results(call: ToolCall) -> JsonObject:
     """What all jobs of a call have brought, as the model and the next step read it."""
     made = sum(1 for j in call.jobs if j.status is JobStatus.SUCCEEDED)
@@ -235,6 +238,16 @@ def results(call: ToolCall) -> JsonObject:
         "files": [file.path for job in call.jobs for file in job.files],
         "jobs": [_result(job) for job in call.jobs],
     }
+
+
+def brief(result: Any) -> Any:
+    """What jobs have brought, for people: without each of them, but why some failed; else as it is."""
+    if not isinstance(result, Mapping) or set(result) != _RESULT or not isinstance(result["jobs"], list):
+        return result
+    told = {name: value for name, value in result.items() if name != "jobs"}
+    jobs = [job for job in result["jobs"] if isinstance(job, Mapping)]
+    errors = sorted({str(job["error"]) for job in jobs if job.get("error")})
+    return {**told, "errors": errors} if errors else told
 
 
 def progress(call: ToolCall) -> str:

@@ -38,7 +38,7 @@ from orchestrator.engine.media import Media
 from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
 from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
-from orchestrator.engine.restarting import restart, wanted_by
+from orchestrator.engine.restarting import acted, restart, wanted_by
 from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.triggers import Triggers
@@ -206,7 +206,9 @@ class Performer:
         run = runs.load(s, effect.run_id)
         outbox.done(s, effect)
         if (by := wanted_by(run, effect.subject)) is not None:
-            recipe = self._recipe(run.recipe.workflow) or run.recipe
+            # What a changed workflow would do once more, the one the run was begun with goes on behind.
+            current = self._recipe(run.recipe.workflow)
+            recipe = run.recipe if current is None or acted(run) else current
             now = self.commits.now()
             restart(s, run.id, recipe, by, policy=self.commits.policy(s), now=now)
             log.info("run_restarted", run_id=run.id, by=by.id)

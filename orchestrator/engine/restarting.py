@@ -16,7 +16,7 @@ from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.events import TakenUp
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import OutcomeKind, Policy, Recipe, Run, RunStatus, TurnStatus
-from orchestrator.domain.pipeline import wants_again
+from orchestrator.domain.pipeline import StepKind, wants_again
 from orchestrator.domain.transcript import summary
 from orchestrator.engine import step
 from orchestrator.errors import ConflictError
@@ -101,6 +101,10 @@ def restart(
     if known := successor(s, run_id):
         return known, Started(known, fresh=False)
     after = _gone_on(run) if _same_steps(recipe, run.recipe) else None
+    if after is None and acted(run):
+        raise ConflictError(
+            "the workflow's steps have changed since, and what was done would be done again: start a new run"
+        )
     text = run.input if recipe.steps else _record(s, run)
     told, record = _told_alike(recipe, run.recipe), _of_step(s, run) if after else ""
     wish = Wish(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
@@ -108,6 +112,11 @@ def restart(
     if started.fresh and not run.closed:
         step.apply(s, run_id, TakenUp(by, new_id), policy=policy, now=now)
     return new_id, started
+
+
+def acted(run: Run) -> bool:
+    """Whether a tool's step of it is done: that must not be done once more."""
+    return any(s.kind is StepKind.TOOL and s.name in run.outputs for s in run.recipe.steps)
 
 
 def _same_steps(recipe: Recipe, before: Recipe) -> bool:

@@ -13,7 +13,7 @@ from orchestrator.domain.consent import Actor, Inquiry
 from orchestrator.domain.inquiries import CHARS, Telling
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
-from orchestrator.slack.blocks import Message
+from orchestrator.slack.blocks import Message, linked
 from orchestrator.slack.inquiries import name, said
 from orchestrator.slack.kit import Block
 from orchestrator.slack.modals import REASON, View, button_value
@@ -31,10 +31,13 @@ def draw_inquiry(card: Card, telling: Telling) -> Message:
     key = f"{card.approval.revision}:{telling.what}"
     spoken, shown = wording(card).spoken, bool(telling.person) or not _discreet(card)
     words = _told(card, asked) if telling.answer else _put(card, asked)
-    open_ = card.approval.open and not asked.answered and not telling.answer
+    open_ = card.approval.open and not asked.answered and not telling.answer and _in_slack(card)
     about = f"{words} It is about {_safe(spoken)}"
-    blocks: list[Block] = [{"type": "section", "block_id": f"i:{key}", "text": kit.mrkdwn(f"{about}.")}]
-    blocks += [b | {"block_id": f"{b['block_id']}:{key}"} for b in (said(asked) if shown else _withheld())]
+    said_first = kit.mrkdwn(f"{about}{_where(card) if telling.person else ''}.")
+    blocks: list[Block] = [{"type": "section", "block_id": f"i:{key}", "text": said_first}]
+    blocks += [
+        b | {"block_id": f"{b['block_id']}:{key}"} for b in (_said(asked, telling) if shown else _withheld())
+    ]
     blocks.append(_standing(card, asked, key))
     if open_:
         label = "Answer…" if shown else "Read and answer…"
@@ -58,7 +61,8 @@ def ask(card: Card) -> View:
 def reply(card: Card, number: int) -> View:
     """Where whoever asked for the run answers."""
     asked = card.approval.questions[number - 1]
-    told = f"{_who(asked.by)} asks about {_safe(wording(card).spoken)}. {_clock(card)}"
+    subject = f"{_safe(wording(card).spoken)}{_where(card)}"
+    told = f"{_who(asked.by)} asks about {subject}. {_clock(card)}"
     about: Block = {"type": "section", "block_id": "about", "text": kit.mrkdwn(told)}
     field = _typed("Your answer", "Shown to everybody who may decide, and kept with the request.")
     return _view(f"reply_{number}", "Answer", [about, *said(asked), field], card, "Answer")
@@ -97,6 +101,8 @@ def _told(card: Card, asked: Inquiry) -> str:
 def _standing(card: Card, asked: Inquiry, key: str) -> Block:
     by, at = asked.answered_by, asked.answered_at
     told = f"answered by {_who(by)} {kit.date(at)}" if by and at else _clock(card)
+    if not _in_slack(card) and not asked.answered:
+        told = f"It is answered by the HTTP API. {told}"
     if not (card.approval.open or asked.answered):
         told = "The request was decided or taken back: there is nothing to answer any more."
     return {"type": "context", "block_id": f"s:{key}", "elements": [kit.mrkdwn(told)]}
@@ -107,8 +113,19 @@ def _clock(card: Card) -> str:
     return f"The request stays open until {until}: a question does not stop the clock."
 
 
+def _where(card: Card) -> str:
+    """Which run it is of, for whoever may have asked for many."""
+    link, name = linked(card.link), escape(line(card.run_id, 80))
+    return f", in {f'<{escape(link)}|{name}>' if link else name} of {_safe(card.workflow)}"
+
+
 def _directly(card: Card) -> str:
-    return " and directly" if MENTION.fullmatch(card.requester.id) else ""
+    return " and directly" if _in_slack(card) else ""
+
+
+def _in_slack(card: Card) -> bool:
+    """Whether whoever asked for the run can answer here."""
+    return MENTION.fullmatch(card.requester.id) is not None
 
 
 def _who(actor: Actor) -> str:
@@ -120,6 +137,11 @@ def _safe(words: str) -> str:
 
 
 # --- the words of others ---------------------------------------------------------------------------------
+
+
+def _said(asked: Inquiry, telling: Telling) -> list[Block]:
+    """Both; in the thread the question stands above its answer already."""
+    return said(asked)[1:] if telling.answer and not telling.person else said(asked)
 
 
 def _withheld() -> list[Block]:

@@ -22,7 +22,7 @@ from orchestrator.slack.looks import HEADLINES, Look, look
 from orchestrator.slack.modals import View
 from orchestrator.slack.notices import mentions
 from orchestrator.slack.text import escape, line
-from orchestrator.slack.wording import called
+from orchestrator.slack.wording import called, is_last
 
 BATCH_TYPE: Final = "approval_batch"
 """Name of the metadata by which such a message is found again."""
@@ -77,9 +77,12 @@ def fits(cards: Sequence[Card]) -> bool:
 
 def approve_all(cards: Sequence[Card]) -> View:
     """Every call with all of its arguments, and one button for them all."""
+    runs = f"Approve runs these {len(cards)} calls now with the arguments shown here."
+    if not all(map(is_last, cards)):
+        runs = f"Yours is one of the approvals that some of these {len(cards)} calls need."
     sure = (
-        f"Approve runs these {len(cards)} calls now with the arguments shown here. Each is recorded as a"
-        " decision of its own; one that has changed or was decided meanwhile is left out, and you are told."
+        f"{runs} Each is recorded as a decision of its own; one that has changed or was decided meanwhile is"
+        " left out, and you are told."
     )
     of_several = len({card.run_id for card in cards}) > 1
     shown = [block for n, card in enumerate(cards) for block in _whole(card, n, len(cards), of_several)]
@@ -112,7 +115,7 @@ def _view(kind: str, title: str, blocks: list[Block], cards: Sequence[Card], sub
 
 def _run(card: Card) -> tuple[Block, ...]:
     """Which run it is of, where they are of several."""
-    return (kit.text(f" · run {line(card.run_id, 80)} of {line(card.workflow, 80)}"),)
+    return (kit.text(f" · {line(card.run_id, 80)} of {line(card.workflow, 80)}"),)
 
 
 def _whole(card: Card, index: int, of: int, of_several: bool) -> list[Block]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.domain import choosing
+from orchestrator.domain import choosing, joblife
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Edits, Stage, Terms, Verdict
 from orchestrator.domain.human import is_question
@@ -46,6 +46,7 @@ _MOST_STAGES: Final = 6  # told of on a card
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,}", re.ASCII)
 
 _LINK: Final = re.compile(r"https?://[!-;=?-{}~]{1,1900}", re.ASCII)  # visible ASCII without < > |
+_MINUTES: Final = 120.0  # seconds, from which on minutes are told
 _SOON: Final = timedelta(hours=48)  # between expiry and Gemini's forgetting: then people are told of both
 _DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
 
@@ -129,7 +130,8 @@ def _header(card: Card, state: Look) -> Block:
 def _words(card: Card, state: Look) -> list[Block]:
     """What the state means, and the tool's own summary; a question that was answered is not put again."""
     answered = is_own(card.call) and state is not Look.PENDING
-    about = "" if answered or is_question(card.call) else card.description
+    said_already = answered or is_question(card.call) or approval_step(card)
+    about = "" if said_already else card.description
     texts = (("state", sentence(card, state), 300), ("d", about, 300))
     return [
         {"type": "section", "block_id": key, "text": kit.plain(text, most)}
@@ -178,7 +180,11 @@ def _took(card: Card) -> str:
     started, settled = card.call.started_at, card.call.settled_at
     if started is None or settled is None:
         return ""
-    return f"{max(0.0, (settled - started).total_seconds()):.1f} s"
+    seconds = max(0.0, (settled - started).total_seconds())
+    if seconds < _MINUTES:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _reason(card: Card, state: Look) -> list[Block]:
@@ -211,7 +217,7 @@ def _outcome(card: Card, state: Look) -> list[Block]:
         return []
     if state is Look.DONE and approval_step(card):
         return []  # it only says again what was shown and who said yes
-    result = card.call.outcome.result
+    result = joblife.brief(card.call.outcome.result)
     text = result if isinstance(result, str) else render(result).text
     return [kit.quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
 
@@ -334,7 +340,7 @@ def _files(card: Card, state: Look) -> list[Block]:
         shown = [{"type": "link", "url": address, "text": f" {n} "} for n, address in whole]
         parts.append(kit.section(kit.text("To save: "), *shown))
     if card.no_pictures and state is Look.PENDING:
-        parts.append(kit.section(kit.text(line(card.no_pictures, 300))))
+        parts.append(kit.section(kit.text(f"{line(card.no_pictures, 300).rstrip('.')}.")))
     return parts
 
 
@@ -470,11 +476,11 @@ def _answers(card: Card, *, whole: bool) -> list[Block]:
 
 
 def _chosen(card: Card, place: int, label: str) -> Block:
-    title, _ = wording(card).sure
+    file = human.file(card.call, place)
     sure = {
-        "title": kit.plain(title, 100),
-        "text": kit.plain(label, 300),
-        "confirm": kit.plain("Answer", 30),
+        "title": kit.plain(wording(card).sure[0], 100),
+        "text": kit.plain(file or label, 300),
+        "confirm": kit.plain("Take it" if file else "Answer", 30),
         "deny": kit.plain("Go back", 30),
     }
     button = kit.button(f"choose_{place}", label, modals.button_value(card), f"Answer: {label}")

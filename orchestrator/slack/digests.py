@@ -83,8 +83,12 @@ def _open(cards: Sequence[Card], now: datetime) -> tuple[Card, ...]:
 
 def _headline(digest: DigestCard, waiting: Sequence[Card]) -> str:
     count = len(digest.cards) + digest.more
-    asked = f"{count} question{'' if count == 1 else 's'} of unattended runs"
-    return f"{asked}: {len(waiting)} to be decided" if waiting else f"{asked}: nothing to be decided"
+    asked = "1 question of an unattended run" if count == 1 else f"{count} questions of unattended runs"
+    if not digest.more:
+        return f"{asked}: {len(waiting) or 'nothing'} to be decided"
+    if waiting:
+        return f"{asked}: {len(waiting)} or more to be decided"
+    return f"{asked}: the first {len(digest.cards)} are decided"
 
 
 def _what_it_is(waiting: Sequence[Card]) -> str:
@@ -114,7 +118,7 @@ def _kind(cards: Sequence[Card], index: int, shown: int, now: datetime) -> list[
 
 def _line(card: Card, now: datetime) -> tuple[Block, ...]:
     """A question by its fingerprint, its run and who asked for that, how it stands, and a piece of it."""
-    told = f" · run {line(card.run_id, 40)} for {_requester(card)} · {state_of(card, now)}"
+    told = f" · {line(card.run_id, 40)} for {_requester(card)} · {state_of(card, now)}"
     mark, piece = kit.bold(f"sha256 {line(card.approval.digest[:8], 8)}"), _piece(card)
     return kit.section(mark, kit.text(told)), *([kit.preformatted(piece)] if piece else [])
 
@@ -151,7 +155,8 @@ def _others(digest: DigestCard, kinds: Sequence[Sequence[Card]]) -> list[Block]:
     count = sum(map(len, kinds)) + digest.more
     if not count:
         return []
-    told = f"And {count} more of other kinds, each in the thread and on the Home tab of who may decide."
+    other = "" if digest.more else " of other kinds"
+    told = f"And {count} more{other}, each in the thread and on the Home tab of who may decide."
     return [{"type": "section", "block_id": "more", "text": kit.plain(told, 300)}]
 
 

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.collecting import parse, waits
+from orchestrator.domain.human import is_question
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
-from orchestrator.slack.looks import look
+from orchestrator.slack.looks import approval_step, look
 from orchestrator.slack.modals import button_value
 from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import wording
@@ -134,7 +135,8 @@ def _counted(card: Card) -> str:
     if step.quorum < 2 and len(stages) < 2:
         return ""
     where = f" in stage {approval.stage + 1} of {len(stages)}" if len(stages) > 1 else ""
-    return f"{approval.yeses(approval.stage)} of {step.quorum} approvals{where}"
+    noun = "approval" if step.quorum == 1 else "approvals"
+    return f"{approval.yeses(approval.stage)} of {step.quorum} {noun}{where}"
 
 
 def _place(card: Card) -> list[Block]:
@@ -161,7 +163,10 @@ def _decision(number: int, card: Card, now: datetime) -> Block:
     state = look(card, now)
     verdict = card.approval.verdict
     at = kit.date(verdict.at) if verdict is not None else ""
-    about = kit.plain(f"{wording(card).headline(state)} · {line(card.workflow, 60)}", 200)
+    told = wording(card).headline(state)
+    if not (is_question(card.call) or approval_step(card)):  # of these it stands there already
+        told += f" · {line(card.workflow, 60)}"
+    about = kit.plain(told, 200)
     return {
         "type": "context",
         "block_id": f"d:{number}",

@@ -82,14 +82,18 @@ def _called(arguments: Mapping[str, Any]) -> list[str]:
     return [f"{n} ({p})" if labelled else f"{n}. {p}" for n, p in zip(names, files, strict=True)]
 
 
+def file(call: ToolCall, place: int) -> str:
+    """One of the files to choose among, from 0; empty for any other choice."""
+    return _called(call.arguments)[place] if choosing.is_choosing(call) else ""
+
+
 def given(call: ToolCall, answer: Any) -> tuple[str, str]:
     """What a person answered, under its label."""
     if not choosing.is_choosing(call):
         return "The answer", answer if isinstance(answer, str) else render(answer).text
     if choosing.wants_others(answer):
         return "What should be different", str(answer.get("note") or "")
-    place = choosing.complete(call.arguments, answer)["number"] - 1
-    return "The choice", _called(call.arguments)[place]
+    return "The choice", file(call, choosing.complete(call.arguments, answer)["number"] - 1)
 
 
 def _texts(arguments: Mapping[str, Any]) -> list[tuple[str, Shown]]:

@@ -81,6 +81,7 @@ _SENTENCES: Final = {
     Look.ANSWERED: "A person answered in its place. It does not run.",
     Look.EXPIRED: "No decision in time. It does not run.",
 }
+_AT_WORK: Final = "Approved. Gemini is at work on it."
 _QUESTION_SENTENCES: Final = {
     Look.ANSWERED: "A person answered.",
     Look.REJECTED: "A person declined to answer.",
@@ -92,9 +93,10 @@ _CHOICE_SENTENCES: Final = {
     Look.EXPIRED: "Nobody chose in time.",
 }
 _ANEW: Final = "None of them is taken: they are to be made anew, with the note below."
+_ON: Final = "The workflow goes on."
 _NOT_ON: Final = "The workflow does not go on."
 _STEP_SENTENCES: Final = {
-    **dict.fromkeys((Look.APPROVED, Look.RUNNING, Look.DONE), "The workflow goes on."),
+    **dict.fromkeys((Look.APPROVED, Look.RUNNING, Look.DONE), _ON),
     Look.LAPSED: f"Approved, but too late. {_NOT_ON}",
     Look.REFUSED: f"Approved, but policy has changed its mind since. {_NOT_ON}",
     Look.REJECTED: _NOT_ON,
@@ -206,16 +208,25 @@ def sentence(card: Card, state: Look) -> str:
     if state is Look.WITHDRAWN:
         return _withdrawn(card)
     words = _particular(card).get(state) or _SENTENCES[state]
+    if state is Look.RUNNING and card.call.status is CallStatus.AWAITING_JOB:
+        words = _AT_WORK
     if state is Look.IN_DOUBT and card.call.started_at is None:
         words = (
             "What was approved is not what would run now. Nothing was run; an operator has to say what now."
         )
+    if state in _TOLD and step_of(card.call.call_id):
+        return _and_then(card, state, words)
     if state in _TOLD and card.run_status not in (RunStatus.FAILED, RunStatus.CANCELLED):
-        if not step_of(card.call.call_id):
-            return f"{words} The agent is told so."
-        return f"{words} The workflow goes on." if state is Look.ANSWERED else words
+        return f"{words} The agent is told so."
     over = _RUN_WORDS.get(card.run_status, "") if state in (Look.RUNNING, Look.IN_DOUBT) else ""
     return f"{words} {over}".strip()
+
+
+def _and_then(card: Card, state: Look, words: str) -> str:
+    """What becomes of a workflow whose step it is: there is no agent that would be told."""
+    if state is not Look.ANSWERED:
+        return words if words.endswith(_NOT_ON) else f"{words} {_NOT_ON}"
+    return words if sent_back(card) else f"{words} {_ON}"
 
 
 def _particular(card: Card) -> Mapping[Look, str]:
@@ -276,5 +287,7 @@ def _withdrawn(card: Card) -> str:
         return "The arguments were changed. What the call would do now is being worked out."
     if approval_step(card):
         return f"{why} {_NOT_ON}"
+    if is_question(card.call):
+        return f"{why} There is nothing to answer any more."
     gone_on = call.status in _MOVING or (call.outcome is not None and call.outcome.kind in _RAN)
     return f"{why} The call went on without this request." if gone_on else f"{why} It does not run."

@@ -83,10 +83,12 @@ def details(card: Card, *, open_: bool) -> View:
 
 def _sure(card: Card) -> str:
     """What a yes does, at the end of everything that is to be seen."""
-    goes, what = ("the workflow goes on", "facts") if approval_step(card) else ("it runs", "arguments")
-    if is_last(card):
-        return f"When you approve, {goes} now with the {what} shown here."
-    return f"{ONE_OF_SEVERAL} With the last of them {goes}, with the {what} shown here."
+    if approval_step(card):
+        now, then, what = "Approve lets the workflow go on", "the workflow goes on", "facts"
+    else:
+        now, then, what = "Approve runs it now", "it runs", "arguments"
+    shown = f"with the {what} shown here."
+    return f"{now} {shown}" if is_last(card) else f"{ONE_OF_SEVERAL} With the last of them {then}, {shown}"
 
 
 def whole(card: Card) -> list[Block]:
@@ -235,7 +237,7 @@ def _head(card: Card) -> list[Block]:
     if card.approval.terms.risk:
         fields.append(kit.fact("Risk", card.approval.terms.risk))
     head: list[Block] = [{"type": "section", "block_id": "m", "fields": fields}]
-    if card.description and not is_question(card.call):
+    if card.description and not (step or is_question(card.call)):
         head.append({"type": "section", "block_id": "d", "text": kit.plain(card.description, 300)})
     return head
 

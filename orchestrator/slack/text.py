@@ -157,10 +157,14 @@ def facts(values: Mapping[str, Any]) -> Shown:
     told = {name: prose(value) if isinstance(value, str) else render(value) for name, value in values.items()}
     if not told or not all(shown.whole for shown in told.values()):
         return render(values)
-    order = sorted(told, key=lambda name: (len(told[name].text) > _SHORT, name))
+    order = sorted(told, key=lambda name: (_long(told[name].text), name))
     parts = [_headed(name, told[name].text, isinstance(values[name], str)) for name in order]
     hidden = any(HIDDEN_NOTE in shown.notes for shown in told.values())
     return _shown("\n".join(parts), _notes(values, hidden=hidden or any(visible(n)[1] for n in values)))
+
+
+def _long(text: str) -> bool:
+    return len(text) > _SHORT or "\n" in text
 
 
 def _headed(name: str, text: str, is_text: bool) -> str:

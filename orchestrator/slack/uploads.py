@@ -74,7 +74,7 @@ def shown(card: Card, files: Sequence[tuple[str, str]], thread: str) -> dict[str
         "files": [{"id": file_id, "title": line(title, _TITLE)} for file_id, title in files],
         "channel_id": card.approval.channel,
         "thread_ts": thread,
-        "initial_comment": f"To choose from in `{name}`, by number.",
+        "initial_comment": f"What can be chosen in `{name}`, by number.",
     }
 
 

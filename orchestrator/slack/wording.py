@@ -116,8 +116,10 @@ def wording(card: Card) -> Wording:
 
 
 def called(card: Card) -> str:
-    """What a question is about, in a few words: a tool by its name."""
-    ours = is_own(card.call) or is_question(card.call) or approval_step(card)
+    """What a question is about, beside its workflow: a tool by its name."""
+    if step := approval_step(card):
+        return f"step {line(step, 40)}"
+    ours = is_own(card.call) or is_question(card.call)
     return wording(card).spoken if ours else line(card.call.tool, 80)
 
 

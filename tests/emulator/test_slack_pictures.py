@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
         ("digest approve window", ("Approve 3 calls", "5 to be decided")),
         ("choice with pictures", ("Which film goes with the post?", "/files/F0000000", "2. Market hall")),
         ("jobs under way", ("12 of 50 jobs done, 1 failed, about 16 min left",)),
-        ("step details", ("Step", "Two lawsuits", "the workflow goes on")),
+        ("step details", ("Step", "Two lawsuits", "lets the workflow go on")),
         ("home", ("Waits for you", "You decided lately")),
     ],
 )

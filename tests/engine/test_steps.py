@@ -169,6 +169,20 @@ async def test_a_workflow_that_was_changed_meanwhile_is_begun_anew(sqlite_url: s
         assert (run.status, sorted(run.outputs)) == (RunStatus.COMPLETED, ["draft", "end"])
 
 
+async def test_what_a_tools_step_did_is_not_done_again_by_a_changed_workflow(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        told = Step("tell", StepKind.TOOL, tool="tell")
+        run_id = await begin(world, recipe(told, DRAFT))
+        await world.settle(model=False)
+        assert "tell" in (await world.run(run_id)).outputs
+        await world.cancel(run_id)
+        world.gemini.barred.clear()
+        with pytest.raises(ConflictError, match="steps have changed since"):
+            await world.intake.restart(run_id, recipe(replace(told, name="tell_them"), DRAFT), ANNA)
+        again = await world.intake.restart(run_id, recipe(told, DRAFT), ANNA)
+        assert (await world.run(again.run_id)).step == 1
+
+
 TITLE_ALONE = Step("end", StepKind.AGENT, replace(THINKER, tools=()), ({"from": "draft"},))
 
 

@@ -76,6 +76,19 @@ def test_once_the_request_is_over_there_is_nothing_to_press() -> None:
     assert "nothing to answer any more" in str(message.blocks)
 
 
+def test_nobody_in_slack_can_press_what_a_machine_has_to_answer() -> None:
+    machine = replace(asked(inquiry()), requester=Actor("api:shop", "shop"))
+    message = draw_inquiry(machine, Telling(1))
+    assert buttons(message.blocks) == []
+    assert "It is answered by the HTTP API." in str(message.blocks)
+
+
+def test_whoever_asked_for_many_runs_is_told_which_one_it_is_about() -> None:
+    shown = asked(inquiry())
+    assert f"<{shown.link}|run_9> of support" in str(draw_inquiry(shown, Telling(1, person=DANA.id)).blocks)
+    assert "run_9 of support" in str(asking_back.reply(replace(shown, link=""), 1))
+
+
 def test_a_channel_that_sees_no_arguments_sees_no_question_and_the_person_does() -> None:
     hidden = asked(inquiry("Why A-1042?"), terms=Terms(("U0ALICE",), "C0APPR", discreet=True))
     there, here = draw_inquiry(hidden, Telling(1)), draw_inquiry(hidden, Telling(1, person=DANA.id))

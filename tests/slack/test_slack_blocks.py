@@ -61,7 +61,7 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
     [
         ("approved", "Approved", "Approved. It has not started yet."),
         ("running", "Approved and running", "Approved. The tool is running now."),
-        ("running a job", "Approved and running", "Approved. The tool is running now."),
+        ("running a job", "Approved and running", "Approved. Gemini is at work on it."),
         (
             "running, run cancelled",
             "Approved and running",

@@ -61,7 +61,7 @@ def test_a_line_for_each_with_its_fingerprint_run_requester_and_a_piece_of_it() 
     assert "3 questions of unattended runs: 3 to be decided" in said
     assert "support · refund_order" in said
     assert "billing · refund_order" in said
-    assert all(part in said for part in ("sha256 01010101", "run run_2 for dana", '"order": 2'))
+    assert all(part in said for part in ("sha256 01010101", "· run_2 for dana", '"order": 2'))
     assert labels(message) == ["Approve all 2…", "Reject all 2…"]  # the third is alone in its kind
     assert "\\u{202E}" in said
     assert not any("evil" in text or "channel" in text for text in markup(message.blocks))
@@ -100,7 +100,8 @@ def test_many_are_cut_and_it_is_said_how_many(count: int, more: int) -> None:
     said = shown(message)
     assert labels(message)[0] == f"Approve {MOST_TOGETHER} of {count}…"
     assert (f"and {count - MOST_LINES} more" in said) == (count > MOST_LINES)
-    assert (f"And {more} more" in said) == bool(more)
+    assert (f"And {more} more, each" in said) == bool(more)
+    assert ("150 or more to be decided" in said) == bool(more)
 
 
 def test_many_kinds_are_cut_and_every_one_is_counted() -> None:

@@ -1,14 +1,17 @@
 """What a workflow's own steps ask in Slack: whether it goes on, and which of the files is taken."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, K, S, card
+from slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
 from slack_limits import faults, markup, texts
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew
 from orchestrator.domain.consent import ApprovalStatus, Stage, Verdict, Vote
+from orchestrator.domain.joblife import results
+from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import asked_by, confirms, step_call, step_of
@@ -81,10 +84,10 @@ def test_an_approval_step_is_told_in_words_of_ours(
 def test_the_facts_are_text_and_no_value_can_pass_for_another() -> None:
     asked = step()
     said = seen(asked)
-    assert said.text == "report:\n  <!channel> *bold* \\u{202E}\n  score (JSON):\n    100\nscore (JSON):\n  7"
+    assert said.text == "score (JSON):\n  7\nreport:\n  <!channel> *bold* \\u{202E}\n  score (JSON):\n    100"
     assert said.notes
     assert not any("bold" in text for text in markup(draw(asked, now=NOW).blocks))
-    values = [
+    values: list[dict[str, Any]] = [
         {"a": "7"},
         {"a": 7},
         {"a (JSON)": "7"},
@@ -96,10 +99,26 @@ def test_the_facts_are_text_and_no_value_can_pass_for_another() -> None:
     assert seen(step("no object")).text == '{\n  "facts": "no object"\n}'
 
 
+def test_films_that_are_made_are_told_of_in_short() -> None:
+    wish = Job("job_1", 1, JobKind.VIDEO, {}, JobStatus.FAILED, said="refused", ended_at=NOW)
+    film = StoredFile("run_1/job_2-1.mp4", "video/mp4", 9, "ab" * 32)
+    jobs = (wish, replace(wish, id="job_2", number=2, status=JobStatus.SUCCEEDED, files=(film,)))
+    over = decided(S.APPROVED, C.SETTLED, verdict=YES, started=True)
+    made = Outcome(K.SUCCEEDED, results(replace(over.call, jobs=jobs)))
+    long = replace(over.call, outcome=made, settled_at=NOW + timedelta(hours=3, minutes=5))
+    said = shown(replace(over, call=long))
+    assert [w for w in ("3 h 5 min", "refused", film.path, '"succeeded": 1') if w not in said] == []
+    assert film.sha256 not in said
+    waits = replace(
+        over, call=replace(long, status=C.AWAITING_JOB, outcome=None), progress="1 of 2 jobs done"
+    )
+    assert "Gemini is at work on it." in shown(waits)
+
+
 def test_its_windows_and_the_dialog_say_what_follows() -> None:
     first = step()
     last = step(votes=(Vote(ALICE, NOW, 0),))
-    for one, follows in ((first, "one of the approvals it needs"), (last, "the workflow goes on now")):
+    for one, follows in ((first, "one of the approvals it needs"), (last, "lets the workflow go on")):
         details, reject = modals.details(one, open_=True), modals.reject(one)
         together = batches.approve_all([one, one])
         assert [validate_view(view) for view in (details, reject, together)] == [(), (), ()]
@@ -127,6 +146,10 @@ def test_a_choice_says_what_was_chosen(answer: Any, told: tuple[str, ...]) -> No
     said = shown(choice(S.APPROVED, replace(NO, reason="", answer=answer)))
     assert [words for words in told if words not in said] == []
     assert "The agent" not in said
+    over = "Nobody chose in time. The workflow does not go on."
+    assert over in shown(replace(choice(S.EXPIRED), run_status=RunStatus.FAILED))
+    gone = shown(replace(choice(S.WITHDRAWN), run_status=RunStatus.CANCELLED))
+    assert "The run was cancelled. There is nothing to answer any more." in gone
 
 
 def test_windows_about_a_choice_know_no_tool_and_no_agent() -> None:

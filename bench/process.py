@@ -32,6 +32,9 @@ def environment(folder: Path, port: int, gemini: str, slack: str) -> dict[str, s
         "ORCHESTRATOR_SLACK__RESPONSE_URL_HOSTS": "127.0.0.1",
         "ORCHESTRATOR_SERVER__PORT": str(port),
         "ORCHESTRATOR_LOG__LEVEL": "error",
+        # One caller and the same approvers ask and are asked a thousand times here.
+        "ORCHESTRATOR_API__RATE_LIMIT_PER_MINUTE": "1000000",
+        "ORCHESTRATOR_APPROVALS__MAX_OPEN_PER_APPROVER": "10000",
     }
 
 

@@ -17,7 +17,7 @@ from orchestrator.store import attest
 
 pytestmark = pytest.mark.asyncio
 
-COUNT: Final = int(os.environ.get("HISTORIES", "80"))
+COUNT: Final = int(os.environ.get("HISTORIES", "60"))
 FIRST: Final = int(os.environ.get("HISTORIES_FIRST", "0"))
 
 

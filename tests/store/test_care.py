@@ -283,7 +283,7 @@ def test_another_schema_is_no_sound_one(empty_database_url: str) -> None:
 
 @pytest.mark.asyncio
 async def test_space_nothing_uses_is_given_back(database: Database) -> None:
-    for number in range(400):
+    for number in range(500):
         await database.write(arrive, number)
     with database.engine.begin() as conn:
         conn.execute(delivery_t.delete().where(delivery_t.c.id != "wh_7"))

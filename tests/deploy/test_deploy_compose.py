@@ -90,15 +90,20 @@ def test_nobody_is_root_or_can_become_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_nothing_of_ours_can_be_written_but_tmp(name: str) -> None:
+def test_nothing_of_ours_can_be_written_but_tmp_and_the_files_of_long_jobs(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert [t.split(":")[0] for t in service["tmpfs"]] == ["/tmp"]  # noqa: S108  the container's own
     assert {v["target"] for v in service["volumes"]} == {
+        "/data/files",
         "/etc/orchestrator/config.yaml",
         "/etc/orchestrator/tools",
     }
+    (files,) = (v for v in service["volumes"] if v["type"] == "volume")
+    assert files == {"type": "volume", "source": "files", "target": "/data/files"}
     for volume in service["volumes"]:
+        if volume is files:
+            continue
         assert volume["read_only"] is True
         assert (DEPLOY / volume["source"]).exists()
 

@@ -122,7 +122,8 @@ async def test_an_agents_films_are_approved_and_the_card_tells_how_far_they_are(
 
 @ON_SQLITE
 async def test_every_line_of_a_batch_is_accounted_for(stage: Stage) -> None:
-    plan = {"match": {"kind": "batch"}, "fail_share": 0.03, "missing_keys": ["line-17"], "shuffle": True}
+    keys = {"fail_keys": ["line-5", "line-40", "line-99"], "missing_keys": ["line-17"]}
+    plan = {"match": {"kind": "batch"}, **keys, "shuffle": True}
     stage.gemini.add_jobs([plan])
     run_id = await stage.trigger({"prompts": [f"Is {n} prime?" for n in range(LINES)]}, "lines")
     [job] = json.loads((await stage.ended(run_id))["output"])["jobs"]

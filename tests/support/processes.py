@@ -34,7 +34,7 @@ from orchestrator.jobs import Jobs
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds until a condition that does not come true fails the test."""
 SEEN_EVERY = 0.005
 QUEUE = "orchestrator_jobs.pgqueuer"

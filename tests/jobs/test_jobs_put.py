@@ -84,7 +84,7 @@ async def test_a_delayed_job_comes_when_it_is_due_without_anybody_waking(shop: W
         shop.put(Job("tools", "later", b"later", delay=timedelta(seconds=0.4)), Job("tools", "now", b"now"))
         await until(lambda: bool(shop.handled))
         assert shop.handled == ["tools:now"]
-        await until(lambda: len(shop.handled) == 2, seconds=5)
+        await until(lambda: len(shop.handled) == 2)
 
 
 def test_no_jobs_need_no_database(bare: Workshop) -> None:

@@ -37,11 +37,11 @@ async def test_lost_connections_are_made_anew_and_running_handlers_run_on(shop: 
         await until(lambda: bool(shop.begun))
         for n in range(1, 4):
             assert shop.cut() == 2
-            await until(lambda: not worker.jobs.alive, seconds=5)
+            await until(lambda: not worker.jobs.alive)
             assert worker.jobs.trouble
-            await until(lambda: worker.jobs.alive, seconds=5)
+            await until(lambda: worker.jobs.alive)
             shop.put(*numbered("gemini", [n]))
-            await until(lambda n=n: f"gemini:{n}" in shop.handled, seconds=5)  # type: ignore[misc]
+            await until(lambda n=n: f"gemini:{n}" in shop.handled)  # type: ignore[misc]
         gate.set()
         await until(shop.finished)
     assert shop.begun == ["tools:0", "gemini:1", "gemini:2", "gemini:3"]
@@ -56,10 +56,10 @@ async def test_either_connection_may_be_lost_alone(shop: Workshop, which: str) -
         listens = "LIKE" if which.startswith("LISTEN") else "NOT LIKE"
         one += f" AND application_name = 'orchestrator jobs' AND query {listens} 'LISTEN%'"
         assert shop.scalar(one) == 1
-        await until(lambda: not worker.jobs.alive, seconds=5)
-        await until(lambda: worker.jobs.alive, seconds=5)
+        await until(lambda: not worker.jobs.alive)
+        await until(lambda: worker.jobs.alive)
         shop.put(*numbered("gemini", range(5)))
-        await until(shop.finished, seconds=5)
+        await until(shop.finished)
 
 
 async def test_nobody_takes_over_from_a_worker_that_comes_back_last(shop: Workshop) -> None:

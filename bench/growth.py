@@ -35,7 +35,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
-from orchestrator.store import inbox, migrate, outbox, runs, views
+from orchestrator.store import inbox, migrate, outbox, run_rows, views
 from orchestrator.store.database import Database
 from orchestrator.web.paging import from_cursor, to_cursor
 
@@ -117,7 +117,7 @@ async def _stored(url: str, count: int) -> Stored:
 
 
 def _looked_at(s: Session, url: str, count: int, interactions: Sequence[str]) -> Stored:
-    t = runs.run_t.c
+    t = run_rows.run_t.c
     found = sa.select(t.created_at, t.id).where(t.status == RunStatus.COMPLETED)
     row = s.connection().execute(found.order_by(t.created_at).offset(count // 2).limit(1)).one()
     return Stored(url, count, interactions, row.id, str(to_cursor((row.created_at, row.id))))

@@ -27,7 +27,7 @@ from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
-from orchestrator.store import inbox, migrate, outbox, runs
+from orchestrator.store import inbox, interactions, migrate, outbox, run_rows, runs
 from orchestrator.store.database import Database
 
 RECIPE = Recipe(
@@ -107,7 +107,7 @@ def completed(s: Session, interaction: str) -> None:
 def stopped(s: Session, interaction: str) -> None:
     """It waited for a person and was cancelled instead."""
     waiting(s, interaction)
-    run = runs.load(s, str((runs.owner_of(s, interaction) or [""])[0]))
+    run = runs.load(s, str((interactions.owner_of(s, interaction) or [""])[0]))
     _did(s, run.id, CancelRequested(ALICE), datetime.now(UTC))
 
 
@@ -116,7 +116,7 @@ def refused(s: Session, interaction: str) -> None:
     run, now = _opened(s, RARE)
     _did(s, run.id, CreateClaimed(1, 1), now)
     _did(s, run.id, CreateRefused(1, 1, "no such model"), now)
-    runs.remember(s, interaction, run.id, 1, 1)
+    interactions.remember(s, interaction, run.id, 1, 1)
 
 
 def _opened(s: Session, recipe: Recipe) -> tuple[Run, datetime]:
@@ -132,7 +132,7 @@ def _opened(s: Session, recipe: Recipe) -> tuple[Run, datetime]:
 def _live(s: Session, interaction: str) -> tuple[Run, datetime]:
     run, now = _opened(s, RECIPE)
     _did(s, run.id, CreateClaimed(1, 1), now)
-    runs.remember(s, interaction, run.id, 1, 1)
+    interactions.remember(s, interaction, run.id, 1, 1)
     _did(s, run.id, InteractionObserved(1, 1, Snapshot(interaction, "in_progress")), now)
     return run, now
 
@@ -157,7 +157,7 @@ def _did(s: Session, run_id: str, event: Event, now: datetime) -> None:
 
 def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
     with engine.begin() as conn:
-        known = runs.interaction_t.c
+        known = run_rows.interaction_t.c
         run_id = conn.execute(sa.select(known.run_id).where(known.id == interaction)).scalar_one()
         rows = [
             (t, dict(row))
@@ -180,7 +180,7 @@ def _of(t: sa.Table, run_id: str) -> sa.ColumnElement[bool] | None:
         mine: sa.ColumnElement[bool] = (t.c.id if t.name == "run" else t.c.run_id) == run_id
         return mine
     if "approval" in t.c:
-        asked = sa.select(runs.approval_t.c.id).where(runs.approval_t.c.run_id == run_id)
+        asked = sa.select(run_rows.approval_t.c.id).where(run_rows.approval_t.c.run_id == run_id)
         return t.c.approval.in_(asked)
     return None
 

@@ -1,24 +1,16 @@
 """The composition root: the only room that knows every other room."""
 
-import asyncio
-import importlib.util
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import NamedTuple
 
-import structlog
 from litestar import Litestar
-from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from orchestrator import arming, jobs, neighbours
-from orchestrator.domain import resubmission
-from orchestrator.domain.consent import Terms
-from orchestrator.domain.model import Recipe
+from orchestrator import arming, jobs, neighbours, opening, tooling
+from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedJobs, GuardedSlack
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
@@ -29,24 +21,22 @@ from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
-from orchestrator.engine.triggers import Triggers
+from orchestrator.engine.retention import Keep, Retention
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
-from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.lifetime import Lifetime
+from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.readiness import State, WebhookSeen, Workspace
-from orchestrator.settings import Secret, Settings, ToolOverride
+from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import outbox, standstill
+from orchestrator.storage.files import Storage
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
-from orchestrator.toolkit import Tool, Toolkit, human, load_modules, longjobs, media
-from orchestrator.toolkit.confirm import confirming
-from orchestrator.toolkit.policy import Forbidden
-from orchestrator.toolkit.report import ToolReport, list_tools
-from orchestrator.triggers.feeds import Feeds
+from orchestrator.toolkit import Toolkit
+from orchestrator.toolkit.report import list_tools
 from orchestrator.web.application import Lifespan, build_app
 from orchestrator.web.callback_wishes import CallbackDoor
 from orchestrator.web.counters import Counters
@@ -59,139 +49,13 @@ from orchestrator.web.doors import (
     TriggerDoor,
     WorkflowInfo,
     alone,
-    no_home,
-    no_windows,
 )
 from orchestrator.web.stream import Streams
-
-log = structlog.get_logger(__name__)
 
 
 def now() -> datetime:
     """The service's one clock."""
     return datetime.now(UTC)
-
-
-@contextmanager
-def opened(
-    settings: Settings, url: Secret | None = None, *, named: str = "database.url"
-) -> Iterator[Database]:
-    """The configured database, or the one at `url`, closed again at the end.
-
-    Args:
-        named: What the caller knows the address by, for the errors.
-
-    Raises:
-        ConfigError: Its address leads to no database we can use.
-        ConflictError: Another process has this SQLite file open.
-    """
-    chosen = settings.database if url is None else settings.database.model_copy(update={"url": url})
-    where = f"{named}: {chosen.shown}"
-    try:
-        database = Database(
-            chosen.url.reveal(),
-            readers=chosen.readers,
-            threads=chosen.pool,
-            still_seconds=standstill.allowed(settings.work.lease_seconds),
-        )
-    except OSError as e:
-        raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
-    except (ValueError, ArgumentError):  # its text may quote the address, password and all
-        raise ConfigError(f"{where} cannot be read as an address") from None
-    except ModuleNotFoundError as e:
-        extra = "pip install 'gemini-orchestrator[postgres]'"
-        raise ConfigError(f"{where} needs {e.name}, which comes with the extra: {extra}") from e
-    try:
-        _reach(database, where)
-        yield database
-    finally:
-        database.close()
-
-
-def _reach(database: Database, where: str) -> None:
-    """The first connection; what is wrong with the address shows here and not in the middle of something."""
-    try:
-        database.durable()
-    except DBAPIError as e:
-        raise ConfigError(f"{where} cannot be opened: {str(e.orig).strip()}") from e
-
-
-def toolkit(settings: Settings) -> Toolkit:
-    """The tools the settings list, under the policy they set.
-
-    Raises:
-        ConfigError: A module that does not load, a policy that does not fit, or a workflow that
-            names a tool nobody registered.
-    """
-    overrides = settings.tools.overrides
-    tools = [
-        replace(t, timeout_seconds=seconds)
-        if (seconds := _execution_timeout(overrides.get(t.name))) is not None
-        else t
-        for t in load_modules(Path(settings.tools.folder), settings.tools.modules)
-    ]
-    registered = Toolkit([*tools, *built_in(settings)], **rules(settings))
-    known = {t.name for t in registered.tools}
-    for name, workflow in settings.workflows.items():
-        for place, wanted in workflow.wanted:
-            if wanted not in known:
-                raise ConfigError(
-                    f"workflows.{name}.{place}: there is no tool {wanted!r};"
-                    f" registered are {', '.join(sorted(known)) or 'none'}"
-                )
-    return registered
-
-
-def built_in(settings: Settings) -> tuple[Tool, ...]:
-    """Tools of our own that some workflow names."""
-    workflows = settings.workflows.items()
-    steps = [(name, step) for name, workflow in workflows for step in workflow.steps]
-    wanted = {tool for _, workflow in workflows for _, tool in workflow.wanted}
-    wanted |= {step.tool_of(name) for name, step in steps}
-    wanted |= _resubmitting(settings, wanted)
-    models = {"video_model": settings.jobs.video_model, "batch_model": settings.jobs.batch_model}
-    asked = tuple(tool for tool in (human.TOOL, media.TOOL) if tool.name in wanted)
-    approvals = (confirming(s.tool_of(name)) for name, s in steps if s.kind == "approval")
-    return (*asked, *longjobs.built_in(wanted, **models), *approvals)
-
-
-def _resubmitting(settings: Settings, wanted: Collection[str]) -> set[str]:
-    """The tool no workflow names, where batches are made and somebody may decide, or where it is told of."""
-    name = resubmission.RESUBMIT_BATCH
-    terms = settings.default_terms()
-    asked = longjobs.RUN_BATCH in wanted and bool(terms.approvers or terms.stages)
-    return {name} if asked or name in settings.tools.overrides else set()
-
-
-class Rules(TypedDict):
-    """The policy as the toolkit takes it."""
-
-    overrides: Mapping[str, Mapping[str, Any]]
-    workflows: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    defaults: Terms
-    roles: Mapping[str, Sequence[str]]
-    forbidden: Sequence[Forbidden]
-
-
-def rules(settings: Settings) -> Rules:
-    """What config.yaml says about calls, in the toolkit's words."""
-    return Rules(
-        overrides={name: override.said() for name, override in settings.tools.overrides.items()},
-        workflows={
-            name: {
-                **{tool: override.said() for tool, override in workflow.overrides.items()},
-                **{s.tool_of(name): s.policy.said() for s in workflow.steps if s.policy is not None},
-            }
-            for name, workflow in settings.workflows.items()
-        },
-        defaults=settings.default_terms(),
-        roles=settings.approvals.roles,
-        forbidden=[Forbidden(f.tool, f.when, f.reason) for f in settings.approvals.forbidden],
-    )
-
-
-def _execution_timeout(override: ToolOverride | None) -> float | None:
-    return override.execution_timeout_seconds if override else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,32 +82,6 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-def prepare_jobs(settings: Settings, database: Database) -> None:
-    """The job queue's own tables, where work is handed out by it."""
-    if not database.sqlite and settings.work.dispatcher != "embedded" and _has_pgqueuer():
-        jobs.install(database.engine)
-
-
-def _has_pgqueuer() -> bool:
-    return importlib.util.find_spec("pgqueuer") is not None
-
-
-def carried(settings: Settings, database: Database) -> bool:
-    """Whether work is handed out among processes by jobs.
-
-    Raises:
-        ConfigError: It should be, and cannot.
-    """
-    choice = settings.work.dispatcher
-    if choice == "embedded" or (choice == "auto" and (database.sqlite or not _has_pgqueuer())):
-        return False
-    if database.sqlite:
-        raise ConfigError("work.dispatcher: pgqueuer needs PostgreSQL; database.url names a SQLite file")
-    if not jobs.installed(database.engine):
-        raise ConfigError("the job queue's tables are not there, or older: run `orchestrator db upgrade`")
-    return True
-
-
 def build(
     settings: Settings,
     database: Database,
@@ -260,91 +98,178 @@ def build(
     Raises:
         ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
     """
-    queued = carried(settings, database)
+    queued = _dispatched(settings, database, clock, role)
+    ground = _ground(settings, database, clock)
+    around = _around(settings, clock)
+    performer = _performer(ground, around)
+    worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
+    bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
+    intake = _intake(ground, performer, bells)
+    state = _state(ground, around, worker, role)
+    doors = _doors(ground, around, performer, intake, state, bells)
+    lived = _lifetime(ground, around, state, doors, performer).lived
+    changes = Changes(database)
+    web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
+    return Service(
+        settings, database, ground.tools, around.gemini, around.slack, worker, intake, web, changes, lived
+    )
+
+
+def _dispatched(settings: Settings, database: Database, clock: Clock, role: Role) -> bool:
+    """Whether work is handed out by jobs, which each commit then tells of. Raises `ConfigError`."""
+    queued = opening.carried(settings, database)
     if not queued and role is not Role.ALL:
         raise ConfigError(
             "database.url: processes that only answer or only work need PostgreSQL and pgqueuer"
         )
     if queued:
         database.ending = Queued(clock, own_mail=role is not Role.WEB).put
-    tools = toolkit(settings)
-    gemini, slack = neighbours.gemini(settings, clock), neighbours.slack(settings, clock)
+    return queued
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part of the process stands on."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    tools: Toolkit
+    policy: Policy
+    hearing: Hearing
+    counters: Counters
+
+
+def _ground(settings: Settings, database: Database, clock: Clock) -> Ground:
     policy = settings.policy()
     share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
     hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
-    counters = Counters()
-    at_gemini, at_slack = Breaker("gemini"), Breaker("slack", away=neighbours.slack_away)
-    going_out = neighbours.outbound(settings)
-    tellers = neighbours.callbacks(settings, clock)
-    files = neighbours.storage(settings)
-    performer = Performer(
-        database,
-        GuardedGemini(gemini, at_gemini, counters),
-        MeteredToolkit(tools, counters),
-        GuardedSlack(slack, at_slack, counters) if slack else None,
-        policy=policy,
-        clock=clock,
+    return Ground(settings, database, clock, tooling.toolkit(settings), policy, hearing, Counters())
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Who is reached over the network, and the files; `at_gemini` and `at_slack` know who is away."""
+
+    gemini: GeminiGateway
+    slack: SlackGateway | None
+    dynamic: DynamicDoor | None
+    callbacks: CallbackSender | None
+    files: Storage
+    at_gemini: Breaker
+    at_slack: Breaker
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Of the neighbours there are."""
+        return (self.at_gemini, self.at_slack) if self.slack else (self.at_gemini,)
+
+
+def _around(settings: Settings, clock: Clock) -> Around:
+    return Around(
+        gemini=neighbours.gemini(settings, clock),
+        slack=neighbours.slack(settings, clock),
+        dynamic=neighbours.dynamic(settings),
+        callbacks=neighbours.callbacks(settings, clock),
+        files=neighbours.storage(settings),
+        at_gemini=Breaker("gemini"),
+        at_slack=Breaker("slack", away=neighbours.slack_away),
+    )
+
+
+def _performer(ground: Ground, around: Around) -> Performer:
+    """Who acts on the world, with every neighbour watched."""
+    settings, counters = ground.settings, ground.counters
+    long_jobs = neighbours.long_jobs(around.gemini, around.files)
+    return Performer(
+        ground.database,
+        GuardedGemini(around.gemini, around.at_gemini, counters),
+        MeteredToolkit(ground.tools, counters),
+        GuardedSlack(around.slack, around.at_slack, counters) if around.slack else None,
+        policy=ground.policy,
+        clock=ground.clock,
         link=_links(settings.public_url),
         file_link=_file_links(settings.public_url),
-        pictures=neighbours.pictures(settings, files),
+        pictures=neighbours.pictures(settings, around.files),
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
-        hearing=hearing,
+        hearing=ground.hearing,
         recipe=_recipes(settings),
-        long_jobs=GuardedJobs(neighbours.long_jobs(gemini, files), at_gemini, counters),
-        armed=arming.arm(settings, tools, going_out.rules),
-        feeds=Feeds(going_out),
-        callbacks=tellers,
+        long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
+        armed=arming.arm(settings, ground.tools),
+        feeds=neighbours.feeds(),
+        callbacks=around.callbacks,
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
+        occurrences=timedelta(days=settings.retention.occurrences_days),
     )
+
+
+def _worker(
+    ground: Ground, around: Around, performer: Performer, queued: bool, beat: Callable[[], None]
+) -> Worker:
+    settings, database = ground.settings, ground.database
+    tidy = Retention(database, around.files, _keep(settings), ground.clock)
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
-    worker = None
-    if role is not Role.WEB:
-        worker = opens(
-            database,
-            performer,
-            policy=policy,
-            clock=clock,
-            slots=settings.work.slots,
-            keep_deliveries=timedelta(days=settings.webhooks.keep_days),
-            beat=beat,
-        )
-    wake, mail = (worker.wake, worker.mail) if worker else (_others_work, _others_work)
-    intake = Intake(
+    return opens(
         database,
-        policy=policy,
-        clock=clock,
-        wake=wake,
-        mail=mail,
+        performer,
+        policy=ground.policy,
+        clock=ground.clock,
+        slots=settings.work.slots,
+        keep_deliveries=timedelta(days=settings.webhooks.keep_days),
+        beat=beat,
+        tidy=tidy.run,
+    )
+
+
+class Bells(NamedTuple):
+    """How this process's worker hears that something is due, or has come."""
+
+    wake: Callable[[], None]
+    mail: Callable[[], None]
+
+
+def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
+    return Intake(
+        ground.database,
+        policy=ground.policy,
+        clock=ground.clock,
+        wake=bells.wake,
+        mail=bells.mail,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
-        repeated=counters.repeated,
-        toolkit=tools,
-        untold=counters.untold,
+        repeated=ground.counters.repeated,
+        toolkit=ground.tools,
+        untold=ground.counters.untold,
     )
-    workspace = Workspace(settings.slack.team_ids)
-    breakers = (at_gemini, *([at_slack] if slack else []))
-    ear = neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None
+
+
+def _state(ground: Ground, around: Around, worker: Worker | None, role: Role) -> State:
+    settings, database, clock = ground.settings, ground.database, ground.clock
     seen = _webhook_seen(settings, database, clock)
-    care = _care(settings, clock, role, seen)
-    state = State(settings, database, worker, workspace, breakers, care=care, socket=ear, webhook=seen)
-    dynamic = neighbours.dynamic(settings)
-    doors = replace(
-        _doors(settings, database, intake, clock, list_tools(tools), slack, dynamic, state),
-        wake=wake,
-        mail=mail,
-        counters=counters,
-        breakers=breakers,
-        hearing=hearing,
-        triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
-        callbacks=CallbackDoor(tellers, settings.callbacks.retry),
-        files=files,
+    return State(
+        settings,
+        database,
+        worker,
+        Workspace(settings.slack.team_ids),
+        around.breakers,
+        care=_care(settings, clock, role, seen),
+        socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
+        webhook=seen,
     )
-    heads = _heads(settings, database, slack, clock) if worker else None
-    lifespan = _lifespan(state, gemini, slack, dynamic, database, clock, heads, performer.triggers, files)
-    changes = Changes(database)
-    web = build_app(doors, lifespan, Streams(database, changes, clock, doors.hidden))
-    return Service(settings, database, tools, gemini, slack, worker, intake, web, changes, lifespan)
+
+
+def _lifetime(ground: Ground, around: Around, state: State, doors: Doors, performer: Performer) -> Lifetime:
+    return Lifetime(
+        state=state,
+        gemini=around.gemini,
+        slack=around.slack,
+        dynamic=doors.dynamic,
+        heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
+        triggers=performer.triggers,
+        files=around.files,
+        clock=ground.clock,
+    )
 
 
 def _looked_after(settings: Settings) -> bool:
@@ -372,6 +297,12 @@ def _heads(settings: Settings, database: Database, slack: SlackGateway | None, c
     channel = settings.audit.channel
     say = partial(slack.say, channel) if slack is not None and channel else None
     return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
+
+
+def _keep(settings: Settings) -> Keep:
+    r = settings.retention
+    days = {"callbacks": timedelta(days=r.callbacks_days), "digests": timedelta(days=r.digests_days)}
+    return Keep(r.runs, r.files, **days)
 
 
 def _limits(settings: Settings) -> Ceilings:
@@ -402,44 +333,50 @@ def _recipes(settings: Settings) -> Callable[[str], Recipe | None]:
 
 
 def _doors(
-    settings: Settings,
-    database: Database,
-    intake: Intake,
-    clock: Clock,
-    tools: Sequence[ToolReport],
-    slack: SlackGateway | None,
-    dynamic: DynamicDoor | None,
-    state: State,
+    ground: Ground, around: Around, performer: Performer, intake: Intake, state: State, bells: Bells
 ) -> Doors:
-    """The settings in the doors' own words."""
-    door = SlackDoor(
+    """The settings in the doors' own words, and who stands behind the doors."""
+    settings, slack = ground.settings, around.slack
+    return Doors(
+        database=ground.database,
+        intake=intake,
+        clock=ground.clock,
+        tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
+        workflows={name: _workflow(settings, name) for name in settings.workflows},
+        tools=list_tools(ground.tools),
+        webhook=neighbours.static(settings),
+        dynamic=around.dynamic,
+        whisper=slack.whisper if slack else _nobody_to_tell,
+        standing=slack.groups.of if slack else alone,
+        readiness=state.checks,
+        slack=_slack_door(settings, slack, state) if slack else None,
+        limits=_door_limits(settings),
+        wake=bells.wake,
+        mail=bells.mail,
+        counters=ground.counters,
+        breakers=around.breakers,
+        hearing=ground.hearing,
+        triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
+        callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),
+        files=around.files,
+    )
+
+
+def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackDoor:
+    return SlackDoor(
         secrets=[s.reveal() for s in settings.slack.signing_secrets],
         teams=lambda: state.workspace.teams,
         app_id=settings.slack.app_id,
         tolerance_seconds=settings.slack.tolerance_seconds,
-        open_view=slack.open_view if slack else no_windows,
-        publish=slack.publish if slack else no_home,
+        open_view=slack.open_view,
+        publish=slack.publish,
         ear=state.socket,
     )
-    return Doors(
-        database=database,
-        intake=intake,
-        clock=clock,
-        tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
-        workflows={name: _workflow(settings, name) for name in settings.workflows},
-        tools=tools,
-        webhook=neighbours.static(settings),
-        dynamic=dynamic,
-        whisper=slack.whisper if slack else _nobody_to_tell,
-        standing=slack.groups.of if slack else alone,
-        readiness=state.checks,
-        slack=door if slack else None,
-        limits=Limits(
-            settings.server.max_body_bytes,
-            settings.server.max_webhook_bytes,
-            settings.api.rate_limit_per_minute,
-        ),
-    )
+
+
+def _door_limits(settings: Settings) -> Limits:
+    server = settings.server
+    return Limits(server.max_body_bytes, server.max_webhook_bytes, settings.api.rate_limit_per_minute)
 
 
 def _workflow(settings: Settings, name: str) -> WorkflowInfo:
@@ -459,74 +396,3 @@ def _others_work() -> None:
 
 async def _nobody_to_tell(*, channel: str, user: str, text: str, response_url: str = "") -> None:
     """Without Slack nobody clicks, so nobody is whispered to."""
-
-
-def _lifespan(
-    state: State,
-    gemini: GeminiGateway,
-    slack: SlackGateway | None,
-    dynamic: DynamicDoor | None,
-    database: Database,
-    clock: Clock,
-    heads: Heads | None,
-    triggers: Triggers,
-    files: Storage,
-) -> Lifespan:
-    """What runs beside the requests: the worker, and a first word with the neighbours."""
-
-    @asynccontextmanager
-    async def lifespan(_: Litestar | None = None) -> AsyncIterator[None]:
-        if database.sqlite:
-            # The lock file says that no other process is there: whoever held a claim is gone.
-            released = await database.write(outbox.release_all, clock())
-            log.info("started", taken_over=released)
-        if state.worker is not None:
-            state.working = asyncio.create_task(_work(state.worker, gemini))
-        first = [asyncio.create_task(state.workspace.learn(slack))] if slack is not None else []
-        if dynamic is not None and state.settings.webhooks.mode == "dynamic":
-            first.append(asyncio.create_task(dynamic.verifier.warm()))
-        if state.care is not None:
-            first.append(asyncio.create_task(state.care.run()))
-        if heads is not None:
-            first.append(asyncio.create_task(heads.run()))
-        first.append(asyncio.create_task(triggers.run()))
-        if state.worker is not None:
-            first.append(asyncio.create_task(_sweep(files)))
-        try:
-            yield
-        finally:
-            for task in first:
-                task.cancel()
-            if state.worker is not None and state.working is not None:
-                await state.worker.stop(state.settings.server.graceful_seconds)
-                await state.working
-            await asyncio.gather(*first, return_exceptions=True)
-            if heads is not None:
-                await heads.stop()
-            if dynamic is not None:
-                await dynamic.verifier.aclose()
-            await gemini.aclose()
-            if slack is not None:
-                await slack.aclose()
-
-    return lifespan
-
-
-async def _sweep(files: Storage, waits: Sequence[float] = (0.0, STALE_SECONDS)) -> None:
-    """Away with what a process that died left half written: now, and when the last one's is old enough."""
-    for wait in waits:
-        await asyncio.sleep(wait)
-        try:
-            if swept := await files.sweep():
-                log.info("partial_files_swept", files=swept)
-        except OrchestratorError:
-            log.warning("partial_files_not_swept", exc_info=True)  # the next start tries again
-
-
-async def _work(worker: Worker, gemini: GeminiGateway) -> None:
-    """The client library comes first: a create that is claimed and waits for it is in doubt after a crash."""
-    try:
-        await gemini.warm()
-    except Exception:
-        log.exception("gemini_not_prepared")  # every call tries again, and says what is wrong
-    await worker.run()

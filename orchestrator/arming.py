@@ -22,16 +22,13 @@ from orchestrator.triggers import cron
 from orchestrator.triggers.mapping import Mapped
 
 
-def arm(settings: Settings, tools: ToolkitPort, rules: Rules) -> tuple[Armed, ...]:
+def arm(settings: Settings, tools: ToolkitPort) -> tuple[Armed, ...]:
     """Every trigger.
-
-    Args:
-        rules: Which addresses feeds may have.
 
     Raises:
         ConfigError: One does not fit together; names its key.
     """
-    return tuple(_armed(settings, name, trigger, tools, rules) for name, trigger in settings.triggers.items())
+    return tuple(_armed(settings, name, trigger, tools) for name, trigger in settings.triggers.items())
 
 
 def verifiers(settings: Settings) -> Mapping[str, StaticVerifier]:
@@ -58,7 +55,7 @@ def schedule(trigger: Trigger) -> cron.Cron | None:
     return cron.Cron(trigger.cron, trigger.timezone) if trigger.cron is not None else None
 
 
-def _armed(settings: Settings, name: str, trigger: Trigger, tools: ToolkitPort, rules: Rules) -> Armed:
+def _armed(settings: Settings, name: str, trigger: Trigger, tools: ToolkitPort) -> Armed:
     contract = trigger.contract(settings.approvals.roles)
     recipe = _under(settings.recipe(trigger.workflow), contract)
     for tool in recipe.callable:
@@ -66,7 +63,7 @@ def _armed(settings: Settings, name: str, trigger: Trigger, tools: ToolkitPort, 
         if terms is not None and contract is not None:
             for key, text in faults(terms):
                 raise ConfigError(f"triggers.{name}: of {tool}, {key} {text}")
-    source, plan, told = _source(name, trigger, rules)
+    source, plan, told = _source(name, trigger)
     return Armed(name, recipe, source, _prepare(settings, name, trigger), plan, told)
 
 
@@ -76,20 +73,21 @@ def _under(recipe: Recipe, contract: Contract | None) -> Recipe:
     return replace(recipe, terms=terms, contract=contract)
 
 
-def _source(name: str, trigger: Trigger, rules: Rules) -> tuple[Cron | Feed | Hook, str, str]:
+def _source(name: str, trigger: Trigger) -> tuple[Cron | Feed | Hook, str, str]:
     if trigger.cron is not None:
         when = _schedule(name, trigger, trigger.cron)
         told = f"{trigger.cron} {trigger.timezone}"
         return Cron(when, Missed(trigger.missed), trigger.missed_most, when.local), _plan("cron", told), told
     if trigger.feed is not None:
+        inside = trigger.place if trigger.internal else ""
         try:
-            rules.target(trigger.feed)
+            Rules(local=[inside] if inside else ()).target(trigger.feed)
         except RejectedError as e:
             raise ConfigError(f"triggers.{name}.feed: {e}") from None
         every = timedelta(minutes=trigger.every_minutes)
         plan = f"{_plan('feed', trigger.feed)}.{every.total_seconds():.0f}"
         told = f"{_shown(trigger.feed)} every {trigger.every_minutes:g} minutes"
-        return Feed(trigger.feed, every, First(trigger.first)), plan, told
+        return Feed(trigger.feed, every, First(trigger.first), inside), plan, told
     return Hook(), _plan("webhook", name), f"deliveries at /v1/triggers/{name}"
 
 

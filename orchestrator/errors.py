@@ -4,6 +4,7 @@
     ├── InputError            my mistake
     │   ├── ConfigError       config.yaml, environment, a tool module
     │   ├── InvalidError      a request that does not fit; names its fields
+    │   │   └── OversizeError more than is taken; names the bound
     │   ├── NotFoundError     no such thing, or not yours
     │   └── ConflictError     the thing has moved on
     ├── TrustError            not to be believed
@@ -40,6 +41,10 @@ class InvalidError(InputError):
     def __init__(self, message: str, fields: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.fields = tuple(fields)
+
+
+class OversizeError(InvalidError):
+    """It would fit, and is more than is taken; the text names the bound."""
 
 
 class NotFoundError(InputError):

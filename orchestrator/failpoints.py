@@ -35,6 +35,8 @@ NAMES: Final = (
     "after_callback",
     "after_decision",
     "after_cancel_stored",
+    "after_look",
+    "after_occurrence",
 )
 """Every point, at both sides of each commit and of each act on the world."""
 

@@ -21,6 +21,7 @@ from orchestrator.slack.sockets import Socket
 from orchestrator.storage.files import MIB, Storage
 from orchestrator.storage.files import opened as opened_storage
 from orchestrator.storage.pictures import Pictures, found
+from orchestrator.triggers.feeds import Feeds
 from orchestrator.web.doors import DynamicDoor
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
@@ -101,9 +102,9 @@ def registrations(settings: Settings, clock: Clock, *, timeout_seconds: float | 
     )
 
 
-def outbound(settings: Settings) -> Outbound:
-    """For addresses that others gave us; of feeds in the house, whoever runs the service gave them."""
-    return Outbound(Rules(local=settings.internal_feeds))
+def feeds() -> Feeds:
+    """Of feeds in the house, whoever runs the service gave the addresses; each may be asked and no more."""
+    return Feeds(Outbound(), lambda place: Outbound(Rules(local=[place])))
 
 
 def webhook_address(settings: Settings) -> str | None:

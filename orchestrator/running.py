@@ -11,9 +11,11 @@ import structlog
 import uvicorn
 import uvloop
 
-from orchestrator.app import Role, Service, build, now, opened
+from orchestrator.advice import advise
+from orchestrator.app import Role, Service, build, now
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import ConfigError
+from orchestrator.opening import opened
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
@@ -91,6 +93,8 @@ def work(settings: Settings, pulse: Path | None = None) -> None:
 
 @contextmanager
 def _ready(settings: Settings) -> Iterator[Database]:
+    for line in advise(settings, now()):
+        log.warning("setting_to_look_at", setting=line)
     with opened(settings) as database:
         if database.sqlite:
             migrate.upgrade(database.engine)

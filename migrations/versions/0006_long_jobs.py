@@ -23,10 +23,12 @@ def upgrade() -> None:
     _add_triggers()
     _add_callbacks()
     _add_uploads()
+    _add_retention()
 
 
 def downgrade() -> None:
     """The same, backwards."""
+    _drop_retention()
     _drop_uploads()
     _drop_callbacks()
     _drop_triggers()
@@ -39,7 +41,8 @@ def downgrade() -> None:
 
 
 def _add_questions() -> None:
-    """What was asked back about a request, and whom each open one is put to now."""
+    """What was asked back about a request, how its digest was made, and whom each open one is put to now."""
+    op.add_column("approval", sa.Column("seal", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("approval", sa.Column("questions", _JSON, nullable=False, server_default="[]"))
     asked = op.create_table(
         "asked",
@@ -74,6 +77,7 @@ def _put_to(terms: dict[str, Any], votes: list[dict[str, Any]]) -> list[str]:
 def _drop_questions() -> None:
     op.drop_table("asked")
     op.drop_column("approval", "questions")
+    op.drop_column("approval", "seal")
 
 
 def _add_uploads() -> None:
@@ -148,6 +152,7 @@ _JOB_STATUSES = (
     "unknown",
     "live",
     "storing",
+    "lost",
     "succeeded",
     "failed",
     "cancelled",
@@ -317,3 +322,24 @@ def _drop_steps() -> None:
     op.drop_column("run", "sources")
     op.drop_column("run", "outputs")
     op.drop_column("run", "step")
+
+
+def _add_retention() -> None:
+    """What ended long ago is found by when that was, and what is to be deleted of it is written down."""
+    closed, kept = sa.text("closed_at IS NOT NULL"), sa.text("files_gone_at IS NULL")
+    op.create_index("ix_run_closed", "run", ["closed_at", "id"], sqlite_where=closed, postgresql_where=closed)
+    op.add_column("job", sa.Column("files_gone_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_job_kept", "job", ["run_id"], sqlite_where=kept, postgresql_where=kept)
+    op.create_table(
+        "leaving",
+        sa.Column("folder", sa.String(64), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("folder", name="pk_leaving"),
+    )
+
+
+def _drop_retention() -> None:
+    op.drop_table("leaving")
+    op.drop_index("ix_job_kept", "job")
+    op.drop_column("job", "files_gone_at")
+    op.drop_index("ix_run_closed", "run")

@@ -96,6 +96,7 @@ def export(config: Path | None, first: int, last: int | None, out: Path) -> None
     """Write entries as JSON Lines: each with its body as it was hashed, so that anybody can verify them."""
     from orchestrator.store import attest
     from orchestrator.store.audit import audit_t
+    from orchestrator.store.testimony import UNREADABLE
 
     within = [audit_t.c.seq >= first, *([audit_t.c.seq <= last] if last is not None else [])]
     count = 0
@@ -104,7 +105,7 @@ def export(config: Path | None, first: int, last: int | None, out: Path) -> None
             for row in attest.rows(conn, *within):
                 file.write(json.dumps(_line(row)) + "\n")
                 count += 1
-        except attest.UNREADABLE as e:
+        except UNREADABLE as e:
             raise click.ClickException(f"entry {first + count}, or one soon after it, cannot be read") from e
     click.echo(f"{out}: {count} entries")
 

@@ -41,13 +41,9 @@ def list_(
     which = {k: v for k, v in (("state", state), ("run", run_id)) if v}
     with client.service_at(config, url, token_env) as service:
         found, more = client.listed(service, "/v1/callbacks", which, limit)
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no such callback" if which else "nobody was told of anything yet")
-    else:
-        columns = ("callback", "event", "state", "run", "to", "tries", "last answer")
-        client.show_table(columns, [_cells(c) for c in found], whole=1, more=more)
+    nothing = "no such callback" if which else "nobody was told of anything yet"
+    columns = ("callback", "event", "state", "run", "to", "tries", "last answer")
+    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 def _cells(one: Mapping[str, Any]) -> list[object]:
@@ -111,17 +107,13 @@ def addresses(config: Path | None, state: str | None, as_json: bool, url: str | 
     where = "/v1/callback-addresses" + (f"?state={state}" if state else "")
     with client.service_at(config, url, token_env) as service:
         found = client.one(service, where, "items")["items"]
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no such address")
-    else:
-        columns = ("address", "host", "state", "held", "failing since", "why")
-        rows = [
-            [a["id"], a["host"], a["state"], a["held"], (a["failing_since"] or "–")[:19], a["why"]]
-            for a in found
-        ]
-        client.show_table(columns, rows, whole=1, more=False)
+    columns = ("address", "host", "state", "held", "failing since", "why")
+    client.show_list(found, as_json=as_json, nothing="no such address", columns=columns, cells=_standing)
+
+
+def _standing(address: Mapping[str, Any]) -> list[object]:
+    since = (address["failing_since"] or "–")[:19]
+    return [*(address[k] for k in ("id", "host", "state", "held")), since, address["why"]]
 
 
 @callbacks.command()

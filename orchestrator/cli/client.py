@@ -313,6 +313,25 @@ def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
         click.echo(json.dumps(one))
 
 
+def show_list(
+    found: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    nothing: str,
+    columns: Sequence[str],
+    cells: Callable[[Mapping[str, Any]], Sequence[object]],
+    whole: int = 1,
+    more: bool = False,
+) -> None:
+    """A list line by line for programs, as a table for people; `nothing` is said where it is empty."""
+    if as_json:
+        show_lines(found)
+    elif not found:
+        click.echo(nothing)
+    else:
+        show_table(columns, [cells(one) for one in found], whole=whole, more=more)
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
     """For people. The first `whole` columns are never broken."""
     from rich.console import Console

@@ -33,13 +33,13 @@ def upgrade(config: Path | None) -> None:
     All of it or nothing. There is no way back down but a backup made before: an older program refuses
     a newer database.
     """
-    from orchestrator import app
+    from orchestrator import opening
     from orchestrator.store import migrate
 
     settings = settings_of(config)
-    with told(settings), app.opened(settings) as database:
+    with told(settings), opening.opened(settings) as database:
         migrate.upgrade(database.engine)
-        app.prepare_jobs(settings, database)
+        opening.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
 
 
@@ -99,13 +99,13 @@ def vacuum(config: Path | None) -> None:
     SQLite: stop the service first, and have as much free disk as the file is large. PostgreSQL: our
     tables only, at any time.
     """
-    from orchestrator import app
+    from orchestrator import opening
     from orchestrator.store import care
 
     settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-    with told(settings), app.opened(settings) as database:
+    with told(settings), opening.opened(settings) as database:
         done = care.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
@@ -129,7 +129,7 @@ def copy(config: Path | None, address: str) -> None:
     Afterwards set DATABASE_URL to the target and start the service: runs that wait go on there. Never
     start it on the old database again, or both would act for the same runs.
     """
-    from orchestrator import app
+    from orchestrator import app, opening
     from orchestrator.store import copying
 
     settings = settings_of(config)
@@ -138,11 +138,11 @@ def copy(config: Path | None, address: str) -> None:
         _need_file(settings)
     with (
         told(settings),
-        app.opened(settings) as source,
-        app.opened(settings, target, named="--to") as empty,
+        opening.opened(settings) as source,
+        opening.opened(settings, target, named="--to") as empty,
     ):
         copied = copying.copy(source, empty, now=app.now())
-        app.prepare_jobs(settings, empty)
+        opening.prepare_jobs(settings, empty)
     _show(copied)
 
 
@@ -171,7 +171,7 @@ def told(settings: "Settings") -> Iterator[None]:
 @contextmanager
 def looked_at(settings: "Settings") -> Iterator["Engine"]:
     """The database for reading; a SQLite file beside a running service."""
-    from orchestrator import app
+    from orchestrator import opening
     from orchestrator.store import care
 
     if _is_sqlite(settings.database.url):
@@ -179,7 +179,7 @@ def looked_at(settings: "Settings") -> Iterator["Engine"]:
         with care.reading(_parsed(settings.database.url)) as engine:
             yield engine
     else:
-        with app.opened(settings) as database:
+        with opening.opened(settings) as database:
             yield database.engine
 
 

@@ -51,13 +51,11 @@ def list_(
     chosen = {name: value for name, value in which.items() if value is not None}
     with client.service_at(config, url, token_env) as service:
         found, more = client.listed(service, "/v1/deliveries", chosen, limit)
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no such delivery" if chosen else "no delivery was taken; see also --verdict refused")
-    else:
-        columns = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
-        client.show_table(columns, [_cells(d) for d in found], whole=2, more=more)
+    nothing = "no such delivery" if chosen else "no delivery was taken; see also --verdict refused"
+    columns = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
+    client.show_list(
+        found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, whole=2, more=more
+    )
 
 
 @deliveries.command()

@@ -1,7 +1,8 @@
 """`orchestrator effects`: what was given up or waits, over the running service's own API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -44,17 +45,16 @@ def list_(
     which = {"state": state, **({"run": run_id} if run_id else {})}
     with client.service_at(config, url, token_env) as service:
         found, more = client.listed(service, "/v1/effects", which, limit)
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo(f"no effect is {state}")
-    else:
-        columns = ("effect", "kind", "of", "run", "due", "tries", "last error")
-        keys = ("id", "kind", "subject", "run", "due_at", "attempts", "error")
-        rows = [[e[k] for k in keys] for e in found]
-        for row in rows:
-            row[3], row[4] = row[3] or "–", row[4][:19]
-        client.show_table(columns, rows, whole=2, more=more)
+    nothing = f"no effect is {state}"
+    columns = ("effect", "kind", "of", "run", "due", "tries", "last error")
+    client.show_list(
+        found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, whole=2, more=more
+    )
+
+
+def _cells(effect: Mapping[str, Any]) -> list[object]:
+    what = [effect[k] for k in ("id", "kind", "subject")]
+    return [*what, effect["run"] or "–", effect["due_at"][:19], effect["attempts"], effect["error"]]
 
 
 @effects.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator import app, neighbours
+from orchestrator import advice, app, neighbours, opening, tooling
 from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import Standing, judge
 from orchestrator.engine.webhook_care import NOWHERE
@@ -53,10 +53,12 @@ async def examine(config: Path | None) -> list[Finding]:
 
 async def _looks(settings: Settings) -> AsyncIterator[Finding]:
     try:
-        toolkit = app.toolkit(settings)
+        toolkit = tooling.toolkit(settings)
         yield Finding("ok", "tools", ", ".join(t.name for t in toolkit.tools) or "none are listed")
     except OrchestratorError as e:
         yield Finding("bad", "tools", str(e))
+    for line in advice.advise(settings, app.now()):
+        yield Finding("warn", "settings", line)
     yield _database(settings)
     if sqlite3.sqlite_version_info < SAFE_SQLITE:
         text = f"{sqlite3.sqlite_version}; 3.51.3 mends a rare fault with two writers, which we never have"
@@ -71,7 +73,7 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
 
 def _database(settings: Settings) -> Finding:
     try:
-        with app.opened(settings) as database:
+        with opening.opened(settings) as database:
             at, wanted = migrate.current(database.engine), migrate.head(database.engine)
             if at != wanted and not (database.sqlite and at is None):
                 return Finding("bad", "database", "the schema is not current: run `orchestrator db upgrade`")

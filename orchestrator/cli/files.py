@@ -36,8 +36,10 @@ def list_(config: Path | None, run: str, as_json: bool, url: str | None, token_e
     elif not found:
         click.echo("no files")
     else:
-        rows = [(f["path"], f["type"], f["bytes"], f["sha256"]) for f in found]
-        client.show_table(("path", "type", "bytes", "sha256"), rows, whole=1, more=False)
+        rows = [
+            (f["path"], f["type"], f["bytes"], f["sha256"], (f.get("gone_at") or "–")[:19]) for f in found
+        ]
+        client.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
 
 
 @files.command()

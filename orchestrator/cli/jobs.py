@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 KINDS: Final = ("video", "video_interaction", "batch")
 STATUSES: Final = (
     *("queued", "intended", "sending", "unknown", "live", "storing"),
-    *("succeeded", "failed", "cancelled", "expired"),
+    *("lost", "succeeded", "failed", "cancelled", "expired"),
 )
-EXIT: Final = {"succeeded": 0, "failed": 1, "cancelled": 1, "expired": 1}
+EXIT: Final = {"succeeded": 0, "failed": 1, "cancelled": 1, "expired": 1, "lost": 1}
 """How watching a job ends, as an exit code; a run in attention that still waits for it is 4."""
 MOST_NAMED: Final = 10
 """Entries of a list of facts that people are shown; all of them are in its JSON."""
@@ -28,14 +28,14 @@ _id = click.argument("job", metavar="ID")
 
 @click.group()
 def jobs() -> None:
-    """List long jobs, show one, follow it, or put a batch's unanswered lines into another batch.
+    """List long jobs, show one, follow it, or ask once more for what came to nothing.
 
     Asks the running service; the token needs the scope `read` to look and `trigger` to resubmit.
 
     \b
     Exit codes
       0  done; of a watched job: it succeeded
-      1  the service said no; of a watched job: it failed, was cancelled or expired
+      1  the service said no; of a watched job: it failed, was cancelled or lost, or expired
       2  not like that: the command, a setting or the token
       3  the service could not be asked, or not now
       4  of a watched job: its run is in attention, a person must settle it
@@ -72,13 +72,9 @@ def list_(
             found, more = found[:limit], len(found) > limit
         else:
             found, more = client.listed(service, "/v1/jobs", chosen, limit)
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no such job" if chosen or run else "no job was asked for yet")
-    else:
-        columns = ("job", "kind", "status", "run", "no.", "asked for", "files", "why")
-        client.show_table(columns, [_cells(j) for j in found], whole=1, more=more)
+    nothing = "no such job" if chosen or run else "no job was asked for yet"
+    columns = ("job", "kind", "status", "run", "no.", "asked for", "files", "why")
+    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @jobs.command()
@@ -130,6 +126,9 @@ def watch(config: Path | None, job: str, as_json: bool, url: str | None, token_e
 def resubmit(config: Path | None, job: str, as_json: bool, url: str | None, token_env: str) -> None:
     """Put the lines of the batch ID that failed, or have no answer, into another batch, in a new run.
 
+    Of a film that is lost: make it anew, and every other lost one of its call. They may have been made and
+    billed before.
+
     Policy says whether people are asked first. Twice is once.
     """
     with client.service_at(config, url, token_env) as service:
@@ -162,8 +161,9 @@ def _lines(job: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"{name:<13} {_short(value)}" for name, value in (*job["counts"].items(), *job["facts"].items())
     )
+    gone = ", removed as too old" if job.get("files_gone_at") else ""
     for file in job["files"]:
-        yield f"{'file':<13} {file['path']} {file['type']} {file['bytes']} bytes"
+        yield f"{'file':<13} {file['path']} {file['type']} {file['bytes']} bytes{gone}"
         yield f"{'':<13} sha256 {file['sha256']}"
 
 

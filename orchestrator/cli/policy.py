@@ -39,13 +39,13 @@ def test(config: Path | None, cases: Path, as_json: bool) -> None:
 
     Exit code 1: a case came out otherwise; 2: the file or the configuration cannot be used.
     """
-    from orchestrator import app
+    from orchestrator import tooling
     from orchestrator.cli.cases import load_cases, run_case
     from orchestrator.settings import load
 
     settings = load(config, need_secrets=False)
     wanted = load_cases(cases, settings)
-    toolkit = app.toolkit(settings)
+    toolkit = tooling.toolkit(settings)
     results = [run_case(case, settings, toolkit) for case in wanted]
     if as_json:
         for r in results:
@@ -79,14 +79,14 @@ def _print(results: "Sequence[Result]") -> None:
 @click.pass_obj
 def explain(config: Path | None, tool: str, workflow: str, arguments: str, as_json: bool) -> None:
     """What would become of a call of TOOL, and which rule says so."""
-    from orchestrator import app
+    from orchestrator import tooling
     from orchestrator.cli import cases
     from orchestrator.domain.exchange import FunctionCall
     from orchestrator.settings import load
 
     settings = load(config, need_secrets=False)
     recipe = cases.recipe_of(settings, workflow)
-    found = app.toolkit(settings).explain(recipe, FunctionCall("explain", tool, _object(arguments)))
+    found = tooling.toolkit(settings).explain(recipe, FunctionCall("explain", tool, _object(arguments)))
     if as_json:
         click.echo(json.dumps(cases.as_json(found), indent=2, ensure_ascii=False))
         return

@@ -91,13 +91,9 @@ def list_(
     which = {k: v for k, v in (("status", status), ("workflow", workflow)) if v is not None}
     with client.service_at(config, url, token_env) as service:
         found, more = client.listed(service, "/v1/runs", which, limit)
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no such run" if which else "no run was started yet")
-    else:
-        columns = ("run", "workflow", "status", "turn", "started", "why")
-        client.show_table(columns, [_cells(r) for r in found], whole=1, more=more)
+    nothing = "no such run" if which else "no run was started yet"
+    columns = ("run", "workflow", "status", "turn", "started", "why")
+    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @runs.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, consent
 
 if TYPE_CHECKING:
     import httpx
@@ -48,8 +48,7 @@ def seen(
     """
     told = []
     for approval, digest in zip(ids, sealed, strict=True):
-        path = f"/v1/approvals/{client.part(approval)}"
-        one = client.one(service, path, "id", "digest", "arguments")
+        one = consent.shown(service, approval)
         if still is not None:
             still(one, digest)
         elif digest:

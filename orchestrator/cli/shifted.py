@@ -42,7 +42,7 @@ def main() -> None:
         def moved() -> None:
             clock.read()
             if service.worker is not None:
-                service.worker.wake()  # what was due later may be due now
+                service.worker.clock_moved()
 
         service.web.on_startup.append(listen)
 

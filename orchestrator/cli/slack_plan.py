@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from orchestrator import app, neighbours
+from orchestrator import app, neighbours, tooling
 from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import is_group
@@ -14,7 +14,7 @@ from orchestrator.slack.web_api import WebApi
 
 def _asked(settings: Settings) -> Iterator[tuple[str, Terms]]:
     """Everything people may be asked about, under which terms. Raises `ConfigError`."""
-    toolkit = app.toolkit(settings)
+    toolkit = tooling.toolkit(settings)
     yield "approvals", settings.default_terms()
     for name, workflow in settings.workflows.items():
         for tool in workflow.tools:
@@ -53,7 +53,7 @@ def _direct(settings: Settings) -> bool:
 
 def _pictures(settings: Settings) -> bool:
     """Whether people are asked to choose among files somewhere."""
-    return any(tool.name == CHOOSE_MEDIA for tool in app.built_in(settings))
+    return any(tool.name == CHOOSE_MEDIA for tool in tooling.built_in(settings))
 
 
 def plan(settings: Settings, *, post: bool = False) -> Plan:

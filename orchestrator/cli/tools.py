@@ -20,14 +20,14 @@ def list_(config: Path | None, workflow: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from orchestrator import app
+    from orchestrator import tooling
     from orchestrator.settings import load
     from orchestrator.toolkit.report import list_tools
 
     table = Table("tool", "module", "policy", "who decides", "preview", "idempotent", "timeout")
     settings = load(config, need_secrets=False)
     of = settings.recipe(workflow).tools if workflow else None
-    for t in list_tools(app.toolkit(settings), workflow or ""):
+    for t in list_tools(tooling.toolkit(settings), workflow or ""):
         if of is not None and t.name not in of:
             continue
         repeatable = "yes" if t.idempotent else "no"
@@ -42,7 +42,7 @@ def list_(config: Path | None, workflow: str | None) -> None:
 @click.pass_obj
 def check(config: Path | None) -> None:
     """Load every module and say what is wrong; exit code 2 if anything is."""
-    from orchestrator import app
+    from orchestrator import tooling
     from orchestrator.errors import ConfigError
     from orchestrator.settings import load
     from orchestrator.toolkit.report import check_tools
@@ -51,8 +51,8 @@ def check(config: Path | None) -> None:
     report = check_tools(
         Path(settings.tools.folder),
         settings.tools.modules,
-        built_in=app.built_in(settings),
-        **app.rules(settings),
+        built_in=tooling.built_in(settings),
+        **tooling.rules(settings),
     )
     if not report.ok:
         raise ConfigError("\n".join(report.problems))
@@ -71,8 +71,8 @@ def check(config: Path | None) -> None:
 @click.pass_obj
 def schema(config: Path | None, name: str) -> None:
     """Print the declaration of the tool NAME as Gemini is given it."""
-    from orchestrator import app
+    from orchestrator import tooling
     from orchestrator.settings import load
     from orchestrator.toolkit.report import schema_of
 
-    click.echo(json.dumps(schema_of(app.toolkit(load(config, need_secrets=False)), name), indent=2))
+    click.echo(json.dumps(schema_of(tooling.toolkit(load(config, need_secrets=False)), name), indent=2))

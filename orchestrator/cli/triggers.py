@@ -30,13 +30,9 @@ def list_(config: Path | None, as_json: bool, url: str | None, token_env: str) -
     """Every trigger of the settings, and how it stands."""
     with client.service_at(config, url, token_env) as service:
         found = client.one(service, "/v1/triggers", "items")["items"]
-    if as_json:
-        client.show_lines(found)
-    elif not found:
-        click.echo("no trigger is set up")
-    else:
-        columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
-        client.show_table(columns, [_standing(t) for t in found], whole=2, more=False)
+    nothing = "no trigger is set up"
+    columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
+    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_standing, whole=2)
 
 
 @triggers.command()

@@ -15,7 +15,7 @@ from orchestrator.domain.callbacks import TEST, News
 from orchestrator.domain.consent import Approval, ApprovalStatus
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import FINGERPRINT, text_of, word
-from orchestrator.domain.jobs import Job
+from orchestrator.domain.jobs import Job, JobStatus
 from orchestrator.domain.model import Run, RunStatus, ToolCall
 
 MAX_OUTPUT: Final = 16_000
@@ -111,7 +111,7 @@ def _of_calls(before: Run, decision: Decision) -> Iterator[Told]:
         old = known.get(call.id)
         if call is not old:
             yield from _of_question(old.approval if old else None, call)
-            yield from _of_jobs(old.jobs if old else (), call)
+            yield from _of_jobs(old, call)
 
 
 def _of_question(old: Approval | None, call: ToolCall) -> Iterator[Told]:
@@ -146,11 +146,16 @@ def _decided(call: ToolCall, approval: Approval, status: ApprovalStatus, **more:
     return News.APPROVAL_DECIDED, approval.id, data
 
 
-def _of_jobs(old: tuple[Job, ...], call: ToolCall) -> Iterator[Told]:
-    over = {j.id for j in old if j.ended}
+def _of_jobs(old: ToolCall | None, call: ToolCall) -> Iterator[Told]:
+    over = {j.id for j in old.jobs if _over(old, j)} if old else set()
     for job in call.jobs:
-        if job.ended and job.id not in over:
+        if _over(call, job) and job.id not in over:
             yield News.JOB_FINISHED, job.id, {"call": call.id, "tool": call.tool, **_job(job)}
+
+
+def _over(call: ToolCall, job: Job) -> bool:
+    """Whether it has ended for good: one that is lost may come back until its call is settled."""
+    return job.ended and (job.status is not JobStatus.LOST or call.settled)
 
 
 def _job(job: Job) -> dict[str, Any]:

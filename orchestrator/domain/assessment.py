@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from orchestrator.domain.consent import Actor, Preview, Terms
+from orchestrator.domain.consent import SEAL, Actor, Approval, Preview, Terms
 from orchestrator.domain.plain import JsonObject
 
 
@@ -24,7 +24,8 @@ class Assessment:
     """What the toolkit and the policy say about one function call, at one moment.
 
     `arguments` are as they would run: validated, in the schema's types, plain JSON.
-    `reason` is for the model when the call is not to run. `digest` seals all of it. `previews` says that
+    `reason` is for the model when the call is not to run. `digest` seals all of it, `former` does so in the
+    way of before, where that was wanted. `previews` says that
     the tool can tell what the call would do, `preview_required` that without that nobody is asked. `asked`
     counts the open questions of each entry of approvers it would be put to; empty where nobody counted.
     """
@@ -41,6 +42,11 @@ class Assessment:
     preview_required: bool = True
     preview: Preview | None = None
     asked: Mapping[str, int] = field(default_factory=dict)
+    former: str = ""
+
+    def sealed_like(self, approval: Approval) -> str:
+        """The digest, made as that of the question was."""
+        return self.digest if approval.seal == SEAL else self.former
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ from orchestrator.domain.model import (
     Turn,
     call_key,
 )
+from orchestrator.domain.pipeline import named
 
 LAPSED_TEXT = "This call was approved but could not start in time. It did not run."
 BLIND_TEXT = "It could not be worked out what this call would do, so nobody was asked. It did not run."
@@ -140,6 +141,9 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     call = run.turn.call(event.call)
     if call is None or call.status is not CallStatus.READY:
         return unheard(run, "the call is not ready to run", Refusal.NOT_NOW)
+    if event.doubts:
+        told = f"what is stored about {call.tool} is not what the audit has: {event.doubts[0]}"
+        return _changed(run, call, f"{told}; nothing was run", now)
     fresh, approval = event.assessment, call.approval
     if approval is None or approval.status is ApprovalStatus.WITHDRAWN:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
@@ -166,19 +170,24 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
     """Runs only under a decision about exactly this, made by a person, not too long ago."""
     verdict = approval.verdict
     sound = approval.status is ApprovalStatus.APPROVED and verdict is not None and verdict.approve
-    if not sound or approval.digest != (event.as_approved or event.assessment.digest):
-        reason = "what was approved is not what would run now; nothing was run"
-        spent = replace(approval, status=ApprovalStatus.WITHDRAWN)
-        doubt = replace(call, status=CallStatus.IN_DOUBT, approval=spent)
-        run = with_turn(run, run.turn.with_call(doubt), reason)
-        return Decision(run, redraw(doubt, now), note=reason, refused=Refusal.CHANGED, alarm=True)
+    fresh = event.assessment.sealed_like(approval)
+    if not sound or approval.digest != (event.as_approved or fresh):
+        return _changed(run, call, "what was approved is not what would run now; nothing was run", now)
     if approval.start_by is None or now > approval.start_by:
         if call.started_at is not None:
-            return _doubted(run, call, f"{call.tool} was cut off while running; did it happen?", now)
+            return _doubted(run, call, f"{_named(run, call)} was cut off while running; did it happen?", now)
         return settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
-    if approval.digest != event.assessment.digest:
+    if approval.digest != fresh:
         return _drifted(run, call, approval, event.assessment, now)
     return _execute(run, call, event.claim, now)
+
+
+def _changed(run: Run, call: ToolCall, reason: str, now: datetime) -> Decision:
+    """Somebody changed what was approved, or what is stored about it: the answer is spent, a person looks."""
+    spent = call.approval and replace(call.approval, status=ApprovalStatus.WITHDRAWN)
+    doubt = replace(call, status=CallStatus.IN_DOUBT, approval=spent)
+    run = with_turn(run, run.turn.with_call(doubt), reason)
+    return Decision(run, redraw(doubt, now), note=reason, refused=Refusal.CHANGED, alarm=True)
 
 
 def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, now: datetime) -> Decision:
@@ -226,7 +235,12 @@ def cut_off(run: Run, event: CallCutOff, policy: Policy, now: datetime) -> Decis
         again = replace(call, status=CallStatus.READY, claim=None)
         run = with_turn(run, run.turn.with_call(again))
         return Decision(run, (Effect(EffectKind.EXECUTE_TOOL, call.id, now),), note=event.why)
-    return _doubted(run, call, f"{call.tool} was cut off while running ({event.why}); did it happen?", now)
+    reason = f"{_named(run, call)} was cut off while running ({event.why}); did it happen?"
+    return _doubted(run, call, reason, now)
+
+
+def _named(run: Run, call: ToolCall) -> str:
+    return named(run.recipe.workflow, call.tool, call.call_id)
 
 
 def _doubted(run: Run, call: ToolCall, reason: str, now: datetime) -> Decision:

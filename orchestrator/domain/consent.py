@@ -9,6 +9,12 @@ from typing import Any, Final
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.daily import Daily
 
+TENANT: Final = "default"
+"""Whose runs these are, as long as there is one tenant."""
+
+SEAL: Final = 2
+"""How digests are made; grows when what goes into them does. 1 was without the tenant."""
+
 
 class ApprovalStatus(StrEnum):
     """The question put to people about one call."""
@@ -207,9 +213,9 @@ class Preview:
 class Approval:
     """One question about one call.
 
-    `digest` seals everything that was shown and will run; `revision` grows when the question
-    is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message, `copies`
-    those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded` counts
+    `digest` seals everything that was shown and will run, made as `seal` says; `revision` grows when the
+    question is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message,
+    `copies` those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded` counts
     reminders; `escalated` says that others were asked too. `preview` is what it would do, of a tool that
     can tell. `collected` names the digest message it is shown in; empty for one that is shown at once.
     `since` is when such a one was shown: from then on its time runs. `questions` were asked back, of
@@ -236,6 +242,7 @@ class Approval:
     collected: str = ""
     since: datetime | None = None
     questions: tuple[Inquiry, ...] = ()
+    seal: int = SEAL
 
     @property
     def open(self) -> bool:

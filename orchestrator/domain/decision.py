@@ -28,6 +28,7 @@ from orchestrator.domain.pipeline import (
     UnresolvedError,
     anew,
     as_text,
+    asked_by,
     note_of,
     told,
     wants_again,
@@ -171,7 +172,9 @@ def _called(run: Run, now: datetime, effects: tuple[Effect, ...], drop: tuple[st
     assert outcome is not None  # noqa: S101  whoever calls has seen it settled
     assert run.doing is not None  # noqa: S101
     if outcome.is_error:
-        reason = f"step {run.doing.name}: {call.tool} {outcome.kind}: {as_text(outcome.result)[:MAX_REASON]}"
+        asked = asked_by(run.recipe.workflow, call.tool, call.call_id)
+        what = outcome.kind if asked else f"{call.tool} {outcome.kind}"
+        reason = f"step {run.doing.name}: {what}: {as_text(outcome.result)[:MAX_REASON]}"
         return finish(run, RunStatus.FAILED, now, reason=reason, effects=effects, drop=drop)
     return step_done(run, outcome.result, now, effects, drop)
 

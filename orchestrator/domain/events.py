@@ -121,13 +121,15 @@ class CallClaimed:
     """A worker is about to run a call and asks the gate. `assessment` is made anew from the row.
 
     `as_approved` is the digest of the same with the preview people saw, where there is one: what differs
-    then beside it is only what the call would do.
+    then beside it is only what the call would do. `doubts` say where what is stored about the question and
+    the call is not what was written down when it happened.
     """
 
     call: str
     claim: str
     assessment: Assessment
     as_approved: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class EntryKind(StrEnum):
     ATTENTION_RAISED = "attention_raised"
     ATTENTION_RESOLVED = "attention_resolved"
     RUN_CLOSED = "run_closed"
+    RUN_REMOVED = "run_removed"  # all of it but the audit, as the settings want it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _claim_refused(run: Run, event: CallClaimed, decision: Decision) -> Entry:
     facts = {
         "call": event.call,
         "approved_digest": approval.digest if approval else "",
-        "digest": event.assessment.digest,
+        "digest": _claimed_digest(approval, event),
         "note": decision.note,
     }
     return Entry(EntryKind.CLAIM_REFUSED, run.id, facts, approval.id if approval else "")
@@ -296,11 +297,16 @@ def _claimed(call: ToolCall, event: Event) -> dict[str, Any]:
     verdict = approval.verdict if approval is not None and gated else None
     return {
         "claim": call.claim,
-        "digest": event.assessment.digest if isinstance(event, CallClaimed) else "",
+        "digest": _claimed_digest(approval, event) if isinstance(event, CallClaimed) else "",
         "arguments_sha256": Sealed(call.arguments),
         "gated": gated,
         "approved_by": _who(verdict.by) if verdict else None,
     }
+
+
+def _claimed_digest(approval: Approval | None, event: CallClaimed) -> str:
+    fresh = event.assessment
+    return fresh.sealed_like(approval) if approval is not None else fresh.digest
 
 
 def _of_run(before: Run, event: Event, after: Run) -> Iterator[Entry]:

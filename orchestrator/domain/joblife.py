@@ -25,6 +25,7 @@ from orchestrator.domain.events import (
     JobUncertain,
 )
 from orchestrator.domain.jobs import (
+    LISTED,
     NAMELESS,
     NOT_SENT,
     Job,
@@ -51,6 +52,12 @@ LEAST_DONE: Final = 3
 SEARCH_AFTER: Final = timedelta(seconds=5)
 """From a start whose answer got lost to the first look for it."""
 STILL_AT_WORK: Final = (JobState.LIVE, JobState.STRANGE)
+NOBODY_FOUND_IT: Final = "the answer to its start got lost, and nobody found it"
+LOST: Final = (
+    "the answer to its start got lost and no event named it; it may have been made and billed, so it was not"
+    " sent again; `orchestrator jobs resubmit` with its id makes it anew"
+)
+TOO_LATE: Final = "its call was settled without it; it was not stored"
 
 
 def ordered(waiting: Waiting) -> str | None:
@@ -94,11 +101,11 @@ def deferred(run: Run, event: JobDeferred, policy: Policy, now: datetime) -> Dec
 
 
 def uncertain(run: Run, event: JobUncertain, policy: Policy, now: datetime) -> Decision:
-    """It is looked for, and its webhook may name it, or has done so; after its time it is sent again."""
+    """It is looked for, and its webhook may name it, or has done so, until its time is up."""
     found = _current(run, event.job, event.attempt, JobStatus.SENDING)
     if found is None:
         return _stale(run, event.job, event.attempt)
-    timer = Effect(EffectKind.END_JOB_GRACE, start_subject(event.job, event.attempt), now + policy.job_grace)
+    timer = _grace(found[1], policy, now)
     look = Effect(EffectKind.FETCH_JOB, event.job, now) if found[1].remote else _search(found[1], now)
     run = _put(run, *found, status=JobStatus.UNKNOWN, said=event.why[:MAX_SAID])
     return Decision(run, (timer, look), note=f"answer lost: {event.why}")
@@ -112,14 +119,16 @@ def refused(run: Run, event: JobRefused, policy: Policy, now: datetime) -> Decis
 
 
 def grace_ended(run: Run, event: JobGraceEnded, policy: Policy, now: datetime) -> Decision:
-    """Replace the attempt, or leave it at that: what it may have started is not ours any more."""
+    """Replace the attempt, or leave it at that. One that an event has named is to be read first."""
     found = _current(run, event.job, event.attempt, JobStatus.UNKNOWN)
     if found is None:
         return Decision(run)
-    if not policy.retry_lost_create:
-        why = "the answer to its start got lost, and nobody found it"
-        return _end(run, *found, JobStatus.FAILED, why, policy, now)
     call, job = found
+    if job.remote is not None:
+        return Decision(run, (_grace(job, policy, now),))
+    if not (policy.retry_lost_create if job.kind in LISTED else policy.retry_lost_film):
+        why = NOBODY_FOUND_IT if job.kind in LISTED else LOST
+        return _end(run, call, job, JobStatus.LOST, why, policy, now)
     again = {"attempt": job.attempt + 1, "remote": None, "sent_at": None}
     run = _put(run, call, job, status=JobStatus.INTENDED, **again)
     start = Effect(EffectKind.START_JOB, start_subject(job.id, job.attempt + 1), now)
@@ -129,17 +138,39 @@ def grace_ended(run: Run, event: JobGraceEnded, policy: Policy, now: datetime) -
 def signalled(run: Run, event: JobSignalled, policy: Policy, now: datetime) -> Decision:
     """A webhook is a hint to read now. A name it tells of a lost start is read, and believed only then.
 
-    One that overtakes the answer is kept until that is there, or is lost.
+    One that overtakes the answer is kept until that is there, or is lost. One that comes when the job was
+    given up for lost is heard while its call still waits for others: the job may be had after all.
     """
     found = run.turn.by_job(event.job)
-    if found is None or found[1].status not in (*NAMELESS, JobStatus.LIVE):
-        return Decision(run)
+    if found is None:
+        return too_late(run, event)
     call, job = found
+    if job.status is JobStatus.LOST:
+        return _named_late(run, call, job, event, policy, now)
+    if job.status not in (*NAMELESS, JobStatus.LIVE):
+        return Decision(run)
     if job.status in NAMELESS and event.remote:
         run = _put(run, call, job, remote=event.remote)
     if job.status is JobStatus.SENDING:
         return Decision(run)
     return Decision(run, (Effect(EffectKind.FETCH_JOB, job.id, now),))
+
+
+def too_late(run: Run, event: JobSignalled) -> Decision:
+    """Nobody waits for it any more; where a webhook named one that was lost, that is written down."""
+    return unheard(run, f"{event.job} was named late, as {event.remote}: {TOO_LATE}" if event.remote else "")
+
+
+def _named_late(
+    run: Run, call: ToolCall, job: Job, event: JobSignalled, policy: Policy, now: datetime
+) -> Decision:
+    """Given up for lost, and now a webhook tells of it: its call waits for it again, as for any unknown."""
+    if not event.remote or call.status is not CallStatus.AWAITING_JOB:
+        return too_late(run, event)
+    run = _put(run, call, job, status=JobStatus.UNKNOWN, remote=event.remote, ended_at=None)
+    look = Effect(EffectKind.FETCH_JOB, job.id, now)
+    effects = (_grace(job, policy, now), look, *redraw(call, now))
+    return Decision(run, effects, note=f"{job.id} was named late")
 
 
 def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Decision:
@@ -151,13 +182,15 @@ def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Dec
     reading = event.reading
     if event.attempt != job.attempt or job.status in NOT_SENT:
         return _replaced(run, job, event, now)
-    if job.ended or job.status is JobStatus.STORING:
+    lost = job.status is JobStatus.LOST and call.status is CallStatus.AWAITING_JOB
+    if (job.ended and not lost) or job.status is JobStatus.STORING:
         return Decision(run)
     if _another(event):
         run = _put(run, call, job, remote=None)
         note = f"{reading.remote} is not {job.id}, whatever a webhook said"
-        return Decision(run, (_search(job, now),), note=note)
-    decision = _ROWS[reading.state](run, call, replace(job, remote=reading.remote), event, policy, now)
+        return Decision(run, () if lost else (_search(job, now),), note=note)
+    mine = replace(job, remote=reading.remote, ended_at=None)
+    decision = _ROWS[reading.state](run, call, mine, event, policy, now)
     overtaken = job.status is JobStatus.SENDING and job.remote is not None
     if overtaken and reading.state in (JobState.LIVE, JobState.STRANGE):
         # A webhook about it came before this answer: it may tell of something newer.
@@ -267,7 +300,8 @@ def counted(jobs: Sequence[Job]) -> str:
 
 def left(jobs: Sequence[Job]) -> timedelta | None:
     """How long those that have not ended will about take; None while too few have, or none is left."""
-    spans = [j.ended_at - j.sent_at for j in jobs if j.ended and j.ended_at and j.sent_at]
+    over = [j for j in jobs if j.ended and j.status is not JobStatus.LOST]
+    spans = [j.ended_at - j.sent_at for j in over if j.ended_at and j.sent_at]
     open_ = [j for j in jobs if not j.ended]
     if len(spans) < LEAST_DONE or not open_:
         return None
@@ -389,6 +423,11 @@ def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
 def _current(run: Run, job: str, attempt: int, status: JobStatus) -> tuple[ToolCall, Job] | None:
     found = run.turn.by_job(job)
     return found if found and (found[1].attempt, found[1].status) == (attempt, status) else None
+
+
+def _grace(job: Job, policy: Policy, now: datetime) -> Effect:
+    subject = start_subject(job.id, job.attempt)
+    return Effect(EffectKind.END_JOB_GRACE, subject, now + policy.job_grace)
 
 
 def _stale(run: Run, job: str, attempt: int) -> Decision:

@@ -4,7 +4,13 @@ intended ──claimed──► sending ──answered──► live ──done�
    ▲                     │                   └─ failed, cancelled, expired, gone ──► failed …
    └── put off ──────────┤
                          └─ answer lost ─► unknown ─ found ─► live
-                                              └─ its time is up ─► intended, as another attempt
+                                           │  ▲  └─ its time is up, and it could be looked for ─► intended,
+                        its time is up ────┘  │                                       as another attempt
+                                           ▼  │
+                                         lost ┴─ an event names it while its call still waits
+
+A film cannot be looked for: where its answer got lost, only its event tells of it. Without one it is lost
+rather than begun a second time, for it may have been made and billed. Lost counts as ended, until then.
 
 What starts a job is a call that passed its gate; a job has no approval of its own.
 """
@@ -26,6 +32,10 @@ class JobKind(StrEnum):
     VIDEO = "video"  # Veo: `models/{model}:predictLongRunning`, an operation
     VIDEO_INTERACTION = "video_interaction"  # newer models: an interaction whose response format is video
     BATCH = "batch"  # `models/{model}:batchGenerateContent`
+
+
+LISTED: Final = frozenset({JobKind.BATCH})
+"""What Gemini lists, so that a start without an answer can be looked for (Gemini API, Batch)."""
 
 
 class JobState(StrEnum):
@@ -109,17 +119,24 @@ class JobStatus(StrEnum):
     UNKNOWN = "unknown"  # its answer got lost; the job may or may not exist
     LIVE = "live"  # Gemini works on it
     STORING = "storing"  # done there; its files are being brought here
+    LOST = "lost"  # its answer got lost and nothing named it in time; not sent again
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
 
-ENDED: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+ENDED: Final = frozenset(
+    {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED, JobStatus.LOST}
+)
 NOT_SENT: Final = frozenset({JobStatus.QUEUED, JobStatus.INTENDED})
 _KEY: Final = re.compile(r"job_[0-9a-f]{24}")
 NAMELESS: Final = frozenset({JobStatus.SENDING, JobStatus.UNKNOWN})
 """It may be at work there, and Gemini has not told us its name yet."""
+CLAIMABLE: Final = NAMELESS | {JobStatus.LOST}
+"""What an event may be about that names a job of ours by our id."""
+MAX_REMOTE: Final = 512
+"""Characters of a name that is kept; a longer one is taken for none."""
 
 
 @dataclass(frozen=True, slots=True)

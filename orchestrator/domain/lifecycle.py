@@ -104,6 +104,7 @@ JOB_HEARS: Final[Mapping[JobStatus, tuple[type[Event], ...]]] = {
     JobStatus.UNKNOWN: (JobSignalled, JobObserved, JobMissing, JobGraceEnded),
     JobStatus.LIVE: (JobSignalled, JobObserved, JobMissing),
     JobStatus.STORING: (JobHarvested,),
+    JobStatus.LOST: (JobSignalled, JobObserved),
     JobStatus.SUCCEEDED: (),
     JobStatus.FAILED: (),
     JobStatus.CANCELLED: (),
@@ -195,6 +196,8 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return calls.finished_late(run, event, now)
         case JobObserved():
             return joblife.behind_the_end(run, event, now)
+        case JobSignalled():
+            return joblife.too_late(run, event)
         case ApprovalPosted():
             return calls.posted(run, event, Policy(), now)
         case BatchPosted():
@@ -211,7 +214,6 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             | InteractionMissing()
             | ForgettingNear()
             | BatchUndelivered()
-            | JobSignalled()
             | JobGraceEnded()
             | JobMissing()
             | JobHarvested()

@@ -289,6 +289,7 @@ class Policy:
         max_open_per_approver: Most open questions of each of those who could decide about a new one.
         jobs_at_once: How many jobs of one call are under way at Gemini.
         job_grace: How long a job whose start had no answer may still show itself.
+        retry_lost_film: After that, send a film again, which may have been made (else it is lost).
     """
 
     watch_every: timedelta = timedelta(seconds=30)
@@ -304,6 +305,7 @@ class Policy:
     max_open_per_approver: int = 100
     jobs_at_once: int = 10
     job_grace: timedelta = timedelta(minutes=15)
+    retry_lost_film: bool = False
 
 
 def call_key(run_id: str, interaction_id: str, call_id: str) -> str:

@@ -100,6 +100,11 @@ def asked_by(workflow: str, tool: str, call_id: str) -> str:
     return step if step and tool == confirms(workflow, step) else ""
 
 
+def named(workflow: str, tool: str, call_id: str) -> str:
+    """What people call a call: an approval step's question by its step, any other by its tool."""
+    return f"step {step}" if (step := asked_by(workflow, tool, call_id)) else tool
+
+
 class UnresolvedError(Exception):
     """A reference names nothing that is there."""
 

@@ -5,11 +5,11 @@ its trigger, and so is the run it starts.
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Final, Protocol
 
 from orchestrator.domain.consent import Actor, AtTimeout, Contract, Terms
@@ -19,10 +19,16 @@ ON_TIME: Final = timedelta(minutes=5)
 """An instant that is noticed within this time was not missed: the worker was busy, not away."""
 LOOK_BACK: Final = timedelta(days=31)
 """How far missed instants are looked for."""
+MOST_COUNTED: Final = 1000
+"""Most missed instants that are counted; whether there are more is known, how many more is not."""
 MAX_KEY: Final = 180
 """Characters of an occurrence's key, which is its run's idempotency key too."""
 KEEPS_FAILING: Final = 3
 """So many failures in a row are no blip any more."""
+_PIECE: Final = 120
+"""Instants gone through at once while the newest are looked for; no hour has more than 60."""
+_HOUR: Final = timedelta(hours=1)
+_LEAST: Final = timedelta(microseconds=1)
 
 
 class Missed(StrEnum):
@@ -60,11 +66,15 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """The instants a trigger owes: those to run, oldest first, and how many others are passed over."""
+    """The instants a trigger owes: those to run, oldest first, and how many others are passed over.
+
+    `more` says that still older ones were passed over, which nobody counted.
+    """
 
     run: tuple[datetime, ...]
     passed: int = 0
     newest_passed: datetime | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +103,48 @@ def owed(schedule: Schedule, since: datetime, now: datetime, missed: Missed, mos
     """What is due of the instants from `since` (itself one) to `now`.
 
     Those on time run each. Of the missed ones before them run all, up to `most`; or, where none is on time,
-    the newest; or none.
+    the newest; or none. However long nobody worked and however often it would have been time, the work is
+    bounded: of the missed ones the newest `MOST_COUNTED` are looked at, and none older than `LOOK_BACK`.
     """
-    on_time: list[datetime] = []
-    late: deque[datetime] = deque(maxlen=max(most, 1))
-    many, moment = 0, since
-    if now - since > LOOK_BACK:
-        moment = schedule.after(now - LOOK_BACK)
-    while moment <= now:
-        if now - moment <= ON_TIME:
-            on_time.append(moment)
-        else:
-            late.append(moment)
-            many += 1
+    on_time = tuple(_instants(schedule, max(since, now - ON_TIME), now))
+    early = _newest_before(schedule, max(since, now - LOOK_BACK), now - ON_TIME, MOST_COUNTED + 1)
+    late = tuple(reversed(early[:MOST_COUNTED]))
+    made_up = _made_up(late[-max(most, 1) :], bool(on_time), missed)
+    passed = len(late) - len(made_up)
+    return Owed(
+        (*made_up, *on_time),
+        passed,
+        late[-1] if passed and not made_up else None,
+        more=len(early) > MOST_COUNTED,
+    )
+
+
+def _instants(schedule: Schedule, begin: datetime, end: datetime) -> Iterator[datetime]:
+    """Those from the one to the other, both included, the oldest first."""
+    moment = schedule.after(begin - _LEAST)
+    while moment <= end:
+        yield moment
         moment = schedule.after(moment)
-    made_up = _made_up(tuple(late), bool(on_time), missed)
-    passed = many - len(made_up)
-    return Owed((*made_up, *on_time), passed, late[-1] if passed and not made_up else None)
+
+
+def _newest_before(schedule: Schedule, begin: datetime, end: datetime, most: int) -> list[datetime]:
+    """The newest that many from `begin` on and before `end`, the newest first.
+
+    A schedule tells only what comes next, so pieces are gone through one before the other: longer ones
+    while they hold little, and shorter ones where there are more than `_PIECE` in one.
+    """
+    found: list[datetime] = []
+    span, end = _HOUR, end - _LEAST
+    while len(found) < most and end >= begin:
+        start = max(begin, end - span)
+        piece = list(islice(_instants(schedule, start, end), _PIECE + 1))
+        if len(piece) > _PIECE:  # never in an hour: cron knows no seconds
+            span = max(_HOUR, span / 2)
+            continue
+        found += reversed(piece)
+        end = start - _LEAST
+        span = span * 2 if len(piece) < _PIECE / 3 else span
+    return found[:most]
 
 
 def _made_up(late: Sequence[datetime], on_time: bool, missed: Missed) -> tuple[datetime, ...]:

@@ -45,6 +45,7 @@ from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, not_restarted
 from orchestrator.domain.pipeline import cited, output_of
+from orchestrator.domain.plain import MAX_HANDED_ON, size
 from orchestrator.domain.sources import joined
 
 
@@ -366,9 +367,19 @@ def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -
         more = _waiting(asked.run, event.snapshot.interaction_id, policy, now)
         return replace(asked, effects=(*asked.effects, *more))
     if run.doing is not None:
-        run = replace(run, outputs={**run.outputs, **cited(run.doing.name, event.snapshot.sources)})
-        return step_done(run, output_of(event.snapshot.output, bool(run.acting.response_format)), now)
+        return _thought(run, run.doing.name, event, now)
     return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
+
+
+def _thought(run: Run, step: str, event: InteractionObserved, now: datetime) -> Decision:
+    """An agent's step is over. What another step goes on with is as bounded as a call's result."""
+    said = event.snapshot.output
+    output = output_of(said, bool(run.acting.response_format))
+    if run.step + 1 < len(run.recipe.steps) and (bytes_ := size(output)) > MAX_HANDED_ON:
+        reason = f"step {step}: what it came to has {bytes_} bytes; at most {MAX_HANDED_ON} are handed on"
+        return finish(run, RunStatus.FAILED, now, reason=reason, output=said, stop=False)
+    run = replace(run, outputs={**run.outputs, **cited(step, event.snapshot.sources)})
+    return step_done(run, output, now)
 
 
 def _failed(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:

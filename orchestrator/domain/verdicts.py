@@ -31,6 +31,7 @@ from orchestrator.domain.decision import Decision, Refusal, finish, settle, unhe
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
+from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
 
 SHOWN_CHARS: Final = 16
@@ -155,7 +156,7 @@ def _not_editable(call: ToolCall, approval: Approval, fresh: Assessment) -> str 
     if fresh.ruling not in (Ruling.ASK, Ruling.ALLOW):
         return fresh.reason or "the policy does not allow these arguments"
     same = approval.preview is not None and exact(fresh.arguments) == exact(call.arguments)
-    if same or fresh.digest == approval.digest:
+    if same or fresh.sealed_like(approval) == approval.digest:
         return "nothing was changed"
     return None
 
@@ -252,7 +253,8 @@ def _reject(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now:
 def _stop(run: Run, call: ToolCall, verdict: Verdict, now: datetime) -> Decision:
     """A no that ends the whole run, in the same moment: nothing of it starts any more."""
     who = verdict.by.name or verdict.by.id
-    reason = f"stopped by {who}, who rejected {call.tool}" + (f": {verdict.reason}" if verdict.reason else "")
+    what = named(run.recipe.workflow, call.tool, call.call_id)
+    reason = f"stopped by {who}, who rejected {what}" + (f": {verdict.reason}" if verdict.reason else "")
     run = replace(run, turn=run.turn.with_call(call))
     return finish(run, RunStatus.CANCELLED, now, reason=reason, drop=no_expiry(call.approval))
 
@@ -297,8 +299,9 @@ def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Deci
 def _overdue(run: Run, call: ToolCall, was: Approval, longer: Approval, now: datetime) -> Decision:
     """Nobody decided in the first time: others are asked as well, or the run waits in `attention`."""
     left = left_to_a_person(longer)
-    reason = f"nobody decided about {call.tool} in time; it can still be decided" if left else ""
-    note = reason or f"nobody decided about {call.tool} in time; others may decide too"
+    what = named(run.recipe.workflow, call.tool, call.call_id)
+    reason = f"nobody decided about {what} in time; it can still be decided" if left else ""
+    note = reason or f"nobody decided about {what} in time; others may decide too"
     effects = (*timers(longer, now), notify(longer, OVERDUE, now), *redraw(call, now))
     run = with_turn(run, run.turn.with_call(call), reason)
     return Decision(run, effects, no_expiry(was), note=note, alarm=left)

@@ -29,7 +29,7 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import runs
+from orchestrator.store import questions, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
 
     What is drawn over many runs is written with each of them: who holds that must not wait for a run.
     """
-    found = {own: known[2] for own in approvals if (known := runs.load_approval(s, own)) is not None}
+    found = {own: known[2] for own in approvals if (known := questions.load_approval(s, own)) is not None}
     for run_id in sorted(set(found.values())):
         runs.lock(s, run_id)
     return set(found)
@@ -199,7 +199,7 @@ def edit(
         unseen = {*approval.terms.hidden, *(current.hidden if current else ())}
         wished = hidden.kept(arguments, call.arguments, unseen)
         wish = FunctionCall(call.call_id, call.tool, wished)
-        fresh = assess(toolkit, run, run.turn.interaction_id or "", wish)
+        fresh = assess(toolkit, run, run.turn.interaction_id or "", wish, about=approval)
         if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
             raise InvalidError("the arguments do not fit the tool", (("arguments", fresh.reason),))
         return ApprovalEdited(
@@ -226,7 +226,7 @@ def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench:
 
 def terms_now(s: Session, approval_id: str, bench: Bench) -> Terms | None:
     """Under which terms the same would be asked at this moment; None where that is not known."""
-    found = runs.load_approval(s, approval_id)
+    found = questions.load_approval(s, approval_id)
     return None if found is None else _current(runs.load(s, found[2]), found[1], bench)
 
 
@@ -240,7 +240,7 @@ def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
 ) -> Answer:
-    found = runs.load_approval(s, approval_id)
+    found = questions.load_approval(s, approval_id)
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found
@@ -250,7 +250,7 @@ def _apply(
         return Answer(
             call.approval, call.tool, applied.note, run=run_id
         )  # an edit has put another in its place
-    approval = (runs.load_approval(s, approval_id, applied.run) or found)[0]
+    approval = (questions.load_approval(s, approval_id, applied.run) or found)[0]
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
     note = already(approval) if gone else applied.note
     return Answer(approval, asked.tool, note, applied.refused, run_id, applied.untold)

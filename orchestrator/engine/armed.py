@@ -13,8 +13,8 @@ from orchestrator.domain.triggers import First, Happened, Look, Missed, Schedule
 class FeedPort(Protocol):
     """Reads feeds. Raises `UnavailableError`, `RejectedError`, or `InvalidError` for what is no feed."""
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "") -> Look:
-        """What it says now, or that nothing has changed since."""
+    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
+        """What it says now, or that nothing has changed since; `inside` as in `Feed`."""
         ...
 
 
@@ -30,11 +30,15 @@ class Cron:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """By new entries of a feed."""
+    """By new entries of a feed.
+
+    `inside` is its host and port where that may be asked without TLS and on a private address; else empty.
+    """
 
     url: str
     every: timedelta
     first: First = First.LATEST
+    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,13 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What an occurrence came to. `verdict` is None where a feed is only going to be read."""
+    """What an occurrence came to. `verdict` is None where a feed is only going to be read.
+
+    `oversize` says that it was refused because it makes more than a workflow takes.
+    """
 
     key: str
     verdict: Happened | None
     run_id: str | None = None
     note: str = ""
+    oversize: bool = False

@@ -19,7 +19,7 @@ from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.saying import not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -75,10 +75,8 @@ class Batches:
         failpoints.hit("before_post")
         try:
             place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("batch_not_shown", run_id=batch.run_id, turn=batch.turn, why=str(e))
             await self._commit.conclude(effect, BatchUndelivered(batch.turn, str(e)))

@@ -25,7 +25,7 @@ from orchestrator.engine.resubmitting import whole
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import asked, outbox, runs
+from orchestrator.store import asked, attest, outbox, runs
 from orchestrator.store.outbox import Claimed
 
 STOPPED: Final = 1000
@@ -76,7 +76,7 @@ class Calls:
 
     def _assess(self, run: Run, call: ToolCall, preview: Preview | None) -> Assessment:
         wish = FunctionCall(call.call_id, call.tool, call.arguments)
-        return assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview)
+        return assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview, about=call.approval)
 
     def _to_be_seen(self, call: ToolCall, as_it_was: Assessment) -> bool:
         """Whether it has to be worked out first what it would do now.
@@ -89,7 +89,7 @@ class Calls:
             return as_it_was.ruling is Ruling.ASK and as_it_was.previews
         lapsed = approval.start_by is None or self._commit.now() > approval.start_by
         taken_up = call.idempotent and call.started_at is not None
-        same = approval.digest == as_it_was.digest
+        same = approval.digest == as_it_was.sealed_like(approval)
         return approval.preview is not None and same and not lapsed and not taken_up
 
     async def _look_first(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
@@ -128,14 +128,16 @@ class Calls:
         if (call.arguments, call.approval) != (before.arguments, before.approval):
             outbox.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
             return None
-        as_approved = self._assess(run, call, _approved(call)).digest
-        return self._claim(s, effect, run, call, self._assess(run, call, preview), as_approved)
+        as_it_was, fresh = self._assess(run, call, _approved(call)), self._assess(run, call, preview)
+        as_approved = as_it_was.sealed_like(call.approval) if call.approval else ""
+        return self._claim(s, effect, run, call, fresh, as_approved)
 
     def _claim(
         self, s: Session, effect: Claimed, run: Run, call: ToolCall, fresh: Assessment, as_approved: str = ""
     ) -> Act | None:
         [fresh] = asked.counted(s, [fresh]) if not _still_stands(call) else [fresh]
-        applied = self._commit.apply(s, run.id, CallClaimed(call.id, effect.token, fresh, as_approved))
+        claim = CallClaimed(call.id, effect.token, fresh, as_approved, attest.doubts(s, call))
+        applied = self._commit.apply(s, run.id, claim)
         started = applied.run.turn.call(call.id)
         if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
             outbox.done(s, effect)

@@ -5,15 +5,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.jobs import NAMELESS, Job, JobKind, is_job_key, signal_key
+from orchestrator.domain.jobs import CLAIMABLE, MAX_REMOTE, Job, JobKind, is_job_key, signal_key
 from orchestrator.store import jobs
 
 
 def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
     """Which job of ours a webhook says it is about: run, job, and what it calls the job at Gemini.
 
-    Only for a start whose answer is still out, or got lost. Anybody may have said so: it is read before it
-    is believed.
+    Only for a start whose answer is still out, or got lost; that may be long ago. Anybody may have said so:
+    it is read before it is believed.
     """
     event = json.loads(body)
     data = event.get("data")
@@ -23,7 +23,7 @@ def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
     )
     job = said.get("job")
     known = jobs.find(s, job) if isinstance(job, str) and is_job_key(job) else None
-    if known is None or known[1].status not in NAMELESS:
+    if known is None or known[1].status not in CLAIMABLE:
         return None
     remote = _resource(known[1], data.get("id"))
     return (known[0], known[1].id, remote) if remote else None
@@ -36,6 +36,11 @@ def _resource(job: Job, named: Any) -> str:
     key = signal_key(named)
     if not key or not all(c.isalnum() or c in "_-" for c in key):
         return ""
+    remote = _named(job, key, named)
+    return remote if len(remote) <= MAX_REMOTE else ""
+
+
+def _named(job: Job, key: str, named: str) -> str:
     match job.kind:
         case JobKind.BATCH:
             return f"batches/{key}"

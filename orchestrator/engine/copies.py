@@ -11,13 +11,14 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import ladder
+from orchestrator.domain.consent import Place
 from orchestrator.domain.deadlines import undisturbed, unseen
 from orchestrator.domain.effects import parse_notice
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.saying import maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
@@ -77,35 +78,24 @@ class Copies:
 
     async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
         approval = card.approval.id
-        # Asked for once more, it may have been there for long.
-        seen_before = effect.attempts > 1 or effect.wanted > 1
         try:
-            place = await slack.copy(card, person, seen_before=seen_before)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+            place = await slack.copy(card, person, seen_before=maybe_said(effect))
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("approval_not_copied", approval=approval, person=person, why=str(e))
             await self._commit.conclude(effect, ApprovalNotCopied(approval, person, str(e)))
         else:
-            copied = ApprovalCopied(approval, person, place.channel, place.ts)
-            await self._commit.conclude(effect, copied)
+            await self._commit.conclude(effect, _copied(card, person, place))
 
     async def _find(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
-        """Where an earlier try may have put it, so that no live button stays there."""
-        try:
-            place = await slack.find_copy(card, person)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-            return
-        except RejectedError:
-            place = None
-        if place is None:
-            await self._commit.done(effect)
-        else:
-            copied = ApprovalCopied(card.approval.id, person, place.channel, place.ts)
-            await self._commit.conclude(effect, copied)
+        await take_up(
+            self._commit, effect, slack.find_copy(card, person), lambda place: _copied(card, person, place)
+        )
+
+
+def _copied(card: Card, person: str, place: Place) -> ApprovalCopied:
+    return ApprovalCopied(card.approval.id, person, place.channel, place.ts)
 
 
 def _to_be_spread(card: Card) -> bool:

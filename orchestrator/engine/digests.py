@@ -20,7 +20,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.pictures import DigestCard
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.saying import LOOK_AGAIN, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import digests, outbox
@@ -59,10 +59,8 @@ class Digests:
         failpoints.hit("before_post")
         try:
             place = await slack.post_batch(digest, seen_before=effect.attempts > 1)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("digest_not_shown", digest=digest.name, why=str(e))
             await self._conclude(effect, trouble=str(e))

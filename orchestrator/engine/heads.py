@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.consent import TENANT
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import OrchestratorError
 from orchestrator.store import audit, budget
@@ -76,12 +77,12 @@ class Heads:
             log.exception("audit_head_failed")
 
     async def _publish(self, head: Head) -> None:
-        log.info("audit_head", tenant=audit.TENANT, seq=head.seq, hash=head.hash)
+        log.info("audit_head", tenant=TENANT, seq=head.seq, hash=head.hash)
         self._last = head
         if self._say is None:
             return
         try:
-            await self._say(f"Audit {audit.TENANT}: the chain ends at {head}")
+            await self._say(f"Audit {TENANT}: the chain ends at {head}")
         except OrchestratorError as e:
             log.warning("audit_head_not_posted", seq=head.seq, why=str(e))
 

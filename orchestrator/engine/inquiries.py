@@ -10,12 +10,13 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.consent import Place
 from orchestrator.domain.events import InquiryPosted
 from orchestrator.domain.inquiries import Telling, numbered, parse_telling
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.saying import maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
@@ -55,38 +56,22 @@ class Inquiries:
         return None
 
     async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
-        # Asked for once more, it may have been there for long.
-        seen_before = effect.attempts > 1 or effect.wanted > 1
         try:
-            place = await slack.ask_back(card, telling, seen_before=seen_before)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+            place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("nobody_asked_back", approval=card.approval.id, what=telling.what, why=str(e))
             await self._commit.write(outbox.bury, effect, str(e))
         else:
             if telling.answer:
                 await self._commit.done(effect)
-                return
-            seen = InquiryPosted(card.approval.id, telling.number, place.channel, place.ts, telling.person)
-            await self._commit.conclude(effect, seen)
+            else:
+                await self._commit.conclude(effect, _posted(card, telling, place))
 
     async def _find(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
-        """Where an earlier try may have put it, so that no live button stays there."""
-        try:
-            place = await slack.find_asked_back(card, telling)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-            return
-        except RejectedError:
-            place = None
-        if place is None:
-            await self._commit.done(effect)
-        else:
-            seen = InquiryPosted(card.approval.id, telling.number, place.channel, place.ts, telling.person)
-            await self._commit.conclude(effect, seen)
+        look = slack.find_asked_back(card, telling)
+        await take_up(self._commit, effect, look, lambda place: _posted(card, telling, place))
 
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Its messages, drawn from what is true at this moment."""
@@ -112,6 +97,10 @@ class Inquiries:
             await self._commit.again(effect, str(failed[0]), failed[0])
         else:
             await self._commit.done(effect)
+
+
+def _posted(card: Card, telling: Telling, place: Place) -> InquiryPosted:
+    return InquiryPosted(card.approval.id, telling.number, place.channel, place.ts, telling.person)
 
 
 def _somewhere(card: Card, telling: Telling) -> bool:

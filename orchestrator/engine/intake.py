@@ -318,11 +318,12 @@ class Intake:
         return started
 
     async def resubmit(self, job_id: str, by: Actor) -> Started:
-        """Open a run that puts the unanswered lines of a batch into another one; twice is once.
+        """Open a run that asks once more for the unanswered lines of a batch, or for the lost films of the
+        call of the one that is named; twice is once.
 
         Raises:
             NotFoundError: There is no such job.
-            ConflictError: It is no batch, has not ended, or is all answered; or no tool is there for it.
+            ConflictError: It has not ended, nothing of it is lost or unanswered, or no tool is there for it.
         """
         job = partial(resubmit, job_id=job_id, by=by, toolkit=self._toolkit, clock=self._clock)
         try:

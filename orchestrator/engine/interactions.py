@@ -23,7 +23,7 @@ from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import inbox, outbox, runs
+from orchestrator.store import inbox, interactions, outbox, runs
 from orchestrator.store.outbox import Claimed
 
 PROBES: Final = 7
@@ -133,7 +133,7 @@ class Interactions:
 
     def _wanted_by(self, s: Session, effect: Claimed) -> Owner | None:
         """Run, turn and attempt for which this reading matters."""
-        owner = runs.owner_of(s, effect.subject)
+        owner = interactions.owner_of(s, effect.subject)
         if owner is None or not effect.run_id:
             return owner
         run = runs.load(s, owner[0])
@@ -142,7 +142,7 @@ class Interactions:
 
     def _claims_to_be(self, s: Session, snapshot: Snapshot) -> Owner | None:
         """The run named in the metadata that Gemini echoes to our own key."""
-        known = runs.owner_of(s, snapshot.interaction_id)
+        known = interactions.owner_of(s, snapshot.interaction_id)
         mark = snapshot.correlation
         if known is not None or mark is None:
             return known

@@ -62,7 +62,7 @@ class Ceilings:
         return None
 
     def run(self, s: Session, run: Run, now: datetime) -> Wait | None:
-        """Asked in the transaction that sends a run's first interaction; None where there is room."""
+        """Asked in the transaction in which a run begins; None where there is room."""
         most = self.workflows.get(run.recipe.workflow)
         if most is None or run.turn.number > 1 or run.turn.attempt > 1:
             return None

@@ -21,9 +21,9 @@ from orchestrator.domain.jobs import StoredFile
 from orchestrator.domain.pictures import Card, Picture
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import PicturesPort, SlackPort
-from orchestrator.engine.questions import LOOK_AGAIN
+from orchestrator.engine.saying import not_said
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs, uploads
 from orchestrator.store.outbox import Claimed
 from orchestrator.store.uploads import Upload
@@ -122,14 +122,11 @@ class Media:
         else:
             await self._end(effect, replace(kept, shown=True))
 
-    async def _later(self, effect: Claimed, error: OrchestratorError) -> None:
+    async def _later(self, effect: Claimed, error: UnavailableError | UncertainError) -> None:
         if effect.attempts >= MOST_TRIES:
             await self._end(effect, Upload(trouble=f"{NOT_SHOWN}: {error}"))
-        elif isinstance(error, UncertainError):
-            later = self._commit.now() + LOOK_AGAIN
-            await self._commit.write(outbox.retry, effect, later, str(error))
         else:
-            await self._commit.again(effect, str(error), error)
+            await not_said(self._commit, effect, error)
 
     async def _end(self, effect: Claimed, upload: Upload) -> None:
         if upload.trouble:

@@ -1,18 +1,19 @@
 """One occurrence becomes one run, in the transaction of whoever noticed it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator import failpoints
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Happened, acting
 from orchestrator.engine.armed import Armed, Fired
 from orchestrator.engine.restarting import Wish, start
-from orchestrator.errors import InvalidError
+from orchestrator.errors import InvalidError, OversizeError
 from orchestrator.store import triggers
 
 REFUSED: Final = "occurrence "
@@ -50,11 +51,13 @@ def occur(s: Session, armed: Armed, occasion: Occasion, now: datetime) -> Fired:
     if not triggers.happen(s, name, key, now, Happened.STARTED, note, occasion.body_hash):
         row = triggers.again(s, name, key, occasion.body_hash) or {}
         return Fired(key, Happened.KNOWN, row.get("run_id"), row.get("note", ""))
+    failpoints.hit("after_occurrence")
     plain = {"key": key, "trigger": name, "local": "", "missed": 0, **occasion.at}
     try:
         text = armed.prepare({"occurrence": plain, **occasion.seen})
     except InvalidError as e:
-        return _refused(s, name, key, f"{note}; {e}" if note else str(e))
+        fired = _refused(s, name, key, f"{note}; {e}" if note else str(e))
+        return replace(fired, oversize=isinstance(e, OversizeError))
     # Without a hash: the key says what it is, whatever it reads like by now.
     wish = Wish(armed.recipe, text, occasion.by or acting(name), f"trigger:{name}", key, "")
     run_id, _ = start(s, wish, now)

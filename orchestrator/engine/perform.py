@@ -13,14 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import EffectKind, parse_attempt, parse_notice
-from orchestrator.domain.events import (
-    ApprovalExpired,
-    CreateGraceEnded,
-    ForgettingNear,
-    ReminderDue,
-    RunOverdue,
-)
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine.armed import Armed, FeedPort
 from orchestrator.engine.batches import Batches
@@ -38,16 +31,19 @@ from orchestrator.engine.media import Media
 from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
 from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
-from orchestrator.engine.restarting import acted, restart, wanted_by
+from orchestrator.engine.restarting import Restarts
 from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
-from orchestrator.engine.triggers import Triggers
+from orchestrator.engine.timers import Timers
+from orchestrator.engine.triggers import KEEP, Triggers
 from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed
 
 log = structlog.get_logger(__name__)
+
+Gates = Mapping[EffectKind, Gate]
 
 _RENEWALS: Final = 3
 """Per lease, so that one that fails is not the end of it."""
@@ -67,6 +63,7 @@ class Performer:
         long_jobs: Gemini's videos and batches; without, none is made.
         pictures: Who makes pictures of stored files, for people who choose among them.
         armed: What starts runs by itself, with who reads feeds for it.
+        occurrences: How long is known what that came to.
         callbacks: Who sends news to callers; None where nothing signs them.
         patience: For how long that is tried.
     """
@@ -91,57 +88,27 @@ class Performer:
         pictures: PicturesPort | None = None,
         armed: Iterable[Armed] = (),
         feeds: FeedPort | None = None,
+        occurrences: timedelta = KEEP,
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self._recipe = recipe
-        self.commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing)
+        commits = Commits(database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing)
         limits = limits or Ceilings()
-        self.calls = Calls(self.commits, toolkit, limits)
-        interactions = Interactions(self.commits, gemini, toolkit, limits)
-        questions = Questions(self.commits, slack, toolkit, link, file_link)
-        batches = Batches(self.commits, slack, toolkit, questions.card, link)
-        copies = Copies(self.commits, slack, questions.card)
-        digests = Digests(self.commits, slack, link)
-        inquiries = Inquiries(self.commits, slack, questions.card)
-        waiting = LongJobs(self.commits, long_jobs or NoJobs())
-        steps = Steps(self.commits, toolkit, recipe)
-        self.triggers = Triggers(self.commits, armed, feeds, roll)
-        self._gates: Mapping[EffectKind, Gate] = {
-            EffectKind.CREATE_INTERACTION: interactions.create,
-            EffectKind.FETCH_INTERACTION: interactions.fetch,
-            EffectKind.CANCEL_INTERACTION: interactions.cancel,
-            EffectKind.PREVIEW_CALL: Previews(self.commits, toolkit).preview,
-            EffectKind.EXECUTE_TOOL: self.calls.execute,
-            EffectKind.REQUEST_APPROVAL: questions.request,
-            EffectKind.UPDATE_APPROVAL: questions.update,
-            EffectKind.UPLOAD_MEDIA: Media(self.commits, slack, questions.card, pictures).show,
-            EffectKind.NOTIFY_APPROVAL: questions.notify,
-            EffectKind.POST_BATCH: batches.post,
-            EffectKind.UPDATE_BATCH: batches.update,
-            EffectKind.POST_DIGEST: digests.post,
-            EffectKind.UPDATE_DIGEST: digests.update,
-            EffectKind.SPREAD_APPROVAL: copies.spread,
-            EffectKind.COPY_APPROVAL: copies.copy,
-            EffectKind.POST_INQUIRY: inquiries.post,
-            EffectKind.UPDATE_INQUIRY: inquiries.update,
-            EffectKind.EXPIRE_APPROVAL: self._expire,
-            EffectKind.REMIND_APPROVAL: self._remind,
-            EffectKind.END_CREATE_GRACE: self._end_grace,
-            EffectKind.END_RUN: self._end_run,
-            EffectKind.RESTART_RUN: self._restart_run,
-            EffectKind.WARN_FORGETTING: self._warn,
-            EffectKind.FIRE_TRIGGER: self.triggers.gate,
-            EffectKind.SEND_CALLBACK: Callbacks(self.commits, callbacks, patience or Patience()).send,
-            EffectKind.START_JOB: waiting.start,
-            EffectKind.FETCH_JOB: waiting.fetch,
-            EffectKind.STORE_JOB: waiting.store,
-            EffectKind.CANCEL_JOB: waiting.cancel,
-            EffectKind.END_JOB_GRACE: waiting.end_grace,
-            EffectKind.BEGIN_STEP: steps.begin,
-            EffectKind.START_HOOK: steps.follow,
+        self.commits = commits
+        self.calls = Calls(commits, toolkit, limits)
+        self.triggers = Triggers(commits, armed, feeds, roll, occurrences)
+        questions = Questions(commits, slack, toolkit, link, file_link)
+        self._gates: Gates = {
+            **_thinking(Interactions(commits, gemini, toolkit, limits)),
+            **_running(self.calls, Previews(commits, toolkit)),
+            **_asking(commits, slack, questions, pictures),
+            **_gathering(commits, slack, toolkit, questions, link),
+            **_waiting(LongJobs(commits, long_jobs or NoJobs())),
+            **_following(Steps(commits, toolkit, recipe, limits), Restarts(commits, recipe), self.triggers),
+            **_due(Timers(commits)),
+            EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }
-        self.commits.gate = self._gate
+        commits.gate = self._gate
 
     async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
@@ -188,30 +155,86 @@ class Performer:
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
 
-    def _expire(self, s: Session, effect: Claimed) -> None:
-        self.commits.settle(s, effect, ApprovalExpired(effect.subject))
 
-    def _remind(self, s: Session, effect: Claimed) -> None:
-        approval, number = parse_notice(effect.subject)
-        self.commits.settle(s, effect, ReminderDue(approval, int(number)))
+def _thinking(interactions: Interactions) -> Gates:
+    """What the model does."""
+    return {
+        EffectKind.CREATE_INTERACTION: interactions.create,
+        EffectKind.FETCH_INTERACTION: interactions.fetch,
+        EffectKind.CANCEL_INTERACTION: interactions.cancel,
+    }
 
-    def _end_grace(self, s: Session, effect: Claimed) -> None:
-        self.commits.settle(s, effect, CreateGraceEnded(*parse_attempt(effect.subject)))
 
-    def _end_run(self, s: Session, effect: Claimed) -> None:
-        self.commits.settle(s, effect, RunOverdue(self.commits.now()))
+def _running(calls: Calls, previews: Previews) -> Gates:
+    """What tools do, and would do."""
+    return {
+        EffectKind.PREVIEW_CALL: previews.preview,
+        EffectKind.EXECUTE_TOOL: calls.execute,
+    }
 
-    def _restart_run(self, s: Session, effect: Claimed) -> None:
-        """In one transaction, which a crash undoes whole; what came before it, a cancel for one, has won."""
-        run = runs.load(s, effect.run_id)
-        outbox.done(s, effect)
-        if (by := wanted_by(run, effect.subject)) is not None:
-            # What a changed workflow would do once more, the one the run was begun with goes on behind.
-            current = self._recipe(run.recipe.workflow)
-            recipe = run.recipe if current is None or acted(run) else current
-            now = self.commits.now()
-            restart(s, run.id, recipe, by, policy=self.commits.policy(s), now=now)
-            log.info("run_restarted", run_id=run.id, by=by.id)
 
-    def _warn(self, s: Session, effect: Claimed) -> None:
-        self.commits.settle(s, effect, ForgettingNear(effect.subject))
+def _asking(
+    commits: Commits, slack: SlackPort | None, questions: Questions, pictures: PicturesPort | None
+) -> Gates:
+    """One question in Slack, its copies, its pictures, and what is asked back about it."""
+    copies = Copies(commits, slack, questions.card)
+    inquiries = Inquiries(commits, slack, questions.card)
+    return {
+        EffectKind.REQUEST_APPROVAL: questions.request,
+        EffectKind.UPDATE_APPROVAL: questions.update,
+        EffectKind.NOTIFY_APPROVAL: questions.notify,
+        EffectKind.UPLOAD_MEDIA: Media(commits, slack, questions.card, pictures).show,
+        EffectKind.SPREAD_APPROVAL: copies.spread,
+        EffectKind.COPY_APPROVAL: copies.copy,
+        EffectKind.POST_INQUIRY: inquiries.post,
+        EffectKind.UPDATE_INQUIRY: inquiries.update,
+    }
+
+
+def _gathering(
+    commits: Commits,
+    slack: SlackPort | None,
+    toolkit: ToolkitPort,
+    questions: Questions,
+    link: Callable[[str], str],
+) -> Gates:
+    """Messages in Slack over several questions."""
+    batches = Batches(commits, slack, toolkit, questions.card, link)
+    digests = Digests(commits, slack, link)
+    return {
+        EffectKind.POST_BATCH: batches.post,
+        EffectKind.UPDATE_BATCH: batches.update,
+        EffectKind.POST_DIGEST: digests.post,
+        EffectKind.UPDATE_DIGEST: digests.update,
+    }
+
+
+def _waiting(jobs: LongJobs) -> Gates:
+    """Long jobs at Gemini."""
+    return {
+        EffectKind.START_JOB: jobs.start,
+        EffectKind.FETCH_JOB: jobs.fetch,
+        EffectKind.STORE_JOB: jobs.store,
+        EffectKind.CANCEL_JOB: jobs.cancel,
+        EffectKind.END_JOB_GRACE: jobs.end_grace,
+    }
+
+
+def _following(steps: Steps, restarts: Restarts, triggers: Triggers) -> Gates:
+    """What starts runs, or their next step, without a caller."""
+    return {
+        EffectKind.BEGIN_STEP: steps.begin,
+        EffectKind.START_HOOK: steps.follow,
+        EffectKind.RESTART_RUN: restarts.restart,
+        EffectKind.FIRE_TRIGGER: triggers.gate,
+    }
+
+
+def _due(timers: Timers) -> Gates:
+    return {
+        EffectKind.EXPIRE_APPROVAL: timers.expire,
+        EffectKind.REMIND_APPROVAL: timers.remind,
+        EffectKind.END_CREATE_GRACE: timers.end_grace,
+        EffectKind.END_RUN: timers.end_run,
+        EffectKind.WARN_FORGETTING: timers.warn,
+    }

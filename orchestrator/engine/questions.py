@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Final, TypedDict
 
@@ -25,13 +24,11 @@ from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor
+from orchestrator.engine.saying import maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import digests, outbox, runs, uploads
+from orchestrator.store import digests, outbox, questions, runs, uploads
 from orchestrator.store.outbox import Claimed
-
-LOOK_AGAIN: Final = timedelta(seconds=2)
-"""Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
 
 
 class _Files(TypedDict, total=False):
@@ -44,6 +41,8 @@ class _Files(TypedDict, total=False):
 Places = frozenset[tuple[str, str]]
 """Channel and ts of messages."""
 
+DELETED: Final = "message_not_found"
+"""Slack's word for a message that is not there any more. A question nobody sees is shown once more."""
 OWN_WORDS: Final = {
     PLAN: "The agent shows its plan before it begins: carry it out, send it back with a note, or stop?",
     GO_ON: "The run has used as many tokens as it may: let it go on for as many again, or stop it?",
@@ -83,9 +82,9 @@ class Questions:
         if self._slack is not None and card is not None and card.approval.terms.channel:
             if card.approval.open:
                 card = self._as_shown(s, effect, card)
-                return partial(self._post, effect, card, self._slack)
+                return partial(self._post, effect, card, self._slack, seen_before=effect.attempts > 1)
             if effect.attempts > 1:
-                taken = _taken_over(card, runs.asked_now(s, card.call.id))
+                taken = _taken_over(card, questions.asked_now(s, card.call.id))
                 return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
@@ -104,14 +103,12 @@ class Questions:
         call, _ = begun(card.call, runs.load(s, effect.run_id).turn, self._commit.now())
         return replace(card, call=call, approval=call.approval or card.approval)
 
-    async def _post(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
+    async def _post(self, effect: Claimed, card: Card, slack: SlackPort, *, seen_before: bool) -> None:
         failpoints.hit("before_post")
         try:
-            channel, ts = await slack.post(card, seen_before=effect.attempts > 1)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+            channel, ts = await slack.post(card, seen_before=seen_before)
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             await self._commit.conclude(effect, ApprovalUndelivered(card.approval.id, str(e)))
         else:
@@ -124,7 +121,7 @@ class Questions:
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
         shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
         if self._slack is not None and card is not None and shown:
-            taken = _taken_over(card, runs.asked_now(s, card.call.id))
+            taken = _taken_over(card, questions.asked_now(s, card.call.id))
             return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
@@ -138,14 +135,18 @@ class Questions:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
             log.warning("approval_not_redrawn", approval=card.approval.id, why=str(e))
-            await self._commit.write(outbox.bury, effect, str(e))
+            if e.code == DELETED and card.approval.open and not card.approval.copies:
+                # Looked for first: an earlier try may have put it there anew.
+                await self._post(effect, card, slack, seen_before=True)
+            else:
+                await self._commit.write(outbox.bury, effect, str(e))
         else:
             failpoints.hit("after_update")
             await self._commit.write(self._redrawn, effect, card)
 
     def _redrawn(self, s: Session, effect: Claimed, card: Card) -> None:
         """Drawn; where another question was put in its place meanwhile, that one is drawn over it."""
-        newest = runs.asked_now(s, card.call.id)
+        newest = questions.asked_now(s, card.call.id)
         if newest is not None and _taken_over(card, newest):
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
@@ -187,17 +188,13 @@ class Questions:
     async def _notify(self, effect: Claimed, card: Card, what: str, slack: SlackPort) -> None:
         place = place_of(card.approval, what)
         last = place is not None and place[0] == place[1]
-        # Asked for once more, it may have been said long ago.
-        seen_before = effect.attempts > 1 or effect.wanted > 1
         # Who can see it in no channel is told under their copies.
         places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
         try:
             for shown in places:
-                await slack.remind(shown, what=what, last=last, seen_before=seen_before)
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
-        except UncertainError as e:
-            await self._commit.write(outbox.retry, effect, self._commit.now() + LOOK_AGAIN, str(e))
+                await slack.remind(shown, what=what, last=last, seen_before=maybe_said(effect))
+        except (UnavailableError, UncertainError) as e:
+            await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
             await self._commit.write(outbox.bury, effect, str(e))
@@ -206,12 +203,12 @@ class Questions:
 
     def card(self, s: Session, effect: Claimed, approval_id: str) -> Card | None:
         run = runs.load(s, effect.run_id)
-        found = runs.load_approval(s, approval_id, run)
+        found = questions.load_approval(s, approval_id, run)
         if found is None:
             return None
         approval, call, _ = found
         again = approval.open and not is_own(call)
-        rejected, rejections = runs.rejections(s, run.id, call) if again else (None, 0)
+        rejected, rejections = questions.rejections(s, run.id, call) if again else (None, 0)
         taken_up_as = successor(s, run.id) if call.tool == RESTART and run.closed else ""
         return Card(
             approval=approval,
@@ -257,7 +254,7 @@ def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:
     if approval.collected:
         digest = digests.standing(s, approval.collected)
         return digest.ts if digest else ""
-    over = run.turn.batch if run.turn.call(call.id) else runs.batch_over(s, call.id)
+    over = run.turn.batch if run.turn.call(call.id) else questions.batch_over(s, call.id)
     return over.ts if over and not is_own(call) and over.channel == approval.terms.channel else ""
 
 

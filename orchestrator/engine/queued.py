@@ -69,6 +69,11 @@ class QueuedWorker(Worker):
             await asyncio.wait({freeing})
             await carrying
 
+    def clock_moved(self) -> None:
+        """See `Worker`: the looks that wait for their turn are taken now."""
+        self._sweep_at = self._near_at = 0.0
+        super().clock_moved()
+
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and give what runs its time; what is left others take over."""
         self._stopping = True

@@ -4,10 +4,12 @@ A restart is asked for by the doors (`Intake.restart`), or by people in Slack, f
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.announcements import announce
@@ -16,11 +18,15 @@ from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.events import TakenUp
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import OutcomeKind, Policy, Recipe, Run, RunStatus, TurnStatus
-from orchestrator.domain.pipeline import StepKind, wants_again
+from orchestrator.domain.pipeline import StepKind, named, wants_again
 from orchestrator.domain.transcript import summary
 from orchestrator.engine import step
+from orchestrator.engine.commits import Commits
 from orchestrator.errors import ConflictError
 from orchestrator.store import callbacks, outbox, runs, views
+from orchestrator.store.outbox import Claimed
+
+log = structlog.get_logger(__name__)
 
 RESTARTS: Final = "orchestrator:restart"
 """Whose idempotency keys restarts have: one for each run; no token has such a name."""
@@ -136,7 +142,8 @@ def _gone_on(run: Run) -> Run:
     began = call.claim is not None or call.started_at is not None
     if began and (outcome is None or outcome.kind is OutcomeKind.WITHDRAWN):
         way = "start a new run for what is left" if run.closed else "say first what became of it"
-        raise ConflictError(f"it is not known whether {call.tool} took effect, and it would run again: {way}")
+        what = named(run.recipe.workflow, call.tool, call.call_id)
+        raise ConflictError(f"it is not known whether {what} took effect, and it would run again: {way}")
     return run
 
 
@@ -181,3 +188,26 @@ def successor(s: Session, run_id: str) -> str:
 
 def _key(run_id: str) -> str:
     return f"restart of {run_id}"
+
+
+class Restarts:
+    """Restarts that people asked for in Slack.
+
+    Args:
+        recipe: The workflow of that name as it stands now; None for one that is no longer configured.
+    """
+
+    def __init__(self, commits: Commits, recipe: Callable[[str], Recipe | None]) -> None:
+        self._commits, self._recipe = commits, recipe
+
+    def restart(self, s: Session, effect: Claimed) -> None:
+        """In one transaction, which a crash undoes whole; what came before it, a cancel for one, has won."""
+        run = runs.load(s, effect.run_id)
+        outbox.done(s, effect)
+        if (by := wanted_by(run, effect.subject)) is not None:
+            # What a changed workflow would do once more, the one the run was begun with goes on behind.
+            current = self._recipe(run.recipe.workflow)
+            recipe = run.recipe if current is None or acted(run) else current
+            now = self._commits.now()
+            restart(s, run.id, recipe, by, policy=self._commits.policy(s), now=now)
+            log.info("run_restarted", run_id=run.id, by=by.id)

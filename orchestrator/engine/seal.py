@@ -11,16 +11,26 @@ from typing import Any
 import rfc8785
 
 from orchestrator.domain.assessment import Assessment
-from orchestrator.domain.consent import Preview
+from orchestrator.domain.consent import SEAL, TENANT, Approval, Preview
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Run
 from orchestrator.engine.ports import ToolkitPort
 
 
 def assess(
-    toolkit: ToolkitPort, run: Run, interaction_id: str, call: FunctionCall, preview: Preview | None = None
+    toolkit: ToolkitPort,
+    run: Run,
+    interaction_id: str,
+    call: FunctionCall,
+    preview: Preview | None = None,
+    *,
+    about: Approval | None = None,
 ) -> Assessment:
-    """What policy says about a wished call now, sealed, with what it would do where that is known."""
+    """What policy says about a wished call now, sealed, with what it would do where that is known.
+
+    Args:
+        about: The question it is to be compared with, which may have been sealed by an earlier release.
+    """
     finding = toolkit.find(run.acting, call)
     sealed: dict[str, Any] = {
         "run": run.id,
@@ -40,10 +50,15 @@ def assess(
         ruling=finding.ruling,
         arguments=finding.arguments,
         reason=finding.reason,
-        digest=hashlib.sha256(rfc8785.dumps(sealed)).hexdigest(),
+        digest=_digest({**sealed, "tenant": TENANT}),
+        former=_digest(sealed) if about is not None and about.seal != SEAL else "",
         idempotent=finding.idempotent,
         terms=finding.terms and replace(finding.terms, collect=run.recipe.collect),
         previews=finding.previews,
         preview_required=finding.preview_required,
         preview=preview,
     )
+
+
+def _digest(sealed: dict[str, Any]) -> str:
+    return hashlib.sha256(rfc8785.dumps(sealed)).hexdigest()

@@ -33,7 +33,18 @@ from orchestrator.domain.turns import heeds
 from orchestrator.engine.claims import claimed_by
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
-from orchestrator.store import asked, audit, callbacks, inbox, jobs, outbox, refusals, runs
+from orchestrator.store import (
+    asked,
+    audit,
+    callbacks,
+    inbox,
+    interactions,
+    jobs,
+    outbox,
+    questions,
+    refusals,
+    runs,
+)
 from orchestrator.store.inbox import DeliveryVerdict
 
 ABOUT = ("interaction.", "video.", "batch.")
@@ -110,7 +121,7 @@ def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied,
     if run.turn.by_approval(event.approval) is not None:
         return
     person = event.person if isinstance(event, ApprovalCopied) else ""
-    if runs.place(s, event.approval, event.channel, event.ts, person):
+    if questions.place(s, event.approval, event.channel, event.ts, person):
         outbox.add(s, run.id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
 
 
@@ -119,14 +130,14 @@ def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -
     if run.turn.by_approval(event.approval) is not None:
         return
     place = Place(event.channel, event.ts, event.person)
-    if runs.place_inquiry(s, event.approval, event.number, place):
+    if questions.place_inquiry(s, event.approval, event.number, place):
         subject = notice_subject(event.approval, str(event.number))
         outbox.add(s, run.id, [Effect(EffectKind.UPDATE_INQUIRY, subject, now)])
 
 
 def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) -> None:
     """The same of the message over the questions of a turn."""
-    if runs.place_batch(s, run_id, event.turn, event.ts):
+    if questions.place_batch(s, run_id, event.turn, event.ts):
         outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
 
@@ -149,7 +160,7 @@ def observe(
     now: datetime,
 ) -> Applied:
     """A reading of an interaction that is ours: remembered, its calls assessed, decided about."""
-    runs.remember(s, snapshot.interaction_id, run_id, turn, attempt)
+    interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
         seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls])
@@ -175,12 +186,12 @@ def keep(
     Args:
         repeated: See `inbox.put`.
     """
-    known = runs.standing(s, {a.subject for a in arrived if a.subject})
+    known = interactions.standing(s, {a.subject for a in arrived if a.subject})
     sorted_out = [a if (run := _told(a, known)) is None else a._replace(run_id=run) for a in arrived]
     inbox.put(s, sorted_out, repeated)
 
 
-def _told(delivery: inbox.Arrived, known: Mapping[str, runs.Standing]) -> str | None:
+def _told(delivery: inbox.Arrived, known: Mapping[str, interactions.Standing]) -> str | None:
     owner = known.get(delivery.subject)
     return owner.run_id if owner is not None and not _heeded(delivery, known) else None
 
@@ -190,13 +201,13 @@ def sift(s: Session, most: int) -> tuple[list[inbox.Waiting], list[inbox.Waiting
     heeded: list[inbox.Waiting] = []
     others: list[inbox.Waiting] = []
     waiting = inbox.waiting(s, most)
-    known = runs.standing(s, {d.subject for d in waiting if d.subject})
+    known = interactions.standing(s, {d.subject for d in waiting if d.subject})
     for delivery in waiting:
         (heeded if _heeded(delivery, known) else others).append(delivery)
     return heeded, others
 
 
-def _heeded(delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, runs.Standing]) -> bool:
+def _heeded(delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, interactions.Standing]) -> bool:
     owner = known.get(delivery.subject)
     return owner is not None and owner.current and heeds(owner.turn, delivery.kind)
 
@@ -207,7 +218,7 @@ def sort_deliveries(s: Session, waiting: Sequence[inbox.Waiting], now: datetime)
     One that names an interaction we do not know is kept, and we look at that interaction with our
     own key: only its own metadata can make it ours.
     """
-    known = runs.standing(s, {d.subject for d in waiting if d.subject})
+    known = interactions.standing(s, {d.subject for d in waiting if d.subject})
     made = jobs.named(s, {d.subject for d in waiting if d.subject and d.subject not in known})
     room = MAX_PARKED - inbox.parked(s)
     closed: list[inbox.Closed] = []
@@ -245,7 +256,7 @@ def hear(
 ) -> tuple[str | None, None]:
     """Tell a run of webhooks about one of its interactions; many say no more than one."""
     subject = deliveries[0].subject
-    owner = runs.owner_of(s, subject)
+    owner = interactions.owner_of(s, subject)
     run_id = owner[0] if owner else None
     if run_id is None and (about := _job_named(s, deliveries)) is not None:
         run_id, signal = about

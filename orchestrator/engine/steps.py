@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.orm import Session
@@ -10,7 +11,9 @@ from orchestrator.domain.events import StepBegun
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe, Run, TurnStatus
 from orchestrator.domain.pipeline import UnresolvedError, resolve, step_call
+from orchestrator.domain.plain import MAX_HANDED_ON, size
 from orchestrator.engine.commits import Commits
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.restarting import Wish, start
 from orchestrator.engine.seal import assess
@@ -22,19 +25,29 @@ log = structlog.get_logger(__name__)
 
 HOOKS = "orchestrator:hook"
 """Whose idempotency keys the workflows that follow have: one for each run and workflow."""
+MAX_TOLD_REASON: Final = 2_000
+"""Characters of a run's reason that the workflow which follows is told."""
+ROOM: Final = 16 * 1024
+"""Bytes kept for what is always told; a character of a reason takes six at the most."""
 
 
 class Steps:
     """Performs the effects between steps; nothing of them leaves the transaction.
 
     Args:
+        limits: They hold for a run that begins with a tool's step as for any other.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
     """
 
     def __init__(
-        self, commits: Commits, toolkit: ToolkitPort, recipe: Callable[[str], Recipe | None]
+        self,
+        commits: Commits,
+        toolkit: ToolkitPort,
+        recipe: Callable[[str], Recipe | None],
+        limits: Ceilings,
     ) -> None:
         self._commit = commits
+        self._limits = limits
         self._toolkit = toolkit
         self._recipe = recipe
 
@@ -44,6 +57,9 @@ class Steps:
         waits = run.turn.status is TurnStatus.INTENDED and str(run.turn.number) == effect.subject
         if run.closed or not waits or run.doing is None:
             outbox.done(s, effect)
+            return None
+        if (wait := self._limits.run(s, run, self._commit.now())) is not None:
+            outbox.retry(s, effect, wait.until, wait.why)
             return None
         self._commit.settle(s, effect, self._begun(run))
         return None
@@ -74,14 +90,27 @@ class Steps:
 
 
 def _told(run: Run) -> str:
-    """How a run ended, as the input of the workflow that follows it."""
-    told = {
+    """How a run ended, as the input of the workflow that follows it.
+
+    As bounded as a call's result: of what is too much the largest parts are left out, and `left_out` names
+    them as a reference would.
+    """
+    parts: dict[str, Any] = {"input": run.input, "output": run.output}
+    parts |= {f"outputs.{name}": value for name, value in run.outputs.items()}
+    sizes = {name: size({name: value}) for name, value in parts.items()}
+    left_out: list[str] = []
+    for name in sorted(parts, key=lambda name: (-sizes[name], name)):
+        if sum(sizes.values()) <= MAX_HANDED_ON - ROOM:
+            break
+        left_out.append(name)
+        del sizes[name]
+    told: dict[str, Any] = {
         "run": run.id,
         "workflow": run.recipe.workflow,
         "status": str(run.status),
-        "reason": run.reason,
-        "input": run.input,
-        "output": run.output,
-        "outputs": dict(run.outputs),
+        "reason": run.reason[:MAX_TOLD_REASON],
+        **{name: parts[name] for name in ("input", "output") if name in sizes},
+        "outputs": {name: value for name, value in run.outputs.items() if f"outputs.{name}" in sizes},
+        **({"left_out": sorted(left_out)} if left_out else {}),
     }
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))

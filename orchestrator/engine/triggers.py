@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator import failpoints
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.effects import Effect, EffectKind, Urgency
 from orchestrator.domain.retry import MOST_TOLD_SECONDS, backoff
@@ -44,7 +45,7 @@ from orchestrator.store import outbox, triggers
 from orchestrator.store.outbox import Claimed
 
 RUNS_AT_ONCE: Final = 50
-"""Most runs one reading of a feed starts; the others follow at once, in a transaction of their own."""
+"""Most runs one transaction starts for a feed or a clock; the others follow at once, in one of their own."""
 MAX_SEEN: Final = 2000
 """Entries of a feed that are known again although they start nothing, such as those of its first reading."""
 NOT_HERE: Final = timedelta(minutes=1)
@@ -62,6 +63,7 @@ class Triggers:
 
     Args:
         roll: Dice for the pause after a reading that failed, in [0, 1).
+        keep: How long is known what an occurrence came to.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Triggers:
         armed: Iterable[Armed] = (),
         feeds: FeedPort | None = None,
         roll: Callable[[], float] = random.random,
+        keep: timedelta = KEEP,
     ) -> None:
-        self._commits, self._feeds, self._roll = commits, feeds, roll
+        self._commits, self._feeds, self._roll, self._keep = commits, feeds, roll, keep
         self.armed: Mapping[str, Armed] = {a.name: a for a in sorted(armed, key=lambda a: a.name)}
 
     # --- the timers -------------------------------------------------------------------
@@ -97,7 +100,7 @@ class Triggers:
         for name in gone:
             triggers.forget(s, name)
         for name in triggers.remembered(s) - self.armed.keys():
-            triggers.prune(s, name, now - KEEP)
+            triggers.prune(s, name, now - self._keep)
         waiting = [a for name, a in self.armed.items() if name not in hooks]
         outbox.add(s, "", [_timer(a.name, _due(rows.get(a.name), a, now)) for a in waiting])
 
@@ -128,15 +131,17 @@ class Triggers:
     def _tick(self, s: Session, effect: Claimed, armed: Armed, cron: Cron, row: Row) -> None:
         now, since = self._commits.now(), row["next_at"]
         due = owed(cron.schedule, since, now, cron.missed, cron.most)
-        row["next_at"] = cron.schedule.after(now)
+        run, rest = due.run[:RUNS_AT_ONCE], due.run[RUNS_AT_ONCE:]
+        row["next_at"] = rest[0] if rest else cron.schedule.after(now)
         triggers.move(s, row)
-        triggers.prune(s, armed.name, now - KEEP)
+        triggers.prune(s, armed.name, now - self._keep)
+        passed = f"more than {due.passed}" if due.more else str(due.passed)
         if due.newest_passed is not None:
-            note = f"{due.passed} missed since {instant_key(since)}, not made up for"
+            note = f"{passed} missed since {instant_key(since)}, not made up for"
             key = instant_key(due.newest_passed)
             triggers.happen(s, armed.name, key, now, Happened.SKIPPED, note)
-        note = f"{due.passed} missed before it" if due.passed and due.newest_passed is None else ""
-        for moment in due.run:
+        note = f"{passed} missed before it" if due.passed and due.newest_passed is None else ""
+        for moment in run:
             at = {"at": instant_key(moment), "local": cron.local(moment).isoformat(), "missed": due.passed}
             occur(s, armed, Occasion(instant_key(moment), at, note=note), now)
             note = ""
@@ -148,11 +153,13 @@ class Triggers:
         if self._feeds is None:
             raise LookupError("nothing here reads feeds")
         try:
-            look = await self._feeds.look(feed.url, etag=etag, last_modified=last_modified)
+            told = {"etag": etag, "last_modified": last_modified, "inside": feed.inside}
+            look = await self._feeds.look(feed.url, **told)
         except (UnavailableError, RejectedError, InvalidError) as e:
             log.warning("feed_not_read", trigger=armed.name, why=str(e))
             await self._commits.write(self._not_read, effect, armed, feed, e)
         else:
+            failpoints.hit("after_look")
             await self._commits.write(self._read, effect, armed, feed, look)
 
     def _not_read(self, s: Session, effect: Claimed, armed: Armed, feed: Feed, error: Exception) -> None:
@@ -186,7 +193,7 @@ class Triggers:
         if not row["error"].startswith(REFUSED):
             row["failures"], row["error"] = 0, ""
         triggers.move(s, row)
-        triggers.prune(s, armed.name, now - KEEP)
+        triggers.prune(s, armed.name, now - self._keep)
         for entry in now_fired:
             occur(s, armed, Occasion(entry.key, {"at": instant_key(now)}, {"entry": entry.seen}), now)
         outbox.add(s, "", [_timer(armed.name, row["next_at"])])
@@ -210,7 +217,7 @@ class Triggers:
 
         def job(s: Session) -> tuple[str | None, Fired]:
             now = self._commits.now()
-            triggers.prune(s, name, now - KEEP)
+            triggers.prune(s, name, now - self._keep)
             at = {"at": instant_key(now)}
             fired = occur(s, armed, Occasion(key_of(delivery), at, {"body": value}, digest), now)
             return fired.run_id if fired.verdict is Happened.STARTED else None, fired

@@ -55,6 +55,7 @@ class Worker:
         slots: How many effects of each lane at once.
         keep_deliveries: How long a webhook that was worked on is kept.
         beat: Called with each round, every `LONGEST_SLEEP` at least, for who watches over this process.
+        tidy: Called every `PRUNE_EVERY`, beside the work, to remove what else is old; a stop cancels it.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Worker:
         slots: Mapping[str, int] = SLOTS,
         keep_deliveries: timedelta = timedelta(days=7),
         beat: Callable[[], None] = lambda: None,
+        tidy: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._db = database
         self._performer = performer
@@ -85,9 +87,15 @@ class Worker:
         self._starved = False
         self._next = clock()
         self.beat = beat
+        self._tidy = tidy
+        self._tidying: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
         """Something was committed that may be due."""
+        self._wake.set()
+
+    def clock_moved(self) -> None:
+        """The clock was set anew: what was due later may be due now."""
         self._wake.set()
 
     def mail(self) -> None:
@@ -141,6 +149,9 @@ class Worker:
         self._wake.set()
         async with self._turn:  # what is being claimed at this moment gets its time too
             pass
+        if self._tidying is not None:  # the next process goes on with it
+            self._tidying.cancel()
+            await asyncio.wait({self._tidying})
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 while self._tasks:
@@ -270,3 +281,5 @@ class Worker:
             self._prune_at = now + PRUNE_EVERY
             await self._db.write(inbox.prune, now - self._keep)
             await self._db.write(outbox.prune, now - self._keep)
+            if self._tidy is not None and not self._stopping and (not self._tidying or self._tidying.done()):
+                self._tidying = asyncio.create_task(self._tidy())

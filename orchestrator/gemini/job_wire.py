@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orchestrator.domain.jobs import JobKind, JobOrder, JobReading, JobState
+from orchestrator.domain.jobs import MAX_REMOTE, JobKind, JobOrder, JobReading, JobState
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
@@ -53,7 +53,9 @@ _INTERACTION_STATES: Final = {
 
 
 def is_remote(kind: JobKind, remote: str) -> bool:
-    """Whether it may be the name of such a job, and may stand in an address."""
+    """Whether it may be the name of such a job, is no longer than is kept, and may stand in an address."""
+    if len(remote) > MAX_REMOTE:
+        return False
     match kind:
         case JobKind.VIDEO:
             return _OPERATION.fullmatch(remote) is not None

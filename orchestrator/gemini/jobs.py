@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading, JobState, StoredFile
+from orchestrator.domain.jobs import LISTED, Harvest, JobKind, JobOrder, JobReading, JobState, StoredFile
 from orchestrator.errors import InputError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import batch_results, job_wire, wire
 from orchestrator.gemini.connection import Connection
@@ -143,7 +143,7 @@ class GeminiJobs:
 
     async def find(self, order: JobOrder) -> JobReading | None:
         """A batch among the first two hundred listed that carries our id; the other kinds have no list."""
-        if order.kind is not JobKind.BATCH:
+        if order.kind not in LISTED:
             return None
         token = ""
         for _ in range(MAX_PAGES):

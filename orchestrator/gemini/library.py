@@ -13,6 +13,7 @@ Nothing here repeats or judges; `gateway.py` does.
 
 import asyncio
 import importlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from typing import Any, Final
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _SLOT: Final = "interaction-id-goes-here"
 
 
@@ -187,8 +189,7 @@ class Library:
         )
 
     def _retry_after(self, response: Any) -> float | None:
-        value = response.headers.get("retry-after")
-        return None if value is None else retry_after(value, self._now())
+        return asked_pause(response.headers, self._now())
 
     async def aclose(self) -> None:
         """Close the connections; whatever is sent later meets `Silence`."""
@@ -232,6 +233,18 @@ def _http_library(client: Any) -> Any:
 
 def _words(fault: Exception) -> str:
     return f"{type(fault).__name__} {fault}".strip()
+
+
+def asked_pause(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds an answer asks us to wait: by `Retry-After`, and in milliseconds by `retry-after-ms`.
+
+    The longer one counts. The library heeds both; its own retries are off, so that this is ours.
+    """
+    told, finer = headers.get("retry-after"), headers.get("retry-after-ms", "").strip()
+    pauses = [] if told is None else [retry_after(told, now)]
+    if _MILLISECONDS.fullmatch(finer):
+        pauses.append(min(float(finer) / 1000, MAX_RETRY_AFTER_SECONDS))
+    return max((p for p in pauses if p is not None), default=None)
 
 
 def retry_after(value: str, now: datetime) -> float | None:

@@ -42,6 +42,7 @@ UNIMPLEMENTED: Final = 501
 _REFUSED_KEY: Final = frozenset({401, 403})
 _TOO_MANY: Final = 429
 _PASSING_4XX: Final = frozenset({408, 409, 499})  # pass for a get; may stand for a create that was taken
+_NO_SUCH_MODEL: Final = "model_not_found"
 _CODES: Final = {402: "payment_required", 404: "not_found", 501: "unimplemented"}
 
 log = structlog.get_logger(__name__)
@@ -118,13 +119,15 @@ class Words:
         Args:
             body: The JSON it holds, or None.
             missing: Statuses that say that the thing itself is not there, whatever their word is.
+                Elsewhere a 404 says so too (in words of several dialects), or that there is no such model.
         """
         word, message = error_of(body)
         told = ": ".join(part for part in (word, message) if part)
         code = self._masked(word) or _CODES.get(status, f"http_{status}")
         hint = "check the API key; " if status in _REFUSED_KEY else ""
         text = self.tell(what, f"{hint}HTTP {status} {told}".strip())
-        return Refusal(status, "not_found" if status in missing else code, text, retry_after)
+        gone = status in missing or (status == 404 and code != _NO_SUCH_MODEL)
+        return Refusal(status, "not_found" if gone else code, text, retry_after)
 
     def _masked(self, text: str) -> str:
         for secret in self._untold:

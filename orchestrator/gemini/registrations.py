@@ -23,7 +23,7 @@ from tenacity import wait_random_exponential
 from orchestrator.domain.registration import Registration, SecretHint
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
-from orchestrator.gemini.library import retry_after
+from orchestrator.gemini.library import asked_pause
 from orchestrator.gemini.mapping import BlipError, Words, retrying, usable_key
 
 PAGE_SIZE: Final = 100
@@ -206,8 +206,7 @@ class Registrations:
             raise self._lost(what, why, repeatable) from None
 
     def _refused(self, what: str, error: Any, repeatable: bool) -> OrchestratorError:
-        told = error.response.headers.get("retry-after")
-        wait = retry_after(told, self._now()) if told else None
+        wait = asked_pause(error.response.headers, self._now())
         refusal = self._words.refusal(what, error.status_code, error.body, wait, missing=_MISSING)
         return refusal.of_repeatable() if repeatable else refusal.of_once()
 

@@ -35,6 +35,7 @@ MAX_COUNT: Final = 2**63 - 1  # what a database column holds
 _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
 _STATUS: Final = re.compile(r"[!-~]{1,64}")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
+_COUNT: Final = re.compile(r"[0-9]{1,19}")
 # Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
@@ -305,12 +306,15 @@ def _usage(value: object) -> dict[str, int]:
     """The totals; counts by modality and the like are left out."""
     if not isinstance(value, Mapping):
         return {}
-    return {
-        name: count
-        for name, count in value.items()
-        if isinstance(name, str) and name.startswith("total_") and type(count) is int
-        if 0 <= count <= MAX_COUNT
-    }
+    told = {n: _count(c) for n, c in value.items() if isinstance(n, str) and n.startswith("total_")}
+    return {name: count for name, count in told.items() if count is not None}
+
+
+def _count(value: object) -> int | None:
+    """A count as a number, or as digits: Gemini's 64-bit numbers travel as text."""
+    if isinstance(value, str) and _COUNT.fullmatch(value):
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
 def _errors(raw: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> Iterator[str]:

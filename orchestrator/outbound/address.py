@@ -144,7 +144,8 @@ def _parents(name: str) -> list[str]:
 
 
 def _spelled(host: str) -> str:
-    return host.lower()
+    """As targets have it: an IPv6 address without its brackets."""
+    return host.lower().replace("[", "").replace("]", "")
 
 
 def _split(url: str) -> tuple[str, str, int]:

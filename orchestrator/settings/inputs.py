@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, ValidationError, validators
 
-from orchestrator.errors import InvalidError
+from orchestrator.errors import InvalidError, OversizeError
 from orchestrator.settings.fields import Path, dotted
 from orchestrator.settings.prompt import as_text, fill
 from orchestrator.settings.schema import closed, unfold
@@ -26,6 +26,7 @@ MAX_NAME_CHARS: Final = 80
 STEPS: Final = re.compile(
     r"user_input|model_output|thought|.*_call|.*_result|.*_content|text|image|audio|video|document"
 )
+_END: Final = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)  # else: an escape, a set
 WORDS: Final = {"object": "an object", "array": "a list", "string": "text", "integer": "a whole number",
                 "number": "a number", "boolean": "true or false", "null": "null"}  # fmt: skip
 Fault = tuple[str, str]
@@ -58,9 +59,8 @@ class InputForm:
         if not text.strip():
             raise _refused([("input", "must not be empty")])
         if len(text) > self._max_chars:
-            raise _refused(
-                [("input", f"makes {len(text)} characters of text; at most {self._max_chars} are taken")]
-            )
+            told = f"makes {len(text)} characters of text; at most {self._max_chars} are taken"
+            raise OversizeError(f"input {told}", [("input", told)])
         return text
 
     def _plain(self, value: object) -> str:
@@ -154,9 +154,26 @@ def _open(schemas: Sequence[object], root: Mapping[str, Any]) -> Schemas:
     return [part for schema in schemas for part in unfold(schema, root)]
 
 
+def _keeps_to(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """`pattern`, whose `$` is the very end, as in the dialect of JSON Schema (ECMA-262).
+
+    Python's own is also before a line break at the end, which would let a second line in.
+    """
+    if isinstance(instance, str) and not re.search(_strict_end(pattern), instance):
+        yield ValidationError("does not match")
+
+
+def _strict_end(pattern: str) -> str:
+    """The pattern with each `$` that stands for the end, not for itself, as Python's `\\Z`."""
+    return _END.sub(lambda found: found[1] or r"\Z", pattern)
+
+
+_Validator: Final = validators.extend(Draft202012Validator, {"pattern": _keeps_to})
+
+
 def _misfits(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Fault]:
     """Where the value breaks the schema, in our words: the library's own would quote the value."""
-    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    validator = _Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     for error in sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path]):
         yield from _told(error, schema)
 

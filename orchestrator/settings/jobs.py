@@ -1,5 +1,7 @@
 """Long jobs: which models make them, how many at a time, and how long a lost start is looked for."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from orchestrator.settings.fields import Section
@@ -27,5 +29,12 @@ class Jobs(Section):
         default=900,
         ge=60,
         le=86_400,
-        description="How long a job whose start had no answer may still show itself; then it is sent again.",
+        description="How long a job whose start had no answer may still show itself. Then a batch is sent"
+        " again; of a film `lost_film` says.",
+    )
+    lost_film: Literal["fail", "retry"] = Field(
+        default="fail",
+        description="A film whose start had no answer, and that no event named in that time, may have been"
+        " made and billed, and cannot be looked for: `fail` leaves it to a person, who may resubmit it;"
+        " `retry` sends it again, and may pay for it twice.",
     )

@@ -17,6 +17,7 @@ from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section
 from orchestrator.settings.hours import quiet
 from orchestrator.settings.jobs import Jobs
 from orchestrator.settings.media import Media
+from orchestrator.settings.retention import Retention
 from orchestrator.settings.sections import (
     Api,
     Audit,
@@ -70,6 +71,7 @@ class Settings(Section):
     api: Api = Api()
     storage: Storage = Storage()
     media: Media = Media()
+    retention: Retention = Retention()
     audit: Audit = Audit()
     log: Log = Log()
 
@@ -99,6 +101,7 @@ class Settings(Section):
             max_open=self.approvals.max_open_per_run,
             jobs_at_once=self.jobs.at_once,
             job_grace=timedelta(seconds=self.jobs.grace_seconds),
+            retry_lost_film=self.jobs.lost_film == "retry",
             max_open_per_approver=self.approvals.max_open_per_approver,
         )
 
@@ -106,11 +109,6 @@ class Settings(Section):
     def readings_per_second(self) -> float:
         """The budget of readings: tight where they are all there is, else only against floods."""
         return self.gemini.gets_per_second or (50.0 if self.webhooks.mode == "poll" else 500.0)
-
-    @property
-    def internal_feeds(self) -> tuple[str, ...]:
-        """Host and port of each feed that may be asked where nothing else may."""
-        return tuple(trigger.place for trigger in self.triggers.values() if trigger.feed and trigger.internal)
 
     def default_terms(self) -> Terms:
         """Under which terms people are asked about a tool that has none of its own; roles spelled out."""

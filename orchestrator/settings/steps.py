@@ -127,7 +127,7 @@ def check_steps(steps: Sequence[StepSetting]) -> None:
 
 
 class Hooks(Section):
-    """Workflows that are started when a run ends; each is given how it ended, as JSON."""
+    """Workflows that are started when a run ends; each is given how it ended, as JSON of 256 KiB at most."""
 
     completed: Annotated[Items[WorkflowName], UNIQUE] = Field(default=(), description="After a good end.")
     failed: Annotated[Items[WorkflowName], UNIQUE] = Field(default=(), description="After a bad one.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from orchestrator.domain.asking import is_own
 from orchestrator.domain.hidden import covered
 from orchestrator.domain.pictures import Card
 from orchestrator.slack.looks import approval_step
@@ -12,6 +13,11 @@ from orchestrator.slack.text import Shown, facts, line, render
 def label(card: Card) -> str:
     """What stands above them."""
     return "The facts" if approval_step(card) else "Arguments"
+
+
+def discreet(card: Card) -> bool:
+    """Whether the channel is shown none of them; the run's own questions have none to hide."""
+    return card.approval.terms.discreet and not is_own(card.call)
 
 
 def seen(card: Card) -> Shown:

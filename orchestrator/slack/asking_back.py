@@ -8,14 +8,14 @@ Source: Slack, "Block Kit" reference (limits).
 
 from typing import Any, Final
 
-from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Actor, Inquiry
 from orchestrator.domain.inquiries import CHARS, Telling
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
-from orchestrator.slack.blocks import Message, linked
+from orchestrator.slack.arguments import discreet
 from orchestrator.slack.inquiries import name, said
 from orchestrator.slack.kit import Block
+from orchestrator.slack.message import Message
 from orchestrator.slack.modals import REASON, View, button_value
 from orchestrator.slack.text import MENTION, escape, line
 from orchestrator.slack.wording import wording
@@ -29,7 +29,7 @@ def draw_inquiry(card: Card, telling: Telling) -> Message:
     """The message about one question; with a button for as long as it can be answered."""
     asked = card.approval.questions[telling.number - 1]
     key = f"{card.approval.revision}:{telling.what}"
-    spoken, shown = wording(card).spoken, bool(telling.person) or not _discreet(card)
+    spoken, shown = wording(card).spoken, bool(telling.person) or not discreet(card)
     words = _told(card, asked) if telling.answer else _put(card, asked)
     open_ = card.approval.open and not asked.answered and not telling.answer and _in_slack(card)
     about = f"{words} It is about {_safe(spoken)}"
@@ -55,7 +55,8 @@ def ask(card: Card) -> View:
     """Where somebody who decides asks back."""
     told = f"{_who(card.requester)} is asked, under the request{_directly(card)}. {_clock(card)}"
     about: Block = {"type": "section", "block_id": "about", "text": kit.mrkdwn(told)}
-    return _view("ask", "Ask back", [about, _typed("Your question", "What you need to know.")], card, "Ask")
+    blocks = [about, _typed("Your question", "What you need to know.")]
+    return kit.modal("ask", button_value(card), "Ask back", blocks, "Ask")
 
 
 def reply(card: Card, number: int) -> View:
@@ -65,19 +66,7 @@ def reply(card: Card, number: int) -> View:
     told = f"{_who(asked.by)} asks about {subject}. {_clock(card)}"
     about: Block = {"type": "section", "block_id": "about", "text": kit.mrkdwn(told)}
     field = _typed("Your answer", "Shown to everybody who may decide, and kept with the request.")
-    return _view(f"reply_{number}", "Answer", [about, *said(asked), field], card, "Answer")
-
-
-def _view(kind: str, title: str, blocks: list[Block], card: Card, submit: str) -> View:
-    return {
-        "type": "modal",
-        "callback_id": kind,
-        "private_metadata": button_value(card),
-        "title": kit.plain(title, 24),
-        "close": kit.plain("Go back", 24),
-        "submit": kit.plain(submit, 24),
-        "blocks": blocks,
-    }
+    return kit.modal(f"reply_{number}", button_value(card), "Answer", [about, *said(asked), field], "Answer")
 
 
 def _typed(label: str, hint: str) -> Block:
@@ -115,7 +104,7 @@ def _clock(card: Card) -> str:
 
 def _where(card: Card) -> str:
     """Which run it is of, for whoever may have asked for many."""
-    link, name = linked(card.link), escape(line(card.run_id, 80))
+    link, name = kit.linked(card.link), escape(line(card.run_id, 80))
     return f", in {f'<{escape(link)}|{name}>' if link else name} of {_safe(card.workflow)}"
 
 
@@ -146,10 +135,6 @@ def _said(asked: Inquiry, telling: Telling) -> list[Block]:
 
 def _withheld() -> list[Block]:
     return [{"type": "section", "block_id": "q", "text": kit.plain(WITHHELD, 100)}]
-
-
-def _discreet(card: Card) -> bool:
-    return card.approval.terms.discreet and not is_own(card.call)
 
 
 def _metadata(card: Card, telling: Telling) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any, Final
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.slack import kit, modals
 from orchestrator.slack.action import MOST_TOGETHER
-from orchestrator.slack.blocks import Message, linked
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import HEADLINES, Look, look
+from orchestrator.slack.message import Message
 from orchestrator.slack.modals import View
 from orchestrator.slack.notices import mentions
 from orchestrator.slack.text import escape, line
@@ -102,15 +102,8 @@ def reject_all(cards: Sequence[Card]) -> View:
 
 
 def _view(kind: str, title: str, blocks: list[Block], cards: Sequence[Card], submit: str) -> View:
-    return {
-        "type": "modal",
-        "callback_id": kind,
-        "private_metadata": " ".join(modals.button_value(card) for card in cards),
-        "title": kit.plain(title, 24),
-        "close": kit.plain("Go back", 24),
-        "submit": kit.plain(submit, 24),
-        "blocks": blocks,
-    }
+    about = " ".join(modals.button_value(card) for card in cards)
+    return kit.modal(kind, about, title, blocks, submit)
 
 
 def _run(card: Card) -> tuple[Block, ...]:
@@ -145,7 +138,7 @@ def _summary(batch: BatchCard, waiting: Sequence[Card], state: str) -> str:
 
 
 def _facts(batch: BatchCard) -> list[Block]:
-    link = linked(batch.link)
+    link = kit.linked(batch.link)
     shown = f"<{escape(link)}|{escape(line(batch.run_id, 80))}>"
     run = kit.markup("Run", shown) if link else kit.fact("Run", batch.run_id)
     return [run, kit.person("Asked for by", batch.requester)]

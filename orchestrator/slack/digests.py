@@ -20,9 +20,9 @@ from orchestrator.slack import kit, modals
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.arguments import seen
 from orchestrator.slack.batches import fits, state_of
-from orchestrator.slack.blocks import Message
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, look
+from orchestrator.slack.message import Message
 from orchestrator.slack.notices import mentions
 from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import called

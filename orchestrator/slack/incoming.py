@@ -14,11 +14,10 @@ from urllib.parse import parse_qsl
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError
+from orchestrator.slack.payload import APP, TEAM
+from orchestrator.slack.text import MENTION
 from orchestrator.strictjson import StrictReader
 
-_USER: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
-_TEAM: Final = re.compile(r"[TE][A-Z0-9]{2,}", re.ASCII)
-_APP: Final = re.compile(r"A[A-Z0-9]{2,}", re.ASCII)
 _CHALLENGE: Final = re.compile(r"[!-~]{1,500}", re.ASCII)
 _LONGEST: Final = 4_000  # characters of anything a person can type into one command
 _MOST_FIELDS: Final = 50
@@ -98,9 +97,9 @@ def command(payload: Mapping[str, Any]) -> Command:
     """Raises `InvalidError`: not of the form Slack sends."""
     return Command(
         text=_text(payload, "text").strip(),
-        user_id=_text(payload, "user_id", _USER, required=True),
-        team_id=_text(payload, "team_id", _TEAM),
-        app_id=_text(payload, "api_app_id", _APP),
+        user_id=_text(payload, "user_id", MENTION, required=True),
+        team_id=_text(payload, "team_id", TEAM),
+        app_id=_text(payload, "api_app_id", APP),
     )
 
 
@@ -116,9 +115,9 @@ def event(payload: Mapping[str, Any]) -> HomeOpened | Challenge | OtherEvent:
     if named != "app_home_opened" or inner.get("tab") != "home":
         return OtherEvent(named[:40])
     return HomeOpened(
-        user_id=_text(inner, "user", _USER, required=True),
-        team_id=_text(payload, "team_id", _TEAM),
-        app_id=_text(payload, "api_app_id", _APP),
+        user_id=_text(inner, "user", MENTION, required=True),
+        team_id=_text(payload, "team_id", TEAM),
+        app_id=_text(payload, "api_app_id", APP),
     )
 
 

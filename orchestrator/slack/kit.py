@@ -15,6 +15,7 @@ from orchestrator.slack.text import MENTION, line, shorten, visible
 
 Block = dict[str, Any]
 
+_LINK: Final = re.compile(r"https?://[!-;=?-{}~]{1,1900}", re.ASCII)  # visible ASCII without < > |
 _SAFE: Final = re.compile(r"(api:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", re.ASCII)
 
 
@@ -31,6 +32,11 @@ def mrkdwn(text: str) -> Block:
 def markup(label: str, value: str) -> Block:
     """A labelled value of ours, already escaped."""
     return mrkdwn(f"*{label}*\n{value}")
+
+
+def linked(address: str) -> str:
+    """An address of ours that may stand in markup; empty for any other."""
+    return address if _LINK.fullmatch(address) else ""
 
 
 def fact(label: str, text: str) -> Block:
@@ -55,6 +61,19 @@ def button(action: str, label: str, value: str, spoken: str) -> Block:
         "value": value,
         "text": plain(label, 75),
         "accessibility_label": line(spoken, 75),
+    }
+
+
+def modal(kind: str, about: str, title: str, blocks: list[Block], submit: str) -> Block:
+    """A window that is filled in and sent off; `kind` and `about` come back with it."""
+    return {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": about,
+        "title": plain(title, 24),
+        "close": plain("Go back", 24),
+        "submit": plain(submit, 24),
+        "blocks": blocks,
     }
 
 

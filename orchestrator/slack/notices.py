@@ -3,7 +3,6 @@
 Our own words and checked ids only; what the model wrote stays in the message itself.
 """
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -12,16 +11,15 @@ from orchestrator.domain.consent import AtTimeout
 from orchestrator.domain.deadlines import FORGETTING, OVERDUE, asked_now, place_of
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
-from orchestrator.slack.blocks import Message
+from orchestrator.slack.deciders import mention, named
 from orchestrator.slack.looks import Look
-from orchestrator.slack.text import MENTION, escape, line
+from orchestrator.slack.message import Message
+from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import wording
 
 NOTICE_TYPE: Final = "approval_reminder"
 """Name of the metadata by which a notice of ours is found again."""
 
-GROUP: Final = re.compile(r"S[A-Z0-9]{2,}", re.ASCII)
-_MOST_NAMED: Final = 20
 _Written = Callable[[datetime], str]
 
 
@@ -52,15 +50,7 @@ def mentions(card: Card, what: str) -> str:
     asked = [a for a in asked_now(card.approval) if not others or a in terms.escalate_to]
     if terms.four_eyes:
         asked = [a for a in asked if a != card.requester.id]
-    known = [m for m in map(_mention, asked) if m]
-    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
-    return " ".join(known[:_MOST_NAMED]) + more
-
-
-def _mention(approver: str) -> str:
-    if MENTION.fullmatch(approver):
-        return f"<@{approver}>"
-    return f"<!subteam^{approver}>" if GROUP.fullmatch(approver) else ""
+    return named([a for a in asked if mention(a)])
 
 
 def _addressed(people: str, words: str) -> str:

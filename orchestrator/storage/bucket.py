@@ -79,6 +79,14 @@ class Bucket:
         with _told(), suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{path}")
 
+    def clear(self, folder: str) -> None:
+        below = f"{self._root}/{folder}/"
+        with _told(), suppress(FileNotFoundError):
+            for path in self._fs.find(below):
+                if path.startswith(below):  # not those of a folder whose name only begins so
+                    with suppress(FileNotFoundError):  # another process is at it, too
+                        self._fs.rm_file(path)
+
     def sweep(self, before: float) -> int:
         swept = 0
         with _told(), suppress(FileNotFoundError):

@@ -119,6 +119,10 @@ class Storage:
         """Forget it; nothing where there is none."""
         await asyncio.to_thread(self._place.delete, checked(path))
 
+    async def clear(self, folder: str) -> None:
+        """Delete all that is in a folder, and the folder; nothing where there is none. Raises as `write`."""
+        await asyncio.to_thread(self._place.clear, checked(folder))
+
     async def sweep(self) -> int:
         """Remove what a process that died has left half written; how many files that were."""
         return await asyncio.to_thread(self._place.sweep, time() - STALE_SECONDS)

@@ -77,6 +77,11 @@ class Folder:
         with _told(), suppress(FileNotFoundError), self.at(path) as (above, name):
             os.unlink(name, dir_fd=above)
 
+    def clear(self, folder: str) -> None:
+        with _told(), suppress(FileNotFoundError), self.at(folder) as (above, name):
+            _clear(name, above)
+            os.fsync(above)
+
     def sweep(self, before: float) -> int:
         swept = 0
         with _told(), suppress(FileNotFoundError):
@@ -103,6 +108,22 @@ class Folder:
             yield above, name
         finally:
             os.close(above)
+
+
+def _clear(folder: str, above: int) -> None:
+    """Another process may be at it, too: what is gone already is fine."""
+    with suppress(FileNotFoundError):
+        here = os.open(folder, _BELOW, dir_fd=above)
+        try:
+            for name in os.listdir(here):
+                with suppress(FileNotFoundError):
+                    if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+                        _clear(name, here)
+                    else:
+                        os.unlink(name, dir_fd=here)
+        finally:
+            os.close(here)
+        os.rmdir(folder, dir_fd=above)
 
 
 def _swept(name: str, above: int, before: float) -> int:

@@ -49,6 +49,10 @@ class Place(Protocol):
         """Nothing where it is not there."""
         ...
 
+    def clear(self, folder: str) -> None:
+        """All below it, and the folder itself; nothing where it is not there. No link in it is followed."""
+        ...
+
     def sweep(self, before: float) -> int:
         """Remove what was begun, not finished and not touched since that time (seconds of the epoch)."""
         ...

@@ -1,27 +1,36 @@
 """The audit held against the tables: what was decided and run there must be what was written down here.
 
 A chain alone shows that nobody changed the audit. Somebody who changes the tables instead leaves it whole,
-and is found because the two no longer tell the same story.
+and is found because the two no longer tell the same story: by `compare` of everything there is, and by
+`doubts` at the gate, before a call runs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
-from orchestrator.domain.consent import ApprovalStatus, Preview, Terms, Verdict, Vote
-from orchestrator.domain.evidence import EntryKind, deciders, shown, text_of, word
-from orchestrator.store.audit import TENANT, audit_t
-from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, sha256_of
-from orchestrator.store.runs import approval_t, call_t, run_t
+from orchestrator.domain.consent import TENANT, ApprovalStatus
+from orchestrator.domain.evidence import EntryKind
+from orchestrator.domain.model import ToolCall
+from orchestrator.store.audit import audit_t
+from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
+from orchestrator.store.prepared import Prepared, words
+from orchestrator.store.run_rows import approval_t, call_t, run_t
+from orchestrator.store.testimony import UNREADABLE, Testimony, faults, of_call
 
 BATCH: Final = 500
 """Rows read at once."""
-UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
-"""What reading a row raises in which somebody put what no column of its kind holds; SQLite takes anything."""
+COMPARED: Final = (
+    *("id", "run_id", "call", "status", "digest", "verdict", "votes", "terms", "expires_at"),
+    *("preview", "start_by", "questions"),
+)
+"""What of a question is compared; beside it go its call's tool, arguments and claim."""
+OF_RUN: Final = (EntryKind.RUN_OPENED, EntryKind.APPROVAL_REQUESTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,229 +68,146 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
 
     The chain must be whole. A run that was opened before there was an audit is compared as far as it reaches.
     """
-    approvals, older, faults = 0, 0, [*_gone(conn)]
-    for part in _readable(_questions(conn, batch), faults):
-        told = _told(conn, part)
-        opened, last = _of_runs(conn, {q["run_id"] for q in part})
+    approvals, older, found = 0, 0, [*_gone(conn)]
+    for part in _readable(_questions(conn, batch), found):
+        about = _told(rows(conn, audit_t.c.approval.in_([q["id"] for q in part])))
+        runs = sorted({q["run_id"] for q in part})
+        lives = _Lives(rows(conn, audit_t.c.run_id.in_(runs), audit_t.c.kind.in_(OF_RUN)))
         for question in part:
-            story, run = told[question["id"]], question["run_id"]
+            told = about[question["id"]]
             approvals += 1
-            if not story.requested and run not in opened:
+            if lives.older(question, told):
                 older += 1
                 continue
-            found = [*_faults(question, story, last.get(question["call"]))]
-            if run in opened and _requester(question) != opened[run]:
-                found.append("who asked for its run is not who the audit says")
-            faults += [f"approval {question['id']}: {fault}" for fault in found]
-    return Attested(approvals, older, tuple(faults))
+            wrong = (*faults(question, told, lives.last.get(question["call"])), *lives.requester(question))
+            found += [f"approval {question['id']}: {fault}" for fault in wrong]
+    return Attested(approvals, older, tuple(found))
 
 
-def _readable(parts: Iterator[Sequence[Row]], faults: list[str]) -> Iterator[Sequence[Row]]:
+def doubts(s: Session, call: ToolCall) -> tuple[str, ...]:
+    """Where the tables differ from the audit about a call that is to run and that people were asked about.
+
+    Read in the transaction that is to claim it. Of a question that was taken back only the call counts:
+    it is asked about anew, or runs by the policy of now. Empty for a call nobody was asked about, and for
+    a question older than the audit.
+    """
+    approval = call.approval
+    if approval is None:
+        return ()
+    try:
+        return tuple(_doubts(s, approval.id, approval.status is ApprovalStatus.WITHDRAWN))
+    except UNREADABLE:
+        return ("what the tables or the audit say of it cannot be read",)
+
+
+def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
+    question = _QUESTION.first(s, of_approval=approval)
+    if question is None:
+        yield "the question about it is gone"
+        return
+    about = _ENTRIES.rows(s, of_tenant=TENANT, of_approval=approval, of_run=question["run_id"])
+    if any(flaw(row, TENANT) for row in about):
+        yield "entries of the audit about it were changed"
+        return
+    told = _told(row for row in about if row["approval"] == approval)[approval]
+    lives = _Lives(row for row in about if row["kind"] in OF_RUN)
+    if lives.older(question, told):
+        return
+    if lives.last.get(question["call"]) != approval:
+        yield "the audit says that people were asked about it otherwise since"
+    elif spent:
+        yield from of_call(question, told)
+    else:
+        yield from (*faults(question, told, approval), *lives.requester(question))
+
+
+def _readable(parts: Iterator[Sequence[Row]], found: list[str]) -> Iterator[Sequence[Row]]:
     """Those there are, up to one that cannot be read."""
     try:
         yield from parts
     except UNREADABLE:
-        faults.append("a row of the tables cannot be read, and what follows it was not compared")
+        found.append("a row of the tables cannot be read, and what follows it was not compared")
 
 
-@dataclass(slots=True)
-class _Story:
-    """What the audit says of one question."""
+class _Lives:
+    """Of runs: who asked for those whose whole life the audit tells, and what each call was asked last."""
 
-    requested: bool = False
-    status: str = ""
-    digest: str = ""
-    arguments: str = ""
-    previews: set[str | None] = field(default_factory=set)
-    start_by: str | None = None
-    deciders: Any = None
-    widened: bool = True
-    expires_at: str = ""
-    yes: set[tuple[str, str]] = field(default_factory=set)
-    verdict: dict[str, Any] = field(default_factory=dict)
-    approved: str = ""
-    claims: set[str] = field(default_factory=set)
-    loose: list[str] = field(default_factory=list)
+    def __init__(self, entries: Iterable[Row]) -> None:
+        self.opened: dict[str, Any] = {}
+        self.last: dict[str, str] = {}
+        for row in entries:
+            said = msgspec.json.decode(row["body"])
+            if row["kind"] == EntryKind.RUN_OPENED:
+                self.opened[row["run_id"]] = said["requester"]["id"]
+            else:
+                self.last[said["call"]] = row["approval"]
 
-    def hear(self, kind: str, said: dict[str, Any]) -> None:
-        self.requested = self.requested or kind == EntryKind.APPROVAL_REQUESTED
-        if "status" in said:
-            self.status, self.digest = said["status"], said["digest"]
-        if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.EDITED):
-            self.arguments = said.get("arguments_sha256", self.arguments)
-        if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.DECIDED):
-            self.previews.add(said.get("preview_sha256"))
-        if kind in (EntryKind.DECIDED, EntryKind.START_PROLONGED):
-            self.start_by = said.get("start_by")
-        if kind == EntryKind.ESCALATED:
-            self.widened = self.widened and _only_more(self.deciders, said["deciders"])
-        if kind in (EntryKind.APPROVAL_REQUESTED, EntryKind.ESCALATED):
-            self.deciders, self.expires_at = said["deciders"], said["expires_at"]
-        if kind == EntryKind.TIME_BEGAN:
-            self.expires_at = said["expires_at"]
-        if kind == EntryKind.VOTED:
-            self.yes.add((said["by"]["id"], said.get("cast_at", "")))
-        if kind == EntryKind.DECIDED:
-            self.verdict = said
-            if said["verdict"] == "approve":
-                self.yes.add((said["by"]["id"], said["decided_at"]))
-            self.approved = said["digest"] if said["verdict"] == "approve" else ""
-        if kind == EntryKind.CALL_CLAIMED:
-            self.claims.add(said["claim"])
-            if said["gated"] and said["digest"] != self.approved:
-                self.loose.append(said["call"])
+    def older(self, question: Row, told: Testimony) -> bool:
+        """Whether it was asked before there was an audit."""
+        return not told.requested and question["run_id"] not in self.opened
+
+    def requester(self, question: Row) -> Iterator[str]:
+        """What is wrong with who asked for its run."""
+        asked, run = question["requester"], question["run_id"]
+        who = asked.get("id") if isinstance(asked, dict) else None
+        if run in self.opened and who != self.opened[run]:
+            yield "who asked for its run is not who the audit says"
 
 
-def _only_more(before: Any, after: Any) -> bool:
-    """Whether an escalation only let more people decide: what stood in the row then may have been forged."""
-    if before is None:  # asked before there was an audit
-        return True
-    was, now = before["stages"], after["stages"]
-    kept = all(before[part] == after[part] for part in ("never", "four_eyes")) and len(was) == len(now)
-    return kept and all(
-        {*old["approvers"]} <= {*new["approvers"]} and old["quorum"] == new["quorum"]
-        for old, new in zip(was, now, strict=False)
+_COMPARING: Final = (
+    sa.select(
+        *(approval_t.c[n] for n in COMPARED),
+        call_t.c.tool,
+        call_t.c.arguments,
+        call_t.c.claim,
+        call_t.c.approval.label("newest"),
+        run_t.c.requester,
     )
-
-
-def _faults(row: Row, story: _Story, last: str | None) -> Iterator[str]:
-    """What of a question is not as its story has it; `last` is the one its call was asked about last."""
-    if not story.requested:
-        yield "the audit does not know that it was asked"
-        return
-    if str(row["status"]) != story.status:
-        yield f"is {row['status']}, the audit says {story.status}"
-    if row["digest"] != story.digest:
-        yield "its digest is not the one in the audit"
-    try:
-        yield from _astray(row, story)
-    except msgspec.ValidationError:
-        yield "cannot be read"
-    if not story.widened:
-        yield "who may decide it was another already when others were asked too"
-    yield from (f"call {call} was started and nobody had approved just that" for call in story.loose)
-    if last != row["id"]:
-        return
-    if row["newest"] != row["id"]:
-        yield f"call {row['call']} is gone, or does not know any more that it was asked about"
-        return
-    if row["claim"] is not None and row["claim"] not in story.claims:
-        yield f"call {row['call']} was started, which the audit does not know"
-    arguments = sha256_of(row["arguments"])
-    inexact = arguments.startswith("sorted:") and story.arguments.startswith("sorted:")
-    if arguments != story.arguments and not inexact:
-        yield f"the arguments of call {row['call']} are not those people were asked about"
-
-
-def _astray(row: Row, story: _Story) -> Iterator[str]:
-    """Who decided, who said yes, and who may. Raises `msgspec.ValidationError`."""
-    here, there = _answer(row["verdict"]), _audited(story.verdict)
-    if here != there:
-        yield f"its decision is {_shown(here)}, the audit says {_shown(there)}"
-    for vote in msgspec.convert(row["votes"], tuple[Vote, ...]):
-        if (vote.by.id, text_of(vote.at)) not in story.yes:
-            yield f"the audit does not know of a yes by {vote.by.id}"
-    if story.previews != {_preview(row["preview"])}:
-        yield "what it would do is not what the audit says people were shown"
-    if (text_of(row["start_by"]) if row["start_by"] else None) != story.start_by:
-        yield "its call may not start until when the audit says"
-    if row["status"] not in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED):
-        return  # nobody can decide it any more, and nothing runs because of it
-    if deciders(msgspec.convert(row["terms"], Terms)) != story.deciders:
-        yield "who may decide it is not as the audit says"
-    if text_of(row["expires_at"]) != story.expires_at:
-        yield "it does not lapse when the audit says"
-
-
-def _preview(stored: dict[str, Any] | None) -> str | None:
-    """The hash of what people were shown. Raises `msgspec.ValidationError`."""
-    return None if stored is None else sha256_of(shown(msgspec.convert(stored, Preview)))
-
-
-def _requester(row: Row) -> Any:
-    return row["requester"].get("id") if isinstance(row["requester"], dict) else None
-
-
-_Said = tuple[str, str, str, str, str, bool]
-
-
-def _answer(stored: dict[str, Any] | None) -> _Said | None:
-    """A decision as the tables have it: what, who, by which door, why, which answer, and whether it stops."""
-    if stored is None:
-        return None
-    verdict = msgspec.convert(stored, Verdict)
-    given = "" if verdict.answer is None else sha256_of(verdict.answer)
-    return word(verdict), verdict.by.id, verdict.by.door, verdict.reason, given, verdict.stop
-
-
-def _audited(said: dict[str, Any]) -> _Said | None:
-    """The same as the audit has it."""
-    if not said or said["verdict"] is None:
-        return None
-    given, stop = said.get("answer_sha256", ""), said.get("stop", False)
-    return said["verdict"], said["by"]["id"], said["by"]["door"], said["reason"], given, stop
-
-
-def _shown(said: _Said | None) -> str:
-    return "none" if said is None else f"{said[0]} by {said[1]} ({said[2]})"
-
-
-_COMPARED: Final = (
-    *("id", "run_id", "call", "status", "digest", "verdict", "votes", "terms", "expires_at"),
-    *("preview", "start_by"),
+    .join_from(approval_t, call_t, approval_t.c.call == call_t.c.id, isouter=True)
+    .join(run_t, approval_t.c.run_id == run_t.c.id, isouter=True)
 )
+_QUESTION: Final = Prepared(_COMPARING.where(approval_t.c.id == sa.bindparam("of_approval")))
+_ENTRIES: Final = Prepared(
+    sa.select(audit_t)
+    .where(
+        audit_t.c.tenant == sa.bindparam("of_tenant"),
+        (audit_t.c.approval == sa.bindparam("of_approval"))
+        | ((audit_t.c.run_id == sa.bindparam("of_run")) & audit_t.c.kind.in_(words(OF_RUN))),
+    )
+    .order_by(audit_t.c.seq)
+)
+"""About one question, and what opened its run and asked about its calls."""
 
 
 def _questions(conn: sa.Connection, batch: int) -> Iterator[Sequence[Row]]:
     """All questions with the call each is about, if it is there, so many at once."""
-    query = (
-        sa.select(
-            *(approval_t.c[n] for n in _COMPARED),
-            call_t.c.arguments,
-            call_t.c.claim,
-            call_t.c.approval.label("newest"),
-            run_t.c.requester,
-        )
-        .join_from(approval_t, call_t, approval_t.c.call == call_t.c.id, isouter=True)
-        .join(run_t, approval_t.c.run_id == run_t.c.id, isouter=True)
-        .order_by(approval_t.c.id)
-        .limit(batch)
-    )
-    after = ""
+    query, after = _COMPARING.order_by(approval_t.c.id).limit(batch), ""
     while found := conn.execute(query.where(approval_t.c.id > after)).mappings().all():
         yield [dict(row) for row in found]
         after = found[-1]["id"]
 
 
-def _told(conn: sa.Connection, part: Sequence[Row]) -> dict[str, _Story]:
-    stories: dict[str, _Story] = defaultdict(_Story)
-    for row in rows(conn, audit_t.c.approval.in_([q["id"] for q in part])):
-        stories[row["approval"]].hear(row["kind"], msgspec.json.decode(row["body"]))
-    return stories
-
-
-def _of_runs(conn: sa.Connection, run_ids: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Of those runs: who asked for the ones whose whole life the audit tells, and by call what it was asked
-    about last.
-    """
-    opened: dict[str, Any] = {}
-    last: dict[str, str] = {}
-    kinds = (EntryKind.RUN_OPENED, EntryKind.APPROVAL_REQUESTED)
-    for row in rows(conn, audit_t.c.run_id.in_(sorted(run_ids)), audit_t.c.kind.in_(kinds)):
-        said = msgspec.json.decode(row["body"])
-        if row["kind"] == EntryKind.RUN_OPENED:
-            opened[row["run_id"]] = said["requester"]["id"]
-        else:
-            last[said["call"]] = row["approval"]
-    return opened, last
+def _told(entries: Iterable[Row]) -> dict[str, Testimony]:
+    about: dict[str, Testimony] = defaultdict(Testimony)
+    for row in entries:
+        about[row["approval"]].hear(row["kind"], msgspec.json.decode(row["body"]))
+    return about
 
 
 def _gone(conn: sa.Connection) -> Iterator[str]:
-    """Questions the audit knows of runs that are still there, while they are not."""
-    there = sa.exists().where(approval_t.c.id == audit_t.c.approval)
+    """Runs the audit knows, and questions of runs that are there, which are no more and nothing says why."""
+    removed = sa.select(audit_t.c.run_id).where(
+        audit_t.c.tenant == TENANT, audit_t.c.kind == EntryKind.RUN_REMOVED
+    )
     of_run = sa.exists().where(run_t.c.id == audit_t.c.run_id)
-    query = sa.select(audit_t.c.approval).where(
+    opened = sa.select(audit_t.c.run_id).where(
+        audit_t.c.tenant == TENANT, audit_t.c.kind == EntryKind.RUN_OPENED, ~of_run
+    )
+    for run in conn.execute(opened.where(audit_t.c.run_id.not_in(removed)).order_by(audit_t.c.seq)).scalars():
+        yield f"run {run}: is gone, and the audit does not say that it was removed"
+    there = sa.exists().where(approval_t.c.id == audit_t.c.approval)
+    asked = sa.select(audit_t.c.approval).where(
         audit_t.c.tenant == TENANT, audit_t.c.kind == EntryKind.APPROVAL_REQUESTED, of_run, ~there
     )
-    for approval in conn.execute(query.order_by(audit_t.c.seq)).scalars():
+    for approval in conn.execute(asked.order_by(audit_t.c.seq)).scalars():
         yield f"approval {approval}: is gone, and its run is there"

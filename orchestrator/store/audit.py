@@ -12,13 +12,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.evidence import Entry, text_of
+from orchestrator.domain.consent import TENANT
+from orchestrator.domain.evidence import Entry, EntryKind, text_of
 from orchestrator.store.chain import FORM, Head, body_of, hash_of
 from orchestrator.store.prepared import Prepared, hold, on_sqlite
 from orchestrator.store.tables import AuditRow, table
-
-TENANT: Final = "default"
-"""Whose chain it is, as long as there is one tenant."""
 
 audit_t = table(AuditRow)
 
@@ -39,6 +37,11 @@ _HEAD = Prepared(
     .limit(1)
 )
 _ADD = Prepared(audit_t.insert())
+_REMOVED = Prepared(
+    sa.select(audit_t.c.at).where(
+        audit_t.c.run_id == sa.bindparam("of_run"), audit_t.c.kind == EntryKind.RUN_REMOVED.value
+    )
+)
 
 
 def note(s: Session, entries: Sequence[Entry], now: datetime) -> None:
@@ -114,6 +117,12 @@ def entries(
         query = query.where(audit_t.c.approval == approval)
     found = s.connection().execute(query.order_by(audit_t.c.seq).limit(limit))
     return [dict(r) for r in found.mappings()]
+
+
+def removed_at(s: Session, run_id: str) -> datetime | None:
+    """When a run went as its time was up; None for one that did not."""
+    at: datetime | None = _REMOVED.value(s, of_run=run_id)
+    return at
 
 
 def receipt(s: Session, approval: str) -> tuple[list[dict[str, Any]], Head]:

@@ -140,10 +140,8 @@ class Chain:
             return f"is not there: after {seq - 1} comes {row['seq']}"
         if row["previous"] != self.head.hash:
             return "does not follow the entry before it"
-        if row["hash"] != hash_of(row["previous"], row["body"]):
-            return "is not what its hash was made of"
-        if differs := _differs(row, self._tenant):
-            return f"says something else in its column {differs}"
+        if why := flaw(row, self._tenant):
+            return why
         if last is not None and last.seq == seq and last.hash != row["hash"]:
             return "is not the one that was published"
         return ""
@@ -156,6 +154,14 @@ def verify(rows: Iterable[Row], tenant: str, published: Head | None = None) -> V
         if not chain.take(row):
             break
     return chain.end()
+
+
+def flaw(row: Row, tenant: str) -> str:
+    """What is wrong with an entry by itself, wherever it stands; empty for nothing."""
+    if row["hash"] != hash_of(row["previous"], row["body"]):
+        return "is not what its hash was made of"
+    differs = _differs(row, tenant)
+    return f"says something else in its column {differs}" if differs else ""
 
 
 def _differs(row: Row, tenant: str) -> str:

@@ -21,7 +21,7 @@ from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Verdict
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.store.prepared import Prepared, insert_into
-from orchestrator.store.runs import approval_t, approval_value, call_t, call_value, run_t
+from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
 from orchestrator.store.tables import ID, NAME, table
 
 MOST: Final = 200
@@ -134,7 +134,9 @@ def _cards(s: Session, rows: Sequence[Any]) -> tuple[Card, ...]:
     )
     call_of = {r["id"]: r for r in conn.execute(calls).mappings()}
     run_of = {r["id"]: r for r in conn.execute(runs).mappings()}
-    return tuple(_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in rows)
+    # A run may be removed between these three.
+    there = [r for r in rows if r["call"] in call_of and r["run_id"] in run_of]
+    return tuple(_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in there)
 
 
 def _card(row: Any, call: Any, run: Any) -> Card:

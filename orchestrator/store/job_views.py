@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.jobs import Job, JobKind, JobStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store.jobs import job_t
-from orchestrator.store.runs import call_t, run_t
+from orchestrator.store.run_rows import call_t, run_t
 from orchestrator.store.views import Page, Row, page
 
 MOST_OF_RUN = 10_000

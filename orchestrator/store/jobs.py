@@ -9,17 +9,21 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
-from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile, signal_key
+from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobStatus, StoredFile, signal_key
+from orchestrator.domain.model import CallStatus
 from orchestrator.store.database import StaleRowError
 from orchestrator.store.encoding import prepare
 from orchestrator.store.prepared import Prepared, listed, words
-from orchestrator.store.tables import ID, JSON, enum_column, table
+from orchestrator.store.tables import ID, JSON, CallRow, enum_column, table
 
 prepare(tuple[StoredFile, ...])
 
 
 class JobRow(SQLModel, table=True):
-    """One long job of a call. `key` is what events call it, empty while its name is not known."""
+    """One long job of a call. `key` is what events call it, empty while its name is not known.
+
+    From `files_gone_at` on its files are not there any more; see `retention`, which alone sets it.
+    """
 
     __tablename__ = "job"
     __table_args__: ClassVar[Any] = (
@@ -32,6 +36,12 @@ class JobRow(SQLModel, table=True):
             sqlite_where=sa.text("status IN ('sending', 'unknown')"),
             postgresql_where=sa.text("status IN ('sending', 'unknown')"),
         ),
+        sa.Index(
+            "ix_job_kept",
+            "run_id",
+            sqlite_where=sa.text("files_gone_at IS NULL"),
+            postgresql_where=sa.text("files_gone_at IS NULL"),
+        ),
         sa.Index("ix_job_created", "created_at", "id"),
         sa.Index("ix_job_status", "status", "created_at", "id"),
     )
@@ -43,8 +53,8 @@ class JobRow(SQLModel, table=True):
     request: dict[str, Any] = Field(sa_type=JSON)
     status: JobStatus = Field(sa_type=enum_column(JobStatus, "status"))
     attempt: int
-    remote: str | None = Field(default=None, max_length=512)
-    key: str = Field(max_length=512)
+    remote: str | None = Field(default=None, max_length=MAX_REMOTE)
+    key: str = Field(max_length=MAX_REMOTE)
     said: str = Field(sa_type=sa.Text)
     readings: int
     sent_at: datetime | None = None
@@ -53,11 +63,13 @@ class JobRow(SQLModel, table=True):
     facts: dict[str, Any] = Field(sa_type=JSON)
     ended_at: datetime | None = None
     created_at: datetime
+    files_gone_at: datetime | None = None
 
 
 job_t = table(JobRow)
+call_t = table(CallRow)
 
-_FIXED = ("id", "run_id", "call", "number", "kind", "request", "created_at")
+_FIXED = ("id", "run_id", "call", "number", "kind", "request", "created_at", "files_gone_at")
 
 _OF_CALLS = Prepared(
     lambda dialect: (
@@ -65,6 +77,7 @@ _OF_CALLS = Prepared(
     )
 )
 _JOB = Prepared(sa.select(job_t).where(job_t.c.id == sa.bindparam("of_job")))
+_STATUS_OF_CALL = Prepared(sa.select(call_t.c.status).where(call_t.c.id == sa.bindparam("of_call")))
 _OF_RUN = Prepared(
     sa.select(job_t).where(job_t.c.run_id == sa.bindparam("of_run")).order_by(job_t.c.call, job_t.c.number)
 )
@@ -74,7 +87,7 @@ _NAMED = Prepared(
     )
 )
 _STARTING = Prepared(sa.select(job_t.c.id).where(job_t.c.status.in_(words(("sending", "unknown")))).limit(1))
-_NEW = Prepared(job_t.insert())
+_NEW = Prepared(job_t.insert(), [c.name for c in job_t.c if c.name != "files_gone_at"])
 _MOVE = Prepared(
     job_t.update().where(job_t.c.id == sa.bindparam("of_job"), job_t.c.status == sa.bindparam("of_status")),
     [c.name for c in job_t.c if c.name not in _FIXED],
@@ -109,6 +122,15 @@ def find(s: Session, job: str) -> tuple[str, Job] | None:
     return (row["run_id"], value(row)) if row else None
 
 
+def among(s: Session, job: str) -> tuple[Job, str, bool, tuple[Job, ...]] | None:
+    """One job; its call, and whether that is settled; all jobs of that call, in the order of its wishes."""
+    row = _JOB.first(s, of_job=job)
+    if row is None:
+        return None
+    settled: bool = _STATUS_OF_CALL.value(s, of_call=row["call"]) == CallStatus.SETTLED
+    return value(row), row["call"], settled, of_calls(s, [row["call"]])[row["call"]]
+
+
 def of_run(s: Session, run_id: str) -> tuple[tuple[str, Job], ...]:
     """All jobs of a run, each with the id of its call."""
     return tuple((row["call"], value(row)) for row in _OF_RUN.rows(s, of_run=run_id))
@@ -131,7 +153,8 @@ def starting(s: Session) -> bool:
 
 
 def value(row: Any) -> Job:
-    """A job's row as a value."""
+    """A job's row as a value; one whose files are gone has none."""
+    files = () if row["files_gone_at"] else row["files"]
     return Job(
         id=row["id"],
         number=row["number"],
@@ -144,7 +167,7 @@ def value(row: Any) -> Job:
         readings=row["readings"],
         sent_at=row["sent_at"],
         counts=row["counts"],
-        files=msgspec.convert(row["files"], tuple[StoredFile, ...]) if row["files"] else (),
+        files=msgspec.convert(files, tuple[StoredFile, ...]) if files else (),
         facts=row["facts"],
         ended_at=row["ended_at"],
     )
@@ -155,7 +178,7 @@ def _row(job: Job) -> dict[str, Any]:
         "status": job.status,
         "attempt": job.attempt,
         "remote": job.remote,
-        "key": signal_key(job.remote)[:512] if job.remote else "",
+        "key": signal_key(job.remote) if job.remote else "",
         "said": job.said,
         "readings": job.readings,
         "sent_at": job.sent_at,

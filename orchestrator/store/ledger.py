@@ -17,7 +17,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, runs, views
 from orchestrator.store.inbox import DeliveryVerdict, delivery_t
 from orchestrator.store.prepared import words
-from orchestrator.store.runs import event_t, interaction_t
+from orchestrator.store.run_rows import event_t, interaction_t
 from orchestrator.store.tables import DeliveryState
 from orchestrator.store.views import Page
 

@@ -10,9 +10,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from orchestrator.errors import ConfigError
+from orchestrator.store.asked import AskedRow
 from orchestrator.store.callbacks import AddressRow, CallbackRow
 from orchestrator.store.digests import DigestRow
 from orchestrator.store.jobs import JobRow
+from orchestrator.store.retention import LeavingRow
 from orchestrator.store.sightings import SightingRow
 from orchestrator.store.tables import RunRow
 from orchestrator.store.triggers import OccurrenceRow, TriggerRow
@@ -23,9 +25,11 @@ _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
 
 ELSEWHERE: Final = (
     AddressRow,
+    AskedRow,
     CallbackRow,
     DigestRow,
     JobRow,
+    LeavingRow,
     SightingRow,
     OccurrenceRow,
     TriggerRow,

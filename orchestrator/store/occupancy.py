@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import CallStatus, TurnStatus
 from orchestrator.store.prepared import Prepared, hold, words
-from orchestrator.store.runs import call_t, run_t, turn_t
+from orchestrator.store.run_rows import call_t, run_t, turn_t
 
 _LOCK = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sa.bindparam("name")))))
 _EXECUTING = Prepared(

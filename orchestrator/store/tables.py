@@ -82,6 +82,13 @@ class RunRow(SQLModel, table=True):
             sqlite_where=sa.text("closed_at IS NULL"),
             postgresql_where=sa.text("closed_at IS NULL"),
         ),
+        sa.Index(
+            "ix_run_closed",
+            "closed_at",
+            "id",
+            sqlite_where=sa.text("closed_at IS NOT NULL"),
+            postgresql_where=sa.text("closed_at IS NOT NULL"),
+        ),
     )
     id: str = Field(primary_key=True, max_length=ID)
     workflow: str = Field(max_length=NAME)
@@ -219,6 +226,7 @@ class ApprovalRow(SQLModel, table=True):
     collected: str = Field(max_length=NAME, sa_column_kwargs={"server_default": ""})
     since: datetime | None = None
     questions: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
+    seal: int = Field(sa_column_kwargs={"server_default": "1"})
 
 
 class AuditRow(SQLModel, table=True):

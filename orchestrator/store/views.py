@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.model import RunStatus
 from orchestrator.errors import NotFoundError
-from orchestrator.store.runs import approval_t, call_t, event_t, run_t, turn_t
+from orchestrator.store import audit
+from orchestrator.store.run_rows import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
 
 delivery_t, effect_t = table(DeliveryRow), table(EffectRow)
@@ -95,8 +96,17 @@ def run(s: Session, run_id: str) -> Row:
     query = sa.select(*_RUN_COLUMNS, steps).where(run_t.c.id == run_id)
     row = s.connection().execute(query).mappings().first()
     if row is None:
-        raise NotFoundError(f"there is no run {run_id}")
+        raise NotFoundError(not_there(s, run_id))
     return dict(row)
+
+
+def not_there(s: Session, run_id: str) -> str:
+    """Why a run cannot be found, for people."""
+    at = audit.removed_at(s, run_id)
+    if at is None:
+        return f"there is no run {run_id}"
+    why = f"it was removed on {at:%Y-%m-%d %H:%M} UTC, because retention.runs_days had passed since its end"
+    return f"there is no run {run_id} any more: {why}; the audit keeps what was decided in it"
 
 
 def turns(s: Session, run_id: str) -> list[Row]:

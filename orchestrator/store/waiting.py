@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
-from orchestrator.store.runs import approval_t, approval_value, call_t, call_value, run_t
+from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
 
 MOST_OPEN: Final = 500
 """Open questions that are looked at for one person."""

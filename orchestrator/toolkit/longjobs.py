@@ -17,9 +17,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from orchestrator.domain import resubmission
+from orchestrator.domain.joblife import MOST_JOBS
 from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.jobs import Waiting as Waiting
-from orchestrator.domain.resubmission import MOST_KEYS, RESUBMIT_BATCH
+from orchestrator.domain.resubmission import MOST_KEYS, RESUBMIT_BATCH, RESUBMIT_VIDEO
 from orchestrator.errors import ToolError
 from orchestrator.toolkit.declare import Tool, record_of, tool
 
@@ -71,7 +72,7 @@ def built_in(names: Iterable[str], *, video_model: str, batch_model: str) -> tup
     """Those of our own tools that are named; each is another version with another model."""
     wanted = set(names)
     made = ((GENERATE_VIDEO, _films, video_model), (RUN_BATCH, _batches, batch_model))
-    again = (_again(),) if RESUBMIT_BATCH in wanted else ()
+    again = tuple(make() for name, make in _AGAIN if name in wanted)
     return (*(make(model) for name, make, model in made if name in wanted), *again)
 
 
@@ -162,6 +163,32 @@ def _again() -> Tool:
     record = record_of(resubmit_batch)
     assert record is not None  # noqa: S101  declared right above
     return record
+
+
+def _films_again() -> Tool:
+    def what(jobs: list[str]) -> str:
+        return f"{_many(len(jobs), 'film')} once more; what was lost may have been made and billed before"
+
+    @tool(name=RESUBMIT_VIDEO, approval="ask", idempotent=True, preview=what)
+    def resubmit_video(
+        jobs: Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=64)]],
+            Field(min_length=1, max_length=MOST_JOBS),
+        ],
+    ) -> Waiting:
+        """Make films anew whose starts had no answer and of which nothing was heard, exactly as they were.
+
+        Args:
+            jobs: Which of them.
+        """
+        return wait_for(*(resubmission.wish_like(job) for job in jobs))
+
+    record = record_of(resubmit_video)
+    assert record is not None  # noqa: S101  declared right above
+    return record
+
+
+_AGAIN: Final = ((RESUBMIT_BATCH, _again), (RESUBMIT_VIDEO, _films_again))
 
 
 def _many(count: int, what: str) -> str:

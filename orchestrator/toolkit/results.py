@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pydantic
 
-from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.plain import MAX_HANDED_ON, JsonObject
 from orchestrator.toolkit.plain import give, size
 
-MAX_RESULT_BYTES: Final = 256 * 1024
+MAX_RESULT_BYTES: Final = MAX_HANDED_ON
 """Of a result's compact JSON in UTF-8."""
 
 BLOCK_TYPES: Final = frozenset({"text", "image", "audio", "video", "document"})

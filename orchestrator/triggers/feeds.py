@@ -10,7 +10,7 @@ Source: RFC 9110, 13 (conditional requests); RFC 4287 (Atom); RSS 2.0 specificat
 import asyncio
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn, Protocol
 from xml.parsers import expat
@@ -63,13 +63,21 @@ class Fetch(Protocol):
 
 
 class Feeds:
-    """Reads feeds."""
+    """Reads feeds, each as far as it may be asked itself: what one in the house may, no other one may.
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+    Args:
+        fetch: For feeds out in the world.
+        inside: For a feed in the house: its host and port, as `Trigger.place` spells them, and nothing else.
+    """
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "") -> Look:
+    def __init__(self, fetch: Fetch, inside: Callable[[str], Fetch]) -> None:
+        self._fetch, self._inside = fetch, inside
+
+    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
         """What the feed says now, or that nothing has changed since it said `etag` or `last_modified`.
+
+        Args:
+            inside: Host and port of a feed that its trigger marks `internal`; empty for all others.
 
         Raises:
             UnavailableError: It did not answer, or not now.
@@ -79,8 +87,9 @@ class Feeds:
         asked = {"accept": ACCEPT, "accept-encoding": "identity"}
         asked |= {"if-none-match": etag} if etag else {}
         asked |= {"if-modified-since": last_modified} if last_modified else {}
+        fetch = self._inside(inside) if inside else self._fetch
         try:
-            answer = await self._fetch.request(
+            answer = await fetch.request(
                 "GET",
                 url,
                 headers=asked,

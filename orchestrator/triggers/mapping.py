@@ -1,8 +1,9 @@
 """From what happened to a workflow's input: CEL expressions, as in the rules of tools.
 
-They see `occurrence` (`key`, `trigger`, `at`, `local`, `missed`) and, of a feed, `entry`, of a webhook,
-`body`. What a sender writes is data to them and never an expression. The runtime stops after 10 000 steps
-of a comprehension; what each step of a `map` may copy is bounded here, for the runtime bounds no memory.
+They see `occurrence` (`key`, `trigger`, `at`, `local`, `missed`, which counts to 1000) and, of a feed,
+`entry`, of a webhook, `body`. What a sender writes is data to them and never an expression. The runtime
+stops after 10 000 steps of a comprehension; what each step of a `map` may copy is bounded here, for the
+runtime bounds no memory.
 """
 
 import math
@@ -12,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from orchestrator.domain.plain import JsonObject
-from orchestrator.errors import ConfigError, InvalidError
+from orchestrator.errors import ConfigError, InvalidError, OversizeError
 
 MAX_CHARS: Final = 1_000_000
 """Of all texts of one input together, before the workflow's own bounds."""
@@ -58,7 +59,7 @@ class Mapped:
             _bound(seen, self._maps)
         value = self._built(seen)
         if (size := _size(value)) > MAX_CHARS:
-            raise InvalidError(f"the mapping makes {size} characters; at most {MAX_CHARS} are taken")
+            raise OversizeError(f"the mapping makes {size} characters; at most {MAX_CHARS} are taken")
         return value
 
     def _built(self, seen: JsonObject) -> object:
@@ -97,7 +98,8 @@ def _bound(seen: JsonObject, maps: int) -> None:
             most = max(most, len(item))
             level += item
     if min(most ** min(maps, 4), _STEPS) * longest > MAX_COPIED:
-        raise InvalidError(f"a list of {most} and a text of {longest} characters are too much for `map`")
+        told = f"a list of {most} and a text of {longest} characters are too much for `map`"
+        raise OversizeError(f"{told}: at most {MAX_COPIED} characters may be copied")
 
 
 def _said(found: Any) -> str:

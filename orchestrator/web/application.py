@@ -21,7 +21,8 @@ from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import HANDLERS
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
-from orchestrator.web.schemas import Answer, CancelOrder, NewRun, Resolution
+from orchestrator.web.schemas.decisions import Answer
+from orchestrator.web.schemas.orders import CancelOrder, NewRun, Resolution
 from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.whispers import Whispers
 

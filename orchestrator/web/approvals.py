@@ -17,20 +17,13 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.engine.answers import Answer as Decided
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
-from orchestrator.store import runs, views
+from orchestrator.store import questions, views
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
-from orchestrator.web.schemas import (
-    Answer,
-    ApprovalOut,
-    ApprovalPage,
-    DecisionList,
-    DecisionOut,
-    Decisions,
-    approval_out,
-)
+from orchestrator.web.schemas.approvals import ApprovalOut, ApprovalPage, approval_out
+from orchestrator.web.schemas.decisions import Answer, DecisionList, DecisionOut, Decisions
 
 DECIDE: Final = {"scope": "decide", "owner": "api"}
 
@@ -142,7 +135,7 @@ async def decide_many(
 
 def _terms(s: Session, ids: list[str]) -> list[tuple[str, Terms]]:
     """Of those there are."""
-    found = [runs.load_approval(s, own) for own in ids]
+    found = [questions.load_approval(s, own) for own in ids]
     return [(known[0].id, known[0].terms) for known in found if known is not None]
 
 

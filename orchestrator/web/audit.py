@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta, Struct
 
+from orchestrator.domain.consent import TENANT
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
 from orchestrator.store.chain import Row
@@ -88,7 +89,7 @@ async def show_receipt(approval_id: FromPath[str], doors: NamedDependency[Doors]
     found, head = await doors.database.read(audit.receipt, approval)
     if not found:
         raise NotFoundError("the audit knows no approval of that id")
-    ended = AuditHead(tenant=audit.TENANT, seq=head.seq, hash=head.hash)
+    ended = AuditHead(tenant=TENANT, seq=head.seq, hash=head.hash)
     return Receipt(approval=approval, entries=[_entry(r) for r in found], head=ended)
 
 

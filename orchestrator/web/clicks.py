@@ -23,7 +23,7 @@ from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Submission
-from orchestrator.store import views
+from orchestrator.store import questions, views
 from orchestrator.web.doors import Doors, SlackDoor
 
 log = structlog.get_logger(__name__)
@@ -67,6 +67,8 @@ class Clicks:
         try:
             row = await self._doors.database.read(views.approval, click.approval)
             terms = msgspec.convert(row["terms"], Terms)
+            if await misplaced(self._doors, self._slack, click):
+                return GONE
             if row["revision"] != click.revision:
                 log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
                 return GONE
@@ -125,6 +127,18 @@ def ours(slack: SlackDoor, team_id: str, app_id: str) -> None:
         raise ForbiddenError("a workspace that is not ours")
     if slack.app_id and app_id != slack.app_id:
         raise ForbiddenError("an app that is not ours")
+
+
+async def misplaced(doors: Doors, slack: SlackDoor, click: Click) -> bool:
+    """Whether it was pressed on a message of another app, or one that shows another question."""
+    app = slack.app_id or click.app_id
+    amiss = bool(app) and click.message_app_id not in ("", app)
+    if click.ts and not amiss:
+        there = (click.approval, click.channel, click.ts)
+        amiss = await doors.database.read(questions.shown_elsewhere, *there)
+    if amiss:
+        log.warning("click_refused", approval_id=click.approval, reason="not on a message that shows it")
+    return amiss
 
 
 def person(taken: Click | Submission) -> Actor:

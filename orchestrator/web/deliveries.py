@@ -3,9 +3,8 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-import base64
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import structlog
 from litestar import get, post
@@ -16,30 +15,24 @@ from orchestrator.errors import NotFoundError
 from orchestrator.store import ledger
 from orchestrator.store.inbox import DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
-from orchestrator.strictjson import StrictReader
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.handles import from_handle, to_handle
+from orchestrator.web.handles import from_handle
 from orchestrator.web.paging import Limit, from_cursor, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
-from orchestrator.web.schemas import (
-    CancelOrder,
+from orchestrator.web.schemas.deliveries import (
     DeliveryOut,
     DeliveryPage,
     DeliverySummary,
-    Followed,
-    Row,
-    run_path,
+    delivery_out,
+    delivery_summary,
 )
+from orchestrator.web.schemas.orders import CancelOrder
 
 log = structlog.get_logger(__name__)
 
-SIGNATURE_SHOWN: Final = 8
-"""Characters of a signature that are shown: enough to tell two apart."""
-
 _IDS: Final = re.compile(r"[!-~]{1,256}", re.ASCII)
 _Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`next` of the page before.")]
-_READER: Final = StrictReader(depth=64)
 
 
 def _word(most: int, description: str) -> Any:
@@ -77,7 +70,7 @@ async def list_deliveries(
         subject=subject,
         run_id=run,
     )
-    return DeliveryPage(items=[DeliverySummary(**_summary(r)) for r in page.rows], next=to_cursor(page.next))
+    return DeliveryPage(items=[delivery_summary(r) for r in page.rows], next=to_cursor(page.next))
 
 
 @get(
@@ -85,17 +78,7 @@ async def list_deliveries(
 )
 async def show_delivery(delivery_id: FromPath[str], doors: NamedDependency[Doors]) -> DeliveryOut:
     """With its headers and body, what became of it, and what followed in the record of its run."""
-    row, turn, followed = await doors.database.read(ledger.told, _id(delivery_id))
-    encoding, body = _body(row["body"])
-    return DeliveryOut(
-        **_summary(row),
-        headers={name: _header(name, str(value)) for name, value in row["headers"].items()},
-        sha256=row["body_hash"],
-        encoding=encoding,
-        body=body,
-        turn=turn,
-        followed=[Followed(**{k: e[k] for k in Followed.__struct_fields__}) for e in followed],
-    )
+    return delivery_out(*await doors.database.read(ledger.told, _id(delivery_id)))
 
 
 @post(
@@ -120,7 +103,7 @@ async def replay_delivery(
     row = await doors.database.write(ledger.replay, _id(delivery_id), caller.actor, reason, doors.clock())
     log.info("delivery_replayed", webhook_id=row["id"], run_id=row["run_id"], by=caller.actor.id)
     doors.mail()
-    return DeliverySummary(**_summary(row))
+    return delivery_summary(row)
 
 
 def _id(part: str) -> str:
@@ -129,39 +112,3 @@ def _id(part: str) -> str:
     if webhook_id is None:
         raise NotFoundError("there is no delivery of that id")
     return webhook_id
-
-
-_SAME: Final = (
-    *("id", "kind", "subject", "state", "note", "scheme", "received_at", "timestamp", "handled_at"),
-    *("duplicates", "conflicts", "size"),
-)
-
-
-def _summary(row: Row) -> dict[str, Any]:
-    own = f"/v1/deliveries/{to_handle(row['id'])}"
-    run_id: str | None = row["run_id"]
-    verdict = DeliveryVerdict(row["verdict"]) if row["verdict"] else None
-    links = {"self": own, "replay": f"{own}/replay", **({"run": run_path(run_id)} if run_id else {})}
-    return {**{k: row[k] for k in _SAME}, "verdict": verdict, "run": run_id, "links": links}
-
-
-def _header(name: str, value: str) -> str:
-    """A header as people may see it: a signature stays recognisable, and is of no use to anybody."""
-    if not name.lower().endswith("signature"):
-        return value
-    return " ".join(_shortened(entry) for entry in value.split(" "))
-
-
-def _shortened(entry: str) -> str:
-    label, comma, signature = entry.rpartition(",")
-    shown = signature if len(signature) <= SIGNATURE_SHOWN else f"{signature[:SIGNATURE_SHOWN]}…"
-    return f"{label[:SIGNATURE_SHOWN]}{comma}{shown}"
-
-
-def _body(raw: bytes) -> tuple[Literal["json", "base64"], str]:
-    """The body as text where it is JSON that everybody reads alike; any other one byte by byte."""
-    try:
-        _READER.read(raw)
-    except ValueError:
-        return "base64", base64.b64encode(raw).decode()
-    return "json", raw.decode()

@@ -12,6 +12,7 @@ import structlog
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Struct
 
 from orchestrator.domain.effects import EffectKind
 from orchestrator.errors import NotFoundError
@@ -20,7 +21,8 @@ from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
-from orchestrator.web.schemas import CancelOrder, EffectOut, EffectPage, Row, run_path
+from orchestrator.web.schemas.ground import Links, Row, run_path
+from orchestrator.web.schemas.orders import CancelOrder
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +31,28 @@ _NUMBER: Final = re.compile(r"eff_([1-9][0-9]{0,17})", re.ASCII)
 """At most 18 digits: what every database can compare."""
 
 _MAY_GO: Final = {**OPERATE, "body": "optional"}
+
+
+class EffectOut(Struct, kw_only=True):
+    """Something that must be done. `run` is None for a look at an interaction nobody knows."""
+
+    id: str
+    run: str | None
+    kind: EffectKind
+    subject: str
+    state: str
+    due_at: datetime
+    attempts: int
+    lease_until: datetime | None
+    error: str
+    links: Links
+
+
+class EffectPage(Struct, kw_only=True):
+    """What waits by its time, the soonest first; else newest first. `next` is the next page's cursor."""
+
+    items: list[EffectOut]
+    next: str | None
 
 
 @get("/effects", opt=READ, summary="List effects", responses=problems(400))

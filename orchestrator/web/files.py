@@ -6,8 +6,10 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Request, get
 from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency
@@ -21,7 +23,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.jobs import JobKind, StoredFile
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.storage.content import SUFFIX
-from orchestrator.store import jobs, views
+from orchestrator.store import audit, job_views, views
 from orchestrator.web.doors import Doors
 from orchestrator.web.paging import own_id
 from orchestrator.web.problems import problems
@@ -37,7 +39,10 @@ _CALM: Final = {
 
 
 class FileOut(Struct, kw_only=True):
-    """One file. `path` is the end of `GET /v1/files/<path>`; `type` was found by content."""
+    """One file. `path` is the end of `GET /v1/files/<path>`; `type` was found by content.
+
+    From `gone_at` on its bytes are not there any more.
+    """
 
     path: str
     job: str
@@ -45,6 +50,7 @@ class FileOut(Struct, kw_only=True):
     type: str
     bytes: int
     sha256: Annotated[str, Meta(description="64 hex digits.")]
+    gone_at: Annotated[datetime | None, Meta(description="When it was removed as too old.")]
 
 
 class FileList(Struct, kw_only=True):
@@ -61,9 +67,9 @@ async def list_files(run_id: FromPath[str], doors: NamedDependency[Doors]) -> Fi
 def _listed(s: Session, run_id: str) -> list[FileOut]:
     views.run(s, run_id)
     return [
-        FileOut(path=f.path, job=job.id, kind=job.kind, type=f.type, bytes=f.bytes, sha256=f.sha256)
-        for _, job in jobs.of_run(s, run_id)
-        for f in job.files
+        FileOut(**file, job=row["id"], kind=row["kind"], gone_at=row["files_gone_at"])
+        for row in job_views.of_run(s, run_id)
+        for file in row["files"]
     ]
 
 
@@ -73,7 +79,7 @@ def _listed(s: Session, run_id: str) -> list[FileOut]:
     summary="The bytes of a file",
     responses={
         206: ResponseSpec(None, generate_examples=False, description="The part that `Range` asked for."),
-        **problems(404, 409, 416),
+        **problems(404, 409, 410, 416),
     },
 )
 async def get_file(
@@ -82,7 +88,10 @@ async def get_file(
     request: Request[Any, Any, Any],
     doors: NamedDependency[Doors],
 ) -> Stream:
-    """Streamed, whole or the one part that `Range` asks for; always to be saved, never to be shown."""
+    """Streamed, whole or the one part that `Range` asks for; always to be saved, never to be shown.
+
+    410 for one that was removed as too old, 404 for one whose run was.
+    """
     file = await doors.database.read(_recorded, own_id(run_id, "run"), name)
     if doors.files is None:
         raise NotFoundError("there is no such file")
@@ -106,12 +115,17 @@ async def get_file(
 
 
 def _recorded(s: Session, run_id: str, name: str) -> StoredFile:
-    if _NAME.fullmatch(name):
-        for _, job in jobs.of_run(s, run_id):
-            for file in job.files:
-                if file.path == f"{run_id}/{name}":
-                    return file
-    raise NotFoundError("there is no such file")
+    path = f"{run_id}/{name}"
+    rows = job_views.of_run(s, run_id) if _NAME.fullmatch(name) else []
+    found = next(((r, f) for r in rows for f in r["files"] if f["path"] == path), None)
+    if found is None:
+        removed = audit.removed_at(s, run_id) is not None
+        raise NotFoundError(views.not_there(s, run_id) if removed else "there is no such file")
+    row, file = found
+    if (at := row["files_gone_at"]) is not None:
+        why = f"it was removed on {at:%Y-%m-%d %H:%M} UTC, because retention.files_days had passed"
+        raise HTTPException(f"the file is not there any more: {why} since its run's end", status_code=410)
+    return msgspec.convert(file, StoredFile)
 
 
 def _span(request: Request[Any, Any, Any], size: int, tag: str) -> tuple[int, int, int]:

@@ -26,11 +26,12 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import modals
-from orchestrator.slack.action import NOTE_CHARS, Click, Submission, typed
+from orchestrator.slack.action import NOTE_CHARS, Click, Submission
 from orchestrator.slack.batches import approve_all, fits, reject_all
 from orchestrator.slack.digests import in_one_go
+from orchestrator.slack.inputs import typed
 from orchestrator.store import digests as stored
-from orchestrator.store import runs
+from orchestrator.store import questions, runs
 from orchestrator.web.clicks import GONE, LONG_NOTE, person, words
 from orchestrator.web.doors import Doors
 
@@ -155,7 +156,7 @@ def _told(answer: Answer, said: str) -> str:
 
 def _group(s: Session, approval_id: str) -> _Group:
     """The open questions of the turn that one belongs to, or those like it. Raises `NotFoundError`."""
-    found = runs.load_approval(s, approval_id)
+    found = questions.load_approval(s, approval_id)
     if found is not None and found[0].collected:
         return _of_digest(s, found[0].collected, found[1])
     run = runs.load(s, found[2]) if found else None
@@ -185,7 +186,7 @@ def _asked(run: Run, call_id: str) -> _Asked | None:
 
 def _approvals(s: Session, ids: Sequence[str]) -> list[Approval]:
     """Raises `NotFoundError`."""
-    found = [runs.load_approval(s, approval_id) for approval_id in ids]
+    found = [questions.load_approval(s, approval_id) for approval_id in ids]
     if None in found:
         raise NotFoundError("one of these approvals does not exist")
     return [f[0] for f in found if f is not None]

@@ -17,7 +17,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import InvalidError, SignatureError, UnavailableError
 from orchestrator.gemini import webhook
-from orchestrator.slack import action, incoming
+from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.patience import Patience
@@ -117,7 +117,7 @@ def gemini_route(hook: ASGIApp) -> ASGIRouteHandler:
 def slack_hooks(doors: Doors, slack: SlackDoor, handler: SlackHandler) -> list[ASGIRouteHandler]:
     """Slack's addresses, one for each kind of thing it posts; all signed, and all heard by one handler."""
     posted: tuple[tuple[Kind, str, Callable[[bytes], JsonObject]], ...] = (
-        ("interactive", "/slack/interactivity", action.payload_of),
+        ("interactive", "/slack/interactivity", interactivity.payload_of),
         ("slash_commands", "/slack/commands", incoming.fields_of),
         ("events_api", "/slack/events", incoming.json_of),
     )
@@ -154,7 +154,7 @@ def _slack(
 def _verify(headers: RawHeaders, body: bytes, doors: Doors, slack: SlackDoor) -> None:
     """401 whatever is wrong with it, and no word about what."""
     try:
-        action.verify(
+        signature.verify(
             headers,
             body,
             secrets=slack.secrets,

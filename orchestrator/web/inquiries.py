@@ -19,14 +19,8 @@ from orchestrator.web.approvals import DECIDE
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import own_id
 from orchestrator.web.problems import problems
-from orchestrator.web.schemas import (
-    ApprovalOut,
-    InquiryAnswer,
-    InquiryOut,
-    NewInquiry,
-    approval_out,
-    inquiry_out,
-)
+from orchestrator.web.schemas.approvals import ApprovalOut, approval_out
+from orchestrator.web.schemas.inquiries import InquiryAnswer, InquiryOut, NewInquiry, inquiry_out
 
 TRIGGER: Final = {"scope": "trigger", "owner": "api"}
 """Whoever may ask for runs may be asked about them."""

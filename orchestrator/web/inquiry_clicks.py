@@ -16,7 +16,8 @@ from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.slack import asking_back, modals
-from orchestrator.slack.action import Click, Submission, typed
+from orchestrator.slack.action import Click, Submission
+from orchestrator.slack.inputs import typed
 from orchestrator.web.clicks import GONE, mention, person, words
 from orchestrator.web.doors import Doors
 

@@ -1,4 +1,4 @@
-"""Long jobs: films and batches that calls wait for; and putting a batch's unanswered lines into another.
+"""Long jobs: films and batches that calls wait for; and asking once more for what came to nothing.
 
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
@@ -14,34 +14,37 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.jobs import JobKind, JobStatus
+from orchestrator.domain.jobs import LISTED, JobKind, JobStatus
 from orchestrator.store import job_views, views
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems
-from orchestrator.web.runs import READ, TRIGGER
-from orchestrator.web.schemas import Restart, Row, RunOut, run_out, run_path, whole_text
+from orchestrator.web.runs import READ, TRIGGER, begun
+from orchestrator.web.schemas.ground import Row, run_path, whole_text
+from orchestrator.web.schemas.orders import Restart
+from orchestrator.web.schemas.runs import RunOut
 
 MOST_LISTED: Final = 100
 """Entries of a list among a job's facts, where it is one of many."""
 
 
 class StoredFileOut(Struct, kw_only=True):
-    """A file it made; `link` gives its bytes."""
+    """A file it made; `link` gives its bytes, null once they are gone."""
 
     path: str
     type: str
     bytes: int
     sha256: Annotated[str, Meta(description="64 hex digits.")]
-    link: str
+    link: str | None
 
 
 class JobOut(Struct, kw_only=True):
     """One job at Gemini. `remote` is its name there, `said` its last word, or why the job ended as it did.
 
-    `number` is its place among those of its call, `attempt` counts starts: one whose answer got lost is
-    replaced. `counts` are Gemini's own of a batch, `facts` ours: `succeeded`, `failed`, `missing`, the keys
-    of those, and `usage` in tokens.
+    `number` is its place among those of its call, `attempt` counts starts: a batch's whose answer got lost is
+    replaced; a film is `lost` then, unless an event names it while its call still waits. `counts` are
+    Gemini's own of a batch, `facts` ours: `succeeded`, `failed`, `missing`, the keys of those, and `usage` in
+    tokens.
     """
 
     id: str
@@ -59,6 +62,7 @@ class JobOut(Struct, kw_only=True):
     said: str
     counts: dict[str, Any]
     files: list[StoredFileOut]
+    files_gone_at: Annotated[datetime | None, Meta(description="When the files were removed as too old.")]
     facts: dict[str, Any]
     created_at: datetime
     sent_at: datetime | None
@@ -113,7 +117,7 @@ async def list_run_jobs(run_id: FromPath[str], doors: NamedDependency[Doors]) ->
     "/jobs/{job_id:str}/resubmit",
     status_code=202,
     opt={**TRIGGER, "body": "optional"},
-    summary="Put a batch's unanswered lines into another batch",
+    summary="Ask once more for a batch's unanswered lines, or for lost films",
     responses={
         200: ResponseSpec(RunOut, generate_examples=False, description="It was resubmitted before."),
         **problems(400, 404, 409, 413, 415),
@@ -126,37 +130,38 @@ async def resubmit_job(
     data: JSONBody[Restart | None] = None,
 ) -> Response[RunOut]:
     """For a batch that ended: the lines that failed or have no answer, exactly as they were, in a new run.
+    For a film that is `lost`, once its call is settled: all lost films of that call, made anew.
 
-    Its one call is asked about as policy says of `resubmit_batch`. Doing this twice is doing it once.
+    Its one call is asked about as policy says of `resubmit_batch` or `resubmit_video`. Doing this twice,
+    for films by any one of the call, is doing it once.
     """
     started = await doors.intake.resubmit(own_id(job_id, "job"), caller.actor)
-    told = run_out(await doors.database.read(views.run, started.run_id))
-    location = {"Location": run_path(started.run_id)}
-    return Response(told, status_code=202 if started.fresh else 200, headers=location)
+    return await begun(doors, started)
 
 
 def _job(row: Row, most: int | None = None) -> JobOut:
     same = (
         *("id", "workflow", "call", "turn", "tool", "number", "kind", "model", "status", "attempt", "remote"),
-        *("counts", "created_at", "sent_at", "ended_at"),
+        *("counts", "created_at", "sent_at", "ended_at", "files_gone_at"),
     )
     facts = {k: v[:most] if isinstance(v, list) else v for k, v in row["facts"].items()}
     return JobOut(
         **{k: row[k] for k in same},
         run=row["run_id"],
         said=whole_text(row["said"]),
-        files=[_file(f) for f in row["files"]],
+        files=[_file(f, gone=row["files_gone_at"] is not None) for f in row["files"]],
         facts=whole_text(facts),
         links=_links(row),
     )
 
 
-def _file(stored: Mapping[str, Any]) -> StoredFileOut:
+def _file(stored: Mapping[str, Any], *, gone: bool) -> StoredFileOut:
     same = {k: stored[k] for k in ("path", "type", "bytes", "sha256")}
-    return StoredFileOut(**same, link=f"/v1/files/{stored['path']}")
+    return StoredFileOut(**same, link=None if gone else f"/v1/files/{stored['path']}")
 
 
 def _links(row: Row) -> dict[str, str]:
     own = f"/v1/jobs/{row['id']}"
     links = {"self": own, "run": run_path(row["run_id"])}
-    return {**links, "resubmit": f"{own}/resubmit"} if row["kind"] == JobKind.BATCH else links
+    again = row["kind"] in LISTED or row["status"] == JobStatus.LOST
+    return {**links, "resubmit": f"{own}/resubmit"} if again else links

@@ -27,9 +27,10 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import forms, human, modals
-from orchestrator.slack.action import NOTE_CHARS, Click, Submission, ticked, typed
-from orchestrator.store import runs
-from orchestrator.web.clicks import GONE, LONG_NOTE, admit, person, words
+from orchestrator.slack.action import NOTE_CHARS, Click, Submission
+from orchestrator.slack.inputs import ticked, typed
+from orchestrator.store import questions, runs
+from orchestrator.web.clicks import GONE, LONG_NOTE, admit, misplaced, person, words
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.group_clicks import GROUPS, GroupClicks
 from orchestrator.web.inquiry_clicks import INQUIRIES, InquiryClicks
@@ -101,6 +102,8 @@ class ModalClicks:
         try:
             asked = await self._doors.database.read(_asked, click.approval)
         except NotFoundError:
+            return GONE
+        if await misplaced(self._doors, self._slack, click):
             return GONE
         back = click.kind in INQUIRIES  # of the run's own questions too
         if (is_own(asked.call) and not back) or not _same(asked.approval, click):
@@ -341,7 +344,7 @@ def _shut_out(terms: Terms, approval: Approval, stands: set[str]) -> bool:
 
 def _asked(s: Session, approval_id: str) -> _Asked:
     """Raises `NotFoundError`."""
-    found = runs.load_approval(s, approval_id)
+    found = questions.load_approval(s, approval_id)
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     approval, call, run_id = found

@@ -7,7 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.handlers.base import BaseRouteHandler
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 
 from orchestrator.web import (
     approvals,
@@ -37,93 +37,126 @@ _HEADERS: Final = (
     ResponseHeader(name="x-content-type-options", value="nosniff"),
 )
 
+_RUNS: Final = (
+    runs.start_run,
+    runs.list_runs,
+    runs.show_run,
+    runs.list_calls,
+    runs.list_events,
+    runs.list_run_approvals,
+    runs.cancel_run,
+    runs.resolve_run,
+    runs.restart_run,
+)
+_APPROVALS: Final = (
+    approvals.list_approvals,
+    approvals.show_approval,
+    approvals.decide,
+    approvals.decide_many,
+    inquiries.ask_back,
+    inquiries.answer_back,
+    audit.list_audit,
+    audit.show_receipt,
+)
+_UPKEEP: Final = (
+    effects.list_effects,
+    effects.retry_effect,
+    effects.drop_effect,
+    deliveries.list_deliveries,
+    deliveries.show_delivery,
+    deliveries.replay_delivery,
+)
+_TRIGGERS: Final = (
+    triggers.list_triggers,
+    triggers.show_trigger,
+    triggers.fire_trigger,
+)
+_CALLBACKS: Final = (
+    callbacks.list_callbacks,
+    callbacks.show_callback,
+    callbacks.replay_callback,
+    callbacks.list_addresses,
+    callbacks.enable_address,
+    callbacks.test_address,
+)
+_JOBS: Final = (
+    jobs.list_jobs,
+    jobs.show_job,
+    jobs.list_run_jobs,
+    jobs.resubmit_job,
+    files.list_files,
+    files.get_file,
+)
+_CATALOG: Final = (
+    catalog.list_workflows,
+    catalog.show_workflow,
+    catalog.list_tools,
+    catalog.show_tool,
+)
+_PROBES: Final = (health.healthz, health.readyz)
+
 
 def routes(
     doors: Doors, streams: Streams, hook: ASGIApp, handler: SlackHandler | None
 ) -> list[ControllerRouterHandler]:
     """The API below `/v1`, the numbers for monitors, the signed endpoints, the probes."""
+    admit = _admission(doors)
+    probes = Router("/", route_handlers=_PROBES, dependencies={"doors": _always(doors)})
+    return [
+        _api(doors, streams, admit),
+        _monitors(doors, admit),
+        probes,
+        gemini_route(hook),
+        *_slack(doors, handler),
+    ]
 
-    async def provide_doors() -> Doors:
-        return doors
 
-    async def provide_streams() -> Streams:
-        return streams
+def _api(doors: Doors, streams: Streams, admit: Guard) -> Router:
+    return Router(
+        "/v1",
+        route_handlers=[*_RUNS, *_APPROVALS, *_UPKEEP, *_TRIGGERS, *_CALLBACKS, *_JOBS, *_CATALOG],
+        guards=[admit, json_only],
+        dependencies={"doors": _always(doors), "streams": _always(streams), "caller": Provide(caller)},
+        request_max_body_size=doors.limits.max_body_bytes,
+        response_headers=_HEADERS,
+        security=[{BEARER: []}],
+    )
 
-    scrape = Scrape(doors)
 
-    async def provide_scrape() -> Scrape:
-        return scrape
+def _monitors(doors: Doors, admit: Guard) -> Router:
+    return Router(
+        "/",
+        route_handlers=[metrics],
+        guards=[admit],
+        dependencies={"scrape": _always(Scrape(doors))},
+        response_headers=_HEADERS,
+        security=[{BEARER: []}],
+    )
 
+
+def _slack(doors: Doors, handler: SlackHandler | None) -> list[Router]:
+    """Where Slack posts to; nothing without Slack, or where it is heard over a connection of ours."""
+    if doors.slack is None or doors.slack.ear is not None or handler is None:
+        return []
+    posted = slack_hooks(doors, doors.slack, handler)
+    return [Router("/", route_handlers=posted, middleware=[doors.counters.at("slack")])]
+
+
+def _admission(doors: Doors) -> Guard:
+    """Who may come in, and how often: one pace for all routes."""
     keeper = Gatekeeper(doors.tokens, per_minute=doors.limits.requests_per_minute, clock=doors.clock)
 
     async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         # A function, not the bound method: Litestar copies guards per handler, and with them the pace.
         await keeper.admit(connection, handler)
 
-    provided = {"doors": Provide(provide_doors)}
-    api = Router(
-        "/v1",
-        route_handlers=[
-            runs.start_run,
-            runs.list_runs,
-            runs.show_run,
-            runs.list_calls,
-            runs.list_events,
-            runs.list_run_approvals,
-            runs.cancel_run,
-            runs.resolve_run,
-            runs.restart_run,
-            approvals.list_approvals,
-            approvals.show_approval,
-            approvals.decide,
-            approvals.decide_many,
-            inquiries.ask_back,
-            inquiries.answer_back,
-            audit.list_audit,
-            audit.show_receipt,
-            effects.list_effects,
-            effects.retry_effect,
-            effects.drop_effect,
-            deliveries.list_deliveries,
-            deliveries.show_delivery,
-            deliveries.replay_delivery,
-            triggers.list_triggers,
-            triggers.show_trigger,
-            triggers.fire_trigger,
-            callbacks.list_callbacks,
-            callbacks.show_callback,
-            callbacks.replay_callback,
-            callbacks.list_addresses,
-            callbacks.enable_address,
-            callbacks.test_address,
-            jobs.list_jobs,
-            jobs.show_job,
-            jobs.list_run_jobs,
-            jobs.resubmit_job,
-            files.list_files,
-            files.get_file,
-            catalog.list_workflows,
-            catalog.show_workflow,
-            catalog.list_tools,
-            catalog.show_tool,
-        ],
-        guards=[admit, json_only],
-        dependencies={**provided, "caller": Provide(caller), "streams": Provide(provide_streams)},
-        request_max_body_size=doors.limits.max_body_bytes,
-        response_headers=_HEADERS,
-        security=[{BEARER: []}],
-    )
-    monitors = Router(
-        "/",
-        route_handlers=[metrics],
-        guards=[admit],
-        dependencies={"scrape": Provide(provide_scrape)},
-        response_headers=_HEADERS,
-        security=[{BEARER: []}],
-    )
-    probes = Router("/", route_handlers=[health.healthz, health.readyz], dependencies=provided)
-    signed: list[ControllerRouterHandler] = [gemini_route(hook)]
-    if doors.slack is not None and doors.slack.ear is None and handler is not None:
-        posted = slack_hooks(doors, doors.slack, handler)
-        signed.append(Router("/", route_handlers=posted, middleware=[doors.counters.at("slack")]))
-    return [api, monitors, probes, *signed]
+    return admit
+
+
+def _always(value: object) -> Provide:
+    """The same thing for every request."""
+
+    async def give() -> object:
+        return value
+
+    return Provide(give)

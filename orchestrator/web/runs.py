@@ -17,31 +17,24 @@ from orchestrator.domain.decision import needs_a_person
 from orchestrator.domain.events import Choice
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import Recipe, RunStatus
+from orchestrator.engine.restarting import Started
 from orchestrator.errors import ConflictError, InvalidError, NotFoundError
 from orchestrator.store import job_views, runs, views
 from orchestrator.web.callback_wishes import with_own
 from orchestrator.web.doors import Doors, Token, WorkflowInfo
 from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems, shown
-from orchestrator.web.schemas import (
-    ApprovalPage,
-    CallList,
-    CallOut,
-    CancelOrder,
-    EventPage,
-    Hidden,
-    NewRun,
-    Resolution,
-    Restart,
+from orchestrator.web.schemas.approvals import ApprovalPage, approval_out
+from orchestrator.web.schemas.calls import CallList, CallOut, call_out
+from orchestrator.web.schemas.ground import Hidden, run_path
+from orchestrator.web.schemas.orders import CancelOrder, NewRun, Resolution, Restart
+from orchestrator.web.schemas.record import EventPage, event_out
+from orchestrator.web.schemas.runs import (
     RunDetail,
     RunOut,
     RunPage,
-    approval_out,
-    call_out,
-    event_out,
     run_detail,
     run_out,
-    run_path,
     run_summary,
     turn_out,
 )
@@ -89,9 +82,7 @@ async def start_run(
     started = await doors.intake.start(
         recipe, text, caller.actor, owner=caller.name, idempotency_key=key or None
     )
-    status = 202 if started.fresh else 200
-    location = {"Location": run_path(started.run_id)}
-    return Response(await _run(doors, started.run_id), status_code=status, headers=location)
+    return await begun(doors, started)
 
 
 def known_workflow(doors: Doors, name: str) -> WorkflowInfo:
@@ -112,6 +103,13 @@ def _one_key(headers: list[str], field: str) -> str:
     if headers and not (0 < len(key) <= 200 and all("!" <= ch <= "~" for ch in key)):
         raise InvalidError("the Idempotency-Key header must have 1 to 200 visible ASCII characters")
     return key
+
+
+async def begun(doors: Doors, started: Started) -> Response[RunOut]:
+    """A run that was asked for, and where it is: 202 for a new one, 200 where an earlier request made it."""
+    status = 202 if started.fresh else 200
+    location = {"Location": run_path(started.run_id)}
+    return Response(await _run(doors, started.run_id), status_code=status, headers=location)
 
 
 async def _run(doors: Doors, run_id: str) -> RunOut:
@@ -272,14 +270,12 @@ async def restart_run(
     this twice is doing it once.
     """
     row = await doors.database.read(views.run, own_id(run_id, "run"))
-    if row["workflow"] == resubmission.WORKFLOW:  # all of it was fixed when it was asked for
+    if row["workflow"] in resubmission.WORKFLOWS:  # all of it was fixed when it was asked for
         recipe = await doors.database.read(_own_recipe, run_id)
     else:
         recipe = known_workflow(doors, row["workflow"]).recipe
     started = await doors.intake.restart(run_id, recipe, caller.actor)
-    status = 202 if started.fresh else 200
-    location = {"Location": run_path(started.run_id)}
-    return Response(await _run(doors, started.run_id), status_code=status, headers=location)
+    return await begun(doors, started)
 
 
 def _own_recipe(s: Session, run_id: str) -> Recipe:

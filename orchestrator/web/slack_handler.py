@@ -15,7 +15,7 @@ import structlog
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ForbiddenError, InvalidError, UnavailableError
-from orchestrator.slack import action, incoming
+from orchestrator.slack import action, incoming, interactivity
 from orchestrator.web.clicks import Clicks
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.inbox import Inbox
@@ -29,7 +29,7 @@ Kind = Literal["interactive", "slash_commands", "events_api"]
 ANSWER_SECONDS: Final = 2.5
 """Slack shows a failure after 3."""
 _READ: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
-    "interactive": action.read,
+    "interactive": interactivity.read,
     "slash_commands": incoming.command,
     "events_api": incoming.event,
 }

@@ -29,7 +29,8 @@ from orchestrator.store import views
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Token
-from orchestrator.web.schemas import EventOut, Hidden, event_out
+from orchestrator.web.schemas.ground import Hidden
+from orchestrator.web.schemas.record import EventOut, event_out
 
 log = structlog.get_logger(__name__)
 

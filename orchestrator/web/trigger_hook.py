@@ -13,7 +13,13 @@ import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.engine.armed import Fired
-from orchestrator.errors import InvalidError, NotFoundError, OrchestratorError, UnavailableError
+from orchestrator.errors import (
+    InvalidError,
+    NotFoundError,
+    OrchestratorError,
+    OversizeError,
+    UnavailableError,
+)
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.strictjson import StrictReader
 from orchestrator.web import problems
@@ -56,7 +62,9 @@ async def _take(name: str, scope: Scope, receive: Receive, doors: Doors) -> Fire
     """Verified over its raw bytes, read strictly, committed, in that order.
 
     What does not fit the workflow is taken as well, for it would not fit the next time either; the answer
-    says so. The same id again is the same delivery, whatever its body.
+    says so. What makes a longer input than the workflow takes is answered with 400 and the bound, as the same
+    input is over the API, and written down as refused; should it come again, it is known, and taken.
+    The same id again is the same delivery, whatever its body.
 
     Source: Standard Webhooks specification.
     """
@@ -76,6 +84,8 @@ async def _take(name: str, scope: Scope, receive: Receive, doors: Doors) -> Fire
         log.error("delivery_not_stored", trigger=name, error=type(e).__name__)
         raise UnavailableError("the delivery could not be stored; send it again") from e
     doors.wake()
+    if fired.oversize:
+        raise OversizeError(fired.note)
     return fired
 
 

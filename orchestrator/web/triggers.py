@@ -21,7 +21,7 @@ from orchestrator.web.doors import Doors, Token, TriggerDoor
 from orchestrator.web.paging import Limit, from_cursor, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
-from orchestrator.web.schemas import Row, run_path
+from orchestrator.web.schemas.ground import Row, run_path
 
 NEXT_SHOWN: Final = 5
 _KEYS: Final = re.compile(r"[!-~]{1,200}", re.ASCII)

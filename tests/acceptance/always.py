@@ -11,7 +11,7 @@ from scenery import HOOK_SECRET, TOKENS, token_text
 if TYPE_CHECKING:
     from stage import Stage
 
-SLACK = timedelta(seconds=1)
+SLACK = timedelta(seconds=30)
 """An event's time is read before it waits for its run's row, so two that race may be noted a little apart."""
 OURS = "orchestrator:"
 """Begins the ids of the run's own questions, of which Gemini is told nothing."""

@@ -9,7 +9,7 @@ from orchestrator.emulator.slack.workspace import Message
 Json = dict[str, Any]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 40.0
 """How long a story waits for what must come; far more than it takes, even on a busy machine."""
 POLL_SECONDS = 0.03
 

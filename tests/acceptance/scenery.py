@@ -103,18 +103,23 @@ def says(text: str, refused: str | None = None, **more: Any) -> Json:
     return {"text": text, **({"text_refused": refused} if refused else {}), **more}
 
 
+LEASE_SECONDS = 120
+"""None is to run out on a busy machine; who wants one to run out skips so much time."""
+
+
 def config(folder: Path) -> Json:
     """config.yaml with small intervals."""
     return {
         "server": {"graceful_seconds": 0.3, "max_body_bytes": 4096, "max_webhook_bytes": 8192},
         "gemini": {
-            "timeout_seconds": 5,
+            "timeout_seconds": 60,
             "reconcile_seconds": 30,
             "waiting_reconcile_seconds": 3600,
             "create_grace_seconds": 1,
             "missing_readings": 3,
         },
-        "slack": {"channel": "C0APPR", "response_url_hosts": ["127.0.0.1"], "timeout_seconds": 2},
+        "work": {"lease_seconds": LEASE_SECONDS},
+        "slack": {"channel": "C0APPR", "response_url_hosts": ["127.0.0.1"], "timeout_seconds": 30},
         "approvals": {"approvers": ["U0ALICE", "U0BOB", "api:operator"], "timeout_seconds": 3600},
         "tools": {"folder": str(folder / "tools"), "modules": ["shop"]},
         "api": {

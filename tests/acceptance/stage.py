@@ -494,7 +494,7 @@ async def staged(
         }
         # No connection is kept: one that a restart closed would be no fault of the service's.
         http = httpx.AsyncClient(
-            timeout=10,
+            timeout=30,
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
             verify=authorities(),

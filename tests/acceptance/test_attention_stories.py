@@ -6,7 +6,7 @@ from scenery import asks, call, says
 from sqlalchemy.orm import Session
 from stage import Stage
 
-from orchestrator.store.runs import call_t
+from orchestrator.store.run_rows import call_t
 
 pytestmark = pytest.mark.asyncio
 

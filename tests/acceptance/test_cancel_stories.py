@@ -53,7 +53,7 @@ async def test_before_anything_was_sent(stage: Stage) -> None:
 
 
 async def test_while_the_create_is_in_flight(stage: Stage) -> None:
-    stage.gemini.inject("create", "slow", seconds=0.7)
+    stage.gemini.inject("create", "slow", seconds=4)
     run_id = await stage.play(says("Never.", think=LONG))
     await until(lambda: _taken(stage, run_id, 1), "the create at Gemini")
     await cancelled(stage, run_id)
@@ -150,7 +150,7 @@ async def test_while_a_tool_runs_its_late_result_is_kept_and_not_sent(stage: Sta
 
 
 async def test_while_the_results_are_on_their_way(stage: Stage) -> None:
-    stage.gemini.inject("create", "slow", seconds=0.7, skip=1)
+    stage.gemini.inject("create", "slow", seconds=4, skip=1)
     run_id = await stage.play(asks(call("look_up", item="book")), says("Never.", think=LONG))
     await until(lambda: _taken(stage, run_id, 2), "the continuation at Gemini")
     assert (await stage.run(run_id))["status"] == "resuming"

@@ -198,7 +198,7 @@ async def test_a_stale_reading_is_read_again(tmp_path: Path, database_url: str) 
 
 @ON_SQLITE
 async def test_readings_that_cannot_be_read_are_asked_for_again(tmp_path: Path, database_url: str) -> None:
-    async with staged(tmp_path, database_url, gemini={"timeout_seconds": 0.5}) as stage:
+    async with staged(tmp_path, database_url, gemini={"timeout_seconds": 3}) as stage:
         for kind in ("html", "null", "broken_json", "reset", "hang", "status"):
             stage.gemini.inject("get", kind)
         run_id = await stage.play(asks(call("look_up", item="book")), says("Done."))
@@ -208,7 +208,7 @@ async def test_readings_that_cannot_be_read_are_asked_for_again(tmp_path: Path, 
 
 @ON_SQLITE
 async def test_a_create_that_hangs_is_given_up_on_and_replaced(tmp_path: Path, database_url: str) -> None:
-    async with staged(tmp_path, database_url, gemini={"timeout_seconds": 0.5}) as stage:
+    async with staged(tmp_path, database_url, gemini={"timeout_seconds": 2}) as stage:
         stage.gemini.inject("create", "hang")
         run_id = await stage.play(says("Done."))
         run = await stage.ended(run_id)

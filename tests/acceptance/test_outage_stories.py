@@ -13,7 +13,7 @@ from orchestrator.engine.breakers import FAILURES
 pytestmark = pytest.mark.asyncio
 
 STORY = asks(call("charge", item="book", amount=3)), says("Charged.", "Not charged.")
-SOON = {"gemini": {"reconcile_seconds": 1}, "slack": {"timeout_seconds": 0.3}}
+SOON = {"gemini": {"reconcile_seconds": 1}, "slack": {"timeout_seconds": 30}}
 
 
 async def told(stage: Stage, neighbour: str) -> str:
@@ -77,7 +77,7 @@ async def test_slack_is_away_and_comes_back(tmp_path: Path, database_url: str) -
 async def test_a_gemini_that_asks_to_wait_is_left_alone_by_all(tmp_path: Path, database_url: str) -> None:
     """One create is told to wait: others are not sent meanwhile, and none of them is ever in doubt."""
     async with staged(tmp_path, database_url, **SOON) as stage:
-        stage.gemini.inject("create", "status", status=429, retry_after="2")
+        stage.gemini.inject("create", "status", status=429, retry_after="10")
         first = await stage.play(says("Done."))
         await stage.event(first, "CreateDeferred")
         assert "it is away: left alone for" in await told(stage, "gemini")

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 from looking import Json, buttons, metadata, until
-from scenery import asks, call, says
+from scenery import LEASE_SECONDS, asks, call, says
 from stage import ON_SQLITE, Stage, staged
-
-from orchestrator.engine.commits import LEASE
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,7 +17,7 @@ SOON = {"gemini": {"reconcile_seconds": 1}}
 async def back(stage: Stage, **changes: object) -> None:
     """Start again; what the old process still held is free once its leases are over."""
     await stage.start(**changes)
-    stage.skip(LEASE.total_seconds() + 1)
+    stage.skip(LEASE_SECONDS + 1)
 
 
 async def test_with_a_create_that_was_not_sent_yet(stage: Stage) -> None:
@@ -242,7 +240,7 @@ async def _shipped(stage: Stage) -> bool:
 
 
 async def test_a_stop_waits_for_tools_that_need_not_long(tmp_path: Path, database_url: str) -> None:
-    async with staged(tmp_path, database_url, server={"graceful_seconds": 10}) as stage:
+    async with staged(tmp_path, database_url, server={"graceful_seconds": 300}) as stage:
         run_id = await stage.play(asks(call("ship", item="book")), says("Done."))
         await stage.begun("ship")
         stopping = asyncio.create_task(stage.stop())

@@ -31,7 +31,7 @@ async def test_lost_webhooks_are_made_up_for_within_the_interval(tmp_path: Path,
                 if event["kind"] == "InteractionObserved" and event["data"]["snapshot"]["calls"]:
                     settled = known[event["data"]["snapshot"]["interaction_id"]].updated
                     late = datetime.fromisoformat(event["at"]) - settled
-                    assert late < timedelta(seconds=1 + 4)  # the interval, and a busy machine
+                    assert late < timedelta(seconds=1 + 25)  # the interval, and a busy machine
         assert {d.state for d in stage.gemini.courier.deliveries} == {"lost"}
         assert await stage.deliveries() == []
 
@@ -61,7 +61,7 @@ async def test_webhooks_may_come_before_the_creates_answer(stage: Stage) -> None
 
 
 async def test_an_answer_slower_than_its_webhooks_finds_the_work_begun(stage: Stage) -> None:
-    stage.gemini.inject("create", "slow", times=2, seconds=0.8)
+    stage.gemini.inject("create", "slow", times=2, seconds=3)
     run_id = await stage.play(asks(call("charge", item="book", amount=3)), says("Done."))
     [approval] = await stage.asked(run_id)
     await stage.click(approval)
@@ -212,7 +212,7 @@ async def test_metadata_of_a_run_does_not_make_a_strange_interaction_its_own(sta
         "webhook_config": {"user_metadata": claims},
     }
     base = stage.environ["ORCHESTRATOR_GEMINI__BASE_URL"]
-    async with httpx.AsyncClient(trust_env=False) as stranger:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as stranger:
         key = {"x-goog-api-key": stage.environ["GEMINI_API_KEY"]}
         made = (await stranger.post(f"{base}/v1beta/interactions", json=body, headers=key)).json()
     await until(lambda: _asked_about(stage, made["id"]), "a look at it")

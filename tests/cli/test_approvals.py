@@ -216,7 +216,7 @@ def test_a_watch_tells_what_comes_and_goes_until_it_is_interrupted(
     ended = threading.Event()
 
     def meanwhile() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not told and time.monotonic() < deadline:
             time.sleep(0.01)
         asyncio.run(_rejected(served, first))
@@ -237,10 +237,10 @@ def test_a_watch_tells_what_comes_and_goes_until_it_is_interrupted(
 async def _rejected(served: Database, approval: str) -> None:
     from orchestrator.domain.consent import Actor, Verdict
     from orchestrator.domain.events import ApprovalDecided
-    from orchestrator.store import runs
+    from orchestrator.store import questions
 
     def job(s: Any) -> None:
-        found = runs.load_approval(s, approval)
+        found = questions.load_approval(s, approval)
         assert found is not None
         verdict = Verdict(False, Actor("U0ALICE", "alice", "slack"), app.now())
         event = ApprovalDecided(approval, DIGEST, verdict, "U0ALICE")

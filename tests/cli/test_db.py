@@ -299,17 +299,17 @@ def serving(sqlite_url: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(name, value)
     process = subprocess.Popen([sys.executable, "-m", "orchestrator", "serve"], env=dict(os.environ))
     try:
-        _until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, process)
+        _until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).status_code == 200, process)
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
 
 
 def _until(claim: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         assert process.poll() is None, "the service ended"
         try:
             if claim():
@@ -329,7 +329,7 @@ def test_a_backup_and_a_check_go_beside_a_service_and_the_others_say_it_runs(
         code, told = shell(f"db {words}")
         assert code == 2
         assert "in use by another process; stop it first" in told
-    assert httpx.get(f"{serving}/readyz").status_code == 200
+    assert httpx.get(f"{serving}/readyz", timeout=30).status_code == 200
     shell.use(f"sqlite:///{Path('copy.db').absolute()}")
     assert shell("db check")[0] == 0
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator import app
+from orchestrator import app, tooling
 from orchestrator.cli.jobs import EXIT, KINDS, STATUSES
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.events import (
@@ -121,21 +121,24 @@ def test_resubmitting_needs_a_tool_somebody_may_decide_about(
 
 
 @pytest.mark.parametrize(
-    ("more", "there"),
-    [
-        ({"approvals": {"approvers": ["U0ALICE"]}}, True),
-        ({"tools": {"overrides": {"resubmit_batch": {"approval": "allow"}}}}, True),
-        ({}, False),
-    ],
+    ("kind", "first", "again"),
+    [("batch", "run_batch", "resubmit_batch"), ("video", "generate_video", "resubmit_video")],
 )
-def test_it_is_there_where_batches_are_and_somebody_may_decide_or_it_is_told_of(
-    port: int, more: dict[str, Any], there: bool
+@pytest.mark.parametrize("why", ["somebody may decide", "it is told of", ""])
+def test_it_is_there_where_such_jobs_are_and_somebody_may_decide_or_it_is_told_of(
+    port: int, kind: str, first: str, again: str, why: str
 ) -> None:
     config = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-    step = {"name": "ask", "kind": "batch", "arguments": {"prompts": ["a"]}}
-    free = {"run_batch": {"approval": "allow"}}
+    step = {"name": "ask", "kind": kind, "arguments": {"prompts": ["a"]}}
+    free = {first: {"approval": "allow"}}
+    reasons: dict[str, dict[str, Any]] = {
+        "somebody may decide": {"approvals": {"approvers": ["U0ALICE"]}},
+        "it is told of": {"tools": {"overrides": {again: {"approval": "allow"}}}},
+    }
+    more = reasons.get(why, {})
     tools = {"overrides": {**free, **more.get("tools", {}).get("overrides", {})}}
     config |= {**more, "tools": tools, "workflows": {"nightly": {"steps": [step]}}}
     Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    names = [t.name for t in app.toolkit(load(Path("config.yaml"))).tools]
-    assert ("resubmit_batch" in names, "run_batch" in names) == (there, True)
+    names = [t.name for t in tooling.toolkit(load(Path("config.yaml"))).tools]
+    assert (again in names, first in names) == (bool(why), True)
+    assert len([name for name in names if name.startswith("resubmit_")]) == bool(why)

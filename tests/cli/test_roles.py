@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 import yaml
 
-from orchestrator import app, cli, jobs
+from orchestrator import app, cli, jobs, opening
 from orchestrator.app import Role
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
@@ -76,18 +76,18 @@ def test_who_carries_the_work(
     expected = on_sqlite if database.sqlite else on_postgresql
     if expected is None:
         with pytest.raises(ConfigError, match=r"^work\.dispatcher: pgqueuer needs PostgreSQL"):
-            app.carried(settings, database)
+            opening.carried(settings, database)
     else:
-        assert app.carried(settings, database) is expected
+        assert opening.carried(settings, database) is expected
 
 
 def test_without_the_extra_there_is_one_process(
     configured: Configured, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_has_pgqueuer", lambda: False)
+    monkeypatch.setattr(opening, "_has_pgqueuer", lambda: False)
     database = Database(postgres_url)
     try:
-        assert not app.carried(configured(postgres_url), database)
+        assert not opening.carried(configured(postgres_url), database)
     finally:
         database.close()
 

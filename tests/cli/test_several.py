@@ -17,7 +17,7 @@ from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy
 from orchestrator.engine import answers, step
-from orchestrator.store import runs
+from orchestrator.store import run_rows
 from orchestrator.store.database import Database
 
 Shell = Callable[..., tuple[int, str, str]]
@@ -41,7 +41,7 @@ def asked(shell: Shell, served: Database, requester: str = "") -> str:
     for event in (CreateClaimed(1, 1), InteractionObserved(1, 1, seen, (wish,))):
         applied = asyncio.run(served.write(step.apply, run_id, event, policy=Policy(), now=app.now()))
     if requester:
-        changed = runs.run_t.update().where(runs.run_t.c.id == run_id)
+        changed = run_rows.run_t.update().where(run_rows.run_t.c.id == run_id)
         who = {"id": requester, "name": "dana", "door": "slack"}
         asyncio.run(served.write(lambda s: s.connection().execute(changed.values(requester=who)).rowcount))
     approval = applied.run.turn.calls[0].approval

@@ -52,10 +52,10 @@ def gemini() -> Iterator[tuple[str, Emulator]]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert up.wait(10)
+    assert up.wait(60)
     yield told[0], made.state.emulator
     told[1].call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ async def ready(url: str, expected: str) -> tuple[int, str | None]:
     service = app.build(load(), database)
     try:
         async with service.lifespan(service.web), asking(service.web) as http:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while True:
                     answer = await http.get("/readyz")
                     told = {c["name"]: c["detail"] for c in answer.json()["checks"]}.get("webhook")

@@ -102,10 +102,19 @@ class Cradle:
         threading.Thread(target=self._listen, daemon=True).start()
         atexit.register(self.close)
 
-    def bear(self, words: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Child:
+    def bear(
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        module: str = "orchestrator",
+    ) -> Child:
         """Start `python -m orchestrator` with these words; what it says is appended to `log`."""
         birth: Future[Child] = Future()
-        asked = json.dumps({"words": words, "env": dict(env), "cwd": str(cwd), "log": str(log)})
+        told = {"words": words, "env": dict(env), "cwd": str(cwd), "log": str(log), "module": module}
+        asked = json.dumps(told)
         assert self._process.stdin is not None
         with self._asking:
             self._births.append(birth)
@@ -258,7 +267,7 @@ def main() -> None:
     request = Ward(requests, answers).first_child()
     if request is not None:
         _become(request)
-        runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -50,23 +50,23 @@ def preview_refund(order_id: str, amount_cents: int) -> str:
     return f"{order_id}: {amount_cents} less"
 
 
-@tool(approval="ask", timeout_seconds=20, preview=preview_refund)
+@tool(approval="ask", timeout_seconds=300, preview=preview_refund)
 def refund_order(order_id: str, amount_cents: int, ctx: ToolContext) -> dict[str, str]:
     """Give money back: a shop without idempotency keys."""
     return act(ctx, "refund_order", keyed=False)
 
 
-@tool(approval="ask", idempotent=True, timeout_seconds=20)
+@tool(approval="ask", idempotent=True, timeout_seconds=300)
 def send_note(order_id: str, text: str, ctx: ToolContext) -> dict[str, str]:
     """Write to the customer, once per key."""
     return act(ctx, "send_note", keyed=True)
 
 
-@tool(approval="allow", idempotent=True, timeout_seconds=40)
+@tool(approval="allow", idempotent=True, timeout_seconds=300)
 def watch_parcel(order_id: str, ctx: ToolContext) -> dict[str, str]:
     """Follow a parcel until it is there, or nobody wants to know any more."""
     enter(ctx, "begun")
-    for _ in range(3000):
+    for _ in range(12_000):
         if ctx.is_cancelled():
             enter(ctx, "stopped")
             break

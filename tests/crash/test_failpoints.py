@@ -16,7 +16,7 @@ from laboratory import APPROVER, Laboratory, Wish, laboratory, until
 from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.failpoints import NAMES
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ ELSEWHERE = {
     "before_harvest": "as before_job",
     "after_harvest": "as before_job",
     "after_callback": "nor a caller to tell: tests/engine/test_callbacks",
+    "after_look": "nor triggers: test_month",
+    "after_occurrence": "as after_look",
 }
 ON_POSTGRESQL = (
     Case("after_create", 2),

@@ -27,7 +27,7 @@ WORKERS = [int(n) for n in os.environ.get("CRASH_WORKERS", "2").split(",")]
 STILL = int(os.environ.get("CRASH_STOPS_CONT", "1"))
 STOPS = int(os.environ.get("CRASH_STOPS", "2"))
 LEASE_SECONDS = LEASE.total_seconds()
-STILL_LEASE_SECONDS = float(os.environ.get("CRASH_LEASE", "4"))
+STILL_LEASE_SECONDS = float(os.environ.get("CRASH_LEASE", "15"))
 TAKE_OVER_SECONDS = 5.0
 """Promised: so long after the lease of a worker that fell silent, others have taken an effect over."""
 NOTICE_SECONDS = 6.0
@@ -144,8 +144,11 @@ async def test_kills_among_many_lose_nothing_and_double_nothing(tmp_path: Path, 
 
 
 async def test_what_a_dead_worker_did_an_idle_one_takes_over(tmp_path: Path, postgres_url: str) -> None:
-    async with laboratory(tmp_path, postgres_url, pause_seconds=6) as lab:
-        await opened(lab, "idle", "busy")
+    async with laboratory(tmp_path, postgres_url) as lab:
+        await opened(lab, "idle")
+        lab.pause_seconds = 240
+        await lab.hire("busy")
+        await lab.at_work("busy")
         lab.workers["idle"].send_signal(signal.SIGSTOP)  # so that there is one busy worker, by force
         run_ids = await asked(lab, "look", "all at once", "all at once", "note")
 
@@ -164,7 +167,7 @@ async def test_what_a_dead_worker_did_an_idle_one_takes_over(tmp_path: Path, pos
         print(f"\n{len(held)} effects of a killed worker taken over {took:.1f} s after its death; {ends}")
 
 
-@pytest.mark.timeout(120 + 40 * STILL)
+@pytest.mark.timeout(400 + 80 * STILL)
 @pytest.mark.skipif(not STILL, reason="CRASH_STOPS_CONT=0 leaves it out")
 async def test_a_worker_that_stood_still_is_too_late(tmp_path: Path, postgres_url: str) -> None:
     """Longer than its lease: others do its work, and whatever it wanted to commit is refused."""
@@ -249,9 +252,10 @@ async def _entered(lab: Laboratory, what: str) -> bool:
 
 
 async def test_workers_sent_away_under_load_leave_nothing_behind(tmp_path: Path, postgres_url: str) -> None:
-    """Tools of 0.4 s under a grace of 10: the others need no lease to run out to finish the rest."""
+    """Tools of 0.4 s under a long grace: the others need no lease to run out to finish the rest."""
     dice = random.Random(seed())
-    async with laboratory(tmp_path, postgres_url, pause_seconds=0.4) as lab:
+    long: dict[str, Any] = {"server": {"graceful_seconds": 300}, "work": {"lease_seconds": 300}}
+    async with laboratory(tmp_path, postgres_url, pause_seconds=0.4, **long) as lab:
         await opened(lab, "w0", "w1")
         took = []
         async with meanwhile(ask_for_more(lab, [], dice)):
@@ -265,7 +269,7 @@ async def test_workers_sent_away_under_load_leave_nothing_behind(tmp_path: Path,
                 await lab.at_work(f"w{n % 2}")
         began = time.monotonic()
         # All there are: the last question may have been broken off before its answer was heard.
-        runs = await lab.settled(await all_run_ids(lab), within=LEASE.total_seconds() - 5)
+        runs = await lab.settled(await all_run_ids(lab))
         assert {r["status"] for r in runs} == {"completed"}, [r["reason"] for r in runs]
         lab.judge(runs)
         assert await lab.judge_chain(runs) == [], "a clean stop leaves no orphan"

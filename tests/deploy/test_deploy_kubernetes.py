@@ -23,7 +23,7 @@ from deploy_kit import (
     write_secrets,
 )
 
-from orchestrator import app
+from orchestrator import tooling
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, load
 from orchestrator.web.health import PATIENCE_SECONDS
@@ -116,7 +116,7 @@ def test_the_secret_is_an_example_and_no_more() -> None:
 def test_the_config_map_fits_the_tools_of_the_image(tmp_path: Path) -> None:
     settings = loaded("web", tmp_path)
     tools = settings.tools.model_copy(update={"folder": str(ROOT / "tools")})
-    names = {t.name for t in app.toolkit(settings.model_copy(update={"tools": tools})).tools}
+    names = {t.name for t in tooling.toolkit(settings.model_copy(update={"tools": tools})).tools}
     assert {"lookup_order", "refund_order"} <= names
     assert settings.public_url is not None
 

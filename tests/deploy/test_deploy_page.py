@@ -54,7 +54,7 @@ def test_what_it_selects_is_there() -> None:
 def test_its_lines_make_the_secrets_that_compose_reads(tmp_path: Path) -> None:
     (block,) = (b for b in BLOCKS if "postgres_password" in b)
     (tmp_path / ".deploy").mkdir()
-    subprocess.run(["sh", "-eu"], input=block, text=True, cwd=tmp_path, check=True, timeout=30)
+    subprocess.run(["sh", "-eu"], input=block, text=True, cwd=tmp_path, check=True, timeout=100)
     folder = tmp_path / ".deploy" / "secrets"
     made = {f.name: f.read_text() for f in folder.iterdir()}
     assert {f"./secrets/{name}" for name in made} == {s["file"] for s in COMPOSE["secrets"].values()}

@@ -1,14 +1,19 @@
 """Long jobs: begun within their room, once; found again, read, stored; and what their call makes of them."""
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 from support.conversation import ANNA, Conversation, wish
 from support.films import FILE, FILM, MADE, film, filming, job, live, made, read
 
+from orchestrator.domain.announcements import announce
+from orchestrator.domain.callbacks import Callback, News
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
     CallWaits,
     CancelRequested,
+    Event,
     JobClaimed,
     JobDeferred,
     JobGraceEnded,
@@ -20,7 +25,7 @@ from orchestrator.domain.events import (
     JobUncertain,
 )
 from orchestrator.domain.joblife import MOST_JOBS, progress
-from orchestrator.domain.jobs import Harvest, JobReading, JobState, JobStatus, signal_key
+from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, JobStatus, signal_key
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
 
 
@@ -107,17 +112,132 @@ def test_a_name_that_is_another_jobs_is_not_believed() -> None:
     assert job(talk, 1).remote is None
 
 
-def test_one_nobody_finds_is_sent_again_and_the_lost_attempt_never_counts() -> None:
-    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+def test_one_nobody_finds_is_sent_again_where_that_is_wanted_and_the_lost_attempt_never_counts() -> None:
+    talk = filming(1, retry_lost_film=True)
+    talk.hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
     talk.hear(JobGraceEnded(film(1), 1), JobGraceEnded(film(1), 1))
     assert job(talk, 1).attempt == 2
     assert starts(talk)[-1] == "1.2"
     talk.hear(read(1, JobState.DONE))
     assert job(talk, 1).status is JobStatus.INTENDED
-    strict = filming(1, retry_lost_create=False).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "x"))
-    strict.hear(JobGraceEnded(film(1), 1))
-    assert strict.turns[0].calls[0].outcome is not None
-    assert strict.turns[0].calls[0].outcome.kind is OutcomeKind.FAILED
+
+
+def test_what_can_be_looked_for_is_sent_again_and_a_film_only_where_that_is_wanted() -> None:
+    for kind, again, policy in (
+        (JobKind.BATCH, True, {}),
+        (JobKind.BATCH, False, {"retry_lost_create": False, "retry_lost_film": True}),
+        (JobKind.VIDEO, False, {}),
+        (JobKind.VIDEO, True, {"retry_lost_film": True, "retry_lost_create": False}),
+        (JobKind.VIDEO_INTERACTION, False, {}),
+    ):
+        talk = lost(filming(2, kind=kind, **policy), 1)
+        assert job(talk, 1).status is (JobStatus.INTENDED if again else JobStatus.LOST)
+        assert ("1.2" in starts(talk)) is again
+
+
+def lost(talk: Conversation, *numbers: int) -> Conversation:
+    """Their starts had no answer, and nothing named them in their time."""
+    for number in numbers:
+        claims(talk, number)
+        talk.hear(JobUncertain(film(number), 1, "reset"), JobGraceEnded(film(number), 1))
+    return talk
+
+
+def test_a_lost_film_leaves_its_room_to_the_others_and_says_what_a_person_can_do() -> None:
+    talk = lost(filming(3, jobs_at_once=1), 1)
+    assert starts(talk) == ["2.1"]
+    assert f"{EffectKind.FETCH_JOB}:{film(1)}" not in talk.waiting
+    made(talk, 2, 3)
+    [call] = talk.turns[0].calls
+    assert call.outcome is not None
+    assert call.outcome.kind is OutcomeKind.SUCCEEDED
+    [told, *_] = call.outcome.result["jobs"]  # type: ignore[index, call-overload]
+    assert (told["status"], "not sent again" in told["error"]) == ("lost", True)
+    assert "orchestrator jobs resubmit" in told["error"]
+    nothing = lost(filming(1), 1)
+    assert nothing.turns[0].calls[0].outcome is not None
+    assert nothing.turns[0].calls[0].outcome.kind is OutcomeKind.FAILED
+
+
+REMOTE = "models/veo-3.1/operations/op1"
+
+
+def test_an_event_that_comes_after_the_grace_brings_a_lost_film_back_while_its_call_waits() -> None:
+    talk = lost(live(filming(2), 2), 1)
+    named = JobSignalled(film(1), REMOTE)
+    talk.hear(named, named)  # doubled
+    assert (job(talk, 1).status, job(talk, 1).ended_at) == (JobStatus.UNKNOWN, None)
+    assert talk.due(EffectKind.FETCH_JOB, film(1)) == talk.now
+    made(talk, 2)
+    assert talk.call("c1").status is CallStatus.AWAITING_JOB, "it is looked at before the call is settled"
+    talk.hear(JobGraceEnded(film(1), 1))
+    assert job(talk, 1).status is JobStatus.UNKNOWN, "what was named is read first, however long that takes"
+    done = read(1, JobState.DONE, searched=True)
+    talk.hear(done, done, named)
+    assert job(talk, 1).status is JobStatus.STORING
+    talk.hear(JobHarvested(film(1), MADE), JobHarvested(film(1), MADE), done, named)
+    [call] = talk.turns[0].calls
+    assert call.outcome is not None
+    assert call.outcome.result["succeeded"] == 2  # type: ignore[index, call-overload]
+    assert (call.jobs[0].attempt, call.jobs[0].files) == (1, (FILE,))
+
+
+def test_a_late_name_that_is_another_films_leaves_it_lost() -> None:
+    for false in (
+        JobMissing(film(1), REMOTE),
+        JobObserved(film(1), 1, JobReading(REMOTE, JobState.DONE, job="job_other"), searched=True),
+    ):
+        talk = lost(live(filming(2), 2), 1).hear(JobSignalled(film(1), REMOTE), false)
+        talk.hear(JobGraceEnded(film(1), 1))
+        assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.LOST, None)
+        made(talk, 2)
+        assert talk.turns[0].calls[0].jobs[0].status is JobStatus.LOST
+
+
+def test_the_answer_itself_may_come_late_and_out_of_order() -> None:
+    talk = lost(live(filming(2), 2), 1).hear(read(1, JobState.DONE), JobSignalled(film(1), REMOTE), read(1))
+    assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.STORING, REMOTE)
+    failed = lost(live(filming(2), 2), 1).hear(read(1, JobState.FAILED, said="kept back"))
+    assert (job(failed, 1).status, job(failed, 1).said) == (JobStatus.FAILED, "kept back")
+
+
+def test_what_is_named_after_its_call_was_settled_is_written_down_and_no_more() -> None:
+    named = JobSignalled(film(1), REMOTE)
+    over = made(lost(filming(2), 1), 2)
+    assert over.run.turn.number == 2
+    side = Conversation().asks(wish("c1"), wish("c2"))  # its call is settled, and its turn goes on
+    side.claims("c1")
+    side.hear(CallWaits(side.call("c1").id, "k1", (FILM,)))
+    lost(side, 1)
+    assert side.call("c1").settled
+    ended = lost(live(filming(2), 2), 1).hear(CancelRequested(ANNA))
+    for talk in (over, side, ended):
+        before, waiting = talk.run, dict(talk.waiting)
+        notes = [talk.happens(named).note, talk.happens(named).note]
+        talk.hear(read(1, JobState.DONE), JobSignalled(film(1)))
+        assert (talk.run, talk.waiting) == (before, waiting)
+        assert all(REMOTE in note and "not stored" in note for note in notes)
+
+
+def test_callers_are_told_of_a_lost_film_once_and_not_before_that_is_sure() -> None:
+    address = Callback("https://a.example/", (News.JOB_FINISHED,), own=True)
+
+    def told(talk: Conversation, event: Event) -> list[str]:
+        before = replace(talk.run, recipe=replace(talk.run.recipe, callbacks=(address,)))
+        said = announce(before, talk.happens(event), talk.now)
+        return [json.loads(a.body)["data"]["status"] for a in said]
+
+    talk = live(filming(2), 2)
+    claims(talk, 1)
+    talk.hear(JobUncertain(film(1), 1, "reset"))
+    assert told(talk, JobGraceEnded(film(1), 1)) == []
+    assert told(talk, JobSignalled(film(1), REMOTE)) == []
+    assert told(talk, JobMissing(film(1), REMOTE)) == []
+    assert told(talk, JobGraceEnded(film(1), 1)) == []
+    talk.hear(read(2, JobState.DONE))
+    assert sorted(told(talk, JobHarvested(film(2), MADE))) == ["lost", "succeeded"]
+    back = lost(live(filming(2), 2), 1).hear(JobSignalled(film(1), REMOTE), read(1, JobState.DONE))
+    assert told(back, JobHarvested(film(1), MADE)) == ["succeeded"]
 
 
 def test_one_that_failed_leaves_the_others_and_all_failed_is_a_failure() -> None:
@@ -225,7 +345,7 @@ def test_a_webhook_that_overtakes_the_answer_is_kept_until_that_is_there_or_is_l
 
 
 def test_the_late_answer_of_an_attempt_that_was_replaced_is_stopped_unless_it_was_adopted() -> None:
-    talk = filming(1).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    talk = filming(1, retry_lost_film=True).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
     talk.hear(JobGraceEnded(film(1), 1), JobClaimed(film(1), 2))
     first, second = (JobReading(f"models/veo-3.1/operations/op{n}", JobState.LIVE) for n in (1, 2))
     talk.hear(JobObserved(film(1), 2, second))

@@ -8,8 +8,15 @@ from support.conversation import ANNA, OK, TERMS, Conversation, seen
 
 from orchestrator.domain.asking import GO_ON
 from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.consent import Verdict
 from orchestrator.domain.effects import EffectKind
-from orchestrator.domain.events import CancelRequested, CreateClaimed, CreateRefused, StepBegun
+from orchestrator.domain.events import (
+    ApprovalDecided,
+    CancelRequested,
+    CreateClaimed,
+    CreateRefused,
+    StepBegun,
+)
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, Limits, Outcome, OutcomeKind, Recipe, RunStatus
 from orchestrator.domain.pipeline import (
@@ -17,12 +24,16 @@ from orchestrator.domain.pipeline import (
     StepKind,
     Thinker,
     UnresolvedError,
+    confirms,
+    named,
     output_of,
     references,
     resolve,
+    step_call,
     told,
     wants_again,
 )
+from orchestrator.domain.plain import MAX_HANDED_ON
 from orchestrator.domain.sources import Source
 
 DRAFT = Step("draft", StepKind.AGENT, Thinker(model="gemini-3.8-flash"), ("About:", {"from": "input"}))
@@ -93,6 +104,34 @@ def test_a_call_that_may_not_be_made_ends_the_run(ruling: Ruling) -> None:
     talk = begins(piped(FILM_FIRST), ruling)
     assert talk.run.status is RunStatus.FAILED
     assert talk.run.reason.startswith("step film: lookup")
+
+
+def test_what_an_agent_hands_on_is_as_bounded_as_a_calls_result() -> None:
+    fits = thinks(piped(DRAFT, FILM), "a" * (MAX_HANDED_ON - 2))  # and two quotation marks
+    assert (fits.run.step, fits.run.closed) == (1, False)
+    talk = thinks(piped(DRAFT, FILM), "a" * (MAX_HANDED_ON - 1))
+    assert talk.run.status is RunStatus.FAILED
+    assert talk.run.reason == "step draft: what it came to has 262145 bytes; at most 262144 are handed on"
+    assert (len(talk.run.output), talk.run.outputs) == (MAX_HANDED_ON - 1, {}), "it is not thrown away"
+    last = thinks(piped(DRAFT), "a" * MAX_HANDED_ON)
+    assert last.run.status is RunStatus.COMPLETED, "nothing goes on with it"
+
+
+def test_an_approval_step_is_called_by_its_own_name_in_reasons() -> None:
+    ask = Step("legal", StepKind.TOOL, tool=confirms("content", "legal"))
+    for stop, reason in (
+        (False, "step legal: rejected: "),
+        (True, "stopped by anna, who rejected step legal"),
+    ):
+        talk = piped(ask)
+        call = step_call("legal", 1)
+        talk.hear(StepBegun(1, Assessment(call, ask.tool, Ruling.ASK, {}, digest="d" * 64, terms=TERMS)))
+        approval = talk.call(call).approval
+        assert approval is not None
+        talk.hear(ApprovalDecided(approval.id, "d" * 64, Verdict(False, ANNA, talk.now, stop=stop), ANNA.id))
+        assert talk.run.reason.casefold().startswith(reason)
+        assert "confirm_" not in talk.run.reason
+    assert named("content", "pay", call) == "pay"
 
 
 def test_what_cannot_be_resolved_ends_the_run_and_says_which() -> None:

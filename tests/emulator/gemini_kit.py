@@ -14,7 +14,7 @@ from orchestrator.emulator.gemini.app import build
 from orchestrator.emulator.gemini.clock import VirtualClock
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.settings import EmulatorSettings
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 
 MODEL = "gemini-3.8-flash"
 EVENTS = ["interaction.requires_action", "interaction.completed", "interaction.failed"]
@@ -116,7 +116,7 @@ class Stage:
     async def http(self, method: str, path: str, **options: Any) -> httpx.Response:
         """A request that no client library would send."""
         headers = {"x-goog-api-key": "k", **options.pop("headers", {})}
-        async with httpx.AsyncClient(trust_env=False) as raw:
+        async with httpx.AsyncClient(trust_env=False, timeout=60, verify=authorities()) as raw:
             return await raw.request(method, self.base + path, headers=headers, **options)
 
 

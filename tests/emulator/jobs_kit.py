@@ -10,6 +10,7 @@ import httpx
 from google import genai
 from google.genai import types
 
+from orchestrator.emulator.serving import authorities
 from orchestrator.emulator.threaded import GeminiEmulator
 
 VEO = "veo-3.1-generate-preview"
@@ -66,9 +67,10 @@ def standing(**options: Any) -> Iterator[Stand]:
     with GeminiEmulator(seed=7, **options) as gemini:
         retries = types.HttpRetryOptions(attempts=1)
         http = types.HttpOptions(
-            base_url=gemini.base_url, api_version="v1beta", timeout=10_000, retry_options=retries
+            base_url=gemini.base_url, api_version="v1beta", timeout=60_000, retry_options=retries
         )
         client = genai.Client(api_key=gemini.key, http_options=http)
-        with httpx.Client(headers={"x-goog-api-key": gemini.key}, trust_env=False, verify=False) as plain:  # noqa: S501
+        headers = {"x-goog-api-key": gemini.key}
+        with httpx.Client(headers=headers, trust_env=False, timeout=60, verify=authorities()) as plain:
             yield Stand(gemini, client, plain)
         client.close()

@@ -51,7 +51,7 @@ async def test_it_serves_what_it_was_told_to() -> None:
         async with asyncio.timeout(60):
             line = (await program.stdout.readline()).decode()
         address = next(word for word in line.split() if word.startswith("http://"))
-        async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as http:
             faults = (await http.get("/_emulator/faults")).json()["faults"]
             moved = await http.post("/_emulator/clock/advance", json={"seconds": 5})
             stranger = await http.get("/v1/interactions/x", headers={"x-goog-api-key": "l"})

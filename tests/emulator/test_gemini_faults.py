@@ -298,7 +298,7 @@ async def test_on_the_real_clock_things_happen_by_themselves() -> None:
     async with receiving(500) as r, stage(scenarios=HELLO, **options) as s:
         await s.webhooks.create(uri=r.uri, subscribed_events=EVENTS)
         made = await s.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await r.until(2)
         assert (await s.interactions.get(id=made.id)).status == "completed"
         foreground = await s.interactions.create(model=MODEL, input="Hi")

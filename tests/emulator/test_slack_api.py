@@ -11,7 +11,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import SlackChannel, SlackEmulatorSettings
@@ -47,7 +47,7 @@ async def slack(
     app = build(settings or SlackEmulatorSettings(channels=CHANNELS), clock=clock or Clock())
     async with running(app) as base:
         yield (
-            AsyncWebClient(token=token, base_url=f"{base}/api/", retry_handlers=[], timeout=5),
+            AsyncWebClient(token=token, base_url=f"{base}/api/", retry_handlers=[], timeout=30),
             app.state.slack,
             base,
         )
@@ -337,7 +337,10 @@ async def test_a_home_tab_is_published_and_guarded_by_its_hash() -> None:
 
 
 async def test_forms_queries_and_json_all_work() -> None:
-    async with slack() as (_, local, base), httpx.AsyncClient(base_url=base) as http:
+    async with (
+        slack() as (_, local, base),
+        httpx.AsyncClient(base_url=base, timeout=60, verify=authorities()) as http,
+    ):
         auth = {"Authorization": "Bearer xoxb-local"}
         form = {"channel": "C0APPR", "text": "form", "blocks": '[{"type": "divider"}]', "token": "xoxb-local"}
         assert (await http.post("/api/chat.postMessage", data=form)).json()["ok"]
@@ -413,8 +416,8 @@ async def test_a_dropped_connection_before_and_after_the_write(kind: Any, stored
 @pytest.mark.parametrize(("stored", "kept"), [(False, []), (True, ["x"])])
 async def test_a_hanging_call_outlasts_its_caller(stored: bool, kept: list[str]) -> None:
     async with slack() as (client, local, _):
-        client.timeout = 0.1  # type: ignore[assignment]  # declared int, handed to aiohttp as it is
-        local.fault("chat.postMessage", "hang", seconds=30, stored=stored)
+        client.timeout = 1.0  # type: ignore[assignment]  # declared int, handed to aiohttp as it is
+        local.fault("chat.postMessage", "hang", seconds=600, stored=stored)
         with pytest.raises(TimeoutError):
             await client.chat_postMessage(channel="C0APPR", text="x")
 

@@ -9,7 +9,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import CHANNELS, SlackChannel, SlackEmulatorSettings
@@ -23,7 +23,10 @@ OLD = SlackChannel("C0OLD", "old", is_archived=True)
 @asynccontextmanager
 async def slack() -> AsyncIterator[tuple[AsyncWebClient, LocalSlack, httpx.AsyncClient]]:
     app = build(SlackEmulatorSettings(channels=(*CHANNELS, OLD)), clock=lambda: 1_795_290_000.0)
-    async with running(app) as base, httpx.AsyncClient(base_url=base) as http:
+    async with (
+        running(app) as base,
+        httpx.AsyncClient(base_url=base, timeout=60, verify=authorities()) as http,
+    ):
         yield AsyncWebClient("xoxb-local", f"{base}/api/", retry_handlers=[]), app.state.slack, http
 
 

@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
-from orchestrator.emulator.serving import free_port, running
+from orchestrator.emulator.serving import authorities, free_port, running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
@@ -146,9 +146,13 @@ async def stage(answer_seconds: float = 3.0) -> AsyncIterator[Stage]:
     settings = SlackEmulatorSettings(answer_seconds=answer_seconds)
     service = Receiver(SignatureVerifier(settings.signing_secret, clock=clock))  # type: ignore[arg-type]
     app = build(settings, clock=clock)
-    async with running(app) as base, running(service) as heard, httpx.AsyncClient(base_url=base) as http:
+    async with (
+        running(app) as base,
+        running(service) as heard,
+        httpx.AsyncClient(base_url=base, timeout=60, verify=authorities()) as http,
+    ):
         app.state.slack.set_interactivity_url(f"{heard}/slack/interactivity")
-        client = AsyncWebClient(token="xoxb-local", base_url=f"{base}/api/", retry_handlers=[], timeout=5)
+        client = AsyncWebClient(token="xoxb-local", base_url=f"{base}/api/", retry_handlers=[], timeout=30)
         yield Stage(app.state.slack, client, http, service, clock, base)
 
 

@@ -16,7 +16,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
@@ -112,13 +112,13 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:
     async with (
         running(made) as base,
         running(app) as heard,
-        httpx.AsyncClient(base_url=base, trust_env=False) as http,
+        httpx.AsyncClient(base_url=base, trust_env=False, timeout=60, verify=authorities()) as http,
     ):
         slack: LocalSlack = made.state.slack
         slack.set_interactivity_url(f"{heard}/slack/interactivity")
         slack.set_commands_url(f"{heard}/slack/commands")
         slack.set_events_url(f"{heard}/slack/events")
-        client = AsyncWebClient(token="xoxb-local", base_url=f"{base}/api/", retry_handlers=[], timeout=5)
+        client = AsyncWebClient(token="xoxb-local", base_url=f"{base}/api/", retry_handlers=[], timeout=30)
         yield Stage(slack, client, http, app, base)
 
 

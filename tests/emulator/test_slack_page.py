@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.render import Renderer, plain
@@ -93,7 +93,10 @@ async def site(
     settings: SlackEmulatorSettings | None = None,
 ) -> AsyncIterator[tuple[LocalSlack, httpx.AsyncClient]]:
     app = build(settings, clock=lambda: CLOCK)
-    async with running(app) as base, httpx.AsyncClient(base_url=base) as http:
+    async with (
+        running(app) as base,
+        httpx.AsyncClient(base_url=base, timeout=60, verify=authorities()) as http,
+    ):
         yield app.state.slack, http
 
 

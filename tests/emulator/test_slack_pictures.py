@@ -28,7 +28,7 @@ pytestmark = pytest.mark.asyncio
     ],
 )
 async def test_the_page_shows_what_the_scene_is_about(name: str, told: tuple[str, ...]) -> None:
-    async with studio("no browser") as made, httpx.AsyncClient(trust_env=False) as http:
+    async with studio("no browser") as made, httpx.AsyncClient(trust_env=False, timeout=60) as http:
         answer = await http.get(await made.played(scenes()[name]))
         assert answer.status_code == 200
         assert [words for words in told if words not in answer.text] == []

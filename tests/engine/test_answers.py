@@ -16,7 +16,7 @@ from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.answers import Answer
 from orchestrator.errors import InvalidError
-from orchestrator.store import runs
+from orchestrator.store import questions
 
 pytestmark = pytest.mark.asyncio
 
@@ -77,7 +77,7 @@ async def test_an_edit_runs_as_edited_and_both_versions_stay_known(database_url:
         await world.to_the_end(run_id)
         (entry,) = world.toolkit.ledger
         assert (entry.arguments, entry.approved_by) == ({"n": 2}, BEN.id)
-        spent = await world.database.read(runs.load_approval, first.id)
+        spent = await world.database.read(questions.load_approval, first.id)
         assert spent is not None
         assert spent[0].status is ApprovalStatus.WITHDRAWN
         told = [e for e in await world.events(run_id) if e["kind"] == "ApprovalEdited"]

@@ -17,7 +17,10 @@ from orchestrator.slack.blocks import draw
 from orchestrator.store import views
 from orchestrator.toolkit import Toolkit
 from orchestrator.toolkit.report import list_tools
-from orchestrator.web.schemas import approval_out, call_out, event_out, whole_text
+from orchestrator.web.schemas.approvals import approval_out
+from orchestrator.web.schemas.calls import call_out
+from orchestrator.web.schemas.ground import whole_text
+from orchestrator.web.schemas.record import event_out
 
 CANARY = "canary-5b1c9e7740d24f0ab3f0a2"
 COVER = f"[hidden, {len(CANARY)} characters]"

@@ -54,8 +54,16 @@ def _audit_believes_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attest, "compare", lambda conn: attest.Attested())
 
 
+def _the_gate_believes_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attest, "doubts", lambda s, call: ())
+
+
 @pytest.mark.parametrize(
-    "mistake", [_unsealed, _anybody, _one_yes_is_enough, _at_any_time, _audit_believes_the_tables]
+    "mistake",
+    [
+        *(_unsealed, _anybody, _one_yes_is_enough, _at_any_time),
+        *(_audit_believes_the_tables, _the_gate_believes_the_tables),
+    ],
 )
 async def test_it_would_be_seen(
     monkeypatch: pytest.MonkeyPatch, mistake: Callable[[pytest.MonkeyPatch], None]

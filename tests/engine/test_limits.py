@@ -22,14 +22,17 @@ def world_with(url: str, rule: Rule, limits: Ceilings) -> World:
     return World(url, stories=STORIES, rules={"lookup": rule}, limits=limits)
 
 
-async def _at_the_gate(world: World) -> None:
-    """Until the model has asked, and whatever may run is running."""
+async def _at_the_gate(world: World, running: int) -> None:
+    """Until the model has asked, so many calls are running, and no more came of a few looks."""
     while not any(i.status == "requires_action" for i in world.gemini.interactions.values()):
         await asyncio.wait({asyncio.create_task(world.turn())}, timeout=0.2)
         world.gemini.move()
         for webhook in world.gemini.take_webhooks():
             await world.deliver(webhook)
-    for _ in range(4):
+    async with asyncio.timeout(60):
+        while sum(world.toolkit.starts.values()) < running:
+            await asyncio.wait({asyncio.create_task(world.turn())}, timeout=0.2)
+    for _ in range(2):
         await asyncio.wait({asyncio.create_task(world.turn())}, timeout=0.2)
 
 
@@ -37,7 +40,7 @@ async def test_no_more_calls_of_a_tool_run_at_once_than_it_may(database_url: str
     rule = Rule(gate=asyncio.Event())
     async with world_with(database_url, rule, Ceilings({"lookup": Pace(at_once=2)})) as world:
         run_id = await world.start("three")
-        await _at_the_gate(world)
+        await _at_the_gate(world, 2)
         running = [c for c in (await world.run(run_id)).turn.calls if c.status == "executing"]
         assert len(running) == 2
         assert rule.gate is not None

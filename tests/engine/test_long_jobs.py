@@ -10,8 +10,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
-from orchestrator.domain.jobs import Job, JobKind, JobState, JobStatus, JobWish, signal_key
+from orchestrator.domain.events import JobSignalled
+from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStatus, JobWish, signal_key
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
+from orchestrator.engine import step
+from orchestrator.engine.claims import claimed_by
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.tables import DeliveryRow, RunRow, table
 
@@ -138,8 +141,11 @@ async def test_a_webhook_that_comes_while_the_answer_is_still_out_is_heard(
         await world.check(run_id)
 
 
-async def test_one_that_never_was_taken_is_sent_again_after_its_time(database_url: str) -> None:
-    async with world_on(database_url, FILM) as world:
+@pytest.mark.parametrize(("wish", "policy"), [(NIGHTLY, {}), (FILM, {"retry_lost_film": True})])
+async def test_one_that_never_was_taken_is_sent_again_after_its_time(
+    wish: JobWish, policy: dict[str, bool], database_url: str
+) -> None:
+    async with world_on(database_url, wish, **policy) as world:
         world.jobs.faults["start"].append("lost")
         run_id = await filming(world)
         world.clock.advance(Policy().job_grace)
@@ -149,6 +155,35 @@ async def test_one_that_never_was_taken_is_sent_again_after_its_time(database_ur
         world.jobs.end()
         await world.to_the_end(run_id)
         assert set(world.jobs.starts.values()) == {1}
+
+
+@pytest.mark.parametrize("late", ["while its call waits", "after its call was settled"])
+async def test_a_film_of_which_nothing_is_heard_is_never_begun_twice(late: str, database_url: str) -> None:
+    async with world_on(database_url, FILM, FILM) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].append("lost_after")
+        run_id = await filming(world)
+        world.clock.advance(Policy().job_grace)
+        await world.settle()
+        lost, other = sorted(await jobs_of(world, run_id), key=lambda job: job.status is JobStatus.LIVE)
+        assert (lost.status, lost.attempt, other.status) == (JobStatus.LOST, 1, JobStatus.LIVE)
+        remote = next(r for r, order in world.jobs.made.items() if order.id == lost.id)
+        world.jobs.end()
+        told_of = [(remote, lost.id), (remote, lost.id), (other.remote or "", "")]
+        for named, job in told_of if late == "while its call waits" else reversed(told_of):
+            await told(world, named, job)
+            await world.settle()
+        await world.drain()
+        run, jobs = await world.run(run_id), {job.id: job for job in await jobs_of(world, run_id)}
+        assert run.status is RunStatus.COMPLETED
+        assert set(world.jobs.starts.values()) == {1}
+        stored = late == "while its call waits"
+        assert jobs[lost.id].status is (JobStatus.SUCCEEDED if stored else JobStatus.LOST)
+        assert set(world.jobs.harvests.values()) == {1}
+        assert (lost.id in world.jobs.harvests) is stored
+        notes = [e["note"] or "" for e in await world.events(run_id) if e["kind"] == "JobSignalled"]
+        assert any(remote in note for note in notes) is not stored, "what came too late is written down"
+        await world.check(run_id)
 
 
 async def test_a_webhook_that_overtook_the_answer_is_heard(database_url: str) -> None:
@@ -243,6 +278,26 @@ async def test_a_claim_no_database_takes_is_nothing_and_others_are_heard(databas
         await told(world, remote, job.id)
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
+
+
+async def test_a_claimed_name_is_heard_where_it_can_be_kept(database_url: str) -> None:
+    models = ("m" * (MAX_REMOTE - len("models//operations/") - 256), "m" * 256)
+    films = [JobWish(JobKind.VIDEO, {**FILM.request, "model": model}) for model in models]
+    async with world_on(database_url, *films) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].extend(["lost_after"] * 2)
+        run_id = await filming(world)
+        fits, does_not = await jobs_of(world, run_id)
+        for job, length in ((fits, MAX_REMOTE), (does_not, 0)):
+            body = json.dumps({"data": {"id": "o" * 256, "user_metadata": {"job": job.id}}}).encode()
+            about = await world.database.read(claimed_by, body)
+            assert len(about[2] if about else "") == length
+            if about is not None:
+                heard = JobSignalled(job.id, about[2])
+                await world.database.write(
+                    step.apply, about[0], heard, policy=world.policy, now=world.clock()
+                )
+        assert [len(j.remote or "") for j in await jobs_of(world, run_id)] == [MAX_REMOTE, 0]
 
 
 async def test_what_jobs_ask_for_is_not_in_the_record(sqlite_url: str) -> None:

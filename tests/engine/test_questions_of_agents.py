@@ -110,12 +110,12 @@ async def test_a_no_that_stops_the_run_stops_what_is_running(sqlite_url: str) ->
         world.toolkit.rules["slow"].gate = gate
         run_id = await world.start("both")
         turning = asyncio.create_task(world.settle())
-        await asyncio.wait_for(world.toolkit.before_effect.wait(), 5)
+        await asyncio.wait_for(world.toolkit.before_effect.wait(), 30)
         (approval,) = await world.open_approvals(run_id)
         taken = await world.decide(approval, False, stop=True, reason="enough")
         assert (taken.refused, taken.run) == (None, run_id)
         gate.set()
-        await asyncio.wait_for(turning, 5)
+        await asyncio.wait_for(turning, 30)
         run = await world.run(run_id)
         assert run.status is RunStatus.CANCELLED
         assert run.reason == "stopped by anna, who rejected refund: enough"

@@ -65,6 +65,27 @@ async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
         await world.check(run_id)
 
 
+@pytest.mark.parametrize("fault", ["", "busy", "lost", "lost_after"])
+async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_url: str, fault: str) -> None:
+    async with world_on(sqlite_url, replace(TERMS, quorum=2)) as world:
+        run_id, approval = await asked(world)
+        del world.slack.messages[approval.ts]
+        world.slack.faults["update"] += ["deleted"] * (2 if fault else 1)
+        world.slack.faults["post"] += [fault] if fault else []
+        assert (await world.decide(approval, True, by=ANNA)).refused is None
+        for _ in range(3):
+            await world.settle()
+            world.clock.advance(seconds=10)
+        (shown,) = await world.open_approvals(run_id)
+        assert list(world.slack.messages) == [shown.ts] != [approval.ts]
+        assert (await world.decide(shown, True, by=BEN)).refused is None
+        await world.to_the_end(run_id)
+        await world.drain()
+        assert world.slack.live_buttons() == set()
+        assert not world.slack.faults["update"]
+        await world.check(run_id)
+
+
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:

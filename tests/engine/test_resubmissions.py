@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 from support.conversation import ANNA, TERMS
+from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.jobs import Job, JobKind, JobOrder, JobState, JobStatus
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind
-from orchestrator.domain.resubmission import RESUBMIT_BATCH, WORKFLOW
+from orchestrator.domain.resubmission import FILMS, RESUBMIT_BATCH, RESUBMIT_VIDEO, WORKFLOW
 from orchestrator.emulator.gemini.app import build
 from orchestrator.emulator.gemini.settings import EmulatorSettings
 from orchestrator.emulator.serving import running
@@ -55,7 +56,7 @@ class House:
 
     async def ends(self, run_id: str) -> None:
         """Every question is approved; the stand-in takes its real time."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await self.world.run(run_id)).closed:
                 with suppress(AssertionError):  # its patience is over before the stand-in's work
                     await self.world.to_the_end(run_id, patience=3)
@@ -175,11 +176,53 @@ async def test_a_batch_from_a_stored_file_is_resubmitted_from_it(sqlite_url: str
         port: Any = home.world.jobs
         order = JobOrder("job_" + "0" * 24, "run_1", JobKind.BATCH, 1, request)
         remote = (await port.start(order)).remote
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await port.fetch(order.kind, remote)).state is JobState.LIVE:  # noqa: ASYNC110 - a server
                 await asyncio.sleep(0.02)
         harvest = await port.harvest(order, remote)
         assert (harvest.facts["succeeded"], harvest.facts["missing"]) == (2, 0)
+
+
+async def test_the_lost_films_of_a_call_are_made_anew_and_no_others(database_url: str) -> None:
+    rule = Rule(idempotent=True, waits=tuple(longjobs.video(f"night {n}", model="veo-3.1") for n in range(5)))
+    async with World(database_url, rules={"film": rule}) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].extend(["", "lost_after", "", "lost"])
+        recipe = Recipe("nightly", steps=(Step("ask", StepKind.TOOL, tool="film"),))
+        run_id = (await world.intake.start(recipe, "go", ANNA)).run_id
+        await world.settle()
+        world.clock.advance(world.policy.job_grace)
+        await world.settle()
+        first = [job for _, job in await world.database.read(jobs.of_run, run_id)]
+        lost = [job for job in first if job.status is JobStatus.LOST]
+        assert len(lost) == 2
+        tools = Toolkit(longjobs.built_in({RESUBMIT_VIDEO}, **MODELS), defaults=TERMS)
+        with pytest.raises(ConflictError, match="may be named yet"):
+            await world.intake.resubmit(lost[0].id, ANNA)
+        world.jobs.prompt = True
+        world.jobs.end()
+        await world.to_the_end(run_id)
+        with pytest.raises(ConflictError, match="only those that are lost"):
+            await world.intake.resubmit(first[0].id, ANNA)
+        world.toolkit = tools  # type: ignore[assignment]
+        world.boot()
+        runs = {(await world.intake.resubmit(job.id, ANNA)).run_id for job in lost}
+        [again] = runs
+        await world.settle()
+        asked = await world.run(again)
+        assert (asked.recipe.workflow, asked.turn.calls[0].arguments) == (
+            FILMS,
+            {"jobs": [j.id for j in lost]},
+        )
+        [approval] = await world.open_approvals(again)
+        await world.decide(approval, True)
+        await world.to_the_end(again)
+        second = [job for _, job in await world.database.read(jobs.of_run, again)]
+        assert [job.request for job in second] == [job.request for job in lost]
+        assert {job.status for job in second} == {JobStatus.SUCCEEDED}
+        after = [job for _, job in await world.database.read(jobs.of_run, run_id)]
+        assert sum(len(job.files) for job in (*after, *second)) == 5
+        assert set(world.jobs.starts.values()) == {1}
 
 
 async def test_what_cannot_be_resubmitted_says_why(sqlite_url: str, tmp_path: Path) -> None:

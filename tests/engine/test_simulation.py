@@ -39,6 +39,7 @@ DEATHS = tuple(
     n
     for n in failpoints.NAMES
     if n not in ("after_run_stored", "after_cancel_stored", "after_decision", "after_callback")
+    and n not in ("after_look", "after_occurrence")
 )
 
 

@@ -19,6 +19,9 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
+from orchestrator.domain.plain import MAX_HANDED_ON
+from orchestrator.engine.limits import Ceilings
+from orchestrator.engine.restarting import Started
 from orchestrator.errors import ConflictError
 from orchestrator.failpoints import FailpointError
 from orchestrator.store import outbox
@@ -38,7 +41,7 @@ NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
 POINTS = [
     name
     for name in failpoints.NAMES
-    if name not in ("after_cancel_stored", "after_callback")  # passed by no run alone
+    if name not in ("after_cancel_stored", "after_callback", "after_look", "after_occurrence")  # by no run
 ]
 
 
@@ -208,6 +211,77 @@ async def test_what_follows_is_started_once_whoever_dies_or_comes_twice(database
         assert followed.requester == ANNA
 
 
+async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run that ends is followed once, however often it is restarted or its effects are replayed."""
+    stories = {"pay once": (Plan((("pay", {"n": 1}),)), Plan(output="paid"))}
+    rules = {"pay": Rule(), "tell": Rule(idempotent=True)}
+    async with World(database_url, stories=stories, rules=rules) as world:
+        world.recipes["after"] = Recipe("after", steps=(Step("tell", StepKind.TOOL, tool="tell"),))
+        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
+        ends = dict.fromkeys(("completed", "failed", "cancelled"), ("after",))
+        agent = Recipe("agent", model="gemini-3.8-flash", tools=("pay",), hooks=ends)
+        first = (await world.intake.start(agent, "pay once", ANNA)).run_id
+        await world.to_the_end(first)
+        assert (await world.run(first)).status is RunStatus.ATTENTION
+        assert await others(world, first) == [], "it has not ended"
+        restarted = [await world.intake.restart(first, agent, ANNA) for _ in range(2)]
+        second = restarted[0].run_id
+        assert [r.run_id for r in restarted] == [second] * 2
+        await through(world, second)
+        for run_id in (first, second):  # a worker died behind the commit, and a person replays it
+            again = Effect(EffectKind.START_HOOK, "after", world.clock())
+            await world.database.write(outbox.add, run_id, [again])
+        await world.drain()
+        followed = [r for r in await others(world, first) if r.recipe.workflow == "after"]
+        told = [json.loads(r.input) for r in followed]
+        assert sorted((t["run"], t["status"]) for t in told) == sorted(
+            [(first, "failed"), (second, "completed")]
+        )
+        await through(world, *(r.id for r in followed))
+        assert await world.intake.restart(first, agent, ANNA) == Started(second, fresh=False)
+        await world.drain()
+        assert len(await others(world, first)) == 3
+
+
+async def test_what_follows_is_told_as_much_as_a_call_may_bring_and_what_was_left_out(
+    sqlite_url: str,
+) -> None:
+    said = "a" * (MAX_HANDED_ON - 2)
+    async with World(sqlite_url, stories={TOLD: (Plan(output=said),)}, rules={"tell": Rule()}) as world:
+        world.recipes["after"] = Recipe("after", steps=(Step("tell", StepKind.TOOL, tool="tell"),))
+        draft = replace(DRAFT, thinker=replace(THINKER, tools=()))
+        tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"all": {"from": "draft"}})
+        run_id = await begin(world, recipe(draft, tell, hooks={"completed": ("after",)}))
+        await through(world, run_id)
+        await world.drain()
+        assert (await world.run(run_id)).outputs["draft"] == said
+        [followed] = await others(world, run_id)
+        told = json.loads(followed.input)
+        assert (told["left_out"], told["outputs"]) == (["outputs.draft"], {"tell": {"done": "tell"}})
+        assert len(followed.input.encode()) <= MAX_HANDED_ON
+
+
+async def test_runs_that_begin_with_a_tools_step_wait_for_their_turn_too(database_url: str) -> None:
+    gate = asyncio.Event()
+    limits = Ceilings(workflows={"content": 1})
+    rules = {"tell": Rule(idempotent=True, gate=gate)}
+    async with World(database_url, rules=rules, limits=limits) as world:
+        wanted = recipe(Step("tell", StepKind.TOOL, tool="tell"))
+        runs = [await begin(world, wanted) for _ in range(3)]
+        working = asyncio.create_task(world.settle())
+        async with asyncio.timeout(30):
+            await world.toolkit.before_effect.wait()
+        found = [(await world.run(r)).status for r in runs]
+        assert sorted(found) == [RunStatus.QUEUED, RunStatus.QUEUED, RunStatus.RUNNING]
+        gate.set()
+        await working
+        await through(world, *runs)
+        assert {(await world.run(r)).status for r in runs} == {RunStatus.COMPLETED}
+        await world.check(*runs)
+
+
 async def test_a_workflow_that_is_gone_is_buried_and_seen(database_url: str) -> None:
     async with world_on(database_url) as world:
         world.recipes.clear()
@@ -310,7 +384,7 @@ async def test_what_a_tools_step_came_to_after_the_end_is_handed_on_by_a_restart
         tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"paid": {"from": "pay.done"}})
         run_id = await begin(world, recipe(PAY, tell))
         working = asyncio.create_task(world.settle())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await world.toolkit.before_effect.wait()
         await world.cancel(run_id)
         world.toolkit.barred.clear()

@@ -73,7 +73,7 @@ class Source:
         for name in names:
             self.entries.insert(0, Entry(name, {"title": title or name}))
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "") -> Look:
+    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
         self.looks.append(etag)
         await asyncio.sleep(0)
         if self.trouble:
@@ -250,6 +250,25 @@ def test_three_days_down(sqlite_url: str, missed: Missed) -> None:
             assert str(len(since) - len(made_up)) in notes[0]
             await service.until(service.clock() + timedelta(hours=1))
             assert await service.ran("tick") == [*made_up, *hours(START, service.clock())[-1:]]
+
+    asyncio.run(story())
+
+
+def test_many_that_were_missed_are_made_up_for_in_parts(sqlite_url: str) -> None:
+    """No transaction starts more than so many runs; a process that ends in between loses none of them."""
+
+    async def story() -> None:
+        async with Service(sqlite_url, by_clock(Missed.RUN_ALL, most=3 * RUNS_AT_ONCE - 10)) as service:
+            service.clock.reach(START + timedelta(days=20))
+            counts = []
+            while await service.turn():
+                counts.append(len(await service.ran("tick")))
+                await service.restart()
+            wanted = hours(START, service.clock())[-(3 * RUNS_AT_ONCE - 10) :]
+            assert counts == [RUNS_AT_ONCE, 2 * RUNS_AT_ONCE, len(wanted)]
+            assert await service.ran("tick") == wanted
+            (note,) = [o["note"] for o in await service.happened("tick") if o["note"]]
+            assert note == f"{20 * 24 - len(wanted)} missed before it"
 
     asyncio.run(story())
 

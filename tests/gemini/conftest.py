@@ -93,7 +93,7 @@ async def _perform(reply: Reply, writer: asyncio.StreamWriter) -> bool:
         writer.transport.abort()
         return False
     if reply.act == "hang":
-        await asyncio.sleep(60)
+        await asyncio.sleep(3600)
     headers = {**reply.headers, "content-length": str(len(reply.body) + (reply.act == "cut"))}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     writer.write(f"HTTP/1.1 {reply.status} Told\r\n{head}\r\n".encode())

@@ -23,7 +23,7 @@ from orchestrator.errors import (
     UncertainError,
 )
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.gemini.library import retry_after
+from orchestrator.gemini.library import asked_pause, retry_after
 
 KEY = "AIza-canary-key"
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -32,7 +32,7 @@ LIVE = {"id": "v1_a", "status": "in_progress"}
 
 
 def gateway(base_url: str, **settings: Any) -> GeminiGateway:
-    quick = {"timeout_seconds": 5.0, "retry_wait_seconds": 0.0, "now": lambda: NOW}
+    quick = {"timeout_seconds": 60.0, "retry_wait_seconds": 0.0, "now": lambda: NOW}
     return GeminiGateway(api_key=KEY, base_url=base_url, **{**quick, **settings})
 
 
@@ -84,6 +84,8 @@ async def test_create_refused_for_good(opened: Any, reply: Any) -> None:
         (402, {}, "payment_required"),
         (404, error("model_not_found"), "model_not_found"),
         (404, [{"error": {"code": 404, "message": "told so", "status": "NOT_FOUND"}}], "not_found"),
+        (404, {"error": {"code": 404, "message": "told so"}}, "not_found"),
+        (404, error("interaction_not_found"), "not_found"),
         (405, {"error": "told so"}, "http_405"),
         (422, {"error": {"code": 422}}, "422"),
         (501, error("unimplemented"), "unimplemented"),
@@ -157,11 +159,11 @@ async def test_create_follows_no_redirect_with_the_key(opened: Any, reply: Any) 
 
 @pytest.mark.asyncio
 async def test_create_without_an_answer_in_time(opened: Any, reply: Any) -> None:
-    async with opened(timeout_seconds=0.2) as (server, gemini):
+    async with opened(timeout_seconds=0.5) as (server, gemini):
         await gemini.warm()
         for act in ("hang", "drip"):
-            server.answer(reply(200, b" " * 400, act=act))
-            async with asyncio.timeout(5):  # a byte now and then must not hold a worker
+            server.answer(reply(200, b" " * 4000, act=act))
+            async with asyncio.timeout(30):  # a byte now and then must not hold a worker
                 assert isinstance(await fails(gemini.create(REQUEST)), UncertainError), act
             assert len(server.requests) == 1
 
@@ -248,7 +250,7 @@ async def test_fetch_gives_up_after_three_tries_and_says_so(opened: Any, reply: 
 
 @pytest.mark.asyncio
 async def test_fetch_without_an_answer_or_a_connection(opened: Any, reply: Any) -> None:
-    async with opened(timeout_seconds=0.1) as (server, gemini):
+    async with opened(timeout_seconds=0.4) as (server, gemini):
         server.answer(reply(act="hang"))
         assert isinstance(await fails(gemini.fetch("v1_a")), UnavailableError)
         assert len(server.requests) == 3
@@ -262,7 +264,7 @@ async def test_a_try_that_took_too_long_is_the_last(
     opened: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.gemini.mapping.RETRY_WITHIN_SECONDS", 0.1)
-    async with opened(timeout_seconds=0.2) as (server, gemini):
+    async with opened(timeout_seconds=0.5) as (server, gemini):
         server.answer(reply(act="hang"))
         for work in (gemini.fetch("v1_a"), gemini.cancel("v1_a")):
             server.requests.clear()
@@ -284,7 +286,7 @@ async def test_a_connection_that_does_not_come_about_is_tried_again() -> None:
 async def test_fetch_that_is_told_to_wait_or_mend_the_key_is_not_repeated(opened: Any, reply: Any) -> None:
     date = "Sat, 21 Nov 2026 10:01:30 GMT"
     table = [(429, {"retry_after": "12"}, 12.0), (429, {"retry_after": date}, 90.0), (429, {}, None)]
-    table += [(503, {"retry_after": "3"}, 3.0), (401, {}, None), (403, {}, None)]
+    table += [(503, {"retry_after": "3"}, 3.0), (429, {"retry_after_ms": "2500"}, 2.5), (401, {}, None)]
     async with opened() as (server, gemini):
         for status, headers, seconds in table:
             server.answer(reply.of(error("x"), status, **headers))
@@ -474,6 +476,23 @@ def test_settings_that_cannot_work_do_not_start(settings: dict[str, Any]) -> Non
 )
 def test_retry_after_in_its_forms(value: str, seconds: float | None) -> None:
     assert retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "3500"}, 3.5),
+        ({"retry-after-ms": "3500", "retry-after": "3"}, 3.5),
+        ({"retry-after-ms": "500", "retry-after": "3"}, 3.0),
+        ({"retry-after-ms": "250.5", "retry-after": "soon"}, 0.2505),
+        ({"retry-after-ms": "9" * 12}, 86_400.0),
+        ({"retry-after-ms": "-1"}, None),
+        ({"retry-after-ms": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_a_pause_asked_for_in_milliseconds_counts_too(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_pause(headers, NOW) == seconds
 
 
 def test_importing_the_room_does_not_import_the_library() -> None:

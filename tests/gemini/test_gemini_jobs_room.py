@@ -33,7 +33,7 @@ async def test_every_road_from_start_to_stored_files(tmp_path: Path) -> None:
             jobs = GeminiJobs(gateway.connection, storage, inline_bytes=inline)
             order = JobOrder(f"job_{number:024x}", "run_1", kind, 1, request)
             remote = (await jobs.start(order)).remote
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (read := await jobs.fetch(kind, remote)).state is JobState.LIVE:  # noqa: ASYNC110 - a server
                     await asyncio.sleep(0.05)
             assert read.state is JobState.DONE

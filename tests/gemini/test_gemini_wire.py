@@ -306,10 +306,16 @@ def test_correlation_needs_a_run(run: Any) -> None:
     assert wire.correlation({"run": run, "turn": 1, "attempt": 1}) is None
 
 
-@pytest.mark.parametrize("count", [-1, 1.0, "3", True, 2**63, None])
+@pytest.mark.parametrize("count", [-1, 1.0, "-3", "3.0", "9" * 19, "\u0663", "", True, 2**63, None])
 def test_usage_counts_are_whole_and_not_negative(count: Any) -> None:
     raw = {"id": "a", "status": "completed", "usage": {"total_tokens": count, "total_input_tokens": 1}}
     assert wire.snapshot(raw).usage == {"total_input_tokens": 1}
+
+
+def test_usage_counts_as_text_count() -> None:
+    """64-bit numbers travel as text; a token limit must not overlook them."""
+    raw = {"id": "a", "status": "completed", "usage": {"total_tokens": "9223372036854775807"}}
+    assert wire.snapshot(raw).usage == {"total_tokens": 2**63 - 1}
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,28 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support import databases
 from support.postgres import Server, stoppable
-from workshop import Workshop, numbered, until
+from workshop import PATIENCE, Workshop, numbered, until
 
 from orchestrator import jobs
 
 pytestmark = pytest.mark.asyncio
 
-LONG = timedelta(minutes=1)
+LONG = timedelta(hours=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
+    """Each test has a database of its own on it, and may leave it stopped."""
     with stoppable() as made:
         yield made
 
 
 @pytest.fixture
 def own(server: Server) -> Iterator[Workshop]:
-    made = Workshop(server.url)
+    server.start()
+    made = Workshop(server.url.set(database=databases.create(server.url)))
     jobs.install(made.engine)
     yield made
     made.engine.dispose()
@@ -66,7 +69,7 @@ async def test_nobody_takes_over_from_a_worker_that_comes_back_last(shop: Worksh
     """Both lose the database for longer than a job takes to go stale; the other is back first."""
     brisk: dict[str, Any] = {
         "heartbeat": timedelta(seconds=0.5),
-        "stale": timedelta(seconds=3),
+        "stale": timedelta(seconds=40),
         "poll": timedelta(seconds=0.1),
     }
     gate = shop.gate("tools:0")
@@ -100,11 +103,9 @@ async def test_the_server_is_stopped_and_started_in_mid_work(
         await until(lambda: "tools:1" in own.handled)
         assert not worker.task.done()
         await asyncio.to_thread(server.start)
-        back = asyncio.get_running_loop().time()
         own.engine.dispose()
         own.put(*numbered("gemini", range(50, 60)), *numbered("slack", [0]))
         await until(lambda: "gemini:59" in own.handled and "slack:0" in own.handled)
-        assert asyncio.get_running_loop().time() - back < 10
         await until(lambda: own.unfinished() == 1)
         held.set()
         await until(own.finished)
@@ -118,7 +119,7 @@ async def test_stopping_does_not_wait_for_a_database_that_is_gone(own: Workshop,
         await until(lambda: bool(own.begun))
         await asyncio.to_thread(server.stop, "fast")
         await until(lambda: not worker.jobs.alive)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await worker.jobs.stop(0.1)
             await worker.task
     assert own.handled == []

@@ -2,12 +2,11 @@
 
 import asyncio
 from datetime import timedelta
-from statistics import median
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from workshop import Workshop, numbered, until
+from workshop import PATIENCE, Workshop, numbered, until
 
 from orchestrator.jobs import Job, Jobs
 
@@ -41,7 +40,7 @@ async def test_a_slow_lane_holds_no_other_back(shop: Workshop) -> None:
     for n in range(10):
         shop.gate(f"tools:{n}")
     shop.put(*numbered("tools", range(10)))
-    async with shop.worker(poll=timedelta(minutes=1)):
+    async with shop.worker(poll=timedelta(hours=1)):
         await until(lambda: shop.at_once.get("tools") == 2)
         shop.put(*numbered("gemini", range(10)))
         await until(lambda: len(shop.handled) == 10)
@@ -81,15 +80,11 @@ async def test_a_job_whose_handler_raises_is_finished(shop: Workshop) -> None:
 
 
 async def test_a_commit_wakes_and_polling_does_not(shop: Workshop) -> None:
-    loop = asyncio.get_running_loop()
-    waits = []
-    async with shop.worker(poll=timedelta(minutes=1)):
-        for n in range(20):
-            before = loop.time()
+    """Nobody looks by himself for an hour."""
+    async with shop.worker(poll=timedelta(hours=1)):
+        for n in range(10):
             await asyncio.to_thread(shop.put, Job("tools", f"k{n}", str(n).encode()))
             await until(lambda n=n: len(shop.handled) == n + 1)  # type: ignore[misc]
-            waits.append(loop.time() - before)
-    assert median(waits) < 0.25
 
 
 async def test_a_worker_with_nothing_to_do_hardly_touches_the_database(shop: Workshop) -> None:
@@ -105,11 +100,13 @@ async def test_a_worker_with_nothing_to_do_hardly_touches_the_database(shop: Wor
             await until(lambda: conn.execute(others, {"name": name}).scalar_one() == 0)
             return int(conn.execute(commits, {"name": name}).scalar_one())
 
+    clock = asyncio.get_running_loop().time
     try:
-        before = await settled()
+        before, began = await settled(), clock()
         async with shop.worker():
             await asyncio.sleep(3.0)
-        assert 0 < await settled() - before <= 2 * 3.0 + 10  # ten for coming and going
+        lasted = clock() - began
+        assert 0 < await settled() - before <= 2 * lasted + 10  # ten for coming and going
     finally:
         aside.dispose()
 
@@ -119,34 +116,39 @@ async def test_a_long_queue_does_not_put_off_writing_down_what_has_ended(shop: W
 
     async def handle(lane: str, payload: bytes) -> None:
         await shop.handle(lane, payload)
-        if payload in (b"400", b"700"):
+        if payload in (b"150", b"250"):
             picked.append(
                 shop.scalar("SELECT count(*) FROM orchestrator_jobs.pgqueuer WHERE status = 'picked'")
             )
 
-    shop.put(*numbered("gemini", range(800)))
+    shop.put(*numbered("gemini", range(300)))
     async with shop.worker(handle=handle):
-        await until(shop.finished, seconds=30)
+        await until(shop.finished)
     assert len(picked) == 2
     assert max(picked) < 50
 
 
 async def test_two_workers_share_and_never_take_the_same_job(shop: Workshop) -> None:
-    count = 300
+    count = 120
     shop.put(*numbered("gemini", range(count // 2)))
     async with shop.worker(), shop.worker(), shop.worker():
         shop.put(*numbered("gemini", range(count // 2, count)))
-        await until(shop.finished, seconds=30)
+        await until(shop.finished)
     assert sorted(shop.begun) == sorted(f"gemini:{n}" for n in range(count))
 
 
 async def test_a_long_handler_is_vouched_for(shop: Workshop) -> None:
+    """Again and again, so that it never gets as old as one that is taken over."""
     gate = shop.gate("tools:0")
     shop.put(*numbered("tools", [0]))
-    async with shop.worker({"tools": 1}, **BRISK):  # full, so it cannot vouch by taking its own job again
+    vouched = "SELECT heartbeat FROM orchestrator_jobs.pgqueuer"
+    times = {**BRISK, "stale": timedelta(minutes=2)}
+    async with shop.worker({"tools": 1}, **times):  # full, so it cannot vouch by taking its own job again
         await until(lambda: bool(shop.begun))
-        async with shop.worker(**BRISK):
-            await asyncio.sleep(2.5)  # stale, were it not for the heartbeat
+        async with shop.worker(**times):
+            for _ in range(5):
+                last = shop.scalar(vouched)
+                await until(lambda last=last: shop.scalar(vouched) > last)  # type: ignore[misc]
             assert shop.begun == ["tools:0"]
             gate.set()
             await until(shop.finished)
@@ -192,12 +194,12 @@ async def test_stopping_waits_for_what_runs_and_takes_no_more(shop: Workshop) ->
     shop.put(*numbered("tools", [0]))
     async with shop.worker() as worker:
         await until(lambda: bool(shop.begun))
-        stopping = asyncio.create_task(worker.jobs.stop(5))
+        stopping = asyncio.create_task(worker.jobs.stop(300))
         await asyncio.sleep(0.05)
         shop.put(*numbered("tools", [1]))
         await asyncio.sleep(0.1)
         gate.set()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await stopping
             await worker.task
         assert worker.jobs.trouble == "stopped"
@@ -208,14 +210,15 @@ async def test_stopping_waits_for_what_runs_and_takes_no_more(shop: Workshop) ->
 async def test_what_is_cut_short_is_given_back_at_once(shop: Workshop) -> None:
     shop.gate("tools:0")
     shop.put(*numbered("tools", [0]))
-    async with shop.worker() as worker:
+    late = timedelta(minutes=10)
+    async with shop.worker(stale=late) as worker:
         await until(lambda: bool(shop.begun))
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await worker.jobs.stop(0.05)
             await worker.task
     assert shop.handled == []
     del shop.gates["tools:0"]
-    async with shop.worker():  # stale only after 20 s
+    async with shop.worker(stale=late):
         await until(shop.finished)
     assert shop.handled == ["tools:0"]
 

@@ -13,7 +13,7 @@ from orchestrator.jobs import Job, Jobs
 from orchestrator.jobs.hands import Handle
 
 LANES = {"gemini": 4, "tools": 2}
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a condition that does not come true fails the test."""
 
 

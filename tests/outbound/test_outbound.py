@@ -339,7 +339,7 @@ def test_an_answer_that_breaks_off_or_never_comes_leaves_us_uncertain() -> None:
             port = quiet.sockets[0].getsockname()[1]
             outbound = Outbound(Rules(local=[f"127.0.0.1:{port}"]))
             with pytest.raises(UncertainError, match="did not answer in time"):
-                await outbound.request("POST", f"http://127.0.0.1:{port}/", content=b"{}", timeout=0.05)
+                await outbound.request("POST", f"http://127.0.0.1:{port}/", content=b"{}", timeout=0.5)
             over.set()
 
     asyncio.run(story())

@@ -96,6 +96,7 @@ def test_an_astral_character_is_text() -> None:
     [
         ({"order_id": 5}, {"input.order_id": "must be text"}),
         ({"order_id": "B"}, {"input.order_id": 'does not keep to pattern "^A-[0-9]+$"'}),
+        ({"order_id": "A-1\n"}, {"input.order_id": 'does not keep to pattern "^A-[0-9]+$"'}),
         ({"order_id": None}, {"input.order_id": "must be text"}),
         ({"count": "1"}, {"input.count": "must be a whole number"}),
         ({"count": True}, {"input.count": "must be a whole number"}),
@@ -329,9 +330,10 @@ def test_policy_and_terms(load_tree: Any) -> None:
                    "lost_create": "attention", "strange_readings": 5, "missing_readings": 6},
         "slack": {"channel": "C0APPR"},
         "approvals": {"approvers": ["U0ALICE"], "timeout_seconds": 60, "start_within_seconds": 30},
+        "jobs": {"lost_film": "retry"},
     })  # fmt: skip
     assert settings.policy() == Policy(
-        timedelta(seconds=2), timedelta(seconds=3), timedelta(seconds=4), False, 5, 6
+        timedelta(seconds=2), timedelta(seconds=3), timedelta(seconds=4), False, 5, 6, retry_lost_film=True
     )
     terms = settings.default_terms()
     assert (terms.approvers, terms.channel) == (("U0ALICE",), "C0APPR")

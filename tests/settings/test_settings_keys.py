@@ -184,6 +184,7 @@ def test_every_required_key_is_tried_above() -> None:
         ("gemini.base_url", "http://gemini.example.com", "https"),
         ("gemini.api_version", "beta", "v1beta"),
         ("gemini.lost_create", "forget", "'retry' or 'attention'"),
+        ("jobs.lost_film", "forget", "'fail' or 'retry'"),
         ("webhooks.jwks_url", "file:///etc/passwd", "https"),
         ("slack.api_url", "http://slack.example.com/api/", "https"),
         ("slack.team_ids", ["C0123"], "T0123ABC"),

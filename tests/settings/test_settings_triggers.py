@@ -8,13 +8,14 @@ import pytest
 from support.toolkit import FakeToolkit
 
 from orchestrator import arming
+from orchestrator.advice import advise
 from orchestrator.domain.consent import AtTimeout, Contract
-from orchestrator.engine.armed import Armed, Cron
-from orchestrator.errors import ConfigError, InvalidError
-from orchestrator.outbound import Rules
+from orchestrator.engine.armed import Armed, Cron, Feed
+from orchestrator.errors import ConfigError, InvalidError, OversizeError
 from orchestrator.settings import Settings
 
 Load = Callable[..., Settings]
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)  # a Sunday
 SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 NIGHTLY = {
     "workflow": "refund",
@@ -25,7 +26,7 @@ NIGHTLY = {
 
 
 def armed(settings: Settings) -> dict[str, Armed]:
-    return {a.name: a for a in arming.arm(settings, FakeToolkit({}), Rules())}
+    return {a.name: a for a in arming.arm(settings, FakeToolkit({}))}
 
 
 def with_(tree: dict[str, Any], **triggers: Any) -> dict[str, Any]:
@@ -38,12 +39,20 @@ def test_a_feed_in_the_house_is_marked_and_only_that_host_may_then_be_asked(
     feed = {"workflow": "refund", "feed": "http://news.lan:8080/feed.xml", "text": "entry.title"}
     outside = {**feed, "feed": "https://a.example/feed.xml"}
     secure = {**feed, "feed": "https://10.0.0.7/feed.xml", "internal": True}
-    found = load_tree(with_(tree, inside={**feed, "internal": True}, outside=outside, secure=secure))
-    assert found.internal_feeds == ("news.lan:8080", "10.0.0.7:443")
-    rules = Rules(local=found.internal_feeds)
-    assert len(arming.arm(found, FakeToolkit({}), rules)) == 3
-    with pytest.raises(ConfigError, match=r"triggers\.inside\.feed: must begin with https"):
-        arming.arm(load_tree(with_(tree, inside=feed)), FakeToolkit({}), Rules())
+    v6 = {**secure, "feed": "http://[fd00::7]/feed.xml"}
+    marked = {"inside": {**feed, "internal": True}, "secure": secure, "six": v6}
+    found = armed(load_tree(with_(tree, **marked, outside=outside)))
+    places = {name: a.source.inside for name, a in found.items() if isinstance(a.source, Feed)}
+    assert places == {
+        "inside": "news.lan:8080",
+        "secure": "10.0.0.7:443",
+        "six": "[fd00::7]:80",
+        "outside": "",
+    }
+    # Marked for another trigger, which is no leave for this one.
+    for name, address in (("plain", feed["feed"]), ("private", secure["feed"])):
+        with pytest.raises(ConfigError, match=rf"triggers\.{name}\.feed: "):
+            armed(load_tree(with_(tree, **marked, **{name: {**feed, "feed": address}})))
 
 
 def test_a_trigger_of_each_kind(load_tree: Load, tree: dict[str, Any]) -> None:
@@ -145,3 +154,70 @@ def test_the_contract_of_its_runs(load_tree: Load, tree: dict[str, Any]) -> None
     assert found.contract == contract
     assert found.terms is not None
     assert (found.terms.approvers, found.terms.channel) == (contract.approvers, "C0NIGHT")
+
+
+# ------------------------------------------------------------------ bounds, and what deserves a look
+
+
+def test_a_mapping_makes_no_more_than_a_workflow_takes(load_tree: Load, tree: dict[str, Any]) -> None:
+    """As over the API, whatever a feed or a sender writes; the text names the bound."""
+    tree["workflows"]["refund"]["limits"] = {"max_input_chars": 50}
+    hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
+    news = {"workflow": "refund", "feed": "https://a.example/f", "text": "entry.title"}
+    by_name = armed(load_tree(with_(tree, hook=hook, news=news), TRIGGER_SECRETS=f"hook={SECRET}"))
+    for name, seen in (("hook", "body"), ("news", "entry")):
+        key = {"body": "t", "entry": "title"}[seen]
+        assert by_name[name].prepare({seen: {key: "x" * 50}, "occurrence": {}}) == "x" * 50
+        with pytest.raises(OversizeError, match=r"makes 51 characters of text; at most 50 are taken"):
+            by_name[name].prepare({seen: {key: "x" * 51}, "occurrence": {}})
+        with pytest.raises(OversizeError, match=r"at most 1000000 are taken"):
+            by_name[name].prepare({seen: {key: "x" * 1_000_001}, "occurrence": {}})
+
+
+def test_secrets_that_have_all_ended_deserve_a_look(load_tree: Load, tree: dict[str, Any]) -> None:
+    hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
+    other = "whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
+    ended = f"hook={SECRET};until=2026-11-01T00:00:00Z"
+    cases = {
+        ended: "every secret of hook has ended",
+        f"{ended} hook={other};until=2026-11-22T11:00:00Z": "",
+        f"{ended} hook={other}": "",
+    }
+    for secrets, says in cases.items():
+        found = list(advise(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=secrets), NOW))
+        assert len(found) == bool(says)
+        assert says in "".join(found)
+        assert SECRET not in "".join(found)
+    gemini = load_tree(tree, GEMINI_WEBHOOK_SECRETS=f"{SECRET};until=2026-11-01T00:00:00Z")
+    assert [line.partition(":")[0] for line in advise(gemini, NOW)] == ["webhooks.secrets"]
+
+
+WEEK = ["mon", "tue", "wed", "thu", "fri"]
+AT = {"timezone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize(
+    ("hours", "source", "days", "says"),
+    [
+        (10, {"cron": "0 22 * * sun-thu", **AT}, WEEK, ""),  # shown at 07:30, nine hours and a half after
+        (9, {"cron": "0 22 * * sun-thu", **AT}, WEEK, "9:30:00"),
+        (9, {"cron": "0 6 * * mon-fri", **AT}, WEEK, ""),
+        (57, {"cron": "0 22 * * fri", **AT}, WEEK, "2 days, 10:30:00"),  # where the clocks are put back
+        (71, {"feed": "https://a.example/f"}, WEEK, "3 days, 0:00:00"),
+        (73, {"feed": "https://a.example/f"}, WEEK, ""),
+        (71, {"webhook": True}, WEEK, "3 days, 0:00:00"),
+        (24, {"webhook": True}, [*WEEK, "sat", "sun"], "1 day, 0:00:00"),
+    ],
+)
+def test_runs_that_end_before_anybody_is_shown_what_they_ask(
+    load_tree: Load, tree: dict[str, Any], hours: int, source: dict[str, Any], days: list[str], says: str
+) -> None:
+    tree["workflows"]["refund"] |= {
+        "attended": False,
+        "digest": {"at": "07:30", "timezone": "Europe/Berlin", "days": days},
+        "limits": {"max_duration_seconds": hours * 3600},
+    }
+    trigger = {"workflow": "refund", "text": "occurrence.key", **source}
+    secrets = {"TRIGGER_SECRETS": f"night={SECRET}"} if "webhook" in source else {}
+    found = list(advise(load_tree(with_(tree, night=trigger), **secrets), NOW))
+    assert [f"may wait {says} for" in line for line in found] == [True] * bool(says)

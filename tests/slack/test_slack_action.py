@@ -15,8 +15,11 @@ from slack_cards import DIGEST, ID, NOW, card
 from slack_sdk.signature import SignatureVerifier
 
 from orchestrator.errors import InvalidError, SignatureError
-from orchestrator.slack.action import Click, OtherAction, Submission, parse, typed, verify
+from orchestrator.slack.action import Click, OtherAction, Submission
 from orchestrator.slack.blocks import draw
+from orchestrator.slack.inputs import typed
+from orchestrator.slack.interactivity import parse
+from orchestrator.slack.signature import verify
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 STAMP = str(int(NOW.timestamp()))

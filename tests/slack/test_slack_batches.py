@@ -14,7 +14,7 @@ from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.emulator.slack.validation import validate_blocks
-from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission, parse
+from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission
 from orchestrator.slack.batches import (
     approve_all,
     draw_batch,
@@ -24,8 +24,9 @@ from orchestrator.slack.batches import (
     plain_batch,
     reject_all,
 )
-from orchestrator.slack.blocks import Message
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.interactivity import parse
+from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ <@U0BOB>"
 LONG = {"text": "x" * 20_000}
@@ -185,7 +186,7 @@ def test_its_buttons_are_presses_of_ours() -> None:
 
 def gateway(slack: FakeSlack) -> SlackGateway:
     return SlackGateway(
-        "xoxb-test", clock=lambda: NOW, base_url=slack.base_url, timeout_seconds=0.5, blip_seconds=0.001
+        "xoxb-test", clock=lambda: NOW, base_url=slack.base_url, timeout_seconds=30, blip_seconds=0.001
     )
 
 

@@ -18,8 +18,9 @@ from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
-from orchestrator.slack.blocks import TEXT_BUDGET, Message, draw, plain, whisper
+from orchestrator.slack.blocks import TEXT_BUDGET, draw, plain
 from orchestrator.slack.looks import Look, look, sentence
+from orchestrator.slack.message import Message, whisper
 
 S, C, K = ApprovalStatus, CallStatus, OutcomeKind
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ :white_check_mark: <@U0BOB> @here https://evil.example"
@@ -384,7 +385,7 @@ VALUES = st.one_of(
 ARGUMENTS = st.dictionaries(st.text(ALPHABET, max_size=8), VALUES, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ARGUMENTS)
 def test_any_arguments_make_a_message_slack_takes(arguments: dict[str, Any]) -> None:
     message = draw(card(arguments), now=NOW)

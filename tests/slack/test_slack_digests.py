@@ -15,10 +15,10 @@ from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER
-from orchestrator.slack.blocks import Message
 from orchestrator.slack.digests import MOST_LINES, draw_digest, in_one_go, is_digest, plain_digest
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.home import Entry, home
+from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ <@U0BOB>\u202e"
 CHANNEL = "C0APPR"

@@ -11,9 +11,10 @@ from orchestrator.domain.consent import Edits, Preview
 from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.slack import foresight, modals
-from orchestrator.slack.blocks import Message, draw
+from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
 from orchestrator.slack.looks import look, sentence
+from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> *free* <https://evil.example|here> \u202e refund \u0430"
 

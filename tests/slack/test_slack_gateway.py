@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from orchestrator.domain.consent import Terms
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.slack.gateway import Identity, SlackGateway
+from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.history import Identity
 from orchestrator.slack.web_api import answerable
 
 pytestmark = pytest.mark.asyncio
@@ -34,7 +35,7 @@ async def gateway(slack: FakeSlack | None, **options: Any) -> AsyncIterator[Slac
     settings: dict[str, Any] = {
         "clock": lambda: NOW,
         "base_url": base_url,
-        "timeout_seconds": 0.3,
+        "timeout_seconds": slack.patience if slack else 30.0,
         "blip_seconds": 0.001,
         "response_hosts": ("hooks.slack.com", "127.0.0.1"),
     }
@@ -366,7 +367,7 @@ async def test_an_update_tries_a_connection_again_and_a_post_does_not() -> None:
 
 async def test_a_try_that_took_too_long_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.slack.web_api._RETRY_WITHIN_SECONDS", 0.1)
-    async with FakeSlack(chat__update=SILENT) as slack, gateway(slack, timeout_seconds=0.2) as slacks:
+    async with FakeSlack(chat__update=SILENT) as slack, gateway(slack) as slacks:
         with pytest.raises(UnavailableError):
             await slacks.update(PLACED)
         assert len(slack.calls) == 1
@@ -374,7 +375,7 @@ async def test_a_try_that_took_too_long_is_the_last(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("reply", [SILENT, DROPPED, HTML, no("request_timeout")])
 async def test_an_update_without_an_answer_is_to_be_tried_later(reply: Reply) -> None:
-    async with FakeSlack(chat__update=reply) as slack, gateway(slack, timeout_seconds=0.1) as slacks:
+    async with FakeSlack(chat__update=reply) as slack, gateway(slack) as slacks:
         with pytest.raises(UnavailableError):
             await slacks.update(PLACED)
         assert len(slack.calls) == 3

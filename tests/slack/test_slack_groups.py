@@ -23,7 +23,8 @@ class Clock:
 
 
 def asking(slack: FakeSlack, clock: Clock) -> tuple[WebApi, Groups]:
-    api = WebApi("xoxb-test", clock=clock, base_url=slack.base_url, timeout_seconds=0.2, blip_seconds=0.001)
+    times = {"timeout_seconds": slack.patience, "blip_seconds": 0.001}
+    api = WebApi("xoxb-test", clock=clock, base_url=slack.base_url, **times)
     return api, Groups(api, clock)
 
 

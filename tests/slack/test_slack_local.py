@@ -17,8 +17,10 @@ from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import UncertainError
-from orchestrator.slack.action import Click, note_block, parse, verify
+from orchestrator.slack.action import Click, note_block
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.interactivity import parse
+from orchestrator.slack.signature import verify
 
 pytestmark = pytest.mark.asyncio
 

@@ -30,9 +30,11 @@ from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.errors import InvalidError
-from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, note_block, parse
-from orchestrator.slack.blocks import TEXT_BUDGET, Message, draw, plain
+from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, note_block
+from orchestrator.slack.blocks import TEXT_BUDGET, draw, plain
+from orchestrator.slack.interactivity import parse
 from orchestrator.slack.looks import Look, look, sentence
+from orchestrator.slack.message import Message
 from orchestrator.slack.text import prose
 
 HOSTILE = "<!channel> <https://evil.example|Carry out here> `*_~ :white_check_mark: <@U0BOB> @here"

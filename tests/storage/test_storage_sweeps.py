@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app import _sweep
+from orchestrator.lifetime import sweep
 from orchestrator.storage.files import STALE_SECONDS, Storage, opened
 
 
@@ -30,7 +30,7 @@ async def test_a_file_that_was_cut_off_right_before_the_start_goes_an_hour_later
     left.parent.mkdir()
     left.write_bytes(b"half a film")
     storage = Aging(opened(str(tmp_path), max_bytes=1, min_free_bytes=0), tmp_path)
-    await _sweep(storage, waits=(0.0, 0.0))  # type: ignore[arg-type]
+    await sweep(storage, waits=(0.0, 0.0))  # type: ignore[arg-type]
     assert storage.swept == [0, 1]  # at first somebody might still be writing it
     assert not left.exists()
-    assert _sweep.__defaults__ == ((0.0, STALE_SECONDS),)
+    assert sweep.__defaults__ == ((0.0, STALE_SECONDS),)

@@ -26,7 +26,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Edits, Verdict
+from orchestrator.domain.consent import TENANT, Actor, Edits, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import MOST_REFUSALS, SAME_REFUSALS, Entry, EntryKind, Sealed
@@ -142,14 +142,14 @@ def test_every_change_is_found() -> None:
     """P35: 1,000 random edits, deletions, insertions, swaps, cut tails."""
     whole = made(40)
     published = Head(40, whole[-1]["hash"])
-    assert verify(whole, audit.TENANT, published).head == published
+    assert verify(whole, TENANT, published).head == published
     dice = random.Random(35)
     ways: list[Callable[[list[Row], random.Random], int]]
     ways = [edited, rehashed, deleted, inserted, swapped, cut, made_anew]
     for n in range(1050):
         rows = list(whole)
         at = ways[n % len(ways)](rows, dice)
-        found = verify(rows, audit.TENANT, published)
+        found = verify(rows, TENANT, published)
         assert found.broken is not None, f"{ways[n % len(ways)].__name__} at {at} is not found"
         if ways[n % len(ways)] is not made_anew:  # which shows where the head was published
             assert found.broken.seq in (at + 1, at + 2, 40), (ways[n % len(ways)].__name__, at, found)
@@ -158,9 +158,9 @@ def test_every_change_is_found() -> None:
 
 def test_only_a_published_head_tells_of_a_cut_tail() -> None:
     rows = made(5)
-    assert verify(rows[:3], audit.TENANT).broken is None
-    assert verify([], audit.TENANT, Head(1, rows[0]["hash"])).broken is not None
-    assert verify(rows, audit.TENANT, Head(3, rows[2]["hash"])).head.seq == 5  # it grew since
+    assert verify(rows[:3], TENANT).broken is None
+    assert verify([], TENANT, Head(1, rows[0]["hash"])).broken is not None
+    assert verify(rows, TENANT, Head(3, rows[2]["hash"])).head.seq == 5  # it grew since
 
 
 def test_a_head_is_read_as_it_was_published() -> None:
@@ -197,7 +197,7 @@ async def test_what_is_rolled_back_was_never_said(sqlite_url: str) -> None:
         rows = await all_entries(database)
         assert [r["run_id"] for r in rows] == ["a_0", "a_1", "b_0"]
         assert rows[0]["previous"] == GENESIS
-        assert verify(rows, audit.TENANT).broken is None
+        assert verify(rows, TENANT).broken is None
     finally:
         database.close()
 
@@ -211,7 +211,7 @@ async def test_many_at_once_make_one_chain(database_url: str) -> None:
         await asyncio.gather(*(d.write(noted, f"{n}", 1 + n % 3) for n in range(40) for d in (ours, theirs)))
         rows = await all_entries(ours)
         assert len(rows) == 2 * sum(1 + n % 3 for n in range(40))
-        assert verify(rows, audit.TENANT).broken is None
+        assert verify(rows, TENANT).broken is None
     finally:
         ours.close()
         theirs.close()
@@ -443,6 +443,10 @@ DIRECT = {
     ),
     "an end that is no instant": ("UPDATE approval SET expires_at = 'noon'", "cannot be read"),
     "a decision of no shape": ("UPDATE approval SET verdict = '[7]'", "cannot be read"),
+    "a run taken away": (
+        "DELETE FROM run WHERE status = 'completed'",
+        "the audit does not say that it was removed",
+    ),
     "a question taken away": ("DELETE FROM approval", "is gone, and its run is there"),
     "an audit without the decision": (
         "UPDATE audit SET kind = 'voted' WHERE kind = 'decided'",

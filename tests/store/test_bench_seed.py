@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from bench import seed
 from orchestrator.domain.model import RunStatus
-from orchestrator.store import migrate, runs
+from orchestrator.store import interactions, migrate, runs
 from orchestrator.store.database import Database
 
 pytestmark = pytest.mark.asyncio
@@ -31,9 +31,9 @@ def counts(s: Session) -> dict[str, int]:
     return {name: n for name, rows in found.items() if (n := rows.scalar_one())}
 
 
-def owned(s: Session, interactions: list[str]) -> list[Any]:
+def owned(s: Session, ids: list[str]) -> list[Any]:
     """The runs behind those interactions, whole."""
-    return [runs.load(s, str((runs.owner_of(s, i) or [""])[0])) for i in interactions]
+    return [runs.load(s, str((interactions.owner_of(s, i) or [""])[0])) for i in ids]
 
 
 @pytest.mark.parametrize("make", ENDS, ids=lambda make: make.__name__)

@@ -36,7 +36,7 @@ def test_two_runs_that_tell_one_address_at_once_do_not_wait_in_a_circle(postgres
         tries.append(run_id)
         callbacks.put(s, run_id, [told(run_id, "second")], NOON)
         if tries.count(run_id) == 1:
-            both.wait(10)
+            both.wait(60)
         return isinstance(callbacks.take(s, f"msg_{run_id}_second", Patience(), NOON), Sending)
 
     async def story() -> None:

@@ -46,7 +46,7 @@ async def batch(database: Database, *jobs: object) -> list[object]:
     go = threading.Event()
 
     def hold(s: Session) -> None:
-        go.wait(10)
+        go.wait(60)
 
     first = asyncio.ensure_future(database.write(hold))
     await asyncio.sleep(0.05)
@@ -102,17 +102,17 @@ async def test_a_caller_that_goes_away_does_not_cut_its_job(database: Database, 
     def slow(s: Session) -> None:
         insert(s, 1)
         began.set()
-        go.wait(10)
+        go.wait(60)
         insert(s, 2)
         ended.set()
 
     task = asyncio.create_task(database.write(slow))
-    await asyncio.get_running_loop().run_in_executor(None, began.wait, 10)
+    await asyncio.get_running_loop().run_in_executor(None, began.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    await asyncio.get_running_loop().run_in_executor(None, ended.wait, 10)
+    await asyncio.get_running_loop().run_in_executor(None, ended.wait, 60)
     await asyncio.get_running_loop().run_in_executor(None, database.close)  # waits for what is under way
     again = Database(database_url)
     assert await again.read(ids) == {1, 2}

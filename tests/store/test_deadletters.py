@@ -14,7 +14,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Run, RunStatus
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import deadletters, inbox, numbers, outbox, runs, views
+from orchestrator.store import deadletters, inbox, numbers, outbox, run_rows, runs, views
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
 
@@ -46,7 +46,7 @@ def opened(s: Session, run_id: str = "run_1", *, closed: bool = False) -> Run:
     run = runs.insert(s, open_run(run_id, recipe(), "x", ANNA, now=NOON), now=NOON)
     if closed:
         change = {"status": RunStatus.CANCELLED, "closed_at": NOON}
-        s.connection().execute(runs.run_t.update().where(runs.run_t.c.id == run_id).values(change))
+        s.connection().execute(run_rows.run_t.update().where(run_rows.run_t.c.id == run_id).values(change))
         s.commit()  # what the transaction had seen is forgotten
     return run
 

@@ -164,10 +164,10 @@ async def test_a_delivery_that_is_being_kept_elsewhere_is_not_kept_again(databas
     def slow(s: Session) -> None:
         inbox.put(s, [hook("w1", body=b"first")])
         began.set()
-        go.wait(10)
+        go.wait(60)
 
     first = asyncio.ensure_future(database.write(slow))
-    await asyncio.get_running_loop().run_in_executor(None, began.wait, 10)
+    await asyncio.get_running_loop().run_in_executor(None, began.wait, 60)
     second = asyncio.ensure_future(database.write(inbox.put, [hook("w1"), hook("w2")]))
     await asyncio.sleep(0.1)
     go.set()

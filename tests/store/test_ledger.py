@@ -16,7 +16,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine import step
 from orchestrator.errors import NotFoundError
-from orchestrator.store import inbox, ledger, runs
+from orchestrator.store import inbox, interactions, ledger, run_rows, runs
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
@@ -42,7 +42,7 @@ def opened(s: Session, interaction: str = "i1", run_id: str = "run_1") -> None:
     runs.insert(s, open_run(run_id, Recipe("x", model="m"), "hi", OPS, now=NOON), now=NOON)
     at = {"policy": Policy(), "now": NOON}
     step.apply(s, run_id, CreateClaimed(1, 1), **at)  # type: ignore[arg-type]
-    runs.remember(s, interaction, run_id, 1, 1)
+    interactions.remember(s, interaction, run_id, 1, 1)
     read = InteractionObserved(1, 1, Snapshot(interaction, "in_progress"))
     step.apply(s, run_id, read, **at)  # type: ignore[arg-type]
 
@@ -56,7 +56,7 @@ def found(s: Session, **which: Any) -> list[str]:
 
 
 def record(s: Session) -> list[str]:
-    query = sa.select(runs.event_t.c.kind).order_by(runs.event_t.c.seq)
+    query = sa.select(run_rows.event_t.c.kind).order_by(run_rows.event_t.c.seq)
     return list(s.connection().execute(query).scalars())
 
 
@@ -111,7 +111,7 @@ def test_what_followed_begins_with_the_reading(s: Session) -> None:
 
 def test_a_reading_of_another_interaction_is_not_what_followed(s: Session) -> None:
     opened(s)
-    runs.remember(s, "i_orphan", "run_1", 1, 9)
+    interactions.remember(s, "i_orphan", "run_1", 1, 9)
     inbox.put(s, [hook("w1", "i_orphan")])
     close(s, "w1", DeliveryVerdict.WOKE, NOON + SECOND, "run_1")
     read = InteractionObserved(1, 1, Snapshot("i1", "completed", output="done"))

@@ -20,10 +20,10 @@ from orchestrator.domain.events import CallCutOff, CancelRequested, CreateUncert
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Run
 from orchestrator.errors import NotFoundError
-from orchestrator.store import runs
+from orchestrator.store import interactions, questions, runs
 from orchestrator.store.database import Database, StaleRowError
 from orchestrator.store.prepared import forget
-from orchestrator.store.tables import CallRow, EventRow, RunRow, TurnRow, table
+from orchestrator.store.tables import ApprovalRow, CallRow, EventRow, InteractionRow, RunRow, TurnRow, table
 
 
 @pytest.fixture
@@ -110,18 +110,18 @@ def test_a_turn_left_behind_keeps_its_answers(session: Session) -> None:
     assert first.calls[0].outcome == OK
     approval = first.calls[1].approval
     assert approval is not None
-    found = runs.load_approval(session, approval.id)
+    found = questions.load_approval(session, approval.id)
     assert found is not None
     assert found == (approval, first.calls[1], "run_1")
-    assert runs.place(session, approval.id, "C9", "9.9")
-    assert not runs.place(session, "apr_none", "C9", "9.9")
+    assert questions.place(session, approval.id, "C9", "9.9")
+    assert not questions.place(session, "apr_none", "C9", "9.9")
 
 
 def test_what_is_not_there_is_not_found(session: Session) -> None:
     with pytest.raises(NotFoundError):
         runs.load(session, "run_none")
-    assert runs.load_approval(session, "apr_none") is None
-    assert runs.owner_of(session, "i_none") is None
+    assert questions.load_approval(session, "apr_none") is None
+    assert interactions.owner_of(session, "i_none") is None
 
 
 def opened(s: Session) -> Run:
@@ -144,7 +144,7 @@ def test_a_call_or_question_that_moved_beside_us_is_stale(session: Session, what
     run = runs.save(session, run, Decision(talk.run), now=NOON)
     rows, poked = {
         "call": (table(CallRow), "settled"),
-        "approval": (table(runs.ApprovalRow), "rejected"),
+        "approval": (table(ApprovalRow), "rejected"),
     }[what]
     session.connection().execute(rows.update().values(status=poked))
     talk.run = run
@@ -155,9 +155,9 @@ def test_a_call_or_question_that_moved_beside_us_is_stale(session: Session, what
 
 def test_an_interaction_is_remembered_once(session: Session) -> None:
     opened(session)
-    runs.remember(session, "i1", "run_1", 1, 2)
-    runs.remember(session, "i1", "run_1", 9, 9)
-    assert runs.owner_of(session, "i1") == ("run_1", 1, 2)
+    interactions.remember(session, "i1", "run_1", 1, 2)
+    interactions.remember(session, "i1", "run_1", 9, 9)
+    assert interactions.owner_of(session, "i1") == ("run_1", 1, 2)
 
 
 def test_where_an_interaction_stands(session: Session) -> None:
@@ -165,12 +165,12 @@ def test_where_an_interaction_stands(session: Session) -> None:
     talk = Conversation().live("i1")
     run = runs.save(session, run, Decision(talk.run), now=NOON)
     for name in ("i1", "i_orphan"):
-        runs.remember(session, name, "run_1", 1, 1)
-    found = runs.standing(session, {"i1", "i_orphan", "i_unknown"})
+        interactions.remember(session, name, "run_1", 1, 1)
+    found = interactions.standing(session, {"i1", "i_orphan", "i_unknown"})
     assert {k: v.current for k, v in found.items()} == {"i1": True, "i_orphan": False}
     talk.run = run
     runs.save(session, run, talk.happens(CancelRequested(ANNA)), now=NOON)
-    assert not runs.standing(session, {"i1"})["i1"].current
+    assert not interactions.standing(session, {"i1"})["i1"].current
 
 
 def test_history_is_numbered_without_gaps_and_once(session: Session) -> None:
@@ -200,9 +200,9 @@ def test_a_run_takes_its_rows_along(session: Session) -> None:
     run = opened(session)
     talk = Conversation().asks(wish("c1", Ruling.ASK))
     runs.save(session, run, Decision(talk.run), now=NOON)
-    runs.remember(session, "i1", "run_1", 1, 1)
+    interactions.remember(session, "i1", "run_1", 1, 1)
     session.connection().execute(table(RunRow).delete())
-    for row in (TurnRow, CallRow, EventRow, runs.ApprovalRow, runs.InteractionRow):
+    for row in (TurnRow, CallRow, EventRow, ApprovalRow, InteractionRow):
         assert session.connection().execute(sa.select(sa.func.count()).select_from(table(row))).scalar() == 0
 
 

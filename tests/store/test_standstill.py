@@ -5,7 +5,6 @@ that is what stands for it here.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.asyncio
 
 STILL_SECONDS = 1.0
 WAITERS = 5
+CANCELED = b"57014"
+"""What PostgreSQL says of a statement that its client gives up, and of nothing that it ends itself."""
 ROW = "SELECT n FROM t WHERE id = 1 FOR UPDATE"
 LONG_ROW = "SELECT repeat('x', 3000000) FROM t WHERE id = 1 FOR UPDATE"
 
@@ -89,7 +90,7 @@ def waiting(s: Session, what: str) -> int:
 
 async def counted(database: Database, n: int, what: str) -> None:
     """Wait until so many sessions wait for that."""
-    for _ in range(200):
+    for _ in range(1500):
         if await database.read(waiting, what) == n:
             return
         await asyncio.sleep(0.02)
@@ -100,13 +101,11 @@ async def test_those_that_wait_for_a_row_do_not_have_it_one_after_the_other(
     database: Database, open_session: Callable[[], sa.Connection]
 ) -> None:
     sessions = [open_session() for _ in range(1 + WAITERS)]
-    began = time.monotonic()
     for session in sessions:
         send(session, ROW)
-    await counted(database, WAITERS, "Lock")
     assert await database.write(take) == 0
-    took = time.monotonic() - began
-    assert took < STILL_SECONDS * WAITERS / 2, "each of them had it for as long as may be"
+    ends = [driver(session).pgconn.get_result().status for session in sessions]
+    assert ends.count(psycopg.pq.ExecStatus.TUPLES_OK) <= WAITERS / 2, "each of them came to have it"
 
 
 @pytest.mark.parametrize(
@@ -120,11 +119,11 @@ async def test_what_the_server_takes_for_work_is_ended_by_another(
     hold(open_session())
     await counted(database, 1, "Client")
     taking = asyncio.ensure_future(database.write(take))
-    assert await database.let_go() == 0, "it has its time first"
+    assert await database.read(standstill.end, 600) == 0, "it has its time first"
     await asyncio.sleep(STILL_SECONDS)
     assert not taking.done(), "the server has no clock for this"
     assert await database.let_go() == 1
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert await taking == 0
 
 
@@ -132,7 +131,7 @@ async def test_whoever_works_or_needs_no_hurry_is_left_alone(
     database: Database, open_session: Callable[[], sa.Connection], postgres_url: str
 ) -> None:
     busy, unhurried = open_session(), open_session()
-    send(busy, "SELECT pg_sleep(3)")
+    send(busy, "SELECT pg_sleep(600)")
     standstill.unhurried(unhurried)
     with psycopg.connect(
         sa.make_url(postgres_url).set(drivername="postgresql").render_as_string(False)
@@ -142,7 +141,8 @@ async def test_whoever_works_or_needs_no_hurry_is_left_alone(
         assert await database.let_go() == 0
         other.execute("SELECT 1")
     unhurried.exec_driver_sql("SELECT 1")
-    assert driver(busy).pgconn.get_result().status == psycopg.pq.ExecStatus.TUPLES_OK
+    driver(busy).cancel()
+    assert driver(busy).pgconn.get_result().error_field(psycopg.pq.DiagnosticField.SQLSTATE) == CANCELED
 
 
 async def test_a_lock_is_waited_for_longer_than_one_wait(

@@ -84,7 +84,7 @@ class Books:
     ended: dict[str, int] = field(default_factory=dict)
     """By run: how many effects there were when it was cancelled or stopped."""
     forged: set[str] = field(default_factory=set)
-    """Questions whose decision was tampered with: what follows is found by the audit, not by the gate."""
+    """Questions whose decision was tampered with: an answer since then counts if it would have anyway."""
     spoiled: dict[str, int] = field(default_factory=dict)
     """Questions of which a sealed part was changed, and how many effects there were: none may follow."""
 
@@ -101,23 +101,31 @@ class Books:
     def yes(self, approval: str, person: str, at: datetime, now: Terms) -> None:
         """Somebody's yes was accepted: they must have been entitled to it, in time, and once."""
         put = self.asked[approval]
-        self._heard(approval, put, person, at, now)
-        assert person not in [who for who, _ in put.yeses], f"{person} counted twice"
-        put.yeses.append((person, at))
+        wrong = self._wrong(approval, put, person, at, now)
+        if person in [who for who, _ in put.yeses]:
+            wrong = f"{person} counted twice"
+        assert not wrong or approval in self.forged, wrong
+        if not wrong:
+            put.yeses.append((person, at))
 
     def no(self, approval: str, person: str, word: str, at: datetime, now: Terms) -> None:
         put = self.asked[approval]
-        self._heard(approval, put, person, at, now)
+        wrong = self._wrong(approval, put, person, at, now)
+        assert not wrong or approval in self.forged, wrong
         put.over = word
 
-    def _heard(self, approval: str, put: Asked, person: str, at: datetime, now: Terms) -> None:
-        if approval in self.forged:
-            return
-        assert self.entitled(put, person, put.terms), f"{person} was not asked about {approval}"
-        assert self.entitled(put, person, now, at_all=True), f"{person} may no longer decide"
-        assert not self.enough(put), f"a second decision about {approval} stood"
-        assert not put.over, f"{approval} was {put.over} already"
-        assert put.latest is None or at < put.latest, f"{approval} was answered too late"
+    def _wrong(self, approval: str, put: Asked, person: str, at: datetime, now: Terms) -> str:
+        """Why that answer should not have been accepted; empty where it should."""
+        if not self.entitled(put, person, put.terms):
+            return f"{person} was not asked about {approval}"
+        if not self.entitled(put, person, now, at_all=True):
+            return f"{person} may no longer decide"
+        if self.enough(put):
+            return f"a second decision about {approval} stood"
+        if put.over:
+            return f"{approval} was {put.over} already"
+        late = put.latest is not None and at >= put.latest
+        return f"{approval} was answered too late" if late else ""
 
     def entitled(self, put: Asked, person: str, terms: Terms, *, at_all: bool = False) -> bool:
         """Whether they are asked in the stage it is in, or in any."""
@@ -149,8 +157,10 @@ class Books:
             assert not said_no, f"{effect} although it was {said_no[0]}"
             # An answer under a policy of before is spent at the gate; then a person must say that it may run.
             spent = effect.call in self.retried or not any(self.enough(q) for q in mine.values())
-            free = effect.ruling is Ruling.ALLOW and spent
-            known = any(i in self.forged or self.covers(i, q, effect, number) for i, q in mine.items())
+            last = [(q.tool, q.arguments) for q in mine.values()][-1:]
+            same = last in ([], [(effect.tool, effect.arguments)])
+            free = effect.ruling is Ruling.ALLOW and spent and same
+            known = any(self.covers(i, q, effect, number) for i, q in mine.items())
             assert free or known, f"{effect} without a matching decision; asked were {mine}"
         calls = [e.call for e in seen]
         assert len(calls) == len(set(calls)), "a call took effect twice"

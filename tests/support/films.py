@@ -34,11 +34,11 @@ FILE = StoredFile("run_1/job_1-1.mp4", "video/mp4", 2048, "a" * 64)
 MADE = Harvest((FILE,))
 
 
-def filming(count: int, **policy: Any) -> Conversation:
-    """A run whose one call waits for that many films, none of them begun."""
+def filming(count: int, *, kind: JobKind = JobKind.VIDEO, **policy: Any) -> Conversation:
+    """A run whose one call waits for that many films (or other jobs), none of them begun."""
     talk = Conversation(policy=Policy(**policy)).asks(wish("c1"))
     talk.claims("c1")
-    return talk.hear(CallWaits(talk.call("c1").id, "k1", (FILM,) * count))
+    return talk.hear(CallWaits(talk.call("c1").id, "k1", (JobWish(kind, FILM.request),) * count))
 
 
 def film(number: int) -> str:

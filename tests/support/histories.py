@@ -40,7 +40,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, Run, RunStatus, ToolCall
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
-from orchestrator.store import attest, audit, migrate, outbox, runs
+from orchestrator.store import attest, audit, migrate, outbox, run_rows, runs
 
 COUNT: Final = 10_000
 CLEO, EVE = Actor("U0CLEO", "cleo", "slack"), Actor("U0EVE", "eve", "slack")
@@ -403,8 +403,8 @@ class History:
 
     def column(self, part: str, approval: str) -> Any:
         """As it is in the table now."""
-        column = runs.approval_t.c[COLUMNS.get(part, part)]
-        query = sa.select(column).where(runs.approval_t.c.id == approval)
+        column = run_rows.approval_t.c[COLUMNS.get(part, part)]
+        query = sa.select(column).where(run_rows.approval_t.c.id == approval)
         return self.write(lambda s: s.connection().execute(query).scalar_one())
 
     # --- the end -----------------------------------------------------------------------

@@ -26,7 +26,7 @@ class Server:
         pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
 
     def start(self) -> None:
-        """Returns when it answers again."""
+        """Returns when it answers, also where it has been up all the while."""
         self._server.ensure_postgres_running()
 
 

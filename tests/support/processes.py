@@ -34,9 +34,11 @@ from orchestrator.jobs import Jobs
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a condition that does not come true fails the test."""
 SEEN_EVERY = 0.005
+LEASE = timedelta(minutes=5)
+"""No test here waits for one to run out, and none is to run out on a busy machine."""
 QUEUE = "orchestrator_jobs.pgqueuer"
 
 
@@ -109,7 +111,7 @@ class Process:
             self.database.ending = Queued(now, own_mail=works).put
         self.tools = Attributed(place.toolkit, takes)
         self.performer = Performer(
-            self.database, place.gemini, self.tools, place.slack, policy=place.policy, clock=now
+            self.database, place.gemini, self.tools, place.slack, policy=place.policy, clock=now, lease=LEASE
         )
         self.worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Approval
+from orchestrator.domain.consent import TENANT, Actor, Approval
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Recipe, RunStatus
@@ -63,7 +63,7 @@ async def nobody_is_told_of_a_commit_that_was_undone(url: str) -> None:
         go = threading.Event()
 
         def hold(s: Session) -> None:
-            go.wait(10)
+            go.wait(60)
 
         def insert(s: Session, statement: str) -> str:
             s.connection().exec_driver_sql(statement)
@@ -106,7 +106,7 @@ async def late_readings_change_nothing(url: str) -> None:
             interaction.status = status
             for _ in range(3):
                 await world.signal(interaction.id, "interaction.completed")
-                await world.settle(model=False)
+                await world.settle(model=False, most=30)
         assert await world.record_hash(run_id) == before, "a late reading moved the run"
 
 
@@ -369,7 +369,7 @@ async def an_entry_cannot_be_exchanged(url: str) -> None:
         _, approval = await asked(world)
         await world.decide(approval, True, ANNA)
         rows = await world.database.read(audit.entries)
-        assert chain.verify(rows, audit.TENANT).broken is None
+        assert chain.verify(rows, TENANT).broken is None
         body = rows[1]["body"].replace(ANNA.id, "U0EVE")
         rows[1] = {**rows[1], "body": body, "hash": audit.hash_of(rows[1]["previous"], body)}
-        assert chain.verify(rows, audit.TENANT).broken is not None, "nobody sees it"
+        assert chain.verify(rows, TENANT).broken is not None, "nobody sees it"

@@ -221,4 +221,5 @@ def _error(fault: str) -> Exception:
         "busy": UnavailableError("rate limited", retry_after=2.0),
         "lost": UncertainError("the connection broke"),
         "refused": RejectedError("not in that channel", code="channel_not_found"),
+        "deleted": RejectedError("the message was deleted", code="message_not_found"),
     }[fault]

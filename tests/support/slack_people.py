@@ -16,7 +16,7 @@ from orchestrator.emulator.slack.workspace import Message
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.01
 
 

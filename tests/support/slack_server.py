@@ -62,6 +62,12 @@ class FakeSlack:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/"
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for an answer: few only where one stays out, for a busy machine's may be late."""
+        silent = any(reply.silent for replies in self.script.values() for reply in replies)
+        return 0.5 if silent else 30.0
+
     def made(self, method: str) -> list[dict[str, Any]]:
         return [arguments for name, arguments in self.calls if name == method]
 

@@ -31,7 +31,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, outbox, runs
+from orchestrator.store import asked, attest, audit, outbox, run_rows, runs
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -206,9 +206,9 @@ class World:
             await self.restart(self.performer.dead)
         return worked
 
-    async def settle(self, *, webhooks: bool = True, model: bool = True) -> None:
-        """Until nothing happens any more at this moment."""
-        for _ in range(300):
+    async def settle(self, *, webhooks: bool = True, model: bool = True, most: int = 300) -> None:
+        """Until nothing happens any more at this moment; in so many rounds at most."""
+        for _ in range(most):
             moved = self.gemini.move() if model else 0
             sent = self.gemini.take_webhooks() if webhooks else []
             for webhook in sent:
@@ -396,8 +396,8 @@ class World:
 def _check_asked(s: Session) -> None:
     """Each open question counts for those it is put to now, and no other one for anybody."""
     open_now = [
-        runs.approval_value(row)
-        for row in s.connection().execute(sa.select(runs.approval_t)).mappings()
+        run_rows.approval_value(row)
+        for row in s.connection().execute(sa.select(run_rows.approval_t)).mappings()
         if row["status"] == ApprovalStatus.PENDING
     ]
     put_to = {(a, q.id) for q in open_now for a in asked_now(q)}

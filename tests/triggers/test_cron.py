@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.domain.triggers import Missed, Owed, owed
+from orchestrator.domain.triggers import LOOK_BACK, MOST_COUNTED, Missed, Owed, owed
 from orchestrator.errors import ConfigError
 from orchestrator.triggers.cron import Cron
 
@@ -96,3 +96,41 @@ def test_a_busy_worker_is_not_a_missing_one() -> None:
 def test_years_down_are_looked_back_at_for_a_month_only() -> None:
     found = owed(HOURLY, SINCE, SINCE + timedelta(days=3000, minutes=30), Missed.RUN_ALL, 500)
     assert (len(found.run), found.passed) == (500, 31 * 24 - 500)
+
+
+class Counting:
+    """Counts how often it is asked for the next instant."""
+
+    def __init__(self, expression: str) -> None:
+        self._cron, self.asked = Cron(expression, "Europe/Berlin"), 0
+
+    def after(self, moment: datetime) -> datetime:
+        self.asked += 1
+        return self._cron.after(moment)
+
+    def all(self, since: datetime, until: datetime) -> list[datetime]:
+        """Every one after the one and up to the other, one by one."""
+        found = [self._cron.after(since)]
+        while found[-1] <= until:
+            found.append(self._cron.after(found[-1]))
+        return found[:-1]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["* * * * *", "*/7 * * * *", "30 2 * * *", "0 9 1 * *", "* * 1-9 * *", "* 3 * * sun", "0,1 */5 * * *"],
+)
+@pytest.mark.parametrize("missed", list(Missed))
+def test_a_month_away_is_looked_at_in_bounds_and_comes_to_the_same(expression: str, missed: Missed) -> None:
+    """Over the night in which the clocks are put back; counted in questions to the schedule."""
+    schedule = Counting(expression)
+    now = datetime(2026, 11, 10, 7, 33, 20, tzinfo=UTC)
+    found = owed(schedule, now - timedelta(days=40), now, missed, 500)
+    assert schedule.asked <= 3 * MOST_COUNTED
+    month = schedule.all(now - LOOK_BACK, now)
+    on_time = [t for t in month if now - t <= timedelta(minutes=5)]
+    late = month[: len(month) - len(on_time)]
+    made_up = {Missed.RUN_ALL: late[-500:], Missed.RUN_ONCE: [] if on_time else late[-1:], Missed.SKIP: []}
+    assert list(found.run) == [*made_up[missed], *on_time]
+    counted = min(len(late), MOST_COUNTED)
+    assert (found.passed, found.more) == (counted - len(made_up[missed]), len(late) > MOST_COUNTED)

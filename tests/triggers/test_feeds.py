@@ -1,6 +1,7 @@
 """Feeds as they come: good, strange, broken and hostile."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -10,10 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from orchestrator import neighbours
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.triggers import feeds
-from orchestrator.triggers.feeds import Feeds, parse
+from orchestrator.triggers.feeds import Feeds, Fetch, parse
 
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{}</channel></rss>"""
 ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title>
@@ -134,6 +136,15 @@ class Once:
         return self.answer
 
 
+def reader(fetch: Fetch) -> Feeds:
+    """One that asks nobody in the house."""
+
+    def nobody(place: str) -> Fetch:
+        raise AssertionError(f"{place} is not to be asked")
+
+    return Feeds(fetch, nobody)
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -147,7 +158,7 @@ class Once:
 )
 def test_other_answers(answer: Said, error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
-        asyncio.run(Feeds(Once(answer)).look("https://a.example/feed"))
+        asyncio.run(reader(Once(answer)).look("https://a.example/feed"))
     assert getattr(caught.value, "retry_after", None) == (
         120.0 if answer.headers.get("retry-after") else None
     )
@@ -155,7 +166,7 @@ def test_other_answers(answer: Said, error: type[Exception]) -> None:
 
 def test_an_etag_no_header_takes_is_not_kept() -> None:
     look = asyncio.run(
-        Feeds(Once(Said(headers={"etag": "x" * 501, "last-modified": "a\r\nb"}))).look("https://a")
+        reader(Once(Said(headers={"etag": "x" * 501, "last-modified": "a\r\nb"}))).look("https://a")
     )
     assert (look.etag, look.last_modified) == ("", "")
 
@@ -181,18 +192,66 @@ def test_conditional_and_redirected_over_a_real_connection() -> None:
         app.add_routes([web.get("/feed", feed), web.get("/old", moved), web.get("/away", away)])
         async with TestServer(app) as server:
             host = f"127.0.0.1:{server.port}"
-            reader = Feeds(Outbound(Rules(local=[host])))
-            first = await reader.look(f"http://{host}/old")
-            again = await reader.look(
-                f"http://{host}/old", etag=first.etag, last_modified=first.last_modified
+            inside = neighbours.feeds()
+            first = await inside.look(f"http://{host}/old", inside=host)
+            again = await inside.look(
+                f"http://{host}/old", etag=first.etag, last_modified=first.last_modified, inside=host
             )
             assert [e.key for e in first.entries or ()] == ["id-1"]
             assert (again.entries, again.etag, again.last_modified) == (None, '"v1"', "then")
             with pytest.raises(RejectedError):
-                await reader.look(f"http://{host}/away")
+                await inside.look(f"http://{host}/away", inside=host)
 
     asyncio.run(story())
     assert asked == [("", "identity"), ('"v1"', "identity")]
+
+
+class Stage:
+    """Clients whose sockets lead nowhere: which addresses anything was to be opened to."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.wanted = list(answers), []
+        self.reader = Feeds(self._client(()), lambda place: self._client((place,)))
+
+    def _client(self, local: tuple[str, ...]) -> Outbound:
+        return Outbound(Rules(local=local), resolve=self._resolve, sockets=self._socket)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        return [self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]]
+
+    def _socket(self, info: Any) -> socket.socket:
+        self.wanted.append(info[4][0])
+        raise OSError("no sockets here")
+
+
+@pytest.mark.parametrize(
+    ("url", "inside", "answers", "opened"),
+    [
+        ("http://news.lan:8080/f", "news.lan:8080", ["10.0.0.7"], ["10.0.0.7"]),
+        ("http://news.lan:8080/other", "", ["10.0.0.7"], []),
+        ("https://news.lan/f", "", ["10.0.0.7"], []),
+        ("https://news.lan/f", "other.lan:443", ["10.0.0.7"], []),
+        ("https://news.lan:8443/f", "news.lan:8080", ["10.0.0.7"], []),
+        ("https://10.0.0.7/f", "", ["10.0.0.7"], []),
+        ("http://[fd00::7]/f", "[fd00::7]:80", ["::1"], ["fd00::7"]),
+        ("https://a.example/f", "", ["93.184.216.34", "10.0.0.7"], ["93.184.216.34"]),  # rebound afterwards
+        ("https://a.example/f", "", ["10.0.0.7", "93.184.216.34"], []),
+    ],
+)
+def test_what_one_feed_may_ask_in_the_house_no_other_one_may(
+    url: str, inside: str, answers: list[str], opened: list[str]
+) -> None:
+    async def story() -> None:
+        stage = Stage(*answers)
+        # One in the house was asked before, as another trigger's.
+        with pytest.raises(UnavailableError):
+            await stage.reader.look("http://10.0.0.7:8080/f", inside="10.0.0.7:8080")
+        assert stage.wanted == ["10.0.0.7"]
+        with pytest.raises((RejectedError, UnavailableError)):
+            await stage.reader.look(url, inside=inside)
+        assert stage.wanted[1:] == opened
+
+    asyncio.run(story())
 
 
 def test_a_text_is_not_worked_on() -> None:

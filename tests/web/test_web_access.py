@@ -97,7 +97,7 @@ def test_every_guarded_route_has_the_guard(house: House) -> None:
     """A scope written on a handler is worth nothing without the gatekeeper in front of it."""
     for method, path, handler in handlers(house.app()):
         names = [g.__qualname__ for g in handler.resolve_guards()]
-        assert ("routes.<locals>.admit" in names) == (handler.opt["scope"] in SCOPES), (method, path)
+        assert ("_admission.<locals>.admit" in names) == (handler.opt["scope"] in SCOPES), (method, path)
 
 
 def call(client: TestClient, method: str, path: str, **headers: str) -> int:

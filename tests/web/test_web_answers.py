@@ -10,7 +10,7 @@ from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.emulator.slack.validation import validate_view
-from orchestrator.store import runs
+from orchestrator.store import questions
 from orchestrator.web.clicks import GONE
 from orchestrator.web.modal_clicks import NO_ANSWERS, NO_NOTE, NOT_ANEW
 
@@ -55,7 +55,7 @@ def sent(approval: Approval, values: Any, kind: str = "answer", user: str = "U0A
 
 
 def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    found: Approval = house.write(questions.load_approval, approval.id)[0]
     return found
 
 

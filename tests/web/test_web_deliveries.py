@@ -14,7 +14,7 @@ from web_kit import NOW, House, bearer, event_body, later, signed
 
 from orchestrator.engine import step
 from orchestrator.engine.refusals import Refusals
-from orchestrator.store import inbox, runs
+from orchestrator.store import inbox, interactions
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.web.counters import Counters
 from orchestrator.web.handles import from_handle, to_handle
@@ -41,7 +41,7 @@ def ours(house: House) -> tuple[str, str]:
     """A run that waits for people, and its interaction, known to be ours."""
     run = house.asked()
     interaction = run.turn.interaction_id or ""
-    house.write(runs.remember, interaction, run.id, 1, 1)
+    house.write(interactions.remember, interaction, run.id, 1, 1)
     return run.id, interaction
 
 

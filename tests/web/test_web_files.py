@@ -71,6 +71,7 @@ def test_listed_and_fetched(house: House, storage: Storage) -> None:
                 "type": "video/mp4",
                 "bytes": len(MP4),
                 "sha256": sha256(MP4).hexdigest(),
+                "gone_at": None,
             }
         ]
         answer = client.get(f"/v1/files/{file.path}", headers=bearer())

@@ -21,7 +21,7 @@ from web_kit import (
 from orchestrator.domain.consent import Approval, ApprovalStatus, Place, Terms
 from orchestrator.domain.inquiries import CHARS
 from orchestrator.emulator.slack.validation import validate_view
-from orchestrator.store import runs
+from orchestrator.store import questions, run_rows
 from orchestrator.web.clicks import GONE
 from orchestrator.web.inquiry_clicks import EMPTY, NO_MORE, TOO_LONG
 
@@ -41,11 +41,11 @@ def asked(house: House, requester: str = "", **terms: Any) -> Approval:
 
 
 def _asked_for_by(s: Any, run_id: str, who: dict[str, str]) -> None:
-    s.connection().execute(runs.run_t.update().where(runs.run_t.c.id == run_id).values(requester=who))
+    s.connection().execute(run_rows.run_t.update().where(run_rows.run_t.c.id == run_id).values(requester=who))
 
 
 def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    found: Approval = house.write(questions.load_approval, approval.id)[0]
     return found
 
 
@@ -111,7 +111,7 @@ def test_who_may_not_decide_may_not_ask_and_after_the_end_nobody_may(
 
 def test_several_are_decided_each_by_itself(client: TestClient, house: House) -> None:
     good, bad, gone, theirs = asked(house), asked(house), asked(house), asked(house, never=("api:ops",))
-    house.write(runs.place, good.id, CHANNEL, "17.1", "U0BOB")
+    house.write(questions.place, good.id, CHANNEL, "17.1", "U0BOB")
     post(client, f"/{gone.id}/decision", {"verdict": "reject"}, "ops")
 
     def one(approval: str, verdict: str = "approve", digest: str = DIGEST[:16]) -> dict[str, str]:
@@ -197,7 +197,7 @@ def test_a_press_a_question_a_press_an_answer(house: House) -> None:
     assert house.windows[-1]["callback_id"] == "ask"
     assert press(house, sent("ask", approval, " Why? ", "U0ALICE")) == CLEAR
     assert press(house, sent("ask", approval, "Why?", "U0ALICE")) == CLEAR  # sent twice
-    house.write(runs.place_inquiry, approval.id, 1, Place(CHANNEL, "17.2"))
+    house.write(questions.place_inquiry, approval.id, 1, Place(CHANNEL, "17.2"))
     assert press(house, click_payload(approval.id, kind="reply_1", user="U0DANA")) == [(200, None)]
     view = {k: v for k, v in house.windows[-1].items() if k != "pushed"}
     assert (view["callback_id"], validate_view(view)) == ("reply_1", ())

@@ -17,15 +17,17 @@ from orchestrator.domain.events import (
     CreateClaimed,
     InteractionObserved,
     JobClaimed,
+    JobGraceEnded,
     JobHarvested,
     JobObserved,
+    JobUncertain,
     StepBegun,
 )
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, JobWish, StoredFile
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
-from orchestrator.domain.resubmission import RESUBMIT_BATCH, WORKFLOW
+from orchestrator.domain.resubmission import FILMS, RESUBMIT_BATCH, RESUBMIT_VIDEO, WORKFLOW
 from orchestrator.engine.intake import Intake
 
 LINES = [{"key": f"line-{n}", "request": {"contents": []}} for n in range(1, 151)]
@@ -70,7 +72,7 @@ def tooled(house: House) -> House:
         clock=house.clock,
         wake=lambda: None,
         stop_tools=lambda run_id: None,
-        toolkit=FakeToolkit({RESUBMIT_BATCH: Rule(Ruling.ASK)}),
+        toolkit=FakeToolkit(dict.fromkeys((RESUBMIT_BATCH, RESUBMIT_VIDEO), Rule(Ruling.ASK))),
     )
     house.doors = replace(house.doors, intake=house.intake)
     return house
@@ -119,7 +121,7 @@ def test_page_by_page_and_by_what_they_are(client: TestClient, house: House) -> 
     assert len(listed("workflow=refund")) == 6
     in_order = client.get(f"/v1/runs/{run_id}/jobs", headers=bearer()).json()["items"]
     assert [j["id"] for j in in_order] == films
-    assert client.get("/v1/jobs?status=lost", headers=bearer()).status_code == 400
+    assert client.get("/v1/jobs?status=vanished", headers=bearer()).status_code == 400
 
 
 def test_a_run_tells_how_far_its_jobs_are(client: TestClient, house: House) -> None:
@@ -190,3 +192,26 @@ def test_resubmitting_is_one_run_however_often_it_is_asked_for(tooled: House) ->
         _, [film] = waiting(tooled, FILM)
         assert client.post(f"/v1/jobs/{film}/resubmit", headers=bearer()).status_code == 409
         assert client.post("/v1/jobs/job_nobody/resubmit", headers=bearer()).status_code == 404
+
+
+def test_lost_films_are_shown_as_such_and_made_anew_by_one_run_of_their_call(tooled: House) -> None:
+    with TestClient(tooled.app()) as client:
+        run_id, [first, second] = waiting(tooled, FILM, FILM)
+        for film in (first, second):
+            early = client.post(f"/v1/jobs/{first}/resubmit", headers=bearer())
+            assert early.status_code == 409
+            lost = (JobClaimed(film, 1), JobUncertain(film, 1, "reset"), JobGraceEnded(film, 1))
+            tooled.apply(run_id, *lost)
+        [one, _] = client.get(f"/v1/runs/{run_id}/jobs", headers=bearer()).json()["items"]
+        assert one["status"] == "lost"
+        assert "orchestrator jobs resubmit" in one["said"]
+        assert client.get("/v1/jobs?status=lost", headers=bearer()).json()["items"]
+        made = client.post(one["links"]["resubmit"], headers=bearer("trigger"))
+        assert (made.status_code, made.json()["workflow"]) == (202, FILMS)
+        arguments = tooled.load(made.json()["id"]).recipe.steps[0].arguments
+        assert arguments == {"jobs": [first, second]}
+        again = client.post(f"/v1/jobs/{second}/resubmit", headers=bearer(), json={})
+        assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+        client.post(f"/v1/runs/{made.json()['id']}/cancel", headers=bearer(), json={})
+        third = client.post(f"/v1/runs/{made.json()['id']}/restart", headers=bearer(), json={})
+        assert (third.status_code, third.json()["workflow"]) == (202, FILMS)

@@ -1,7 +1,6 @@
 """Numbers for monitors, read back by Prometheus' own parser."""
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -155,13 +154,11 @@ def test_without_the_database_the_rest_is_told(
         watcher = None
 
         async def read(self, *_: object) -> object:
-            await asyncio.sleep(30 if trouble == "hangs" else 0)
+            await asyncio.sleep(3600 if trouble == "hangs" else 0)
             raise OSError("canary: disk on fire")
 
     with TestClient(house.app(database=Away())) as client:
-        began = time.monotonic()
         samples = scraped(client)
-        assert time.monotonic() - began < 5
         assert "canary" not in client.get("/metrics", headers=bearer()).text
     assert at(samples, "database_up") == 0
     assert at(samples, "build_info", version=program_version()) == 1

@@ -32,7 +32,7 @@ from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
-from orchestrator.store import runs
+from orchestrator.store import questions
 from orchestrator.web.clicks import GONE, LONG_NOTE, OUTSIDER
 from orchestrator.web.modal_clicks import NO_EDITS, NO_REASON, NOT_OPENED, TOO_LATE, UNCHANGED
 
@@ -107,7 +107,7 @@ def words(answer: Any) -> str:
 
 
 def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    found: Approval = house.write(questions.load_approval, approval.id)[0]
     return found
 
 
@@ -459,7 +459,7 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
         digest="ee" * 32,
         terms=approval.terms,
     )
-    run_id = house.write(runs.load_approval, approval.id)[2]
+    run_id = house.write(questions.load_approval, approval.id)[2]
     house.apply(
         run_id,
         ApprovalEdited(approval.id, DIGEST, Actor("U0ALICE"), house.clock(), fresh, "", "U0ALICE"),

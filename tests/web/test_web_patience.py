@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_what_comes_in_time_is_handed_on() -> None:
-    patience = Patience(5)
+    patience = Patience(60)
 
     async def prompt() -> str:
         await asyncio.sleep(0)
@@ -34,7 +34,7 @@ async def test_who_stalls_is_cut_off_and_may_be_waited_for_again() -> None:
 
 
 async def test_a_cancel_from_outside_stays_a_cancel() -> None:
-    patience = Patience(5)
+    patience = Patience(60)
     task = asyncio.create_task(patience.wait(asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()

@@ -16,7 +16,7 @@ from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.engine.intake import Answer
 from orchestrator.slack.action import NOTE_CHARS, note_block
-from orchestrator.store import runs
+from orchestrator.store import questions
 from orchestrator.web.clicks import GONE, LONG_NOTE, NO_NOTE, words
 
 TERMS = Terms(("U0ALICE", "U0BOB"), CHANNEL, timedelta(hours=24))
@@ -55,7 +55,7 @@ def story(house: House, *payloads: Any) -> tuple[list[int], list[str]]:
 
 
 def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(runs.load_approval, approval.id)[0]
+    found: Approval = house.write(questions.load_approval, approval.id)[0]
     return found
 
 

@@ -13,7 +13,7 @@ from orchestrator.domain.events import ApprovalDecided
 from orchestrator.domain.model import CallStatus
 from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.web.paging import own_id
-from orchestrator.web.schemas import TOO_DEEP
+from orchestrator.web.schemas.ground import TOO_DEEP
 from orchestrator.web.strict import check
 
 START = "/v1/workflows/refund/runs"

@@ -23,7 +23,7 @@ from web_kit import (
 )
 
 from orchestrator.domain.consent import Approval, ApprovalStatus
-from orchestrator.store import runs
+from orchestrator.store import questions
 from orchestrator.web.clicks import GONE, OUTSIDER
 
 DOOR = "/slack/interactivity"
@@ -72,7 +72,7 @@ def story(house: House, *payloads: Any, app: Any = None) -> tuple[list[int], lis
 
 
 def stands(house: House, approval: Approval) -> ApprovalStatus:
-    found = house.write(runs.load_approval, approval.id)
+    found = house.write(questions.load_approval, approval.id)
     return found[0].status  # type: ignore[no-any-return]
 
 
@@ -108,6 +108,30 @@ def test_pressing_twice_is_pressing_once(house: House) -> None:
     approval = asked(house)
     codes, said = story(house, *[click_payload(approval.id)] * 3)
     assert (codes, said) == ([200] * 3, [])
+
+
+@pytest.mark.parametrize("kind", ["approve", "reject_reason"])
+def test_a_button_counts_only_on_a_message_that_shows_its_question(house: House, kind: str) -> None:
+    """A value copied onto another question's message, in the channel or a copy, or onto another app's."""
+    approval, other = asked(house), asked(house)
+    house.write(questions.place, approval.id, CHANNEL, "17.000001")
+    house.write(questions.place, other.id, CHANNEL, "17.000002")
+    house.write(questions.place, other.id, "D0BOB", "18.000001", "U0BOB")
+
+    def on(ts: str, channel: str = CHANNEL, app: str = APP) -> Any:
+        where = {"type": "message", "message_ts": ts, "channel_id": channel}
+        message = {"type": "message", "app_id": app, "ts": ts, "text": "Approval needed"}
+        more = {"container": where, "channel": {"id": channel}, "message": message}
+        return click_payload(approval.id, kind=kind, **more)
+
+    amiss = [on("17.000002"), on("18.000001", "D0BOB"), on("17.000001", app="A0OTHER")]
+    codes, said = story(house, *amiss)
+    assert (codes, said, house.windows) == ([200] * 3, [GONE] * 3, [])
+    assert stands(house, approval) is stands(house, other) is ApprovalStatus.PENDING
+    codes, said = story(house, on("17.000003"))  # a twin: the answer to its post got lost
+    assert (codes, said[3:]) == ([200], [])
+    counted = bool(house.windows) if kind == "reject_reason" else not stands(house, approval).open
+    assert counted
 
 
 def test_changing_ones_mind_is_too_late(house: House) -> None:

@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -30,15 +29,16 @@ from orchestrator.running import Server
 from orchestrator.store import runs
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
-from orchestrator.store.runs import run_t
+from orchestrator.store.run_rows import run_t
 from orchestrator.web.application import build_app
 from orchestrator.web.stream import BATCH, MEDIA, Live, Streams
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 ON_SQLITE = pytest.mark.parametrize("new_database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
-SOON = 5.0
+SOON = 30.0
+"""Seconds until what must come has come; nothing here comes by itself so soon."""
 ACTOR = Actor("api:all", "all", "api")
 
 
@@ -127,7 +127,7 @@ async def opened(house: House, **limits: Any) -> AsyncIterator[Place]:
         log_config=None,
         access_log=False,
         http="httptools",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=600,
         lifespan="on",
     )
     server = Server(config, stopping=changes.stop)
@@ -369,7 +369,7 @@ async def test_another_process_writes(house: House, database_url: str) -> None:
     """At once: the silence after which a stream looks by itself is far away."""
     other = Database(database_url)
     try:
-        async with opened(house, ping_seconds=60) as place:
+        async with opened(house, ping_seconds=600) as place:
             run_id = await place.begin()
             async with place.stream(run_id) as listener:
                 assert await listener.seq() == 1
@@ -432,7 +432,7 @@ async def test_the_same_rules_as_for_the_page(house: House) -> None:
         run_id = await place.begin()
 
         async def ask(path: str, **headers: str) -> httpx.Response:
-            async with httpx.AsyncClient(base_url=place.base, trust_env=False) as stranger:
+            async with httpx.AsyncClient(base_url=place.base, trust_env=False, timeout=SOON) as stranger:
                 return await stranger.get(f"/v1/runs/{path}/events", headers={"accept": MEDIA, **headers})
 
         none, wrong = await ask(run_id), await ask(run_id, Authorization="Bearer nonsense")
@@ -657,11 +657,10 @@ async def test_a_stop_ends_the_streams_at_once(house: House) -> None:
         run_id = await place.begin()
         async with place.stream(run_id) as one, place.stream(run_id) as two:
             assert [await one.seq(), await two.seq()] == [1, 1]
-            began = time.monotonic()
             place.server.should_exit = True
-            assert [await one.rest(), await two.rest()] == [[], []], "the run is not over"
-            await place.serving
-            assert time.monotonic() - began < 2
+            async with asyncio.timeout(SOON):
+                assert [await one.rest(), await two.rest()] == [[], []], "the run is not over"
+                await place.serving
 
 
 @ON_SQLITE
@@ -673,21 +672,20 @@ async def test_a_stop_does_not_wait_for_who_does_not_read(
         await place.fill(run_id, 5 * BATCH, size=50_000)
         async with unread(place, run_id):
             await asyncio.sleep(0.2)
-            began = time.monotonic()
             place.server.should_exit = True
-            await place.serving
-            assert time.monotonic() - began < 5
+            async with asyncio.timeout(SOON):
+                await asyncio.shield(place.serving)
     assert [r.message for r in caplog.records if r.levelname in ("ERROR", "WARNING")] == []
 
 
 @ON_SQLITE
 async def test_sigterm_ends_the_process_with_a_stream_open(tmp_path: Path, database_url: str) -> None:
-    """The real command. Its grace is 30 s; a stream takes none of it."""
+    """The real command. Its grace is ten minutes; a stream takes none of it."""
     port = _quiet_port()
     async with _process(tmp_path, database_url, port) as process:
         token = {"authorization": f"Bearer {TOKENS['all']}"}
         base = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=base, headers=token, trust_env=False, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=base, headers=token, trust_env=False, timeout=SOON) as http:
             await _ready(http, process)
             began = await http.post("/v1/workflows/talk/runs", json={"input": "Hello."})
             assert began.status_code == 202, began.text
@@ -695,18 +693,17 @@ async def test_sigterm_ends_the_process_with_a_stream_open(tmp_path: Path, datab
             async with http.stream("GET", url, headers={"accept": MEDIA}) as answer:
                 listener = Listener(answer)
                 assert await listener.seq() == 1
-                at = time.monotonic()
                 process.send_signal(signal.SIGTERM)
                 assert "end" not in [m.event for m in await listener.rest()]
-                assert time.monotonic() - at < 2
-            assert await process.wait() == 0
+            async with asyncio.timeout(SOON):
+                assert await process.wait() == 0
 
 
 @asynccontextmanager
 async def _process(folder: Path, database_url: str, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     (folder / "tools").mkdir(mode=0o700)
     config = {
-        "server": {"port": port, "graceful_seconds": 30},
+        "server": {"port": port, "graceful_seconds": 600},
         "gemini": {"base_url": "http://127.0.0.1:9"},  # nobody there: the run stays queued
         "slack": {"enabled": False},
         "tools": {"folder": str(folder / "tools"), "modules": []},
@@ -740,7 +737,7 @@ async def _process(folder: Path, database_url: str, port: int) -> AsyncIterator[
 
 
 async def _ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(2 * SOON):
         while True:
             assert process.returncode is None, "it ended"
             try:

@@ -10,10 +10,12 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import POLICY, RECIPE, House, bearer, later, render_fields, signed
 
+from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Look
 from orchestrator.engine.armed import Armed, Cron, Feed, Fired, Hook
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.triggers import Triggers
+from orchestrator.errors import OversizeError
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.store import triggers
 from orchestrator.triggers.cron import Cron as Schedule
@@ -26,8 +28,15 @@ PATH = "/v1/triggers/orders"
 BODY = json.dumps({"order": {"id": "A-1042"}}).encode()
 
 
+def short(seen: JsonObject) -> str:
+    """At most 50 characters."""
+    if (many := len(seen["body"]["order"]["id"])) > 50:
+        raise OversizeError(f"input makes {many} characters; at most 50")
+    return "short"
+
+
 class NoFeeds:
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "") -> Look:
+    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
         raise AssertionError("nothing is read here")
 
 
@@ -39,9 +48,12 @@ def client(house: House) -> Iterator[TestClient]:
         Armed("orders", RECIPE, Hook(), lambda seen: render_fields(mapped(seen)), "p", "deliveries"),
         Armed("nightly", RECIPE, clock, lambda seen: seen["occurrence"]["key"], "p", "0 22 * * mon-fri"),
         Armed("news", RECIPE, Feed("https://a.example", timedelta(hours=1)), str, "p", "https://a.example"),
+        Armed("short", RECIPE, Hook(), short, "p", "deliveries"),
     )
     commits = Commits(house.database, policy=POLICY, clock=house.clock)
-    door = TriggerDoor(Triggers(commits, armed, NoFeeds()), {"orders": StaticVerifier([SECRET])})
+    door = TriggerDoor(
+        Triggers(commits, armed, NoFeeds()), dict.fromkeys(("orders", "short"), StaticVerifier([SECRET]))
+    )
     with TestClient(house.app(triggers=door), raise_server_exceptions=False) as client:
         yield client
 
@@ -133,12 +145,25 @@ def test_what_does_not_fit_is_taken_and_seen(client: TestClient, house: House, b
         assert (shown["occurrences"][0]["verdict"], shown["failures"]) == ("refused", 1)
 
 
+def test_what_makes_too_long_an_input_is_told_so_once(client: TestClient, house: House) -> None:
+    """400 with the bound, as over the API; a sender that comes again is heard out, and starts nothing."""
+    body = json.dumps({"order": {"id": "x" * 51}}).encode()
+    answer = send(client, body, path="/v1/triggers/short")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "input makes 51 characters; at most 50")
+    again = send(client, body, path="/v1/triggers/short")
+    assert (again.status_code, again.json()["verdict"], again.json()["run"]) == (200, "known", None)
+    shown = client.get("/v1/triggers/short", headers=bearer()).json()
+    assert [(o["verdict"], o["again"], o["run"]) for o in shown["occurrences"]] == [("refused", 1, None)]
+    assert shown["occurrences"][0]["note"] == "input makes 51 characters; at most 50"
+
+
 def test_lists_and_details(client: TestClient, house: House) -> None:
     items = client.get("/v1/triggers", headers=bearer()).json()["items"]
     assert [(t["name"], t["kind"]) for t in items] == [
         ("news", "feed"),
         ("nightly", "cron"),
         ("orders", "webhook"),
+        ("short", "webhook"),
     ]
     one = client.get("/v1/triggers/nightly", headers=bearer()).json()
     assert one["times"][:2] == ["2026-11-23T21:00:00Z", "2026-11-24T21:00:00Z"]  # a Saturday is today

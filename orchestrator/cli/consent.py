@@ -1,0 +1,105 @@
+"""What the commands that decide share: what is seen before, under which digest, and what came of it."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from orchestrator.cli import cards, client
+
+if TYPE_CHECKING:
+    import httpx
+
+_SHORTEST: Final = 16
+"""Digits of a digest that are enough for the service."""
+
+REFUSED: Final = (403,)
+"""Not yours to decide: an answer about the approval."""
+
+id_argument = click.argument("approval", metavar="ID")
+ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
+reason_option = click.option("--reason", default="", help="Why; kept, and of a rejection told to the model.")
+digest_option = click.option(
+    "--digest",
+    metavar="HEX",
+    default="",
+    help="What was seen, by at least 16 digits of its digest; anything else is refused.",
+)
+digests_option = click.option(
+    "--digest",
+    "digests",
+    metavar="HEX",
+    multiple=True,
+    help="What was seen, by at least 16 digits of its digest, one for each ID in their order; anything else"
+    " is refused.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; goes with --digest.")
+
+
+def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of whatever asks the running service for one thing; and where its configuration is."""
+    return client.one_json_option(client.url_option(client.token_option(click.pass_obj(command))))
+
+
+def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:
+    """The approval as the service tells of it."""
+    return client.one(service, f"/v1/approvals/{client.part(approval)}", "id", "digest", "arguments")
+
+
+def answered(service: "httpx.Client", approval: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Send a decision off; what the approval is after it."""
+    said = {k: v for k, v in body.items() if v != ""}
+    return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said, heard=REFUSED)
+
+
+def sealed(digest: str, *, yes: bool) -> str:
+    """The digest a program names, or empty where a person can be asked. Raises `UsageError`."""
+    if yes and not digest:
+        raise click.UsageError("--yes needs --digest: say what is meant, as `approvals show --json` gave it")
+    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("there is nobody to ask without a terminal: use --yes and --digest")
+    return checked(digest)
+
+
+def checked(digest: str) -> str:
+    """A digest, or the beginning of one, or none. Raises `UsageError`."""
+    if digest and not (_SHORTEST <= len(digest) <= 64 and set(digest) <= set("0123456789abcdef")):
+        raise click.UsageError("--digest must be 16 to 64 hex digits, in lower case")
+    return digest
+
+
+def still(told: Mapping[str, Any], sealed: str) -> None:
+    """Whether it is open and what was seen before. Raises `ClickException`."""
+    if told["status"] != "pending":
+        raise click.ClickException(client.plain(f"{told['id']} {cards.ending(told)}"))
+    if not told["digest"].startswith(sealed):
+        raise click.ClickException("the question has changed since it was shown: nothing was done")
+
+
+def confirm(question: str) -> None:
+    """Go on only with a yes. Raises `ClickException`."""
+    if not click.confirm(question):
+        raise click.ClickException("nothing was done")
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
+def show(told: Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Print all of an approval."""
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    for line in cards.card(told, now=datetime.now(UTC), width=width()):
+        click.echo(client.plain(line))
+
+
+def tell(told: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what became of it."""
+    click.echo(json.dumps(told) if as_json else client.plain(f"{told['id']} {cards.ending(told)}"))

@@ -1,0 +1,127 @@
+"""`approvals approve`, `reject` and `refine`: a yes, a no, and a plan sent back.
+
+Nothing is approved unseen: a person is shown the card and asked, a program names the digest of what it saw.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from orchestrator.cli import cards, client, consent, several
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@click.command()
+@consent.ids_argument
+@consent.digests_option
+@consent.reason_option
+@consent.yes_option
+@consent.over_the_api
+def approve(
+    config: Path | None,
+    ids: tuple[str, ...],
+    digests: tuple[str, ...],
+    reason: str,
+    yes: bool,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """Let ID happen: shows it, and asks you; of several, about each.
+
+    A program says what it saw instead: `--yes --digest HEX`, as `show --json` gave it, one for each ID and in
+    their order. If a question has changed since, it is not approved. Several are decided each by itself; with
+    --json the answer has what became of each.
+    """
+    if len(ids) > 1:
+        sealed_each = [consent.sealed(d, yes=yes) for d in several.paired(ids, digests, needed=yes)]
+        with client.service_at(config, url, token_env) as service:
+            wanted = several.seen(service, ids, sealed_each, still=None if yes else consent.still)
+            if not yes:
+                wanted = [told for told in wanted if _approved_by_hand(told)]
+            several.decide(service, wanted, "approve", reason, as_json=as_json)
+        return
+    [approval], sealed = ids, consent.sealed(several.only(digests), yes=yes)
+    with client.service_at(config, url, token_env) as service:
+        if not yes:
+            sealed = _seen_by_hand(service, approval, sealed)
+        told = consent.answered(service, approval, {"verdict": "approve", "digest": sealed, "reason": reason})
+    consent.tell(told, as_json=as_json)
+
+
+@click.command()
+@consent.ids_argument
+@consent.digests_option
+@consent.reason_option
+@click.option("--stop", is_flag=True, help="And stop the whole run; with one ID.")
+@consent.over_the_api
+def reject(
+    config: Path | None,
+    ids: tuple[str, ...],
+    digests: tuple[str, ...],
+    reason: str,
+    stop: bool,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """Do not let ID happen; the model is told so, with your reason. Several are decided each by itself."""
+    if len(ids) > 1:
+        if stop:
+            raise click.UsageError("--stop goes with one ID")
+        sealed = [consent.checked(d) for d in several.paired(ids, digests, needed=False)]
+        with client.service_at(config, url, token_env) as service:
+            wanted = several.seen(service, ids, sealed)
+            several.decide(service, wanted, "reject", reason, as_json=as_json)
+        return
+    [approval], digest = ids, several.only(digests)
+    body: dict[str, Any] = {"verdict": "reject", "digest": consent.checked(digest), "reason": reason}
+    body |= {"stop": True} if stop else {}
+    with client.service_at(config, url, token_env) as service:
+        told = consent.answered(service, approval, body)
+    consent.tell(told, as_json=as_json)
+
+
+@click.command()
+@consent.id_argument
+@consent.digest_option
+@click.option("--reason", required=True, help="What the agent should change in its plan.")
+@consent.over_the_api
+def refine(
+    config: Path | None,
+    approval: str,
+    digest: str,
+    reason: str,
+    as_json: bool,
+    url: str | None,
+    token_env: str,
+) -> None:
+    """Send an agent's plan back; it makes another one and asks again."""
+    body = {"verdict": "refine", "digest": consent.checked(digest), "reason": reason}
+    with client.service_at(config, url, token_env) as service:
+        told = consent.answered(service, approval, body)
+    consent.tell(told, as_json=as_json)
+
+
+def _seen_by_hand(service: "httpx.Client", approval: str, sealed: str) -> str:
+    """The digest of what a person was shown, and said yes to. Raises `ClickException`."""
+    told = consent.shown(service, approval)
+    consent.still(told, sealed)
+    consent.show(told)
+    if not cards.whole(told):
+        raise click.ClickException("it cannot be shown whole here: nothing was approved")
+    consent.confirm("Approve?")
+    return str(told["digest"])
+
+
+def _approved_by_hand(told: Mapping[str, Any]) -> bool:
+    """Show one of several, and ask."""
+    consent.show(told)
+    if not cards.whole(told):
+        click.echo("it cannot be shown whole here: it is left out", err=True)
+        return False
+    return click.confirm("Approve?")

@@ -1,0 +1,107 @@
+"""What runs beside the requests: the worker, and a first word with the neighbours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from litestar import Litestar
+
+from orchestrator.engine.heads import Heads
+from orchestrator.engine.ports import Clock
+from orchestrator.engine.triggers import Triggers
+from orchestrator.engine.worker import Worker
+from orchestrator.errors import OrchestratorError
+from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.readiness import State
+from orchestrator.slack.gateway import SlackGateway
+from orchestrator.storage.files import STALE_SECONDS, Storage
+from orchestrator.store import outbox
+from orchestrator.web.doors import DynamicDoor
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Who begins and ends with the process."""
+
+    state: State
+    gemini: GeminiGateway
+    slack: SlackGateway | None
+    dynamic: DynamicDoor | None
+    heads: Heads | None
+    triggers: Triggers
+    files: Storage
+    clock: Clock
+
+    @asynccontextmanager
+    async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
+        """Begun inside; at the end nothing is left running or open."""
+        await self._take_over()
+        if self.state.worker is not None:
+            self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
+        beside = [asyncio.create_task(begun) for begun in self._beside()]
+        try:
+            yield
+        finally:
+            await self._end(beside)
+
+    async def _take_over(self) -> None:
+        database = self.state.database
+        if database.sqlite:
+            # The lock file says that no other process is there: whoever held a claim is gone.
+            released = await database.write(outbox.release_all, self.clock())
+            log.info("started", taken_over=released)
+
+    def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
+        state = self.state
+        if self.slack is not None:
+            yield state.workspace.learn(self.slack)
+        if self.dynamic is not None and state.settings.webhooks.mode == "dynamic":
+            yield self.dynamic.verifier.warm()
+        if state.care is not None:
+            yield state.care.run()
+        if self.heads is not None:
+            yield self.heads.run()
+        yield self.triggers.run()
+        if state.worker is not None:
+            yield sweep(self.files)
+
+    async def _end(self, beside: Sequence[asyncio.Task[None]]) -> None:
+        state = self.state
+        for task in beside:
+            task.cancel()
+        if state.worker is not None and state.working is not None:
+            await state.worker.stop(state.settings.server.graceful_seconds)
+            await state.working
+        await asyncio.gather(*beside, return_exceptions=True)
+        if self.heads is not None:
+            await self.heads.stop()
+        if self.dynamic is not None:
+            await self.dynamic.verifier.aclose()
+        await self.gemini.aclose()
+        if self.slack is not None:
+            await self.slack.aclose()
+
+
+async def sweep(files: Storage, waits: Sequence[float] = (0.0, STALE_SECONDS)) -> None:
+    """Away with what a process that died left half written: now, and when the last one's is old enough."""
+    for wait in waits:
+        await asyncio.sleep(wait)
+        try:
+            if swept := await files.sweep():
+                log.info("partial_files_swept", files=swept)
+        except OrchestratorError:
+            log.warning("partial_files_not_swept", exc_info=True)  # the next start tries again
+
+
+async def _work(worker: Worker, gemini: GeminiGateway) -> None:
+    """The client library comes first: a create that is claimed and waits for it is in doubt after a crash."""
+    try:
+        await gemini.warm()
+    except Exception:
+        log.exception("gemini_not_prepared")  # every call tries again, and says what is wrong
+    await worker.run()

@@ -1,0 +1,83 @@
+"""The database the settings name, and whether its job queue hands out the work."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from orchestrator import jobs
+from orchestrator.errors import ConfigError
+from orchestrator.settings import Secret, Settings
+from orchestrator.store import standstill
+from orchestrator.store.database import Database
+
+
+@contextmanager
+def opened(
+    settings: Settings, url: Secret | None = None, *, named: str = "database.url"
+) -> Iterator[Database]:
+    """The configured database, or the one at `url`, closed again at the end.
+
+    Args:
+        named: What the caller knows the address by, for the errors.
+
+    Raises:
+        ConfigError: Its address leads to no database we can use.
+        ConflictError: Another process has this SQLite file open.
+    """
+    chosen = settings.database if url is None else settings.database.model_copy(update={"url": url})
+    where = f"{named}: {chosen.shown}"
+    try:
+        database = Database(
+            chosen.url.reveal(),
+            readers=chosen.readers,
+            threads=chosen.pool,
+            still_seconds=standstill.allowed(settings.work.lease_seconds),
+        )
+    except OSError as e:
+        raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
+    except (ValueError, ArgumentError):  # its text may quote the address, password and all
+        raise ConfigError(f"{where} cannot be read as an address") from None
+    except ModuleNotFoundError as e:
+        extra = "pip install 'gemini-orchestrator[postgres]'"
+        raise ConfigError(f"{where} needs {e.name}, which comes with the extra: {extra}") from e
+    try:
+        _reach(database, where)
+        yield database
+    finally:
+        database.close()
+
+
+def _reach(database: Database, where: str) -> None:
+    """The first connection; what is wrong with the address shows here and not in the middle of something."""
+    try:
+        database.durable()
+    except DBAPIError as e:
+        raise ConfigError(f"{where} cannot be opened: {str(e.orig).strip()}") from e
+
+
+def prepare_jobs(settings: Settings, database: Database) -> None:
+    """The job queue's own tables, where work is handed out by it."""
+    if not database.sqlite and settings.work.dispatcher != "embedded" and _has_pgqueuer():
+        jobs.install(database.engine)
+
+
+def _has_pgqueuer() -> bool:
+    return importlib.util.find_spec("pgqueuer") is not None
+
+
+def carried(settings: Settings, database: Database) -> bool:
+    """Whether work is handed out among processes by jobs.
+
+    Raises:
+        ConfigError: It should be, and cannot.
+    """
+    choice = settings.work.dispatcher
+    if choice == "embedded" or (choice == "auto" and (database.sqlite or not _has_pgqueuer())):
+        return False
+    if database.sqlite:
+        raise ConfigError("work.dispatcher: pgqueuer needs PostgreSQL; database.url names a SQLite file")
+    if not jobs.installed(database.engine):
+        raise ConfigError("the job queue's tables are not there, or older: run `orchestrator db upgrade`")
+    return True

@@ -1,0 +1,151 @@
+"""Questions by their id, current or long answered, and the messages in Slack that show them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.domain.consent import Approval, Place, Verdict
+from orchestrator.domain.model import OutcomeKind, Run, ToolCall
+from orchestrator.domain.plain import exact
+from orchestrator.store.prepared import Prepared
+from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
+
+MOST_REJECTED: Final = 100
+"""Rejected calls of a tool, the newest ones, that a call is compared with."""
+_APPROVAL = Prepared(sa.select(approval_t).where(approval_t.c.id == sa.bindparam("of_approval")))
+_CALL = Prepared(sa.select(call_t).where(call_t.c.id == sa.bindparam("of_call")))
+_ASKED_NOW = Prepared(
+    sa.select(approval_t)
+    .join(call_t, call_t.c.approval == approval_t.c.id)
+    .where(call_t.c.id == sa.bindparam("of_call"))
+)
+_REJECTED = Prepared(
+    sa.select(call_t.c.arguments, approval_t.c.verdict)
+    .join_from(call_t, approval_t, call_t.c.approval == approval_t.c.id)
+    .where(
+        call_t.c.run_id == sa.bindparam("of_run"),
+        call_t.c.tool == sa.bindparam("of_tool"),
+        call_t.c.id != sa.bindparam("of_call"),
+        call_t.c.outcome == OutcomeKind.REJECTED,
+    )
+    .order_by(call_t.c.settled_at.desc(), call_t.c.id)
+    .limit(MOST_REJECTED)
+)
+_SHOWN = Prepared(
+    sa.select(approval_t.c.call, approval_t.c.channel, approval_t.c.ts, approval_t.c.copies).where(
+        sa.or_(
+            approval_t.c.ts == sa.bindparam("of_ts"),
+            sa.cast(approval_t.c.copies, sa.Text).like(sa.bindparam("of_copies")),
+        )
+    )
+)
+_PLACE = Prepared(
+    approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["channel", "ts"]
+)
+_COPIES = Prepared(approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["copies"])
+_QUESTIONS = Prepared(
+    approval_t.update().where(approval_t.c.id == sa.bindparam("of_approval")), ["questions"]
+)
+_PLACE_BATCH = Prepared(
+    turn_t.update().where(
+        turn_t.c.run_id == sa.bindparam("of_run"),
+        turn_t.c.number == sa.bindparam("of_turn"),
+        turn_t.c.batch_channel != "",
+    ),
+    ["batch_ts"],
+)
+_BATCH = Prepared(
+    sa.select(turn_t.c.batch_channel, turn_t.c.batch_ts)
+    .join(call_t, sa.and_(call_t.c.run_id == turn_t.c.run_id, call_t.c.turn == turn_t.c.number))
+    .where(call_t.c.id == sa.bindparam("of_call"))
+)
+
+
+def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Approval, ToolCall, str] | None:
+    """One question, current or long answered, with its call and the id of its run.
+
+    Args:
+        run: As it is now, where that is known: a question of its newest turn need not be read.
+    """
+    current = run.turn.by_approval(approval) if run else None
+    if run is not None and current is not None and current.approval is not None:
+        return current.approval, current, run.id
+    row = _APPROVAL.first(s, of_approval=approval)
+    if row is None:
+        return None
+    value = approval_value(row)
+    call = _CALL.first(s, of_call=row["call"])
+    if call is None:
+        raise LookupError(f"approval {approval} has no call")
+    return value, call_value(call, value), row["run_id"]
+
+
+def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
+    """Whether a message is known to show a question about another call, and not this one.
+
+    One that nobody knows may be a twin whose answer got lost, or one whose place is not written down yet.
+    """
+    row = _APPROVAL.first(s, of_approval=approval)
+    if row is None or _shows(row, channel, ts):
+        return False
+    there = [r for r in _SHOWN.rows(s, of_ts=ts, of_copies=f'%"{ts}"%') if _shows(r, channel, ts)]
+    return bool(there) and all(r["call"] != row["call"] for r in there)
+
+
+def _shows(row: Mapping[str, Any], channel: str, ts: str) -> bool:
+    own = (row["channel"], row["ts"]) == (channel, ts)
+    return own or any((copy["channel"], copy["ts"]) == (channel, ts) for copy in row["copies"])
+
+
+def asked_now(s: Session, call: str) -> Approval | None:
+    """The newest question about a call."""
+    row = _ASKED_NOW.first(s, of_call=call)
+    return approval_value(row) if row else None
+
+
+def rejections(s: Session, run_id: str, call: ToolCall) -> tuple[Verdict | None, int]:
+    """How often people have said no to the very same call in this run, and the newest of these verdicts."""
+    rows = _REJECTED.rows(s, of_run=run_id, of_tool=call.tool, of_call=call.id)
+    alike = exact(call.arguments)
+    same = [r["verdict"] for r in rows if r["verdict"] and exact(r["arguments"]) == alike]
+    return (msgspec.convert(same[0], Verdict) if same else None), len(same)
+
+
+def place(s: Session, approval: str, channel: str, ts: str, person: str = "") -> bool:
+    """Where the message of a question is that is asked no longer; False when there is no such question.
+
+    Args:
+        person: In whose direct messages it is: one more copy.
+    """
+    if person:
+        row = _APPROVAL.first(s, of_approval=approval)
+        copies = [*(row["copies"] if row else ()), msgspec.to_builtins(Place(channel, ts, person))]
+        return _COPIES.run(s, of_approval=approval, copies=copies) == 1
+    return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
+
+
+def place_inquiry(s: Session, approval: str, number: int, place: Place) -> bool:
+    """Where a question that was asked back about it stands, of a request asked no longer; False for none."""
+    row = _APPROVAL.first(s, of_approval=approval)
+    questions = approval_value(row).questions if row else ()
+    if not 1 <= number <= len(questions):
+        return False
+    asked_back = questions[number - 1]
+    shown = replace(asked_back, places=tuple(dict.fromkeys((*asked_back.places, place))))
+    changed = (*questions[: number - 1], shown, *questions[number:])
+    return _QUESTIONS.run(s, of_approval=approval, questions=msgspec.to_builtins(changed)) == 1
+
+
+def place_batch(s: Session, run_id: str, turn: int, ts: str) -> bool:
+    """Where the message over the questions of a turn is that was left behind; False when it never had one."""
+    return _PLACE_BATCH.run(s, of_run=run_id, of_turn=turn, batch_ts=ts) == 1
+
+
+def batch_over(s: Session, call: str) -> Place | None:
+    """The message over the questions of the turn a call belongs to."""
+    row = _BATCH.first(s, of_call=call)
+    return Place(row["batch_channel"], row["batch_ts"]) if row and row["batch_channel"] else None

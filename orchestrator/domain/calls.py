@@ -141,16 +141,19 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     call = run.turn.call(event.call)
     if call is None or call.status is not CallStatus.READY:
         return unheard(run, "the call is not ready to run", Refusal.NOT_NOW)
-    if event.doubts:
+    fresh, approval = event.assessment, call.approval
+    stands = approval is not None and approval.status is not ApprovalStatus.WITHDRAWN
+    if event.doubts and (
+        stands or fresh.ruling is Ruling.ALLOW
+    ):  # else people are asked about it as it is now
         told = f"what is stored about {call.tool} is not what the audit has: {event.doubts[0]}"
         return _changed(run, call, f"{told}; nothing was run", now)
-    fresh, approval = event.assessment, call.approval
-    if approval is None or approval.status is ApprovalStatus.WITHDRAWN:
+    if not stands:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
         fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
-    if approval and approval.status is not ApprovalStatus.WITHDRAWN:
+    if approval and stands:
         return _gated(run, call, approval, event, now)
     if fresh.ruling is Ruling.ASK:
         if fresh.previews and fresh.preview is None:

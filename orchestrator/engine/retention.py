@@ -27,6 +27,8 @@ EVERY: Final = timedelta(minutes=50)
 """Between two rounds, of whichever processes; below the hour after which each asks again."""
 RUNS: Final = 20
 """In one transaction; each may have some thousand rows."""
+LOOKED_AT: Final = 1000
+"""Runs that are looked for at once among what all live runs name."""
 ROWS: Final = 500
 """Of a log, in one transaction."""
 _NAME: Final = "retention"
@@ -109,12 +111,13 @@ class Retention:
         after: Due | None = None
         count = 0
         while found := await self._db.read(
-            retention.due, before, self._at_once, after, only_files=only_files
+            retention.due, before, LOOKED_AT, after, only_files=only_files
         ):
             after, ids = found[-1], [due.id for due in found]
             needed = await self._db.read(retention.needed, ids)
-            if free := [run_id for run_id in ids if run_id not in needed]:
-                count += await self._db.write(do, free, before, self._clock())
+            free = [run_id for run_id in ids if run_id not in needed]
+            for n in range(0, len(free), self._at_once):
+                count += await self._db.write(do, free[n : n + self._at_once], before, self._clock())
         return count
 
     async def _forget(self, forget: Forget, before: datetime) -> int:

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MAX_DEPTH: Final = 64
+MAX_TYPE: Final = 128
 _RESOURCE: Final = re.compile(r"^(?:batches|(?:models/[A-Za-z0-9.-]+/)?operations)/")
 """What an id may stand behind (Gemini API, Batches and Video)."""
 _READER: Final = StrictReader(depth=MAX_DEPTH)
@@ -40,7 +41,8 @@ class Signal:
     """What an event says, believed for nothing but a reason to look.
 
     Args:
-        type: For example `interaction.requires_action`; the list is open.
+        type: For example `interaction.requires_action`; the list is open. Empty where it tells none:
+            what a ping holds is not documented, and whatever is verified is taken.
         occurred_at: The sender's timestamp, as it wrote it; empty if it wrote none.
         subject: Id of the interaction, batch or operation it is about: the last part of its name.
         correlation: What we sent along with the create, where the event repeats it.
@@ -58,12 +60,11 @@ def parse(body: bytes) -> Signal:
 
     Raises:
         InvalidError: Not strict JSON in UTF-8 (no repeated keys, no NaN, no half surrogate pairs, at
-            most 64 deep, numbers of at most 40 digits), not an object, or without a `type`.
+            most 64 deep, numbers of at most 40 digits), or not an object.
     """
     event = _strict(body)
     kind = event.get("type")
-    if not isinstance(kind, str) or not 0 < len(kind) <= 128:
-        raise InvalidError("the event has no type", [("type", "must be a text of 1 to 128 characters")])
+    kind = kind[:MAX_TYPE] if isinstance(kind, str) else ""
     data = event.get("data")
     data = data if isinstance(data, dict) else {}
     sent_along = wire.correlation(data.get("user_metadata")) or wire.correlation(event.get("user_metadata"))

@@ -168,7 +168,9 @@ def _strict_end(pattern: str) -> str:
     return _END.sub(lambda found: found[1] or r"\Z", pattern)
 
 
-_Validator: Final = validators.extend(Draft202012Validator, {"pattern": _keeps_to})
+_Validator: Final = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _keeps_to}
+)
 
 
 def _misfits(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Fault]:

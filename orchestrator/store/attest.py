@@ -87,9 +87,8 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
 def doubts(s: Session, call: ToolCall) -> tuple[str, ...]:
     """Where the tables differ from the audit about a call that is to run and that people were asked about.
 
-    Read in the transaction that is to claim it. Of a question that was taken back only the call counts:
-    it is asked about anew, or runs by the policy of now. Empty for a call nobody was asked about, and for
-    a question older than the audit.
+    Read in the transaction that is to claim it. Of a question that was taken back only the call counts.
+    Empty for a call nobody was asked about, and for a question older than the audit.
     """
     approval = call.approval
     if approval is None:

@@ -13,7 +13,9 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
+from litestar.params import QueryParameter
 from litestar.types import ExceptionHandlersMap, Scope, Send
 from sqlalchemy.exc import OperationalError
 
@@ -109,11 +111,21 @@ def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Pro
     if exc.status_code >= 500:
         return on_error(request, exc)
     extra = exc.extra if isinstance(exc.extra, list) else []
-    errors = [_field(e) for e in extra if isinstance(e, dict)]
+    errors = [_field(_as_sent(request, e)) for e in extra if isinstance(e, dict)]
     title = http.HTTPStatus(exc.status_code).phrase
     detail = "The request does not fit; see errors." if errors else exc.detail
     headers = dict(exc.headers or {})
     return answer(exc.status_code, "" if detail == title else detail, errors, headers)
+
+
+def _as_sent(request: Request[Any, Any, Any], error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With a parameter's name as callers write it, where the handler calls it otherwise."""
+    handler = request.scope.get("route_handler")
+    taken = handler.parsed_fn_signature.parameters if isinstance(handler, HTTPRouteHandler) else {}
+    own = taken.get(str(error.get("key")))
+    named = own.kwarg_definition if own is not None else None
+    alias = named.name if isinstance(named, QueryParameter) else None
+    return {**error, "key": alias} if alias else error
 
 
 def _field(error: Mapping[str, Any]) -> tuple[str, str]:

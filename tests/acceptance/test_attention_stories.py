@@ -98,7 +98,7 @@ async def test_a_changed_row_does_not_run_under_an_old_approval(stage: Stage) ->
     await stage.service.database.write(_poke, run_id)
     await stage.restart()
     run = await stage.reach(run_id, "attention")
-    assert "not what would run now" in run["reason"]
+    assert "are not those people were asked about" in run["reason"]
     assert stage.book() == []
     assert headline_of(await stage.redrawn(approval, "In doubt")).endswith("charge")
     assert (await stage.resolve(run_id, "retry")).status_code == 200

@@ -14,6 +14,7 @@ from orchestrator.domain.calendar import EVERY_DAY, Calendar
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Stage, Terms
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.verdicts import EXPIRED_TEXT
+from orchestrator.store import questions
 
 pytestmark = pytest.mark.asyncio
 
@@ -60,6 +61,23 @@ async def test_each_approver_gets_one_copy_and_all_end_with_the_decision(sqlite_
         await world.drain()
         assert world.slack.live_buttons() == set()
         await world.check(run_id)
+
+
+async def test_whose_message_it_is(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        one, other = [(await asked(world))[0] for _ in range(2)]
+        await pass_time(world, await still_asked(world, other), 0.25)
+        mine, theirs = await still_asked(world, one), await still_asked(world, other)
+        assert len(mine.copies) == len(theirs.copies) == 2
+
+        async def elsewhere(channel: str, ts: str) -> bool:
+            return await world.database.read(questions.shown_elsewhere, mine.id, channel, ts)
+
+        for known in (mine, *mine.copies):
+            assert not await elsewhere(known.channel, known.ts)
+        for foreign in (theirs, *theirs.copies):
+            assert await elsewhere(foreign.channel, foreign.ts)
+        assert not await elsewhere("C0ELSEWHERE", theirs.ts)
 
 
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])

@@ -286,7 +286,8 @@ async def test_a_connection_that_does_not_come_about_is_tried_again() -> None:
 async def test_fetch_that_is_told_to_wait_or_mend_the_key_is_not_repeated(opened: Any, reply: Any) -> None:
     date = "Sat, 21 Nov 2026 10:01:30 GMT"
     table = [(429, {"retry_after": "12"}, 12.0), (429, {"retry_after": date}, 90.0), (429, {}, None)]
-    table += [(503, {"retry_after": "3"}, 3.0), (429, {"retry_after_ms": "2500"}, 2.5), (401, {}, None)]
+    table += [(503, {"retry_after": "3"}, 3.0), (429, {"retry_after_ms": "2500"}, 2.5)]
+    table += [(401, {}, None), (403, {}, None)]
     async with opened() as (server, gemini):
         for status, headers, seconds in table:
             server.answer(reply.of(error("x"), status, **headers))

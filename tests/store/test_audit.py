@@ -362,7 +362,7 @@ async def test_what_was_shown_and_a_second_start_are_as_the_tables_have_them(sql
 @pytest.mark.parametrize("together", [True, False])
 async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, together: bool) -> None:
     """`REFUSED_CLICKS=10000` presses as often as anybody ever will."""
-    clicks = int(os.environ.get("REFUSED_CLICKS", "400"))
+    clicks = int(os.environ.get("REFUSED_CLICKS", "240"))
     async with world_on(sqlite_url) as world:
         run_id = await world.start("ask")
         await world.settle()

@@ -99,7 +99,7 @@ async def late_readings_change_nothing(url: str) -> None:
     """P3."""
     async with world_on(url) as world:
         run_id = await world.start("many")
-        await world.settle()
+        await world.settle(most=60)
         before = await world.record_hash(run_id)
         interaction = world.gemini.of_turn(run_id, 1)[0]
         for status in ("in_progress", "requires_action"):

@@ -132,6 +132,12 @@ def test_the_list_and_its_filters(client: TestClient, house: House) -> None:
     assert listed(client, verdict="overflow") == []
 
 
+@pytest.mark.parametrize("path", ["deliveries", "effects", "callbacks", "callback-addresses"])
+def test_a_filter_that_does_not_fit_is_named_as_it_was_sent(client: TestClient, path: str) -> None:
+    answer = client.get(f"/v1/{path}?state=NEW", headers=bearer())
+    assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (400, ["state"])
+
+
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_page_by_page_whatever_the_ids_are(client: TestClient, house: House, limit: int) -> None:
     made = ["m1", ODD, "x" * 256, "~bTE", "0"]

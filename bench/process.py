@@ -29,6 +29,7 @@ def environment(folder: Path, port: int, gemini: str, slack: str) -> dict[str, s
         "DATABASE_URL": f"sqlite:///{folder / 'bench.db'}",
         "ORCHESTRATOR_GEMINI__BASE_URL": gemini,
         "ORCHESTRATOR_SLACK__API_URL": f"{slack}/api/",
+        "ORCHESTRATOR_SLACK__BURST": "1000",
         "ORCHESTRATOR_SLACK__RESPONSE_URL_HOSTS": "127.0.0.1",
         "ORCHESTRATOR_SERVER__PORT": str(port),
         "ORCHESTRATOR_LOG__LEVEL": "error",

@@ -22,6 +22,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Keep, Retention
+from orchestrator.engine.turns import Manners, Turns
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
@@ -194,6 +195,7 @@ def _performer(ground: Ground, around: Around) -> Performer:
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
         hearing=ground.hearing,
+        turns=Turns(_manners(settings)),
         recipe=_recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
@@ -202,6 +204,11 @@ def _performer(ground: Ground, around: Around) -> Performer:
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
     )
+
+
+def _manners(settings: Settings) -> Manners:
+    """What one channel of Slack's takes."""
+    return Manners(timedelta(seconds=1 / settings.slack.messages_per_second), settings.slack.burst)
 
 
 def _worker(

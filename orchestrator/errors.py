@@ -52,7 +52,14 @@ class NotFoundError(InputError):
 
 
 class ConflictError(InputError):
-    """The thing is no longer in the state this asks for."""
+    """The thing is not in the state this asks for.
+
+    `fields` as in `InvalidError`: what the request lacks in this state.
+    """
+
+    def __init__(self, message: str, fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
 
 
 class TrustError(OrchestratorError):

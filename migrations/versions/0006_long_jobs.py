@@ -24,10 +24,12 @@ def upgrade() -> None:
     _add_callbacks()
     _add_uploads()
     _add_retention()
+    _add_places()
 
 
 def downgrade() -> None:
     """The same, backwards."""
+    _drop_places()
     _drop_retention()
     _drop_uploads()
     _drop_callbacks()
@@ -343,3 +345,35 @@ def _drop_retention() -> None:
     op.drop_index("ix_job_kept", "job")
     op.drop_column("job", "files_gone_at")
     op.drop_index("ix_run_closed", "run")
+
+
+def _add_places() -> None:
+    """Messages in Slack: the question one shows is found by it, and who waits to write stands in line."""
+    shown, waits = sa.text("ts <> ''"), sa.text("line <> ''")
+    op.create_index("ix_approval_ts", "approval", ["ts"], sqlite_where=shown, postgresql_where=shown)
+    op.add_column("effect", sa.Column("line", sa.String(64), nullable=False, server_default=""))
+    op.create_index("ix_effect_line", "effect", ["line"], sqlite_where=waits, postgresql_where=waits)
+    copied = op.create_table(
+        "copied",
+        sa.Column("ts", sa.String(64), nullable=False),
+        sa.Column("channel", sa.String(200), nullable=False),
+        sa.Column("approval", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("ts", "channel", "approval", name="pk_copied"),
+        sa.ForeignKeyConstraint(
+            ["approval"], ["approval.id"], name="fk_copied_approval_approval", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_copied_approval", "copied", ["approval"])
+    approval = sa.table("approval", sa.column("id"), sa.column("copies", _JSON))
+    for row in op.get_bind().execute(sa.select(approval.c.id, approval.c.copies)).all():
+        places = {(place["ts"], place["channel"]) for place in row.copies or ()}
+        if places:
+            rows = [{"ts": ts, "channel": channel, "approval": row.id} for ts, channel in sorted(places)]
+            op.bulk_insert(copied, rows)
+
+
+def _drop_places() -> None:
+    op.drop_table("copied")
+    op.drop_index("ix_effect_line", "effect")
+    op.drop_column("effect", "line")
+    op.drop_index("ix_approval_ts", "approval")

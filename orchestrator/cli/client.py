@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from orchestrator.cli.consoles import console
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,
@@ -334,9 +335,7 @@ def show_list(
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
     """For people. The first `whole` columns are never broken."""
-    from rich.console import Console
-
-    Console().print(table(columns, rows, whole=whole))
+    console().print(table(columns, rows, whole=whole))
     if more:
         click.echo("there are more: raise --limit", err=True)
 

@@ -12,9 +12,9 @@ def doctor(config: Path | None) -> None:
     import asyncio
     import sys
 
-    from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.cli.consoles import console
     from orchestrator.cli.examination import examine
 
     table = Table(title="orchestrator doctor")
@@ -24,5 +24,5 @@ def doctor(config: Path | None) -> None:
     for finding in findings:
         mark = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]missing[/]"}[finding.state]
         table.add_row(mark, finding.what, finding.text)
-    Console().print(table)
+    console().print(table)
     sys.exit(1 if any(f.state == "bad" for f in findings) else 0)

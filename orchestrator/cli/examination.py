@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from sqlalchemy import Engine, make_url
+
 from orchestrator import advice, app, neighbours, opening, tooling
 from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import Standing, judge
 from orchestrator.engine.webhook_care import NOWHERE
-from orchestrator.errors import OrchestratorError, RejectedError
+from orchestrator.errors import ConflictError, OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.settings import Settings, load
-from orchestrator.store import migrate
+from orchestrator.store import care, migrate
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
 SAFE_SQLITE: Final = (3, 51, 3)
@@ -72,14 +74,24 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _database(settings: Settings) -> Finding:
+    """Its address and schema; one that a running service holds is looked at beside it, reading only."""
     try:
-        with opening.opened(settings) as database:
-            at, wanted = migrate.current(database.engine), migrate.head(database.engine)
-            if at != wanted and not (database.sqlite and at is None):
-                return Finding("bad", "database", "the schema is not current: run `orchestrator db upgrade`")
-            return Finding("ok", "database", f"{settings.database.shown}, schema {at or 'made at the start'}")
+        try:
+            with opening.opened(settings) as database:
+                return _schema(settings, database.engine, "", may_be_new=database.sqlite)
+        except ConflictError:
+            with care.reading(make_url(settings.database.url.reveal())) as engine:
+                return _schema(settings, engine, "a service runs on it, or another command: ")
     except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
         return Finding("bad", "database", f"{type(e).__name__}: {e}")
+
+
+def _schema(settings: Settings, engine: Engine, told: str, *, may_be_new: bool = False) -> Finding:
+    at, wanted = migrate.current(engine), migrate.head(engine)
+    if at != wanted and not (may_be_new and at is None):
+        behind = "the schema is not current: run `orchestrator db upgrade`"
+        return Finding("bad", "database", f"{told}{behind}{' once it is stopped' if told else ''}")
+    return Finding("ok", "database", f"{told}{settings.database.shown}, schema {at or 'made at the start'}")
 
 
 def _callers(settings: Settings) -> Finding:

@@ -57,16 +57,17 @@ def test(config: Path | None, cases: Path, as_json: bool) -> None:
 
 
 def _print(results: "Sequence[Result]") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from orchestrator.cli.consoles import console
 
     table = Table("", "case", "tool", "ruling", "why")
     for r in results:
         mark = Text("wrong", "red") if r.wrong else Text("ok", "green")
         told = Text("\n".join((*r.wrong, r.why)))
         table.add_row(mark, Text(r.case.name), Text(r.case.tool), r.got, told)
-    Console().print(table)
+    console().print(table)
     bad = sum(1 for r in results if r.wrong)
     click.echo(f"{len(results) - bad} of {len(results)} as expected")
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.consoles import console
 from orchestrator.domain.registration import EVENTS, Registration, same_address
 
 
@@ -35,7 +35,7 @@ def table(found: Sequence[Registration], own: str | None) -> None:
     drawn.columns[0].no_wrap = True
     for registered in found:
         drawn.add_row(*(Text(clean(cell), overflow="fold") for cell in _cells(registered, own)))
-    Console().print(drawn)
+    console().print(drawn)
 
 
 def _cells(registered: Registration, own: str | None) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ def tools() -> None:
 @click.pass_obj
 def list_(config: Path | None, workflow: str | None) -> None:
     """Every tool with the rule in force for it, and what is forbidden whatever a rule says."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from orchestrator import tooling
+    from orchestrator.cli.consoles import console
     from orchestrator.settings import load
     from orchestrator.toolkit.report import list_tools
 
@@ -35,7 +35,7 @@ def list_(config: Path | None, workflow: str | None) -> None:
             *(t.name, t.module, escape(t.approval), escape(t.deciders), t.preview or "none"),
             *(repeatable, f"{t.timeout_seconds:g} s"),
         )
-    Console().print(table)
+    console().print(table)
 
 
 @tools.command()

@@ -224,12 +224,13 @@ def enable(config: Path | None, webhook: str | None, events: bool) -> None:
 @click.pass_obj
 def delete(config: Path | None, webhook: str, yes: bool) -> None:
     """Remove a webhook; what is on its way to it is lost, and its secret is worth nothing any more."""
+    from orchestrator.cli import consent
     from orchestrator.cli.registered import clean
 
     settings = _settings(config)
     if not yes:
         found = _run(settings, lambda gemini: gemini.get(webhook))
-        click.confirm(f"Remove {found.id}, which sends to {clean(found.uri)}?", abort=True)
+        consent.confirm(f"Remove {found.id}, which sends to {clean(found.uri)}?")
     _run(settings, lambda gemini: gemini.delete(webhook))
     _say(f"{webhook} is removed")
 

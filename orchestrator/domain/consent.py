@@ -215,9 +215,9 @@ class Approval:
 
     `digest` seals everything that was shown and will run, made as `seal` says; `revision` grows when the
     question is put anew. `start_by` is set by an approval. `channel` and `ts` name the Slack message,
-    `copies` those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded` counts
-    reminders; `escalated` says that others were asked too. `preview` is what it would do, of a tool that
-    can tell. `collected` names the digest message it is shown in; empty for one that is shown at once.
+    `copies` those elsewhere. `votes` are the yeses so far; the last one needed is the verdict. `reminded`
+    counts reminders; `escalated` says that others were asked too. `preview` is what it would do, of a tool
+    that can tell. `collected` names the digest message it is shown in; empty for one that is shown at once.
     `since` is when such a one was shown: from then on its time runs. `questions` were asked back, of
     whoever asked for the run.
     """

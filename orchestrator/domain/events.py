@@ -98,10 +98,15 @@ class CreateRefused:
 
 @dataclass(frozen=True, slots=True)
 class CreateGraceEnded:
-    """The lost create did not show itself in time."""
+    """The lost create did not show itself in time.
+
+    `unread` is when the first of those webhooks came that may tell of it still: the interaction each is
+    about is nobody's yet, and Gemini has not said whose it is. None where there is no such webhook.
+    """
 
     turn: int
     attempt: int
+    unread: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +284,10 @@ class ApproversFound:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalCopied:
-    """A person has the request among their direct messages."""
+    """A person has the request among their direct messages.
+
+    Without a `person` it is a stray: a message of ours nobody knew of, for the answer to its post got lost.
+    """
 
     approval: str
     person: str

@@ -28,6 +28,7 @@ from orchestrator.domain.jobs import (
     LISTED,
     NAMELESS,
     NOT_SENT,
+    Harvest,
     Job,
     JobKind,
     JobState,
@@ -222,9 +223,18 @@ def harvested(run: Run, event: JobHarvested, policy: Policy, now: datetime) -> D
         return unheard(run, f"{event.job} is not being stored")
     call, job = found
     harvest = event.harvest
-    job = replace(job, files=harvest.files, facts=harvest.facts)
+    job = replace(job, files=harvest.files, facts=harvest.facts, counts=_counted_here(job, harvest))
     status = JobStatus.FAILED if harvest.trouble else JobStatus.SUCCEEDED
     return _end(run, call, job, status, harvest.trouble, policy, now)
+
+
+def _counted_here(job: Job, harvest: Harvest) -> Mapping[str, int]:
+    """A batch's, as its lines say: Gemini need not tell any, and counts an empty answer as a success."""
+    if job.kind is not JobKind.BATCH or harvest.trouble or "succeeded" not in harvest.facts:
+        return job.counts
+    ours = {name: int(harvest.facts.get(name, 0)) for name in ("succeeded", "failed", "missing")}
+    asked = job.counts.get("requests") or sum(ours.values())
+    return {**job.counts, "requests": asked, "succeeded": ours["succeeded"], "failed": ours["failed"]}
 
 
 def behind_the_end(run: Run, event: JobObserved, now: datetime) -> Decision:

@@ -85,11 +85,13 @@ class Harvest:
         facts: Of a batch: `succeeded`, `failed`, `failed_keys` and `missing_keys` (10 000 of each at most),
             and `usage`, tokens by name.
         trouble: Why nothing of it can be used.
+        absent: A file it names is not there. So soon after the end it may only be slow to appear.
     """
 
     files: tuple[StoredFile, ...]
     facts: JsonObject = field(default_factory=dict)
     trouble: str = ""
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

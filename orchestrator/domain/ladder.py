@@ -25,6 +25,8 @@ from orchestrator.domain.terms import is_group
 
 MOST: Final = 20
 """People who are written to about one question at one time."""
+MOST_COPIES: Final = 100
+"""Messages beside the one in the channel that are known of one question: copies for people, and strays."""
 MACHINE: Final = "api:"
 """Begins the entries that are no people."""
 
@@ -70,7 +72,8 @@ def pictures(card: Card) -> tuple[Card, ...]:
     Where in the channel may not be known: a post whose answer got lost is looked for by whoever redraws it.
     """
     approval = card.approval
-    copies = (replace(approval, channel=place.channel, ts=place.ts) for place in approval.copies)
+    others = (p for p in approval.copies if (p.channel, p.ts) != (approval.channel, approval.ts))
+    copies = (replace(approval, channel=place.channel, ts=place.ts) for place in others)
     return card, *(replace(card, approval=copy, thread="") for copy in copies)
 
 
@@ -79,21 +82,24 @@ def found(run: Run, event: ApproversFound, policy: Policy, now: datetime) -> Dec
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None or not call.approval.open:
         return Decision(run)  # decided meanwhile
-    have = {place.person for place in call.approval.copies}
+    have = {place.person for place in call.approval.copies if place.person}
     new = (p for p in dict.fromkeys(event.people) if p not in have)
     subjects = (notice_subject(event.approval, person) for person in new)
     return Decision(run, tuple(Effect(EffectKind.COPY_APPROVAL, subject, now) for subject in subjects))
 
 
 def copied(run: Run, event: ApprovalCopied, policy: Policy, now: datetime) -> Decision:
-    """Where a person sees it. What was decided while it was being posted is redrawn at once."""
+    """Where a person sees it, or a stray stands. What was decided while it was posted is redrawn at once."""
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None:
         return unheard(run, f"{event.approval} is not a question of this turn")
-    place = Place(event.channel, event.ts, event.person)
-    if place in call.approval.copies:
+    place, own = Place(event.channel, event.ts, event.person), call.approval
+    others = tuple(c for c in own.copies if (c.channel, c.ts) != (place.channel, place.ts))
+    if place in own.copies or (own.channel, own.ts) == (place.channel, place.ts):
         return Decision(run)
-    shown = replace(call.approval, copies=(*call.approval.copies, place))
+    if len(others) >= MOST_COPIES:
+        return unheard(run, f"{event.approval} stands in {MOST_COPIES} places already")
+    shown = replace(own, copies=(*others, place))
     call = replace(call, approval=shown)
     run = replace(run, turn=run.turn.with_call(call))
     return Decision(run, () if shown.open else redraw(call, now))

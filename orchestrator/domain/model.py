@@ -119,7 +119,8 @@ class Turn:
     """One interaction of the chain.
 
     `attempt` counts sends of this turn: an attempt whose answer got lost is replaced, never
-    repeated. `readings` counts consecutive readings that made no sense (unknown status, 404).
+    repeated. `readings` counts consecutive readings that made no sense (unknown status, 404); while nobody
+    knows what became of the create, it is 1 once the grace was prolonged.
     `continuation` is Gemini's token when a cut answer is taken up again. `forgotten_at` is
     until when Gemini keeps the interaction; `said` is the model's text of it. `note` is a person's
     word that goes along with it, or what its step tells the agent; `planning` says whether an agent that

@@ -111,10 +111,13 @@ def create_uncertain(run: Run, event: CreateUncertain, policy: Policy, now: date
     """Wait for the interaction to show itself; each further lost attempt is given more time."""
     if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
         return stale
-    grace = policy.create_grace * min(event.attempt, 10)
-    timer = Effect(EffectKind.END_CREATE_GRACE, attempt_subject(event.turn, event.attempt), now + grace)
+    timer = _grace(run.turn, now + policy.create_grace * min(event.attempt, 10))
     turn = replace(run.turn, status=TurnStatus.UNKNOWN)
     return Decision(with_turn(run, turn, event.why), (timer,), note=f"answer lost: {event.why}")
+
+
+def _grace(turn: Turn, until: datetime) -> Effect:
+    return Effect(EffectKind.END_CREATE_GRACE, attempt_subject(turn.number, turn.attempt), until)
 
 
 def create_refused(run: Run, event: CreateRefused, policy: Policy, now: datetime) -> Decision:
@@ -135,9 +138,16 @@ def create_refused(run: Run, event: CreateRefused, policy: Policy, now: datetime
 
 
 def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime) -> Decision:
-    """Replace the attempt (what it may have started is cancelled when it shows itself), or ask a person."""
+    """Replace the attempt (what it may have started is cancelled when it shows itself), or ask a person.
+
+    Where a webhook may have told of it, that interaction is read first: while Gemini cannot be asked, the
+    grace goes on, and the run's deadline ends that.
+    """
     if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
         return stale
+    span = max(policy.create_grace, SOON)
+    if event.unread is not None and (not run.turn.readings or event.unread <= now - span):
+        return _prolonged(run, now + span)
     if not policy.retry_lost_create:
         turn = replace(run.turn, status=TurnStatus.LOST)
         reason = "the answer to a create got lost; say whether to send it again"
@@ -145,9 +155,21 @@ def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime
     return send_again(run, now)
 
 
+def _prolonged(run: Run, until: datetime) -> Decision:
+    """The first time anything unread is waited for; then only what came before that, or webhooks about
+    interactions of others, of which some are always just being read, would hold it up without an end.
+    """
+    timer = _grace(run.turn, until)
+    if run.turn.readings:
+        return Decision(run, (timer,))
+    note = "a webhook may tell of the create that got lost: it is not sent again before that is read"
+    return Decision(with_turn(run, replace(run.turn, readings=1), run.reason), (timer,), note=note)
+
+
 def send_again(run: Run, now: datetime) -> Decision:
     on = not_restarted(run, now)
-    turn = replace(on.run.turn, attempt=run.turn.attempt + 1, status=TurnStatus.INTENDED, sent_at=None)
+    attempt = run.turn.attempt + 1
+    turn = replace(on.run.turn, attempt=attempt, status=TurnStatus.INTENDED, sent_at=None, readings=0)
     effects = (*on.effects, create_effect(turn, now))
     return Decision(with_turn(run, turn), effects, on.drop, note=f"attempt {turn.attempt}")
 
@@ -216,9 +238,8 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     sources = joined(run.sources, snap.sources) if first_end and snap.sources else run.sources
     if adopted:
         forgotten_at = (turn.sent_at or now) + policy.retention
-        turn = replace(
-            turn, interaction_id=snap.interaction_id, status=TurnStatus.LIVE, forgotten_at=forgotten_at
-        )
+        turn = replace(turn, status=TurnStatus.LIVE, forgotten_at=forgotten_at, readings=0)
+        turn = replace(turn, interaction_id=snap.interaction_id)
     same = turn.gemini_status != GONE and meaning(turn.gemini_status) is sense
     turn = replace(
         turn,

@@ -36,6 +36,7 @@ from orchestrator.domain.plain import exact
 
 SHOWN_CHARS: Final = 16
 """How much of a digest an answer must name: as much as a button carries."""
+NO_REASON: Final = "a rejection needs a reason here"
 EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
 
 Said = ApprovalDecided | ApprovalEdited
@@ -116,7 +117,7 @@ def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, no
     if is_own(call):
         return pauses.answered(run, call, verdict, now)
     if approval.terms.reason_required and not verdict.approve and not verdict.reason:
-        return unheard(run, "a rejection needs a reason here", Refusal.NOT_NOW)
+        return unheard(run, NO_REASON, Refusal.NOT_NOW)
     return (_approve if verdict.approve else _reject)(run, call, approval, verdict, now)
 
 

@@ -19,7 +19,7 @@ from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.saying import not_said
+from orchestrator.engine.saying import in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox, runs
@@ -65,7 +65,8 @@ class Batches:
         waits = not run.closed and turn.number == run.turn.number
         if waits and (batches.still_open(turn) or batch.preparing):
             face = batches.face(turn) if effect.attempts == 1 else ""
-            return partial(self._post, effect, batch, face, self._slack)
+            act = partial(self._post, effect, batch, face, self._slack)
+            return in_turn(self._commit, s, effect, batch.place.channel, act)
         if effect.attempts > 1:
             return partial(self._tidy, effect, batch, self._slack)
         self._commit.settle(s, effect, BatchUndelivered(turn.number, "all were decided before"))

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.domain.events import Event
-from orchestrator.domain.model import Policy
+from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
 from orchestrator.engine.hearing import Go, Hearing, PutOff
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
+from orchestrator.engine.turns import Turns
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database, lost_race
@@ -46,6 +47,7 @@ class Commits:
         roll: Dice for the backoff, in [0, 1).
         lease: How long a claim holds without being renewed.
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
+        turns: Says who may write to a place in Slack now; without, everybody at once.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Commits:
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         hearing: Hearing | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
+        self.turns = turns
         self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
@@ -100,8 +104,8 @@ class Commits:
         """Whether an interaction may be read now."""
         return self.hearing.admit(s, effect.urgency)
 
-    def apply(self, s: Session, run_id: str, event: Event) -> step.Applied:
-        """Decide about an event within a transaction that does more than that."""
+    def apply(self, s: Session, run_id: str, event: Event | Callable[[Run], Event]) -> step.Applied:
+        """Decide about an event within a transaction that does more than that; see `step.apply`."""
         applied = step.apply(s, run_id, event, policy=self.policy(s), now=self._clock())
         alarm(run_id, applied)
         return applied
@@ -238,7 +242,9 @@ class Commits:
 
         await self.outlast(job)
 
-    def settle(self, s: Session, effect: Claimed, event: Event, run_id: str = "") -> None:
+    def settle(
+        self, s: Session, effect: Claimed, event: Event | Callable[[Run], Event], run_id: str = ""
+    ) -> None:
         """`conclude` within a transaction that does more than that."""
         of_run = run_id or effect.run_id
         runs.lock(s, of_run)
@@ -258,9 +264,11 @@ class Commits:
 
     async def again(self, effect: Claimed, why: str, error: Exception | None = None) -> None:
         """Not now; later, and not before the other side wants it."""
-        after = getattr(error, "retry_after", None)
-        due_at = self._clock() + backoff(effect.attempts, self._roll(), after)
-        await self.write(outbox.retry, effect, due_at, why)
+        await self.write(outbox.retry, effect, self.later(effect, error), why)
+
+    def later(self, effect: Claimed, error: Exception | None) -> datetime:
+        """When to try again what came to that error."""
+        return self._clock() + backoff(effect.attempts, self._roll(), getattr(error, "retry_after", None))
 
     async def done(self, effect: Claimed) -> None:
         """It is done, and no run needs to hear of it."""

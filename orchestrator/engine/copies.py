@@ -18,7 +18,7 @@ from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, Approv
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import maybe_said, not_said, take_up
+from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
@@ -70,7 +70,8 @@ class Copies:
         card = self._card(s, effect, approval)
         if self._slack is not None and card is not None:
             if card.approval.open:
-                return partial(self._post, effect, card, person, self._slack)
+                act = partial(self._post, effect, card, person, self._slack)
+                return in_turn(self._commit, s, effect, person, act)
             if effect.attempts > 1:
                 return partial(self._find, effect, card, person, self._slack)
         outbox.done(s, effect)

@@ -20,7 +20,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.pictures import DigestCard
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import LOOK_AGAIN, not_said
+from orchestrator.engine.saying import LOOK_AGAIN, in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import digests, outbox
@@ -49,7 +49,8 @@ class Digests:
             return None
         digest = self._picture(s, effect.subject)
         if waiting(digest):
-            return partial(self._post, effect, digest, self._slack)
+            act = partial(self._post, effect, digest, self._slack)
+            return in_turn(self._commit, s, effect, digest.place.channel, act)
         if effect.attempts > 1:
             return partial(self._tidy, effect, digest, self._slack)
         self._follow(s, effect, trouble=ALL_DECIDED)

@@ -16,7 +16,7 @@ from orchestrator.domain.inquiries import Telling, numbered, parse_telling
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import maybe_said, not_said, take_up
+from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
@@ -49,7 +49,8 @@ class Inquiries:
         inquiry = numbered(card.approval, telling.number) if card is not None else None
         if self._slack is not None and card is not None and inquiry is not None and _somewhere(card, telling):
             if telling.answer or (card.approval.open and not inquiry.answered):
-                return partial(self._post, effect, card, telling, self._slack)
+                act = partial(self._post, effect, card, telling, self._slack)
+                return in_turn(self._commit, s, effect, telling.person or card.approval.channel, act)
             if effect.attempts > 1:
                 return partial(self._find, effect, card, telling, self._slack)
         outbox.done(s, effect)

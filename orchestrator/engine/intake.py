@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain.consent import Actor, Terms, Verdict
+from orchestrator.domain.consent import Actor, Place, Terms, Verdict
 from orchestrator.domain.events import (
+    ApprovalCopied,
     AttentionResolved,
     CancelRequested,
     Choice,
@@ -29,7 +30,7 @@ from orchestrator.engine.ports import Clock, ToolkitPort
 from orchestrator.engine.restarting import Started, Wish, restart, start
 from orchestrator.engine.resubmitting import resubmit
 from orchestrator.errors import ConflictError
-from orchestrator.store import inbox
+from orchestrator.store import inbox, questions
 from orchestrator.store.database import Database
 from orchestrator.store.together import Together
 
@@ -260,6 +261,24 @@ class Intake:
         failpoints.hit("after_decision")
         if many := sum(answer.untold for answer in taken):
             self._untold(many)
+
+    async def stray(self, approval_id: str, place: Place) -> bool:
+        """A message of ours shows that question; where nobody knew of it, it is redrawn from now on.
+
+        Such a one is left by a post whose answer got lost, and which could not be looked for.
+        """
+
+        def job(s: Session) -> bool:
+            found = questions.load_approval(s, approval_id)
+            if found is None or not questions.is_stray(s, approval_id, place.channel, place.ts):
+                return False
+            event = ApprovalCopied(approval_id, place.person, place.channel, place.ts)
+            step.apply(s, found[2], event, policy=self._policy, now=self._clock())
+            return True
+
+        if await self._db.read(questions.is_stray, approval_id, place.channel, place.ts):
+            return await self._commits.write(job)
+        return False
 
     async def terms_now(self, approval_id: str) -> Terms | None:
         """Under which terms the same would be asked at this moment; None where that is not known."""

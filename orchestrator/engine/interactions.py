@@ -127,7 +127,7 @@ class Interactions:
         if owner is None:
             owner = await self._commit.read(self._claims_to_be, snapshot)
         if owner is None:
-            await self._look_again(effect, "it carries no metadata of a run of ours")
+            await self._look_again(effect, "it carries no metadata of a run of ours", seen=True)
             return
         await self._observed(effect, *owner, snapshot)
 
@@ -158,8 +158,14 @@ class Interactions:
             return
         await self._commit.conclude(effect, InteractionMissing(effect.subject, str(error)), run_id)
 
-    async def _look_again(self, effect: Claimed, why: str) -> None:
-        """The create's answer may still be on its way; after that the webhook stays parked."""
+    async def _look_again(self, effect: Claimed, why: str, *, seen: bool = False) -> None:
+        """The create's answer may still be on its way; after that the webhook stays parked.
+
+        Args:
+            seen: It was read and does not say that it is ours: no lost create waits for it any more.
+        """
+        if seen:
+            await self._commit.write(inbox.disown, effect.subject)
         if effect.attempts < PROBES:
             await self._commit.again(effect, why)
         else:

@@ -1,5 +1,6 @@
 """What is done about long jobs: started once, looked for, read, their files brought here, stopped."""
 
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,16 @@ from orchestrator.domain.events import (
     JobSignalled,
     JobUncertain,
 )
-from orchestrator.domain.jobs import Harvest, Job, JobKind, JobOrder, JobReading, JobStatus, signal_key
+from orchestrator.domain.jobs import (
+    LISTED,
+    Harvest,
+    Job,
+    JobKind,
+    JobOrder,
+    JobReading,
+    JobStatus,
+    signal_key,
+)
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import JobsPort
@@ -27,6 +37,18 @@ from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import inbox, jobs, outbox, runs
 from orchestrator.store.outbox import Claimed
 
+LOOKS_FOR_FILES: Final = 7
+"""How often files that are not there yet are asked for, over half a minute or so.
+
+Source: Gemini API, "Errors": what has just been made may be a 404 for up to a minute.
+"""
+ASKED_FOR: Final = timedelta(hours=46)
+"""How long after it can have been made a file that cannot be had is still asked for.
+
+Source: Gemini API, "Video", "Files": what was made is kept for two days.
+"""
+SLOWEST: Final = {JobKind.BATCH: timedelta(hours=48)}
+"""How long a job may take to make its files; the other kinds take minutes (Gemini API, "Batch API")."""
 SEARCHES_BEHIND: Final = 5
 """How often a start that was under way when its run ended is looked for, to be stopped."""
 WATCHED: Final = frozenset({JobStatus.LIVE, JobStatus.UNKNOWN})
@@ -150,10 +172,16 @@ class LongJobs:
         try:
             harvest = await self._port.harvest(_order(effect.run_id, job), job.remote or "")
         except (UnavailableError, UncertainError) as e:
-            await self._commit.again(effect, str(e), e)
-            return
+            due = self._commit.later(effect, e)
+            if effect.attempts < LOOKS_FOR_FILES or not _too_late(job, due):
+                await self._commit.write(outbox.retry, effect, due, str(e))
+                return
+            harvest = Harvest((), trouble=f"not brought here before Gemini forgets it: {e}")
         except RejectedError as e:
             harvest = Harvest((), trouble=str(e))
+        if harvest.absent and effect.attempts < LOOKS_FOR_FILES:
+            await self._commit.again(effect, harvest.trouble or "a file is not there yet")
+            return
         failpoints.hit("after_harvest")
         await self._commit.conclude(effect, JobHarvested(job.id, harvest))
 
@@ -183,9 +211,44 @@ class LongJobs:
         else:
             await self._commit.done(effect)
 
-    def end_grace(self, s: Session, effect: Claimed) -> None:
-        """A start without an answer had its time to show itself."""
-        self._commit.settle(s, effect, JobGraceEnded(*parse_start(effect.subject)))
+    def end_grace(self, s: Session, effect: Claimed) -> Act | None:
+        """A start without an answer had its time to show itself. What can be looked for is looked for once
+        more: as long as nobody could look, nobody says that it is not there.
+        """
+        ended = JobGraceEnded(*parse_start(effect.subject))
+        job = _job(s, effect.run_id, ended.job)
+        if job is None or not _to_be_found(job, ended.attempt) or runs.closed(s, effect.run_id):
+            self._commit.settle(s, effect, ended)
+            return None
+        room = self._commit.room(s, effect)
+        if isinstance(room, PutOff):
+            outbox.put_off(s, effect, room.until, room.then)
+            return None
+        return partial(self._last_look, effect, job, ended, room)
+
+    async def _last_look(self, effect: Claimed, job: Job, ended: JobGraceEnded, room: Go) -> None:
+        await self._commit.hearing.wait(room)
+        try:
+            reading = await self._port.find(_order(effect.run_id, job))
+        except (RejectedError, UnavailableError, UncertainError) as e:
+            await self._commit.again(effect, str(e), e)
+            return
+        if reading is None:
+            await self._commit.conclude(effect, ended)
+        else:
+            await self._observed(effect, job, reading)
+
+
+def _to_be_found(job: Job, attempt: int) -> bool:
+    """Whether Gemini lists what became of that attempt, and nothing has named it yet."""
+    current = (job.attempt, job.status, job.remote) == (attempt, JobStatus.UNKNOWN, None)
+    return current and job.kind in LISTED
+
+
+def _too_late(job: Job, due: datetime) -> bool:
+    """Whether its files are hardly there any more by then."""
+    span = ASKED_FOR + SLOWEST.get(job.kind, timedelta(0))
+    return job.sent_at is not None and due > job.sent_at + span
 
 
 def _job(s: Session, run_id: str, job_id: str) -> Job | None:

@@ -24,7 +24,7 @@ from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor
-from orchestrator.engine.saying import maybe_said, not_said
+from orchestrator.engine.saying import in_turn, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import digests, outbox, questions, runs, uploads
@@ -82,7 +82,8 @@ class Questions:
         if self._slack is not None and card is not None and card.approval.terms.channel:
             if card.approval.open:
                 card = self._as_shown(s, effect, card)
-                return partial(self._post, effect, card, self._slack, seen_before=effect.attempts > 1)
+                act = partial(self._post, effect, card, self._slack, seen_before=effect.attempts > 1)
+                return in_turn(self._commit, s, effect, card.approval.terms.channel, act)
             if effect.attempts > 1:
                 taken = _taken_over(card, questions.asked_now(s, card.call.id))
                 return partial(self._redraw, effect, card, taken, self._slack)
@@ -180,7 +181,8 @@ class Questions:
                 outbox.retry(s, effect, later, "quiet hours")
                 return None
             if self._slack is not None and (card.approval.ts or card.approval.copies):
-                return partial(self._notify, effect, card, what, self._slack)
+                act = partial(self._notify, effect, card, what, self._slack)
+                return in_turn(self._commit, s, effect, _told_in(card), act)
             log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
         outbox.done(s, effect)
         return None
@@ -236,6 +238,11 @@ class Questions:
             return {}
         links = tuple(self._file_link(path) for path in choosing.paths(call.arguments))
         return {"file_links": links, "no_pictures": uploads.standing(s, approval.id).trouble}
+
+
+def _told_in(card: Card) -> str:
+    """The channel whose turn it needs; of several direct messages the first stands for all."""
+    return card.approval.channel or next((place.person for place in card.approval.copies), "")
 
 
 def _taken_over(card: Card, newest: Approval | None) -> Places:

@@ -110,9 +110,7 @@ class Retention:
         do = retention.let_files_go if only_files else retention.let_runs_go
         after: Due | None = None
         count = 0
-        while found := await self._db.read(
-            retention.due, before, LOOKED_AT, after, only_files=only_files
-        ):
+        while found := await self._db.read(retention.due, before, LOOKED_AT, after, only_files=only_files):
             after, ids = found[-1], [due.id for due in found]
             needed = await self._db.read(retention.needed, ids)
             free = [run_id for run_id in ids if run_id not in needed]

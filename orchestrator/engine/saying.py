@@ -1,18 +1,48 @@
-"""Saying a thing in Slack once: when it is tried again, and how an earlier try is found."""
+"""Saying a thing in Slack once, and in turn: when it is tried again, and how an earlier try is found."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from orchestrator.domain.consent import Place
+from orchestrator.domain.effects import Urgency
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
+from orchestrator.engine.tickets import Act
+from orchestrator.engine.turns import Turns
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
+PATIENT: Final = 3
+"""So many tries of one others wait for; what is wrong may be with it alone, so then they go on."""
+
+
+def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) -> Act | None:
+    """What writes to one place in Slack, if it may now; else it is put off, and takes up no slot.
+
+    Args:
+        line: The channel's id, or that of the person whose direct messages it is.
+    """
+    turns = commits.turns
+    if turns is None or not line:
+        return act
+    later = turns.admit(s, effect, line, commits.now())
+    if later is None:
+        return partial(_in_turn, commits, turns, line, act)
+    outbox.put_off(s, effect, later, Urgency.NEXT)
+    return None
+
+
+async def _in_turn(commits: Commits, turns: Turns, line: str, act: Act) -> None:
+    """Where the last step is lost in a crash, whoever is next comes at the time it was told."""
+    await act()
+    await commits.write(lambda s: turns.left(s, line, commits.now()))
 
 
 def maybe_said(effect: Claimed) -> bool:
@@ -21,11 +51,16 @@ def maybe_said(effect: Claimed) -> bool:
 
 
 async def not_said(commits: Commits, effect: Claimed, error: UnavailableError | UncertainError) -> None:
-    """Not said, so tried again; or nobody knows, so looked for first."""
-    if isinstance(error, UncertainError):
-        await commits.write(outbox.retry, effect, commits.now() + LOOK_AGAIN, str(error))
-    else:
-        await commits.again(effect, str(error), error)
+    """Not said, so tried again; or nobody knows, so looked for first. Those behind it wait with it."""
+    uncertain = isinstance(error, UncertainError)
+    due_at = commits.now() + LOOK_AGAIN if uncertain else commits.later(effect, error)
+    await commits.write(_not_said, commits, effect, due_at, str(error))
+
+
+def _not_said(s: Session, commits: Commits, effect: Claimed, due_at: datetime, why: str) -> None:
+    ours = outbox.retry(s, effect, due_at, why)
+    if ours and commits.turns is not None and effect.attempts <= PATIENT:
+        commits.turns.wait(s, effect, due_at, commits.now())
 
 
 async def take_up(

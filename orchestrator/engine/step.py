@@ -26,6 +26,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.evidence import follow, turned_away, worth_telling
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
+from orchestrator.domain.ladder import MOST_COPIES
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run, Turn
 from orchestrator.domain.pauses import CARRY_OUT
@@ -120,8 +121,12 @@ def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied,
     """Where the question was spent and left behind while it was being posted, no live button may stay."""
     if run.turn.by_approval(event.approval) is not None:
         return
-    person = event.person if isinstance(event, ApprovalCopied) else ""
-    if questions.place(s, event.approval, event.channel, event.ts, person):
+    if isinstance(event, ApprovalCopied):
+        place = Place(event.channel, event.ts, event.person)
+        known = questions.place_copy(s, event.approval, place, MOST_COPIES)
+    else:
+        known = questions.place(s, event.approval, event.channel, event.ts)
+    if known:
         outbox.add(s, run.id, [Effect(EffectKind.UPDATE_APPROVAL, event.approval, now)])
 
 

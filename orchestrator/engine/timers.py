@@ -6,11 +6,14 @@ from orchestrator.domain.effects import parse_attempt, parse_notice
 from orchestrator.domain.events import (
     ApprovalExpired,
     CreateGraceEnded,
+    Event,
     ForgettingNear,
     ReminderDue,
     RunOverdue,
 )
+from orchestrator.domain.model import Run
 from orchestrator.engine.commits import Commits
+from orchestrator.store import inbox
 from orchestrator.store.outbox import Claimed
 
 
@@ -31,7 +34,13 @@ class Timers:
 
     def end_grace(self, s: Session, effect: Claimed) -> None:
         """A create that got lost has had its time to show up."""
-        self._commits.settle(s, effect, CreateGraceEnded(*parse_attempt(effect.subject)))
+        turn, attempt = parse_attempt(effect.subject)
+
+        def ended(run: Run) -> Event:
+            since = run.turn.sent_at
+            return CreateGraceEnded(turn, attempt, inbox.unread(s, since) if since is not None else None)
+
+        self._commits.settle(s, effect, ended)
 
     def end_run(self, s: Session, effect: Claimed) -> None:
         """The run's deadline."""

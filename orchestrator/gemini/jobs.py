@@ -27,10 +27,14 @@ LINES: Final = frozenset({"application/jsonl"})
 INLINE_BYTES: Final = 18 * 1024 * 1024
 """Of a batch's lines; Gemini's own limit is 20 MB, and the rest of the request counts, too."""
 PAGE_SIZE: Final = 50
-MAX_PAGES: Final = 4
+MAX_LISTED: Final = 200
+"""Batches looked through for a lost one."""
+MAX_PAGES: Final = 40
+"""A page may hold fewer than asked for; so many at most are read."""
 MAX_OBJECT_BYTES: Final = 256 * 1024 * 1024
 """Of one object: a finished interaction holds its video, a batch its answers, and both may be listed."""
 _MISSING: Final = (404, 410)
+_ABSENT: Final = "not_found"
 _DECODED: Final = 3 * 1024 * 1024  # divisible by three: base64 of it has no padding inside
 _BLANKS: Final = re.compile(r"\s+")
 _PLAIN: Final = str.maketrans("-_", "+/")
@@ -145,13 +149,14 @@ class GeminiJobs:
         """A batch among the first two hundred listed that carries our id; the other kinds have no list."""
         if order.kind not in LISTED:
             return None
-        token = ""
+        token, looked = "", 0
         for _ in range(MAX_PAGES):
             found, token = job_wire.batches(await self._connection.retried(self._page, token))
             for read in found:
                 if read.job == order.id:
                     return read
-            if not token:
+            looked += len(found)
+            if not token or looked >= MAX_LISTED:
                 break
         return None
 
@@ -233,14 +238,16 @@ class GeminiJobs:
     async def _videos(self, order: JobOrder, raw: Any) -> Harvest:
         found, kept_back = job_wire.made(order.kind, raw, hosts=self._transfers.hosts)
         files, troubles = list[StoredFile](), [kept_back] if kept_back else list[str]()
+        absent = False
         for number, made in enumerate(found, start=1):
             try:
                 files.append(await self._video(f"{order.run_id}/{order.id}-{number}", made))
             except RejectedError as e:
                 troubles.append(str(e))
+                absent = absent or e.code == _ABSENT
         facts = {"troubles": troubles} if files and troubles else {}
         trouble = "" if files else "; ".join(troubles) or "there is no video in it"
-        return Harvest(tuple(files), facts, trouble[: wire.MAX_TEXT])
+        return Harvest(tuple(files), facts, trouble[: wire.MAX_TEXT], absent)
 
     async def _video(self, path: str, made: Made) -> StoredFile:
         if made.trouble:
@@ -264,7 +271,8 @@ class GeminiJobs:
             async with aclosing(content) as source, aclosing(batch_results.tallied(source, tally)) as chunks:
                 file = await self._files.write(f"{order.run_id}/{order.id}-1", chunks, accept=LINES)
         except RejectedError as e:
-            return Harvest((), batch_results.Tally(keys).end(), str(e)[: wire.MAX_TEXT])
+            facts, why = batch_results.Tally(keys).end(), str(e)[: wire.MAX_TEXT]
+            return Harvest((), facts, why, e.code == _ABSENT)
         return Harvest((file,), tally.end())
 
     async def _keys(self, order: JobOrder) -> list[str] | None:

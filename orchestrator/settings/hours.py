@@ -78,7 +78,7 @@ class WorkingCalendar(Section):
 
     timezone: TimeZone = Field(description="IANA name of the time zone, such as `Europe/Berlin`.")
     days: Annotated[Items[Weekday], UNIQUE] = Field(
-        default=WEEKDAYS[:5], min_length=1, description="Working days: `mon`, `tue`, …, `sun`."
+        default=WEEKDAYS[:5], min_length=1, description="Working days."
     )
     hours: Hours = Field(
         default="09:00-17:00",
@@ -129,7 +129,7 @@ class DigestHour(Section):
     at: Annotated[str, AfterValidator(_minute)] = Field(description="Local time, such as `07:30`.")
     timezone: TimeZone = Field(default="UTC", description="IANA name of the time zone.")
     days: Annotated[Items[Weekday], UNIQUE] = Field(
-        default=WEEKDAYS, min_length=1, description="On which days: `mon`, `tue`, …, `sun`."
+        default=WEEKDAYS, min_length=1, description="On which days."
     )
 
     @property

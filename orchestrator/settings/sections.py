@@ -288,6 +288,16 @@ class Slack(Section):
         default=("hooks.slack.com",), description="Hosts we answer a click at."
     )
     timeout_seconds: float = Field(default=10, gt=0, le=120, description="How long one request may take.")
+    messages_per_second: float = Field(
+        default=20,
+        ge=0.1,
+        le=100,
+        description="How many messages go to one channel or person, in the long run. Slack names about 1,"
+        " takes more for a while, and is obeyed where it says to wait.",
+    )
+    burst: int = Field(
+        default=100, ge=1, le=1000, description="How many of them may go one right after the other."
+    )
     tolerance_seconds: int = Field(
         default=300, ge=1, le=3600, description="How far a click's time may be off."
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -14,6 +14,7 @@ from orchestrator.settings.model import Settings
 from orchestrator.settings.secrets import Secret
 
 PLACEHOLDERS = {"workflows": "<workflow>", "overrides": "<tool>", "triggers": "<trigger>"}
+_BOUNDS: Final = {"ge": "at least", "gt": "over", "le": "at most", "lt": "below"}
 Row = tuple[str, str, str, str]
 
 
@@ -46,7 +47,36 @@ def _row(key: str, field: FieldInfo, variable: str | None) -> Row:
     names = source.names if source else (variable,) if variable else ()
     if Secret in kinds(field.annotation):
         names = tuple(n for name in names for n in (name, f"{name}_FILE"))
-    return (f"`{key}`", ", ".join(f"`{n}`" for n in names), _default(field, source), field.description or "")
+    told = (field.description or "", _taken(field))
+    return (
+        f"`{key}`",
+        ", ".join(f"`{n}`" for n in names),
+        _default(field, source),
+        " ".join(filter(None, told)),
+    )
+
+
+def _taken(field: FieldInfo) -> str:
+    """What values it takes, as the schema has it: bounds, or a closed list its description does not give."""
+    choices = next(_choices(field.annotation), ())
+    if choices and not all(f"`{c}`" in (field.description or "") for c in choices):
+        some = "Any" if tuple in kinds(field.annotation) else "One"
+        return f"{some} of {', '.join(f'`{c}`' for c in choices)}."
+    bound = {sign: getattr(m, sign) for m in field.metadata for sign in _BOUNDS if hasattr(m, sign)}
+    if {"ge", "le"} <= bound.keys():
+        return f"{bound['ge']} to {bound['le']}."
+    told = ", ".join(f"{word} {bound[sign]}" for sign, word in _BOUNDS.items() if sign in bound)
+    return f"{told[0].upper()}{told[1:]}." if told else ""
+
+
+def _choices(annotation: Any) -> Iterator[tuple[Any, ...]]:
+    """The closed lists in a type; none in what is only attached to it."""
+    inside = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        yield inside
+        return
+    for part in inside[:1] if get_origin(annotation) is Annotated else inside:
+        yield from _choices(part)
 
 
 def _default(field: FieldInfo, source: FromEnv | None) -> str:

@@ -122,6 +122,48 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A shortcut of ours was used, on a message or from anywhere. Checked for shape only.
+
+    Fields as in `Click`.
+
+    Args:
+        channel: Of the message; empty for one that is used from anywhere.
+        ts: Of the message: any message at all, of anybody.
+    """
+
+    user_id: str
+    user_name: str
+    team_id: str
+    user_team_id: str
+    app_id: str
+    trigger_id: str
+    channel: str = ""
+    ts: str = ""
+    response_url: str = ""
+    is_bot: bool = False
+
+    def on(self, shown: Shown) -> Click:
+        """What is done about a message that shows that question: as if Details were pressed."""
+        return Click(
+            kind="details",
+            approval=shown.approval,
+            revision=shown.revision,
+            digest_prefix=shown.digest_prefix,
+            user_id=self.user_id,
+            user_name=self.user_name,
+            team_id=self.team_id,
+            user_team_id=self.user_team_id,
+            app_id=self.app_id,
+            channel=self.channel,
+            ts=self.ts,
+            response_url=self.response_url,
+            trigger_id=self.trigger_id,
+            is_bot=self.is_bot,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class OtherAction:
     """Something of Slack's that decides nothing. What is known of it serves a whisper.
 

@@ -78,8 +78,16 @@ def plain(card: Card, *, now: datetime) -> Message:
 
 def _metadata(card: Card) -> dict[str, Any]:
     """Ids only: everybody in the workspace can read metadata."""
-    payload = {"request_id": card.approval.id, "rev": card.approval.revision}
+    payload = {"request_id": card.approval.id, "delivery_id": delivery(card), "rev": card.approval.revision}
     return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+
+def delivery(card: Card) -> str:
+    """By which the message with that question is found again: the same for each try to post it.
+
+    A copy is found in the direct messages it was posted to, so that it needs no id of its own.
+    """
+    return f"dlv_{card.approval.id.removeprefix('apr_')}_{card.approval.revision}"
 
 
 def _summary(card: Card, state: Look) -> str:

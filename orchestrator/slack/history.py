@@ -19,7 +19,7 @@ from orchestrator.errors import RejectedError, UnavailableError
 from orchestrator.slack import uploads
 from orchestrator.slack.asking_back import INQUIRY_TYPE, is_inquiry
 from orchestrator.slack.batches import is_batch
-from orchestrator.slack.blocks import EVENT_TYPE
+from orchestrator.slack.blocks import EVENT_TYPE, delivery
 from orchestrator.slack.digests import is_digest
 from orchestrator.slack.notices import NOTICE_TYPE, is_notice
 from orchestrator.slack.refusals import UNREADABLE, SlackUnavailableError
@@ -161,6 +161,9 @@ def thread_of(card: Card) -> str:
 def _is_ours(message: Mapping[str, Any], card: Card, me: Identity) -> bool:
     """Written by our bot about this question. Metadata alone proves nothing: any app may copy it."""
     payload = _payload(message, EVENT_TYPE) if _is_from(message, me) else {}
+    if "delivery_id" in payload:
+        return bool(payload["delivery_id"] == delivery(card))
+    # Posted by an earlier version, which wrote down only these.
     return payload.get("request_id") == card.approval.id and payload.get("rev") == card.approval.revision
 
 

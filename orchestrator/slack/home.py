@@ -8,7 +8,7 @@ Source: Slack, "App Home", `views.publish`, "Implementing slash commands", "Bloc
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -70,6 +70,17 @@ def listed(title: str, found: Sequence[Entry], *, now: datetime) -> Answer:
         "response_type": "ephemeral",
         "text": escape(title),
         "blocks": [_words("title", title), *_entries(found, LISTED, now)],
+    }
+
+
+def window(waiting: Sequence[Entry], *, now: datetime) -> View:
+    """The same list as a window, for who used our shortcut."""
+    blocks = _entries([replace(entry, opens=False) for entry in waiting], LISTED, now)
+    return {
+        "type": "modal",
+        "title": kit.plain("Waits for you", 24),
+        "close": kit.plain("Close", 24),
+        "blocks": [*(blocks or [_words("none", "Nothing waits for you.")]), _words("help", HELP)],
     }
 
 

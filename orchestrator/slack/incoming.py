@@ -128,8 +128,11 @@ def _text(
     value = holder.get(key)
     if (value is None or value == "") and not required:
         return ""
-    if not isinstance(value, str) or not value or len(value) > _LONGEST:
+    if not isinstance(value, str) or not value:
         raise InvalidError(f"{key}: must be text", ((key, "must be text"),))
+    if len(value) > _LONGEST:
+        why = f"has {len(value)} characters; at most {_LONGEST} are taken"
+        raise InvalidError(f"{key}: {why}", ((key, why),))
     if form is not None and not form.fullmatch(value):
         raise InvalidError(f"{key}: is not of the form Slack uses", ((key, "is not of the form Slack uses"),))
     return value

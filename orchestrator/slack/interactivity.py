@@ -14,7 +14,16 @@ from orchestrator.domain.choosing import MOST_FILES
 from orchestrator.domain.inquiries import MOST as MOST_INQUIRIES
 from orchestrator.errors import InvalidError
 from orchestrator.slack import inputs
-from orchestrator.slack.action import MOST_TOGETHER, Click, Kind, OtherAction, Sent, Shown, Submission
+from orchestrator.slack.action import (
+    MOST_TOGETHER,
+    Click,
+    Kind,
+    OtherAction,
+    Sent,
+    Shortcut,
+    Shown,
+    Submission,
+)
 from orchestrator.slack.payload import APP, CHANNEL, TEAM, TS, VIEW, flag, obj, refuse, string
 from orchestrator.slack.text import MENTION
 from orchestrator.strictjson import StrictReader
@@ -50,10 +59,11 @@ _WINDOWS: Final[dict[object, Sent]] = {
 }
 _GROUPS: Final = frozenset({"approve_all", "reject_all"})
 _LINKS: Final = frozenset({"review"})  # our buttons that only open a page; Slack reports them all the same
+_SHORTCUTS: Final = frozenset({"shortcut", "message_action"})
 _READER: Final = StrictReader(depth=64)
 
 
-def parse(body: bytes) -> Click | Submission | OtherAction:
+def parse(body: bytes) -> Click | Submission | Shortcut | OtherAction:
     """Read an interactivity body: a form with the one field `payload`, which holds JSON.
 
     Unknown fields are ignored; arguments or decisions smuggled in among them reach nothing. A button whose
@@ -65,13 +75,15 @@ def parse(body: bytes) -> Click | Submission | OtherAction:
     return read(payload_of(body))
 
 
-def read(payload: Mapping[str, Any]) -> Click | Submission | OtherAction:
+def read(payload: Mapping[str, Any]) -> Click | Submission | Shortcut | OtherAction:
     """The same, of what the form holds. Raises `InvalidError`."""
     kind = string(payload, "type", required=True)
     if kind == "view_submission":
         return _submission(payload)
     if kind == "view_closed":
         return _other(payload, "a window was closed", quiet=True)
+    if kind in _SHORTCUTS:
+        return _shortcut(payload)
     if kind != "block_actions":
         return _other(payload, f"nothing is done about {kind[:40]!r}")
     actions = _actions(payload)
@@ -173,6 +185,28 @@ def _submission(payload: Mapping[str, Any]) -> Submission | OtherAction:
         is_bot=flag(user, "is_bot", "user.is_bot"),
         others=shown[1:],
         number=int(str(callback)[-1]) if kind == "reply" else 0,
+    )
+
+
+def _shortcut(payload: Mapping[str, Any]) -> Shortcut | OtherAction:
+    """The one on a message names it; whoever used the other is told in a window."""
+    user, team = obj(payload, "user", required=True), obj(payload, "team")
+    trigger = string(payload, "trigger_id")
+    channel = string(obj(payload, "channel"), "id", CHANNEL, at="channel.id")
+    ts = string(payload, "message_ts", TS) or string(obj(payload, "message"), "ts", TS, at="message.ts")
+    if not trigger:
+        return _other(payload, "a shortcut that opens nothing", quiet=True)
+    return Shortcut(
+        user_id=string(user, "id", MENTION, required=True, at="user.id"),
+        user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
+        team_id=string(team, "id", TEAM, at="team.id"),
+        user_team_id=string(user, "team_id", TEAM, at="user.team_id") or string(team, "id", TEAM),
+        app_id=string(payload, "api_app_id", APP),
+        trigger_id=trigger,
+        channel=channel if ts else "",
+        ts=ts if channel else "",
+        response_url=string(payload, "response_url"),
+        is_bot=flag(user, "is_bot", "user.is_bot"),
     )
 
 

@@ -27,6 +27,21 @@ _DIRECT: Final = {
     "im:write": "direct messages to those who may decide",
     "im:history": "finding such a message whose post had no answer",
 }
+SHORTCUTS: Final = (
+    {
+        "name": "My pending approvals",
+        "type": "global",
+        "callback_id": "my_pending",
+        "description": "What waits for your decision",
+    },
+    {
+        "name": "Show approval details",
+        "type": "message",
+        "callback_id": "show_request",
+        "description": "All there is to know about the question of a message",
+    },
+)
+"""What people find in Slack's own menus."""
 _PICTURES: Final = {"files:write": "pictures of the files people choose among"}
 _POSTED_DIRECTLY: Final = {"im:read": "the check, for a channel that is a direct message"}
 
@@ -75,6 +90,7 @@ def manifest(
                 "messages_tab_read_only_enabled": True,
             },
             "bot_user": {"display_name": name, "always_online": True},
+            "shortcuts": [dict(shortcut) for shortcut in SHORTCUTS],
             "slash_commands": [command | _at(public_url, socket_mode, "url", "/slack/commands")],
         },
         "oauth_config": {"scopes": {"bot": sorted(bot_scopes)}},

@@ -96,7 +96,7 @@ def weight(text: str) -> int:
 
     Slack does not say what it counts; UTF-16 units are never fewer than characters: the safe guess.
     """
-    return len(text) + sum(ch > "\uffff" for ch in text)
+    return len(text) if text.isascii() else len(text) + sum(ch > "\uffff" for ch in text)
 
 
 def shorten(text: str, most: int) -> tuple[str, str]:

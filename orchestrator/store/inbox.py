@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.store.database import after_commit
 from orchestrator.store.prepared import Prepared, insert_into, on_sqlite
+from orchestrator.store.run_rows import interaction_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
@@ -27,7 +28,7 @@ class DeliveryVerdict(enum.StrEnum):
 
     WOKE = "woke"  # its run read the interaction anew
     KNOWN = "known"  # it told its run nothing new, or the run goes on with another interaction
-    PARKED = "parked"  # about an interaction we do not know; that one is being looked at
+    PARKED = "parked"  # about an interaction we do not know; Gemini is yet to say whose it is
     ADOPTED = "adopted"  # was parked; the interaction turned out to be ours
     NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
     IGNORED = "ignored"  # not about an interaction, or about one of a run that was deleted
@@ -276,10 +277,35 @@ def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
 
 
 def disown(s: Session, interaction_id: str) -> int:
-    """Nobody looks at this unknown interaction any more. Its webhooks stay parked: a late answer to a
-    create may still say that it is ours.
+    """No look found that this unknown interaction is ours. Its webhooks stay parked: a late answer to a
+    create may still say that it is.
     """
     return _DISOWN.run(s, about=interaction_id)
+
+
+_UNREAD = Prepared(
+    sa.select(sa.func.min(delivery_t.c.received_at)).where(
+        sa.or_(
+            delivery_t.c.state == DeliveryState.NEW,
+            sa.and_(
+                delivery_t.c.state == DeliveryState.PARKED,
+                delivery_t.c.verdict == DeliveryVerdict.PARKED.value,
+            ),
+        ),
+        delivery_t.c.kind.like("interaction.%"),
+        delivery_t.c.subject != "",
+        delivery_t.c.received_at >= sa.bindparam("since", type_=delivery_t.c.received_at.type),
+        ~sa.exists().where(interaction_t.c.id == delivery_t.c.subject),
+    )
+)
+
+
+def unread(s: Session, since: datetime) -> datetime | None:
+    """When the first webhook came, of those since then, about an interaction of which nobody has found out
+    yet whose it is.
+    """
+    first: datetime | None = _UNREAD.value(s, since=since)
+    return first
 
 
 def parked(s: Session) -> int:

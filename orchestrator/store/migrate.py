@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from orchestrator.errors import ConfigError
 from orchestrator.store.asked import AskedRow
 from orchestrator.store.callbacks import AddressRow, CallbackRow
+from orchestrator.store.copied import CopiedRow
 from orchestrator.store.digests import DigestRow
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.retention import LeavingRow
@@ -27,6 +28,7 @@ ELSEWHERE: Final = (
     AddressRow,
     AskedRow,
     CallbackRow,
+    CopiedRow,
     DigestRow,
     JobRow,
     LeavingRow,

@@ -156,12 +156,12 @@ _IS_PENDING = sa.and_(effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.st
 _DROP = Prepared(
     effect_t.update()
     .where(_IS_PENDING, effect_t.c.key == sa.bindparam("of_key"))
-    .values(state=EffectState.DROPPED)
+    .values(state=EffectState.DROPPED, line="")
 )
 _DROP_ALL = Prepared(
     effect_t.update()
     .where(_IS_PENDING, effect_t.c.kind.not_in(words(SURVIVES_CLOSING)))
-    .values(state=EffectState.DROPPED)
+    .values(state=EffectState.DROPPED, line="")
 )
 
 
@@ -192,7 +192,7 @@ def _waiting(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[
             effect_t.c.kind.in_(words(kinds)),
         )
         # Who only begins to stand in line is not in the way of anybody.
-        .order_by(sa.case((effect_t.c.urgency == int(Urgency.WATCH), 1), else_=0), since)
+        .order_by(sa.case((effect_t.c.urgency == int(Urgency.WATCH), 1), else_=0), since, effect_t.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
 
@@ -303,7 +303,11 @@ _DONE = Prepared(
     effect_t.update()
     .where(_OURS)
     .values(
-        state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE), error="", attempts=0, **_FREED
+        state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE),
+        error="",
+        attempts=0,
+        line="",
+        **_FREED,
     )
     .returning(effect_t.c.state, effect_t.c.due_at)
 )
@@ -333,7 +337,9 @@ _PUT_OFF = Prepared(
     )
 )
 _BURY = Prepared(
-    effect_t.update().where(_OURS).values(state=EffectState.DEAD, error=sa.bindparam("why"), **_FREED)
+    effect_t.update()
+    .where(_OURS)
+    .values(state=EffectState.DEAD, error=sa.bindparam("why"), line="", **_FREED)
 )
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
-from orchestrator.store.prepared import Prepared
+from orchestrator.store import copied
+from orchestrator.store.prepared import Prepared, Row
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 
 MOST_REJECTED: Final = 100
@@ -36,11 +37,10 @@ _REJECTED = Prepared(
     .limit(MOST_REJECTED)
 )
 _SHOWN = Prepared(
-    sa.select(approval_t.c.call, approval_t.c.channel, approval_t.c.ts, approval_t.c.copies).where(
-        sa.or_(
-            approval_t.c.ts == sa.bindparam("of_ts"),
-            sa.cast(approval_t.c.copies, sa.Text).like(sa.bindparam("of_copies")),
-        )
+    sa.select(approval_t).where(
+        approval_t.c.ts == sa.bindparam("of_ts"),
+        sa.text("approval.ts <> ''"),
+        approval_t.c.channel == sa.bindparam("of_channel"),
     )
 )
 _PLACE = Prepared(
@@ -92,8 +92,29 @@ def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
     row = _APPROVAL.first(s, of_approval=approval)
     if row is None or _shows(row, channel, ts):
         return False
-    there = [r for r in _SHOWN.rows(s, of_ts=ts, of_copies=f'%"{ts}"%') if _shows(r, channel, ts)]
+    there = _there(s, channel, ts)
     return bool(there) and all(r["call"] != row["call"] for r in there)
+
+
+def _there(s: Session, channel: str, ts: str) -> list[Row]:
+    """The questions a message shows or showed."""
+    copies = (_APPROVAL.first(s, of_approval=known) for known in copied.there(s, channel, ts))
+    return [*_SHOWN.rows(s, of_ts=ts, of_channel=channel), *(row for row in copies if row is not None)]
+
+
+def shown_at(s: Session, channel: str, ts: str) -> Approval | None:
+    """The question a message shows: of several about one call, each in the place of another, the newest."""
+    known = [approval_value(row) for row in _there(s, channel, ts)]
+    return max(known, key=lambda a: (a.requested_at, a.revision), default=None)
+
+
+def is_stray(s: Session, approval: str, channel: str, ts: str) -> bool:
+    """Whether a message that shows this question is none of those we know.
+
+    Not where it is not known yet where the question stands: that message may be the one.
+    """
+    row = _APPROVAL.first(s, of_approval=approval)
+    return row is not None and bool(row["ts"]) and not _shows(row, channel, ts)
 
 
 def _shows(row: Mapping[str, Any], channel: str, ts: str) -> bool:
@@ -115,17 +136,19 @@ def rejections(s: Session, run_id: str, call: ToolCall) -> tuple[Verdict | None,
     return (msgspec.convert(same[0], Verdict) if same else None), len(same)
 
 
-def place(s: Session, approval: str, channel: str, ts: str, person: str = "") -> bool:
-    """Where the message of a question is that is asked no longer; False when there is no such question.
-
-    Args:
-        person: In whose direct messages it is: one more copy.
-    """
-    if person:
-        row = _APPROVAL.first(s, of_approval=approval)
-        copies = [*(row["copies"] if row else ()), msgspec.to_builtins(Place(channel, ts, person))]
-        return _COPIES.run(s, of_approval=approval, copies=copies) == 1
+def place(s: Session, approval: str, channel: str, ts: str) -> bool:
+    """Where the message of a question is that is asked no longer; False when there is no such question."""
     return _PLACE.run(s, of_approval=approval, channel=channel, ts=ts) == 1
+
+
+def place_copy(s: Session, approval: str, place: Place, most: int) -> bool:
+    """Where one more message is, if that is news; False too where there is no such question, or too many."""
+    row = _APPROVAL.first(s, of_approval=approval)
+    if row is None or _shows(row, place.channel, place.ts) or len(row["copies"]) >= most:
+        return False
+    copied.add(s, approval, [place])
+    copies = [*row["copies"], msgspec.to_builtins(place)]
+    return _COPIES.run(s, of_approval=approval, copies=copies) == 1
 
 
 def place_inquiry(s: Session, approval: str, number: int, place: Place) -> bool:

@@ -15,7 +15,7 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
 from orchestrator.errors import NotFoundError
-from orchestrator.store import asked, audit, jobs
+from orchestrator.store import asked, audit, copied, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
 from orchestrator.store.prepared import Prepared, hold
 from orchestrator.store.run_rows import (
@@ -253,10 +253,12 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
         _NEW_APPROVAL.run(s, **fixed, **row)
         asked.keep(s, None, after)
+        copied.keep(s, None, after)
         return
     moved = _MOVE_APPROVAL.run(s, of_approval=after.id, of_status=before.status, **row)
     _moved(moved, f"approval {after.id} in {before.status}")
     asked.keep(s, before, after)
+    copied.keep(s, before, after)
 
 
 def _spend(s: Session, replaced: Approval) -> None:

@@ -203,6 +203,12 @@ class ApprovalRow(SQLModel, table=True):
             sqlite_where=sa.text("collected <> ''"),
             postgresql_where=sa.text("collected <> ''"),
         ),
+        sa.Index(
+            "ix_approval_ts",
+            "ts",
+            sqlite_where=sa.text("ts <> ''"),
+            postgresql_where=sa.text("ts <> ''"),
+        ),
     )
     id: str = Field(primary_key=True, max_length=ID)
     call: str = Field(max_length=ID, foreign_key="call.id", ondelete="CASCADE", index=True)
@@ -269,7 +275,8 @@ class EffectRow(SQLModel, table=True):
     """The outbox. The row is the truth; whoever wakes a worker only hints at it.
 
     `run_id` is empty for a look at an interaction nobody knows. `wanted` counts requests, so
-    that one that comes while the effect is being performed is not lost.
+    that one that comes while the effect is being performed is not lost. `line` is the place in Slack
+    it waits to write to, or writes to now.
     """
 
     __tablename__ = "effect"
@@ -293,6 +300,12 @@ class EffectRow(SQLModel, table=True):
             sqlite_where=sa.text("state = 'dead'"),
             postgresql_where=sa.text("state = 'dead'"),
         ),
+        sa.Index(
+            "ix_effect_line",
+            "line",
+            sqlite_where=sa.text("line <> ''"),
+            postgresql_where=sa.text("line <> ''"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
     run_id: str = Field(max_length=ID)
@@ -307,6 +320,7 @@ class EffectRow(SQLModel, table=True):
     claim: str | None = Field(default=None, max_length=ID)
     lease_until: datetime | None = None
     error: str = Field(sa_type=sa.Text)
+    line: str = Field(max_length=ID, sa_column_kwargs={"server_default": ""})
 
 
 class DeliveryRow(SQLModel, table=True):

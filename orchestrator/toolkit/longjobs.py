@@ -31,10 +31,13 @@ BATCH_MODEL: Final = "gemini-3.8-flash"
 MOST_FILMS: Final = 50
 MOST_LINES: Final = 1_000
 PROMPT_CHARS: Final = 4_000
+MOST_BYTES: Final = 1024 * 1024
+"""Of all prompts together: a thousand of a thousand characters."""
 
 
 def video(prompt: str, *, model: str = VIDEO_MODEL, **parameters: Any) -> JobWish:
-    """One film. `parameters` as the model takes them: `aspectRatio`, `durationSeconds`, `negativePrompt`.
+    """One film. `parameters` as the model takes them: Veo `aspectRatio`, `durationSeconds`, `negativePrompt`,
+    others `aspect_ratio`, `duration` (`"8s"`), `resolution`.
 
     A model of Veo's is asked by its own long-running call, any other by an interaction (Gemini API, Video).
 
@@ -43,7 +46,7 @@ def video(prompt: str, *, model: str = VIDEO_MODEL, **parameters: Any) -> JobWis
     """
     if not 0 < len(prompt.strip()) <= PROMPT_CHARS:
         raise ToolError(f"a film needs a prompt of 1 to {PROMPT_CHARS} characters")
-    kind = JobKind.VIDEO if model.startswith("veo") else JobKind.VIDEO_INTERACTION
+    kind = JobKind.VIDEO if _is_veo(model) else JobKind.VIDEO_INTERACTION
     return JobWish(kind, {"model": model, "prompt": prompt, "parameters": parameters})
 
 
@@ -101,12 +104,28 @@ def _films(model: str) -> Tool:
             aspect_ratio: 16:9 is wide, 9:16 is tall.
             negative_prompt: What must not be seen in any of them.
         """
-        told: dict[str, Any] = {"durationSeconds": seconds, "aspectRatio": aspect_ratio}
-        if negative_prompt is not None:
-            told["negativePrompt"] = negative_prompt
-        return wait_for(*(video(prompt, model=model, **told) for prompt in prompts))
+        return wait_for(*(_film(model, p, seconds, aspect_ratio, negative_prompt) for p in prompts))
 
     return _of(generate_video, model)
+
+
+def _film(model: str, prompt: str, seconds: int, ratio: str, unwanted: str | None) -> JobWish:
+    """In the model's own words.
+
+    Source: Gemini API, "Video": Veo's `parameters`, camel case; an interaction's `response_format`, snake
+    case, without a place for what must not be seen.
+    """
+    if not _is_veo(model):
+        text = prompt if unwanted is None else f"{prompt}\n\nMust not be seen: {unwanted}"
+        return video(text, model=model, duration=f"{seconds}s", aspect_ratio=ratio)
+    told: dict[str, Any] = {"durationSeconds": seconds, "aspectRatio": ratio}
+    if unwanted is not None:
+        told["negativePrompt"] = unwanted
+    return video(prompt, model=model, **told)
+
+
+def _is_veo(model: str) -> bool:
+    return model.startswith("veo")
 
 
 def _batches(model: str) -> Tool:
@@ -199,4 +218,4 @@ def _of(function: Any, model: str) -> Tool:
     record = record_of(function)
     assert record is not None  # noqa: S101  declared right above
     version = hashlib.sha256(f"{record.version}\0{model}".encode()).hexdigest()[:16]
-    return replace(record, version=version)
+    return replace(record, version=version, signature=replace(record.signature, most_bytes=MOST_BYTES))

@@ -25,7 +25,7 @@ from orchestrator.toolkit.plain import PlainError, compact, give, join, size, ta
 from orchestrator.toolkit.secret import MARK, is_secret, marked
 
 MAX_ARGUMENTS_BYTES: Final = 64 * 1024
-"""Of the arguments' compact JSON in UTF-8."""
+"""Of the arguments of a tool that says nothing else."""
 
 MAX_PROBLEMS: Final = 10
 """Lines in one answer to the model."""
@@ -106,12 +106,16 @@ def _refuse_drift(raw: Any, shown: Any, path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a tool takes. `context` names the parameter that gets the `ToolContext`, if there is one."""
+    """What a tool takes. `context` names the parameter that gets the `ToolContext`, if there is one.
+
+    `most_bytes` are those of the arguments' compact JSON in UTF-8.
+    """
 
     parameters: tuple[Parameter, ...]
     context: str | None = None
     summary: str = ""
     description: str = ""
+    most_bytes: int = MAX_ARGUMENTS_BYTES
     schema: JsonObject = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +140,7 @@ class Signature:
             problems += _convert(parameter, raw, checked)
         if problems:
             raise refusal(problems)
-        _limit(checked.shown)
+        self._limit(checked.shown)
         return checked
 
     def _take(self, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -146,18 +150,17 @@ class Signature:
             raw: dict[str, Any] = take(arguments)
         except PlainError as error:
             raise refusal([(error.path or "arguments", error.text)]) from None
-        _limit(raw)
+        self._limit(raw)
         return raw
+
+    def _limit(self, arguments: Mapping[str, Any]) -> None:
+        if size(arguments) > self.most_bytes:
+            raise refusal([("arguments", f"are larger than {self.most_bytes // 1024} KiB")])
 
     def _strangers(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         names = [p.name for p in self.parameters]
         known = f"the parameters are {', '.join(names)}" if names else "there are none"
         return [(key, f"is not a parameter; {known}") for key in raw if key not in names]
-
-
-def _limit(arguments: Mapping[str, Any]) -> None:
-    if size(arguments) > MAX_ARGUMENTS_BYTES:
-        raise refusal([("arguments", f"are larger than {MAX_ARGUMENTS_BYTES // 1024} KiB")])
 
 
 def _convert(parameter: Parameter, raw: Mapping[str, Any], into: Checked) -> list[tuple[str, str]]:

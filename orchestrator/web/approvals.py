@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.verdicts import NO_REASON
 from orchestrator.engine.answers import Answer as Decided
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
@@ -40,7 +41,7 @@ async def list_approvals(
     return ApprovalPage(items=[approval_out(r, doors.hidden) for r in page.rows], next=to_cursor(page.next))
 
 
-@get("/approvals/{approval_id:str}", opt=READ, summary="One approval", responses=problems(404))
+@get("/approvals/{approval_id:str}", opt=READ, summary="One approval", responses=problems(400, 404))
 async def show_approval(approval_id: FromPath[str], doors: NamedDependency[Doors]) -> ApprovalOut:
     return await _approval(doors, own_id(approval_id, "approval"))
 
@@ -92,7 +93,8 @@ async def decide(
     if answer.refused is Refusal.NOT_ENTITLED:
         raise ForbiddenError(answer.note)
     if answer.refused is not None:
-        raise ConflictError(answer.note or str(answer.refused))
+        lacks = (("reason", "is required for a rejection here"),) if answer.note == NO_REASON else ()
+        raise ConflictError(answer.note or str(answer.refused), lacks)
     return await _approval(doors, answer.approval.id)
 
 

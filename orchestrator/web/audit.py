@@ -81,7 +81,7 @@ async def list_audit(
     "/approvals/{approval_id:str}/receipt",
     opt=READ,
     summary="The receipt of a decision",
-    responses=problems(404),
+    responses=problems(400, 404),
 )
 async def show_receipt(approval_id: FromPath[str], doors: NamedDependency[Doors]) -> Receipt:
     """What was asked, who was asked, who decided how by which door, and what ran because of it."""

@@ -61,7 +61,12 @@ async def list_callbacks(
     return CallbackPage(items=[callback_summary(r) for r in page.rows], next=to_cursor(page.next))
 
 
-@get("/callbacks/{callback_id:str}", opt=READ, summary="One message to a caller", responses=problems(404))
+@get(
+    "/callbacks/{callback_id:str}",
+    opt=READ,
+    summary="One message to a caller",
+    responses=problems(400, 404),
+)
 async def show_callback(callback_id: FromPath[str], doors: NamedDependency[Doors]) -> CallbackOut:
     return callback_out(await doors.database.read(callback_care.callback, own_id(callback_id, "callback")))
 

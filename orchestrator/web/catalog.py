@@ -67,22 +67,22 @@ class ToolList(Struct, kw_only=True):
     items: list[ToolOut]
 
 
-@get("/workflows", opt=READ, summary="List workflows", responses=problems())
+@get("/workflows", opt=READ, summary="List workflows", responses=problems(400))
 async def list_workflows(doors: NamedDependency[Doors]) -> WorkflowList:
     return WorkflowList(items=[_workflow(w) for _, w in sorted(doors.workflows.items())])
 
 
-@get("/workflows/{name:str}", opt=READ, summary="One workflow", responses=problems(404))
+@get("/workflows/{name:str}", opt=READ, summary="One workflow", responses=problems(400, 404))
 async def show_workflow(name: FromPath[str], doors: NamedDependency[Doors]) -> WorkflowOut:
     return _workflow(known_workflow(doors, name))
 
 
-@get("/tools", opt=READ, summary="List tools", responses=problems())
+@get("/tools", opt=READ, summary="List tools", responses=problems(400))
 async def list_tools(doors: NamedDependency[Doors]) -> ToolList:
     return ToolList(items=[_tool(t, doors) for t in doors.tools])
 
 
-@get("/tools/{name:str}", opt=READ, summary="One tool", responses=problems(404))
+@get("/tools/{name:str}", opt=READ, summary="One tool", responses=problems(400, 404))
 async def show_tool(name: FromPath[str], doors: NamedDependency[Doors]) -> ToolOut:
     for tool in doors.tools:
         if tool.name == name:

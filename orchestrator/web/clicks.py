@@ -13,7 +13,7 @@ import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
+from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
@@ -22,7 +22,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import is_group
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
-from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Submission
+from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
 from orchestrator.store import questions, views
 from orchestrator.web.doors import Doors, SlackDoor
 
@@ -106,7 +106,7 @@ def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:
     return str(choices[click.choice]) if 0 <= click.choice < len(choices) else None
 
 
-def admit(slack: SlackDoor, taken: Click | Submission) -> str:
+def admit(slack: SlackDoor, taken: Click | Submission | Shortcut) -> str:
     """Words for somebody of another workspace; empty for who may be listened to.
 
     Raises:
@@ -117,7 +117,8 @@ def admit(slack: SlackDoor, taken: Click | Submission) -> str:
         raise ForbiddenError("a bot pressed a button")
     if taken.user_team_id in slack.teams():
         return ""
-    log.warning("click_refused", approval_id=taken.approval, reason="a person of another workspace")
+    about = "" if isinstance(taken, Shortcut) else taken.approval
+    log.warning("click_refused", approval_id=about, reason="a person of another workspace")
     return OUTSIDER
 
 
@@ -138,7 +139,23 @@ async def misplaced(doors: Doors, slack: SlackDoor, click: Click) -> bool:
         amiss = await doors.database.read(questions.shown_elsewhere, *there)
     if amiss:
         log.warning("click_refused", approval_id=click.approval, reason="not on a message that shows it")
+    elif click.ts and app and click.message_app_id == app and click.kind in _ON_CARDS:
+        await _seen(doors, click)
     return amiss
+
+
+async def _seen(doors: Doors, click: Click) -> None:
+    """A message of ours that nobody knew of is redrawn with all the others, whatever comes of the click."""
+    direct = click.channel.startswith("D")
+    place = Place(click.channel, click.ts, click.user_id if direct else "")
+    if await doors.intake.stray(click.approval, place):
+        log.info("stray_found", approval_id=click.approval, channel=click.channel, ts=click.ts)
+
+
+_ON_CARDS: Final = frozenset(
+    {"approve", "reject", "refine", "choose", "reject_reason", "edit", "answer", "again"}
+)
+"""Buttons that stand on a question's own message, and on no list of questions or reply."""
 
 
 def person(taken: Click | Submission) -> Actor:

@@ -59,7 +59,7 @@ class FileList(Struct, kw_only=True):
     items: list[FileOut]
 
 
-@get("/runs/{run_id:str}/files", opt=READ, summary="The files of a run", responses=problems(404))
+@get("/runs/{run_id:str}/files", opt=READ, summary="The files of a run", responses=problems(400, 404))
 async def list_files(run_id: FromPath[str], doors: NamedDependency[Doors]) -> FileList:
     return FileList(items=await doors.database.read(_listed, own_id(run_id, "run")))
 
@@ -79,7 +79,7 @@ def _listed(s: Session, run_id: str) -> list[FileOut]:
     summary="The bytes of a file",
     responses={
         206: ResponseSpec(None, generate_examples=False, description="The part that `Range` asked for."),
-        **problems(404, 409, 410, 416),
+        **problems(400, 404, 409, 410, 416),
     },
 )
 async def get_file(

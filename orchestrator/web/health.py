@@ -4,6 +4,7 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
 import asyncio
+import enum
 from datetime import datetime
 from typing import Final
 
@@ -27,16 +28,34 @@ class Alive(Struct, kw_only=True):
     status: str
 
 
+class Standing(enum.StrEnum):
+    """How what was checked stands: `degraded` works on and wants to be looked at, `failing` takes this
+    process out of service.
+    """
+
+    WELL = "well"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+
+
 class CheckOut(Struct, kw_only=True):
+    """`ok` says only that requests may go on coming here; `status` says whether all is well, `detail` what is
+    not.
+    """
+
     name: str
     ok: bool
+    status: Standing
     detail: str
 
 
 class Readiness(Struct, kw_only=True):
-    """`backlog` counts what waits: `deliveries`, `effects_due`, `effects_dead`, and `live_runs`."""
+    """`degraded` names the checks that let requests come and found something amiss. `backlog` counts what
+    waits: `deliveries`, `effects_due`, `effects_dead`, and `live_runs`.
+    """
 
     ready: bool
+    degraded: list[str]
     checks: list[CheckOut]
     backlog: dict[str, int]
 
@@ -59,10 +78,17 @@ async def readyz(doors: NamedDependency[Doors]) -> Response[Readiness]:
     ready = all(c.ok for c in checks)
     body = Readiness(
         ready=ready,
-        checks=[CheckOut(name=c.name, ok=c.ok, detail=c.detail) for c in checks],
+        degraded=[c.name for c in checks if _standing(c) is Standing.DEGRADED],
+        checks=[CheckOut(name=c.name, ok=c.ok, status=_standing(c), detail=c.detail) for c in checks],
         backlog=backlog,
     )
     return Response(body, status_code=200 if ready else 503, headers={"cache-control": "no-store"})
+
+
+def _standing(check: Check) -> Standing:
+    if not check.ok:
+        return Standing.FAILING
+    return Standing.DEGRADED if check.detail else Standing.WELL
 
 
 async def _database(doors: Doors) -> tuple[Check, dict[str, int]]:

@@ -20,6 +20,7 @@ from orchestrator.gemini import webhook
 from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
+from orchestrator.web.drain import DRAIN_BYTES, drain
 from orchestrator.web.patience import Patience
 from orchestrator.web.slack_handler import Kind, SlackHandler
 
@@ -174,15 +175,17 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The raw body of a POST.
 
     Raises:
-        HTTPException: 405, 408 for a sender that stalls, 413 over `most` bytes (before reading
+        HTTPException: 405, 408 for a sender that stalls, 413 over `most` bytes (before keeping any
             where the length is announced), 415 for an encoded body.
         InvalidError: The sender went away.
     """
     if scope.get("method") != "POST":
         raise MethodNotAllowedException("send a POST", headers={"Allow": "POST"})
     for name, value in scope["headers"]:
-        if name == b"content-length":
-            _check_length(value, most)
+        if name == b"content-length" and (announced := _length(value)) > most:
+            if announced <= DRAIN_BYTES:
+                await drain(receive)
+            raise _too_large(most)
         if name == b"content-encoding" and value.strip().lower() != b"identity":
             raise HTTPException(status_code=415, detail="an encoded body is not taken")
     try:
@@ -191,11 +194,10 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         raise HTTPException(status_code=408, detail="the body took too long", headers=_CLOSE) from e
 
 
-def _check_length(announced: bytes, most: int) -> None:
+def _length(announced: bytes) -> int:
     if not announced.isdigit() or len(announced) > 20:
         raise InvalidError("Content-Length is not a number of bytes")
-    if int(announced) > most:
-        raise _too_large(most)
+    return int(announced)
 
 
 async def _chunks(receive: Receive, most: int) -> bytes:
@@ -208,6 +210,8 @@ async def _chunks(receive: Receive, most: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
+            if message.get("more_body", False):
+                await drain(receive)
             raise _too_large(most)
         chunks.append(chunk)
         more = message.get("more_body", False)

@@ -57,6 +57,10 @@ class Inbox:
                 return self._listed("This is open:", one) if one else home.told(NOT_FOUND)
         return home.told(home.HELP)
 
+    async def window(self, user: str) -> home.View:
+        """What waits for this person, as a window."""
+        return home.window(await self._waiting(user), now=self._doors.clock())
+
     def _listed(self, title: str, found: Sequence[Entry]) -> JsonObject:
         return home.listed(title, found, now=self._doors.clock())
 

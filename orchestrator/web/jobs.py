@@ -99,12 +99,12 @@ async def list_jobs(
     return JobPage(items=[_job(r, MOST_LISTED) for r in page.rows], next=to_cursor(page.next))
 
 
-@get("/jobs/{job_id:str}", opt=READ, summary="One long job", responses=problems(404))
+@get("/jobs/{job_id:str}", opt=READ, summary="One long job", responses=problems(400, 404))
 async def show_job(job_id: FromPath[str], doors: NamedDependency[Doors]) -> JobOut:
     return _job(await doors.database.read(job_views.job, own_id(job_id, "job")))
 
 
-@get("/runs/{run_id:str}/jobs", opt=READ, summary="A run's long jobs", responses=problems(404))
+@get("/runs/{run_id:str}/jobs", opt=READ, summary="A run's long jobs", responses=problems(400, 404))
 async def list_run_jobs(run_id: FromPath[str], doors: NamedDependency[Doors]) -> JobList:
     def job(s: Session, run_id: str) -> JobList:
         views.run(s, run_id)

@@ -27,7 +27,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import forms, human, modals
-from orchestrator.slack.action import NOTE_CHARS, Click, Submission
+from orchestrator.slack.action import NOTE_CHARS, Click, Shortcut, Submission
 from orchestrator.slack.inputs import ticked, typed
 from orchestrator.store import questions, runs
 from orchestrator.web.clicks import GONE, LONG_NOTE, admit, misplaced, person, words
@@ -94,6 +94,15 @@ class ModalClicks:
         if amiss:
             raise UnavailableError("the window was not opened")
         return ""
+
+    async def show(self, used: Shortcut, view: modals.View) -> None:
+        """A window for who used a shortcut that belongs to no message.
+
+        Raises:
+            UnavailableError: It could not be shown; Slack then shows a failure.
+        """
+        if amiss := await self._opened(used.trigger_id, view):
+            raise UnavailableError(amiss)
 
     async def _view(self, click: Click) -> modals.View | str:
         """What to open, or why not."""
@@ -188,18 +197,20 @@ class ModalClicks:
 
     async def _show(self, click: Click, view: modals.View) -> str:
         """Open it; in words why it did not open."""
+        push = bool(click.view_id) and not click.home
+        return await self._opened(click.trigger_id, view, click.approval, push=push)
+
+    async def _opened(self, trigger: str, view: modals.View, about: str = "", *, push: bool = False) -> str:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await self._slack.open_view(
-                    click.trigger_id, view, push=bool(click.view_id) and not click.home
-                )
+                await self._slack.open_view(trigger, view, push=push)
         except (UnavailableError, TimeoutError) as e:
-            log.warning("window_not_opened", approval_id=click.approval, reason=str(e) or type(e).__name__)
+            log.warning("window_not_opened", approval_id=about, reason=str(e) or type(e).__name__)
             return NOT_OPENED
         except RejectedError as e:
             if e.code in _LATE:
                 return TOO_LATE
-            log.error("window_refused", approval_id=click.approval, code=e.code, reason=str(e))
+            log.error("window_refused", approval_id=about, code=e.code, reason=str(e))
             return NOT_OPENED
         return ""
 

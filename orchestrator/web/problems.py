@@ -144,7 +144,7 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
         case NotFoundError():
             return answer(404, str(exc))
         case ConflictError():
-            return answer(409, str(exc))
+            return answer(409, str(exc), exc.fields)
         case SignatureError():
             return answer(400 if exc.malformed else 401, str(exc))
         case ForbiddenError():

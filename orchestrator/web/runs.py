@@ -129,7 +129,7 @@ async def list_runs(
     return RunPage(items=[run_summary(r) for r in page.rows], next=to_cursor(page.next))
 
 
-@get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(404))
+@get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(400, 404))
 async def show_run(run_id: FromPath[str], doors: NamedDependency[Doors]) -> RunDetail:
     return await doors.database.read(_detail, own_id(run_id, "run"), doors.hidden)
 
@@ -147,7 +147,7 @@ def _calls(s: Session, run_id: str, jobs: Mapping[str, Sequence[Job]], hidden: H
     ]
 
 
-@get("/runs/{run_id:str}/calls", opt=READ, summary="A run's function calls", responses=problems(404))
+@get("/runs/{run_id:str}/calls", opt=READ, summary="A run's function calls", responses=problems(400, 404))
 async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> CallList:
     def job(s: Session, run_id: str) -> CallList:
         views.run(s, run_id)

@@ -20,6 +20,7 @@ from orchestrator.web.clicks import Clicks
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.inbox import Inbox
 from orchestrator.web.modal_clicks import OPENS, ModalClicks
+from orchestrator.web.shortcuts import Shortcuts
 from orchestrator.web.whispers import Whispers
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class SlackHandler:
     def __init__(self, doors: Doors, slack: SlackDoor, whispers: Whispers) -> None:
         self._clicks, self._windows = Clicks(doors, slack), ModalClicks(doors, slack)
         self._inbox = Inbox(doors, slack, whispers)
+        self._shortcuts = Shortcuts(doors, slack, self._windows, self._inbox)
         self._whispers = whispers
         self._outcomes = doors.counters.outcomes("slack")
 
@@ -96,6 +98,9 @@ class SlackHandler:
                 opens = taken.kind in OPENS
                 words = await (self._windows.open(taken) if opens else self._clicks.take(taken))
                 return Heard(after=partial(self._clicked, taken, words))
+            case action.Shortcut():
+                words = await self._shortcuts.use(taken)
+                return Heard(after=partial(self._whisper, taken, words))
             case action.OtherAction():
                 return self._other(taken, await self._clicks.take(taken))
             case incoming.Command():
@@ -119,7 +124,7 @@ class SlackHandler:
         if click.kind not in OPENS:
             self._inbox.changed(click.user_id)
 
-    def _whisper(self, taken: action.Click | action.OtherAction, words: str) -> None:
+    def _whisper(self, taken: action.Click | action.Shortcut | action.OtherAction, words: str) -> None:
         if words:
             self._whispers.say(
                 channel=taken.channel, user=taken.user_id, text=words, response_url=taken.response_url

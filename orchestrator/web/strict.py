@@ -10,10 +10,12 @@ from typing import Any, Final
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers.base import BaseRouteHandler
 
 from orchestrator.errors import InvalidError
 from orchestrator.strictjson import StrictReader
+from orchestrator.web.drain import drain
 
 MAX_DEPTH: Final = 32
 _READER: Final = StrictReader(depth=MAX_DEPTH, whole_bits=64, zero=False)
@@ -38,6 +40,10 @@ async def json_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
         body = await connection.body()
     except InternalServerException as e:
         raise InvalidError("the body did not arrive whole") from e
+    except RequestEntityTooLarge as e:
+        await drain(connection.receive)
+        most = connection.route_handler.resolve_request_max_body_size()
+        raise RequestEntityTooLarge(f"at most {most} bytes are taken") from e
     if not body and optional:
         return
     _as_json(connection)

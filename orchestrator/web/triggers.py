@@ -92,7 +92,7 @@ class FiredOut(Struct, kw_only=True):
     note: str
 
 
-@get("/triggers", opt=READ, summary="List triggers", responses=problems())
+@get("/triggers", opt=READ, summary="List triggers", responses=problems(400))
 async def list_triggers(doors: NamedDependency[Doors]) -> TriggerList:
     armed = _door(doors).triggers.armed if doors.triggers else {}
     rows = await doors.database.read(triggers.every)

@@ -491,6 +491,7 @@ async def staged(
             "DATABASE_URL": url,
             "ORCHESTRATOR_GEMINI__BASE_URL": gemini_url,
             "ORCHESTRATOR_SLACK__API_URL": f"{slack_url}/api/",
+            "ORCHESTRATOR_SLACK__BURST": "1000",  # the channels here hold more than a person reads
         }
         # No connection is kept: one that a restart closed would be no fault of the service's.
         http = httpx.AsyncClient(

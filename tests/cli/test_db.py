@@ -1,5 +1,6 @@
 """`orchestrator db` as a person types it: what it says, what it leaves behind, beside a running service."""
 
+import asyncio
 import logging
 import os
 import secrets
@@ -22,6 +23,7 @@ import yaml
 from support.clock import NOON
 
 from orchestrator import cli
+from orchestrator.cli.examination import examine
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.store import migrate, outbox
 from orchestrator.store.database import Database
@@ -321,7 +323,7 @@ def _until(claim: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_backup_and_a_check_go_beside_a_service_and_the_others_say_it_runs(
-    serving: str, shell: Shell, sqlite_url: str, scratch: Path
+    serving: str, shell: Shell, sqlite_url: str, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shell("db backup copy.db")[0] == 0
     assert shell("db check")[0] == 0
@@ -330,6 +332,10 @@ def test_a_backup_and_a_check_go_beside_a_service_and_the_others_say_it_runs(
         assert code == 2
         assert "in use by another process; stop it first" in told
     assert httpx.get(f"{serving}/readyz", timeout=30).status_code == 200
+    [found] = [f for f in asyncio.run(examine(None)) if f.what == "database"]
+    assert (found.state, "a service runs on it" in found.text) == ("ok", True)
+    assert "schema 0" in found.text
+    capsys.readouterr()  # that nobody is at Gemini's address
     shell.use(f"sqlite:///{Path('copy.db').absolute()}")
     assert shell("db check")[0] == 0
 

@@ -1,6 +1,7 @@
 """`orchestrator webhooks` as a person types it, against a Gemini that listens; and the service beside it."""
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -112,7 +113,9 @@ def listed(shell: Shell) -> list[dict[str, Any]]:
     return [json.loads(line) for line in shell("list --json")[1].splitlines()]
 
 
-def test_from_register_to_delete(shell: Shell, gemini: tuple[str, Emulator]) -> None:
+def test_from_register_to_delete(
+    shell: Shell, gemini: tuple[str, Emulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert shell("list")[1].startswith("no webhook is registered")
     code, secret, told = shell("register --name prod")
     assert code == 0
@@ -143,6 +146,9 @@ def test_from_register_to_delete(shell: Shell, gemini: tuple[str, Emulator]) -> 
     assert (len(first["events"]), len(second["events"])) == (7, 1)
     code, _, told = shell("ping")
     assert (code, "2 webhooks are registered" in told) == (2, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, _, told = shell(f"delete {first['id']}")
+    assert (code, "nothing was done" in told, len(listed(shell))) == (1, True, 2)
     assert shell(f"delete {first['id']} --yes")[0] == 0
     assert shell("enable --events")[0] == 0
     assert listed(shell)[0]["events"] == [*EVENTS]

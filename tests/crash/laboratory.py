@@ -152,6 +152,7 @@ class Laboratory:
             },
             "slack": {
                 "api_url": f"{self.slack_url}/api/",
+                "burst": 1000,
                 "channel": CHANNEL,
                 "response_url_hosts": ["127.0.0.1"],
             },

@@ -1,5 +1,6 @@
 """One interaction: sent, lost or adopted, read, and what its status means."""
 
+from copy import deepcopy
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionMissing,
     InteractionSignalled,
+    RunOverdue,
 )
 from orchestrator.domain.model import Policy, RunStatus, TurnStatus
 from orchestrator.domain.turns import MEANING
@@ -206,6 +208,45 @@ def test_each_further_lost_attempt_is_given_more_time() -> None:
         assert due == talk.now + timedelta(seconds=30) * attempt
         talk.hear(CreateGraceEnded(1, attempt))
     assert talk.run.turn.attempt == 4
+
+
+def unread(minutes: float, attempt: int = 1) -> CreateGraceEnded:
+    """The grace ends; the oldest webhook nobody has read came so long after noon."""
+    return CreateGraceEnded(1, attempt, NOON + timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_lost_create_that_may_have_been_named_is_read_before_another_is_sent(asks: bool) -> None:
+    talk = Conversation(policy=Policy(retry_lost_create=not asks)).sent().hear(CreateUncertain(1, 1))
+    told = [talk.happens(unread(0.25), after=timedelta(seconds=30)) for _ in range(20)]
+    assert [bool(d.note) for d in told] == [True] + [False] * 19, "said once"
+    assert (talk.run.turn.status, talk.run.turn.attempt) == (TurnStatus.UNKNOWN, 1)
+    assert talk.due(EffectKind.END_CREATE_GRACE, "1.1") == talk.now + timedelta(seconds=30)
+    assert "create_interaction:1.2" not in talk.waiting
+    adopted = deepcopy(talk).hear(seen("i1", "dreaming"))
+    assert (adopted.run.turn.interaction_id, adopted.run.turn.readings) == ("i1", 1)
+    assert EffectKind.END_CREATE_GRACE not in adopted.kinds()
+    over = deepcopy(talk)
+    over.now = over.run.deadline
+    assert over.hear(RunOverdue(over.now)).run.status is RunStatus.FAILED
+    talk.happens(CreateGraceEnded(1, 1), after=timedelta(seconds=30))
+    assert talk.run.turn.status is (TurnStatus.LOST if asks else TurnStatus.INTENDED)
+    assert talk.run.turn.readings == (1 if asks else 0)
+
+
+def test_webhooks_of_others_that_are_just_being_read_hold_nothing_up() -> None:
+    talk = Conversation().sent().hear(CreateUncertain(1, 1))
+    talk.happens(unread(0.5), after=timedelta(minutes=0.5))
+    assert talk.run.turn.attempt == 1, "it may be the one"
+    early = deepcopy(talk)
+    early.happens(unread(0.5), after=timedelta(minutes=0.5))
+    assert early.run.turn.attempt == 1, "still nobody has read it"
+    talk.happens(unread(0.99), after=timedelta(minutes=0.5))
+    assert talk.run.turn.attempt == 2
+    talk.sent().hear(CreateUncertain(1, 2)).happens(unread(1, attempt=1), after=timedelta(minutes=1))
+    assert (talk.run.turn.status, talk.run.turn.attempt) == (TurnStatus.UNKNOWN, 2), "that one was replaced"
+    talk.happens(unread(1.5, attempt=2))
+    assert talk.run.turn.attempt == 2, "each attempt is waited for anew"
 
 
 def lost(**more: bool) -> Conversation:

@@ -9,7 +9,8 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.events import Choice
-from orchestrator.domain.model import Policy, RunStatus, TurnStatus
+from orchestrator.domain.exchange import Correlation, CreateRequest
+from orchestrator.domain.model import Policy, Recipe, RunStatus, TurnStatus
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,6 +54,90 @@ async def test_a_lost_answer_without_a_webhook_is_replaced_and_the_orphan_cancel
         assert len(world.toolkit.ledger) == 1, "nothing of the orphan ran"
         assert (await world.run(run_id)).output == "worked"
         await world.check(run_id)
+
+
+def away(operation: str) -> str:
+    """Creates get through, readings do not: a breaker, or a long Retry-After."""
+    return "busy" if operation == "fetch" else "fine"
+
+
+@pytest.mark.parametrize("story", ["early", "late, doubled", "others before it"])
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_a_create_that_an_event_has_named_is_read_first_however_long_that_takes(
+    database_url: str, turn: int, story: str
+) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["fine"] * (turn - 1) + ["lost_after"])
+        run_id = await world.start("work")
+        for _ in range(10):
+            await world.settle(model=False, webhooks=False)
+            if world.gemini.of_turn(run_id, turn):
+                break
+            world.gemini.move()
+            await world.settle(model=False)
+        (lost,) = world.gemini.of_turn(run_id, turn)
+        world.gemini.weather = away
+        world.gemini.move()
+        events = world.gemini.take_webhooks()
+        if story == "late, doubled":
+            world.clock.advance(seconds=29)
+            events = [*events, *events]
+        if story == "others before it":
+            await world.signal("i_nobody")
+        for event in events:
+            await world.deliver(event)
+        for _ in range(20):  # ten minutes
+            world.clock.advance(seconds=30)
+            await world.settle(model=False)
+        await world.signal(lost.id)  # comes again, much later
+        assert world.gemini.creates.total() == turn, "nothing is sent beside it"
+        world.gemini.weather = None
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.gemini.of_turn(run_id, turn)) == 1, "adopted"
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_after_an_outage_what_nobody_owns_does_not_hold_a_lost_create_up(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].append("lost")
+        world.gemini.weather = away
+        run_id = await world.start("work")
+        await world.settle()
+        await world.signal("i_nobody")
+        strange = world.gemini._open(CreateRequest(Recipe("x"), Correlation("run_elsewhere", 1, 1), "work"))
+        await world.signal(strange.id)
+        for _ in range(10):
+            world.clock.advance(seconds=30)
+            await world.settle(model=False)
+        assert world.gemini.creates[run_id, 1, 2] == 0
+        world.gemini.weather = None
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).output == "worked"
+        assert world.gemini.creates[run_id, 1, 2] == 1
+        await world.check(run_id)
+
+
+async def test_a_gemini_that_stays_away_costs_a_lost_create_its_run_and_no_second_one(
+    database_url: str,
+) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].append("lost_after")
+        world.gemini.weather = away
+        run_id = await world.start("work")
+        await world.settle(webhooks=False)
+        for event in world.gemini.take_webhooks():
+            await world.deliver(event)
+        for _ in range(3):
+            world.clock.advance(seconds=30)
+            await world.settle(model=False)
+        world.clock.reach((await world.run(run_id)).deadline)
+        await world.settle(model=False)
+        assert (await world.run(run_id)).status is RunStatus.FAILED
+        assert world.gemini.creates.total() == 1
+        graces = [e["state"] for e in await world.effects(run_id) if e["kind"] == "end_create_grace"]
+        assert graces == ["dropped"], "nothing waits for it any more"
 
 
 @pytest.mark.parametrize("fault", ["lost", "busy"])

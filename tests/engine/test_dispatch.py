@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Final
 
+import databases
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
@@ -413,11 +414,20 @@ async def _told_all(engine: sa.Engine, name: str | None) -> None:
         await until(lambda: conn.execute(others, {"name": name}).scalar_one() == 0, "nobody else")
 
 
-@QUEUED
-async def test_an_idle_worker_costs_next_to_nothing(place: Place) -> None:
+@pytest_asyncio.fixture
+async def alone(postgres_server: sa.URL, postgres_template: str) -> AsyncIterator[Place]:
+    """On a database nobody used before, so that nobody's last words are counted."""
+    name = databases.create(postgres_server, postgres_template)
+    made = Place(postgres_server.set(database=name).render_as_string(hide_password=False), queued=True)
+    yield made
+    await made.close()
+    databases.administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_an_idle_worker_costs_next_to_nothing(alone: Place) -> None:
     """With the service's own intervals; what is counted are transactions of all its connections."""
-    name = sa.make_url(place.url).database
-    elsewhere = sa.make_url(place.url).set(database="postgres")
+    name = sa.make_url(alone.url).database
+    elsewhere = sa.make_url(alone.url).set(database="postgres")
     engine = sa.create_engine(elsewhere, isolation_level="AUTOCOMMIT")
     count = sa.text("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name")
 
@@ -427,7 +437,7 @@ async def test_an_idle_worker_costs_next_to_nothing(place: Place) -> None:
         """How many transactions a process makes in its life, and how long that is in seconds."""
         with engine.connect() as conn:
             before = int(conn.execute(count, {"name": name}).scalar_one())
-            process = await place.process(poll=timedelta(seconds=5))
+            process = await alone.process(poll=timedelta(seconds=5))
             assert isinstance(process.worker, QueuedWorker)
             began = clock()
             await asyncio.sleep(seconds)

@@ -15,6 +15,7 @@ from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStat
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
 from orchestrator.engine import step
 from orchestrator.engine.claims import claimed_by
+from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.tables import DeliveryRow, RunRow, table
 
@@ -157,6 +158,31 @@ async def test_one_that_never_was_taken_is_sent_again_after_its_time(
         assert set(world.jobs.starts.values()) == {1}
 
 
+@pytest.mark.parametrize("made", [True, False])
+async def test_one_that_could_be_looked_for_is_not_sent_again_before_that_was_done(
+    made: bool, database_url: str
+) -> None:
+    """The neighbour is left alone beyond the grace, or asked for a long wait."""
+    async with world_on(database_url, NIGHTLY) as world:
+        world.jobs.faults["start"].append("lost_after" if made else "lost")
+        world.jobs.weather = lambda operation: "busy" if operation == "find" else "fine"
+        run_id = await filming(world)
+        for _ in range(4):
+            world.clock.advance(Policy().job_grace)
+            await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.attempt, job.status) == (1, JobStatus.UNKNOWN)
+        world.jobs.weather = None
+        world.clock.advance(timedelta(minutes=2))
+        await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.attempt, job.status) == (1 if made else 2, JobStatus.LIVE)
+        world.jobs.end()
+        await world.to_the_end(run_id)
+        assert set(world.jobs.starts.values()) == {1}, "one batch, paid once"
+        await world.check(run_id)
+
+
 @pytest.mark.parametrize("late", ["while its call waits", "after its call was settled"])
 async def test_a_film_of_which_nothing_is_heard_is_never_begun_twice(late: str, database_url: str) -> None:
     async with world_on(database_url, FILM, FILM) as world:
@@ -222,6 +248,48 @@ async def test_a_busy_gemini_and_a_storage_that_is_away_only_delay(database_url:
             await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert set(world.jobs.starts.values()) == {1}
+
+
+@pytest.mark.parametrize("times", [3, 1000])
+async def test_a_file_that_is_slow_to_appear_is_waited_for_but_not_for_ever(
+    database_url: str, times: int
+) -> None:
+    async with world_on(database_url, FILM) as world:
+        world.jobs.faults["harvest"].extend(["absent"] * times)
+        run_id = await filming(world)
+        world.jobs.end()
+        for _ in range(20):
+            world.clock.advance(timedelta(minutes=1))
+            await world.settle()
+        (job,) = (await world.chain(run_id))[0].calls[0].jobs
+        if times == 3:
+            assert (job.status, world.jobs.requests["harvest"]) == (JobStatus.SUCCEEDED, 4)
+        else:
+            assert (job.status, job.said) == (JobStatus.FAILED, "HTTP 404")
+            assert world.jobs.requests["harvest"] == LOOKS_FOR_FILES
+
+
+@pytest.mark.parametrize("kind", [JobKind.VIDEO, JobKind.BATCH])
+async def test_files_that_never_come_are_given_up_before_gemini_forgets_them(
+    database_url: str, kind: JobKind
+) -> None:
+    wish = FILM if kind is JobKind.VIDEO else NIGHTLY
+    span = ASKED_FOR + SLOWEST.get(kind, timedelta(0))
+    async with world_on(database_url, wish) as world:
+        world.jobs.faults["harvest"].extend(["busy"] * 1000)
+        run_id = await filming(world)
+        world.jobs.end()
+        for _ in range(LOOKS_FOR_FILES):
+            world.clock.advance(timedelta(minutes=1))
+            await world.settle()
+        world.clock.advance(span - timedelta(minutes=30))
+        await world.settle()
+        assert (await jobs_of(world, run_id))[0].status is JobStatus.STORING
+        world.clock.advance(timedelta(minutes=40))
+        await world.settle()
+        (job,) = (await world.chain(run_id))[0].calls[0].jobs
+        assert job.status is JobStatus.FAILED
+        assert "before Gemini forgets it" in job.said
 
 
 async def test_a_cancel_stops_the_begun_and_nothing_is_stored_after_it(database_url: str) -> None:

@@ -162,6 +162,7 @@ async def test_nothing_that_can_be_used(opened: Any, reply: Any) -> None:
             server.answer(reply.of(raw), *(reply(**{"body": MP4, **r}) for r in replies))
             harvest = await jobs.harvest(VIDEO, OP)
             assert trouble in harvest.trouble
+            assert harvest.absent == (trouble == "HTTP 404")
             assert (harvest.files, kept(folder)) == ((), [])
             assert len(server.requests) == 1 + len(replies)
 
@@ -180,7 +181,7 @@ async def test_one_video_of_two(opened: Any, reply: Any) -> None:
 async def test_a_download_that_does_not_work_now_leaves_nothing(opened: Any, reply: Any) -> None:
     cut = reply(act="cut", body=MP4 * 1000)
     async with opened() as (server, jobs, folder):
-        for answer in (cut, reply(act="reset"), reply(503), reply(401), reply(429)):
+        for answer in (cut, reply(act="reset"), reply(503), reply(401), reply(403), reply(429)):
             server.answer(reply.of(operation({"uri": "files/v1"})), answer)
             await unavailable(jobs.harvest(VIDEO, OP))
             assert kept(folder) == []
@@ -314,6 +315,9 @@ async def test_a_large_video_goes_through_in_little_memory_and_a_larger_one_is_s
 # ------------------------------------------------------------------ batches
 
 
+CANDIDATE = {"content": {"role": "model", "parts": [{"text": "so"}]}, "finishReason": "STOP"}
+
+
 def answered(key: str, tokens: int = 10) -> dict[str, Any]:
     usage = {
         "promptTokenCount": tokens,
@@ -321,7 +325,7 @@ def answered(key: str, tokens: int = 10) -> dict[str, Any]:
         "totalTokenCount": tokens + 1,
         "other": "x",
     }
-    return {"key": key, "response": {"candidates": [], "usageMetadata": usage}}
+    return {"key": key, "response": {"candidates": [CANDIDATE], "usageMetadata": usage}}
 
 
 def failed(key: str) -> dict[str, Any]:
@@ -348,13 +352,65 @@ async def test_the_lines_of_a_file_are_all_accounted_for(opened: Any, reply: Any
         harvest = await jobs.harvest(BATCH, "batches/b1")
         assert harvest.facts == {**FACTS, "unreadable": 2, "unasked": 1, "repeated": 1}
         assert [(f.path, f.type) for f in harvest.files] == [(f"run_1/{JOB}-1.jsonl", "application/jsonl")]
-        assert (folder / harvest.files[0].path).read_text() == text
+        whole, _, broken = text.rpartition("\n")
+        kept_as = f"{whole}\n{json.dumps({'unreadable': broken})}\n"
+        assert (folder / harvest.files[0].path).read_text() == kept_as
         kept_file = replace(BATCH, request={"model": "m", "file": harvest.files[0].path})
         server.answer(
             reply.of(batch(responsesFile="files/out2")), reply(200, json.dumps(answered("r5")).encode())
         )
         again = (await jobs.harvest(replace(kept_file, id=f"{JOB}a"), "batches/b1")).facts
         assert (again["succeeded"], again["missing_keys"]) == (1, ["r2", "r1", "r3", "stranger"])
+
+
+@pytest.mark.asyncio
+async def test_lines_that_are_none_cost_only_themselves(opened: Any, reply: Any) -> None:
+    strange = [b"", b"not json", b"[1, 2]", b"null", b'{"key": 5}', b"\xff\x00\x1b", b'"' + b"x" * 3000]
+    answers = [json.dumps(a).encode() for a in ANSWERS]
+    async with opened() as (server, jobs, folder):
+        for lines, end, odd in ((answers, b"\n", {}), ([*strange, *answers], b"\r\n", {"unreadable": 6})):
+            server.answer(
+                reply.of(batch(responsesFile="files/out1")), reply(200, b"\xef\xbb\xbf" + end.join(lines))
+            )
+            harvest = await jobs.harvest(BATCH, "batches/b1")
+            assert (harvest.facts, harvest.trouble) == ({**FACTS, **odd}, "")
+            assert harvest.files[0].type == "application/jsonl"
+            found = [json.loads(x) for x in (folder / harvest.files[0].path).read_bytes().split(b"\n")]
+            assert found[-4:] == ANSWERS
+        assert found[:5] == [
+            *({"unreadable": x} for x in ("not json", "[1, 2]", "null")),
+            {"key": 5},
+            found[4],
+        ]
+        assert (found[4], len(found[5]["unreadable"])) == ({"unreadable": "\ufffd\0\x1b"}, 1000)
+
+
+def test_an_answer_without_content_has_failed_for_its_reason() -> None:
+    empty: list[dict[str, Any]] = [
+        {"candidates": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
+        {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 7}},
+        {"candidates": [{"finishReason": "SAFETY"}, None]},
+        {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]},
+        {"candidates": "none", "promptFeedback": {"blockReason": 7}},
+    ]
+    tally = Tally(KEYS)
+    for key, response in zip(KEYS, empty, strict=True):
+        tally.feed(json.dumps({"key": key, "response": response}).encode() + b"\n")
+    facts = tally.end()
+    assert (facts["succeeded"], facts["failed"], facts["failed_keys"]) == (0, 5, KEYS)
+    assert facts["without_content"] == {
+        "PROHIBITED_CONTENT": 2,
+        "SAFETY": 1,
+        "MAX_TOKENS": 1,
+        "no candidates": 1,
+    }
+    assert facts["usage"]["promptTokenCount"] == 7
+    tally = Tally(None)
+    for n in range(100):
+        answer = {"candidates": [{"finishReason": f"R{n}" * 100}]}
+        tally.feed(json.dumps({"key": f"r{n}", "response": answer}).encode() + b"\n")
+    reasons = tally.end()["without_content"]
+    assert (len(reasons), reasons["other"], max(map(len, reasons))) == (21, 80, 64)
 
 
 @pytest.mark.asyncio
@@ -369,7 +425,7 @@ async def test_answers_inside_the_batch_become_lines(opened: Any, reply: Any) ->
             assert harvest.facts == FACTS
             lines = [json.loads(line) for line in (folder / harvest.files[0].path).read_text().splitlines()]
             assert lines == ANSWERS
-        unnamed = [{"response": {}}, {"error": {"message": "no"}}, None]
+        unnamed = [{"response": {"candidates": [CANDIDATE]}}, {"error": {"message": "no"}}, None]
         server.answer(reply.of(batch(inlinedResponses={"inlinedResponses": unnamed})))
         facts = (await jobs.harvest(BATCH, "batches/b1")).facts
         assert (facts["succeeded"], facts["failed_keys"], facts["missing_keys"]) == (
@@ -386,7 +442,10 @@ async def test_a_batch_without_answers_misses_all(opened: Any, reply: Any) -> No
         (batch(), [], "no responses"),
         (batch(responsesFile="../files/x"), [], "no responses"),
         (in_a_file, [reply(404)], "404"),
-        (in_a_file, [reply(200, MP4)], "video/mp4"),
+        (in_a_file, [reply(200, MP4)], "none of the "),
+        (in_a_file, [reply(200, b"<html>\nsign in\n")], "none of the 2 lines of the file can be read"),
+        (in_a_file, [reply(200, b'{"error": {"code": 500}}')], "none of the 1 lines"),
+        (in_a_file, [reply(200, b"\n" * 2000)], "empty"),
         (batch(inlinedResponses={"inlinedResponses": []}), [], "empty"),
     ]
     async with opened() as (server, jobs, folder):

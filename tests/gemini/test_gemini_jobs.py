@@ -382,6 +382,9 @@ async def test_a_lost_batch_is_found_by_its_name_and_a_video_is_not_looked_for(
         assert await jobs.find(BATCH) is None
         server.answer(reply.of({"operations": [other], "nextPageToken": "again"}))
         assert await jobs.find(BATCH) is None
+        assert len(server.requests) == 40  # pages smaller than asked for
+        server.answer(reply.of({"operations": [other] * 60, "nextPageToken": "again"}))
+        assert await jobs.find(BATCH) is None
         assert len(server.requests) == 4
         server.answer(reply(500))
         assert isinstance(await fails(jobs.find(BATCH)), UnavailableError)

@@ -49,6 +49,18 @@ def test_defaults_are_shown_and_secrets_marked() -> None:
     assert shown["workflows.<workflow>.limits.max_turns"] == "`20`"
 
 
+def test_what_values_are_taken_is_read_from_the_schema() -> None:
+    told = {row[0].strip("`"): row[3] for row in ROWS}
+    assert told["gemini.lost_create"].endswith(". One of `retry`, `attention`.")
+    assert told["jobs.grace_seconds"].endswith(". 60 to 86400.")
+    assert told["gemini.timeout_seconds"].endswith(". Over 0, at most 600.")
+    assert told["approvals.timeout_seconds"].endswith(". Over 0.")
+    assert told["gemini.gets_per_second"].endswith(". 0.1 to 10000.")
+    assert told["approvals.calendar.days"].startswith("Working days. Any of `mon`, `tue`, ")
+    assert told["tools.overrides.<tool>.edits"].endswith(" One of `no`, `same`, `other`.")
+    assert "One of" not in told["approvals.edits"], "its description says what each of them does"
+
+
 def test_it_is_a_table() -> None:
     assert ROWS[0] == ["Key", "Environment variable", "Default", "What it is"]
     assert ROWS[1] == ["---"] * 4

@@ -15,7 +15,7 @@ from slack_cards import DIGEST, ID, NOW, card
 from slack_sdk.signature import SignatureVerifier
 
 from orchestrator.errors import InvalidError, SignatureError
-from orchestrator.slack.action import Click, OtherAction, Submission
+from orchestrator.slack.action import Click, OtherAction, Shortcut, Submission
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.inputs import typed
 from orchestrator.slack.interactivity import parse
@@ -295,7 +295,6 @@ def test_a_bot_and_a_person_of_another_company_are_told_apart() -> None:
 
 OTHERS: dict[str, dict[str, Any]] = {
     "modal submitted": {"type": "view_submission"},
-    "message shortcut": {"type": "message_action"},
     "unknown type": {"type": "weather_report"},
     "unknown button": {"actions": [button(action_id="escalate")]},
     "approve that is no button": {"actions": [button(type="overflow")]},
@@ -326,6 +325,18 @@ def test_what_decides_nothing_can_still_be_answered(name: str) -> None:
     assert not other.quiet
     assert (other.user_id, other.team_id, other.app_id) == ("U0ALICE", "T0ACME", "A0APPROVE1")
     assert other.response_url.startswith("https://hooks.slack.com/")
+
+
+def test_a_shortcut_names_the_message_it_was_used_on_or_none() -> None:
+    used = read(type="message_action", container=None, message_ts="1795290000.000100")
+    assert isinstance(used, Shortcut)
+    assert (used.channel, used.ts, used.user_id) == ("C0APPR", "1795290000.000100", "U0ALICE")
+    used = read(type="shortcut", channel=None, message=None, container=None)
+    assert isinstance(used, Shortcut)
+    assert (used.channel, used.ts, used.trigger_id) == ("", "", "7391.8210.5f0c")
+    untold = read(type="shortcut", trigger_id=None)
+    assert isinstance(untold, OtherAction)
+    assert untold.quiet
 
 
 @pytest.mark.parametrize("action", [{"action_id": "review"}, {"action_id": "x", "url": "https://x"}])

@@ -53,7 +53,7 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
     assert 0 < len(message.text.encode()) <= 3_500
     assert message.metadata == {
         "event_type": "approval_request",
-        "event_payload": {"request_id": ID, "rev": 1},
+        "event_payload": {"request_id": ID, "delivery_id": f"dlv_{ID[4:]}_1", "rev": 1},
     }
 
 

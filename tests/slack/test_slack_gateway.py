@@ -54,7 +54,11 @@ async def test_a_post_says_where_it_is_and_goes_out_quietly() -> None:
         assert await slacks.post(card(), seen_before=False) == (CHANNEL, TS)
         [sent] = slack.made("chat.postMessage")
         assert sent["channel"] == CHANNEL
-        assert sent["metadata"]["event_payload"] == {"request_id": ID, "rev": 1}
+        assert sent["metadata"]["event_payload"] == {
+            "request_id": ID,
+            "delivery_id": f"dlv_{ID[4:]}_1",
+            "rev": 1,
+        }
         assert (sent["unfurl_links"], sent["unfurl_media"]) == (False, False)
         assert (sent["parse"], sent["link_names"]) == ("none", False)
         assert slack.heads[0]["authorization"] == "Bearer xoxb-test"
@@ -253,7 +257,7 @@ async def test_refused_metadata_is_left_out() -> None:
 
 
 def message(ts: str = TS, *, rev: int = 1, request: str = ID, **changes: Any) -> dict[str, Any]:
-    payload = {"request_id": request, "rev": rev}
+    payload = {"request_id": request, "delivery_id": f"dlv_{request[4:]}_{rev}", "rev": rev}
     return {
         "type": "message",
         "user": "U0BOT",
@@ -264,6 +268,10 @@ def message(ts: str = TS, *, rev: int = 1, request: str = ID, **changes: Any) ->
     }
 
 
+def posted_by(ts: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return message(ts, metadata={"event_type": "approval_request", "event_payload": payload})
+
+
 STRANGERS = [
     {"type": "message", "user": "U0DANA", "ts": "1.1", "text": "hello"},
     message("1.2", rev=2),
@@ -272,12 +280,16 @@ STRANGERS = [
     message("1.5", metadata={"event_type": "other", "event_payload": {"request_id": ID, "rev": 1}}),
     message("1.6", metadata={"event_type": "approval_request", "event_payload": [ID, 1]}),
     message("1.7", metadata="x"),
+    posted_by("1.8", {"request_id": ID, "delivery_id": "dlv_other_1", "rev": 1}),
     "not a message",
 ]
 
 
-async def test_a_message_that_got_through_is_adopted() -> None:
-    history = ok(messages=[*STRANGERS, message()])
+@pytest.mark.parametrize(
+    "found", [message(), posted_by(TS, {"request_id": ID, "rev": 1})], ids=["ours", "older"]
+)
+async def test_a_message_that_got_through_is_adopted(found: dict[str, Any]) -> None:
+    history = ok(messages=[*STRANGERS, found])
     async with FakeSlack(auth__test=ME, conversations__history=history) as slack, gateway(slack) as slacks:
         assert await slacks.post(card(), seen_before=True) == (CHANNEL, TS)
         [asked] = slack.made("conversations.history")

@@ -67,7 +67,9 @@ class FakeJobs:
         self.cancelled.append(remote)
 
     async def harvest(self, order: JobOrder, remote: str) -> Harvest:
-        if self._fault("harvest"):
+        if fault := self._fault("harvest"):
+            if fault == "absent":
+                return Harvest((), trouble="HTTP 404", absent=True)
             raise UnavailableError("503")
         self.harvests[order.id] += 1
         path = f"{order.run_id}/{order.id}-1.mp4"

@@ -36,9 +36,12 @@ async def test_films_are_wished_one_for_each_prompt() -> None:
     assert [w.request["prompt"] for w in waiting.wishes] == ["a harbour", "a storm"]
     assert waiting.wishes[0].kind is JobKind.VIDEO
     assert waiting.wishes[0].request["parameters"] == {"durationSeconds": 6, "aspectRatio": "16:9"}
-    other = await run(kit(*BOTH, model="gemini-omni-1.2-flash"), GENERATE_VIDEO, prompts=["a harbour"])
+    omni = kit(*BOTH, model="gemini-omni-1.2-flash")
+    other = await run(omni, GENERATE_VIDEO, prompts=["a harbour"], seconds=6, negative_prompt="people")
     assert isinstance(other, Waiting)
     assert other.wishes[0].kind is JobKind.VIDEO_INTERACTION
+    assert other.wishes[0].request["parameters"] == {"duration": "6s", "aspect_ratio": "16:9"}
+    assert other.wishes[0].request["prompt"] == "a harbour\n\nMust not be seen: people"
 
 
 async def test_a_batch_has_a_line_for_each_prompt() -> None:
@@ -65,6 +68,16 @@ async def test_a_batch_has_a_line_for_each_prompt() -> None:
 async def test_what_does_not_fit_is_told_to_the_model(name: str, arguments: dict[str, object]) -> None:
     found = kit(*BOTH).find(Recipe("films", tools=BOTH), FunctionCall("c1", name, arguments))
     assert found.ruling is Ruling.INVALID
+
+
+async def test_a_thousand_prompts_of_a_thousand_characters_are_one_batch() -> None:
+    waiting = await run(kit(*BOTH), RUN_BATCH, prompts=["x" * 1_000] * MOST_LINES)
+    assert isinstance(waiting, Waiting)
+    assert len(waiting.wishes[0].request["lines"]) == MOST_LINES
+    more = FunctionCall("c1", RUN_BATCH, {"prompts": ["x" * 1_100] * MOST_LINES})
+    finding = kit(*BOTH).find(Recipe("films", model="m", tools=BOTH), more)
+    assert finding.ruling is Ruling.INVALID
+    assert "arguments: are larger than 1024 KiB" in finding.reason
 
 
 async def test_another_model_is_another_tool_so_an_approval_does_not_hold_for_it() -> None:

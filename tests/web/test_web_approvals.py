@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from web_kit import DIGEST, House, bearer, later
+from web_kit import CHANNEL, DIGEST, House, bearer, later
 
-from orchestrator.domain.consent import Approval
+from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.model import CallStatus
+from orchestrator.domain.verdicts import NO_REASON
 
 
 def asked(house: House, **more: Any) -> Approval:
@@ -114,6 +115,14 @@ def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
     assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
     got = answer(client, approval.id, {"verdict": "refine", "reason": "less"})
     assert (got.status_code, got.json()["detail"]) == (409, "only a plan can be sent back with a note")
+
+
+def test_a_rejection_that_needs_a_reason_is_told_which_field_lacks(client: TestClient, house: House) -> None:
+    approval = asked(house, terms=Terms(("U0ALICE", "api:ops"), CHANNEL, reason_required=True))
+    mute = answer(client, approval.id, {"verdict": "reject"})
+    assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
+    assert [e["field"] for e in mute.json()["errors"]] == ["reason"]
+    assert answer(client, approval.id, {"verdict": "reject", "reason": "too dear"}).status_code == 200
 
 
 def test_an_ended_run(client: TestClient, house: House) -> None:

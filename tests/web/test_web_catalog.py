@@ -60,7 +60,20 @@ def test_one_failed_check_is_enough(house: House) -> None:
     with TestClient(house.app(readiness=worker_gone)) as client:
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["ready"]) == (503, False)
-    assert {"name": "worker", "ok": False, "detail": "it has stopped"} in answer.json()["checks"]
+    gone = {"name": "worker", "ok": False, "status": "failing", "detail": "it has stopped"}
+    assert gone in answer.json()["checks"]
+
+
+def test_what_works_on_and_wants_a_look_is_not_said_to_be_well(house: House) -> None:
+    async def switched_off() -> Sequence[Check]:
+        return [Check("worker", True), Check("webhook", True, "Gemini has switched it off")]
+
+    with TestClient(house.app(readiness=switched_off)) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200, True), "others would do no better"
+    assert answer.json()["degraded"] == ["webhook"]
+    told = {c["name"]: (c["ok"], c["status"]) for c in answer.json()["checks"]}
+    assert told == {"database": (True, "well"), "worker": (True, "well"), "webhook": (True, "degraded")}
 
 
 def test_a_check_that_fails_to_check(house: House) -> None:

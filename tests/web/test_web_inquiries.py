@@ -111,7 +111,7 @@ def test_who_may_not_decide_may_not_ask_and_after_the_end_nobody_may(
 
 def test_several_are_decided_each_by_itself(client: TestClient, house: House) -> None:
     good, bad, gone, theirs = asked(house), asked(house), asked(house), asked(house, never=("api:ops",))
-    house.write(questions.place, good.id, CHANNEL, "17.1", "U0BOB")
+    house.write(questions.place_copy, good.id, Place(CHANNEL, "17.1", "U0BOB"), 100)
     post(client, f"/{gone.id}/decision", {"verdict": "reject"}, "ops")
 
     def one(approval: str, verdict: str = "approve", digest: str = DIGEST[:16]) -> dict[str, str]:

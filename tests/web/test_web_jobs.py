@@ -87,7 +87,7 @@ def test_a_batch_is_shown_with_all_it_made_and_listed_in_short(client: TestClien
     assert (shown["status"], shown["remote"], shown["counts"]) == (
         "succeeded",
         "batches/b1",
-        {"requests": 150},
+        {"requests": 150, "succeeded": 10, "failed": 120},
     )
     [file] = shown["files"]
     assert file["link"] == f"/v1/files/{run_id}/{job}-1.jsonl"

@@ -13,6 +13,7 @@ from web_kit import (
     APP,
     CHANNEL,
     SLACK_SECRET,
+    TEAM,
     House,
     bearer,
     build,
@@ -22,9 +23,11 @@ from web_kit import (
     slack_signed,
 )
 
-from orchestrator.domain.consent import Approval, ApprovalStatus
+from orchestrator.domain.consent import Approval, ApprovalStatus, Place
+from orchestrator.errors import RejectedError
 from orchestrator.store import questions
 from orchestrator.web.clicks import GONE, OUTSIDER
+from orchestrator.web.shortcuts import SHOWS_NONE
 
 DOOR = "/slack/interactivity"
 
@@ -116,7 +119,7 @@ def test_a_button_counts_only_on_a_message_that_shows_its_question(house: House,
     approval, other = asked(house), asked(house)
     house.write(questions.place, approval.id, CHANNEL, "17.000001")
     house.write(questions.place, other.id, CHANNEL, "17.000002")
-    house.write(questions.place, other.id, "D0BOB", "18.000001", "U0BOB")
+    house.write(questions.place_copy, other.id, Place("D0BOB", "18.000001", "U0BOB"), 9)
 
     def on(ts: str, channel: str = CHANNEL, app: str = APP) -> Any:
         where = {"type": "message", "message_ts": ts, "channel_id": channel}
@@ -133,6 +136,61 @@ def test_a_button_counts_only_on_a_message_that_shows_its_question(house: House,
     assert (len(house.windows), stands(house, approval)) == (
         (0, ApprovalStatus.APPROVED) if kind == "approve" else (1, ApprovalStatus.PENDING)
     )
+    found = house.write(questions.load_approval, approval.id)[0]
+    assert found.copies == (Place(CHANNEL, "17.000003"),)  # and is redrawn with the message from now on
+    assert house.write(questions.shown_at, CHANNEL, "17.000003").id == approval.id
+
+
+def test_a_stray_is_redrawn_whatever_comes_of_the_click(house: House) -> None:
+    approval = asked(house)
+    house.write(questions.place, approval.id, CHANNEL, "17.000001")
+    story(house, click_payload(approval.id, user="U0MAL"))  # at another place, by nobody who may
+    assert stands(house, approval) is ApprovalStatus.PENDING
+    twin = house.write(questions.load_approval, approval.id)[0].copies
+    assert [(p.channel, p.person) for p in twin] == [(CHANNEL, "")]
+    story(house, click_payload(approval.id), click_payload(approval.id, user="U0MAL"))
+    now = house.write(questions.load_approval, approval.id)[0]
+    assert (now.status, now.copies) == (ApprovalStatus.APPROVED, twin)
+
+
+def shortcut(kind: str, **more: Any) -> Any:
+    base = click_payload("apr_x")
+    head = {k: base[k] for k in ("team", "user", "api_app_id", "trigger_id")}
+    return {**head, "type": kind, "callback_id": "any", **more}
+
+
+def on_message(ts: str, **more: Any) -> Any:
+    where = {"channel": {"id": CHANNEL}, "message_ts": ts, "message": {"type": "message", "ts": ts}}
+    answer = {"response_url": "https://hooks.slack.com/app/T0ACME/2/y"}
+    return shortcut("message_action", **{**where, **answer, **more})
+
+
+def test_a_global_shortcut_shows_what_waits(house: House) -> None:
+    approval = asked(house)
+    assert story(house, shortcut("shortcut")) == ([200], [])
+    [window] = house.windows
+    assert (window["type"], window["pushed"]) == ("modal", False)
+    assert approval.id in str(window["blocks"])
+    story(house, shortcut("shortcut", user={"id": "U0MAL", "team_id": TEAM}))
+    assert approval.id not in str(house.windows[1]["blocks"])
+    evil = {"id": "U0ALICE", "team_id": "T0EVIL"}
+    assert story(house, shortcut("shortcut", user=evil)) == ([200], [])
+    assert OUTSIDER in str(house.windows[2]["blocks"])
+
+
+def test_a_message_shortcut_shows_the_question_our_rows_name(house: House) -> None:
+    approval = asked(house)
+    house.write(questions.place, approval.id, CHANNEL, "17.000001")
+    forged = on_message("17.000009", message={"ts": "17.000009", "text": approval.id, "app_id": APP})
+    assert story(house, on_message("17.000001"), forged) == ([200, 200], [SHOWS_NONE])
+    [window] = house.windows
+    assert window["private_metadata"].startswith(approval.id)
+    assert stands(house, approval) is ApprovalStatus.PENDING
+
+
+def test_a_window_that_cannot_be_opened_for_a_shortcut_shows_as_a_failure(house: House) -> None:
+    house.trouble = RejectedError("too late", code="expired_trigger_id")
+    assert story(house, shortcut("shortcut"))[0] == [503]
 
 
 def test_changing_ones_mind_is_too_late(house: House) -> None:
@@ -264,11 +322,12 @@ def test_other_buttons_and_payloads(house: House) -> None:
     }
     stranger = {"type": "shortcut", "user": {"id": "U0ALICE"}}
     codes, said = story(house, unknown, link, shortcut, stranger)
-    assert (codes, said) == ([200] * 4, [GONE, GONE])
+    assert (codes, said) == ([200] * 4, [GONE])
 
 
 def test_other_payloads_of_another_workspace(house: House) -> None:
     payload = {"type": "shortcut", "user": {"id": "U0ALICE"}, "team": {"id": "T0EVIL"}, "api_app_id": APP}
+    payload["trigger_id"] = "1.2"
     assert story(house, payload) == ([403], [])
 
 
@@ -304,6 +363,9 @@ def test_slack_hears_of_a_failure_before_it_gives_up(house: House, monkeypatch: 
 
     class Stuck:
         async def terms_now(self, _: str) -> None: ...
+
+        async def stray(self, *_: Any) -> bool:
+            return False
 
         async def decide(self, *_: Any, **__: Any) -> None:
             await asyncio.Event().wait()

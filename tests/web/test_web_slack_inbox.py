@@ -95,6 +95,14 @@ def test_one_question_by_its_id_and_help(house: House) -> None:
     assert answer.json()["text"] == "No question is waiting for you."
 
 
+def test_a_command_that_is_too_long_is_told_so(house: House) -> None:
+    with TestClient(house.app()) as client:
+        answer = typed(client, "x" * 9_000)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (400, "text")
+    assert "9000 characters; at most 4000" in error["message"]
+
+
 def test_members_of_a_group_are_asked(house: House) -> None:
     async def standing(person: str, among: Any, never: Any = ()) -> tuple[str, ...]:
         return tuple(entry for entry in among if entry == "S0RISK" and person == "U0BOB")

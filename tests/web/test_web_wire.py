@@ -129,8 +129,24 @@ async def test_a_body_that_never_ends_is_given_up(house: House, monkeypatch: pyt
 
 
 @pytest.mark.asyncio
-async def test_an_endless_chunked_body_is_cut(house: House) -> None:
+async def test_who_sends_too_much_is_told_so_and_not_cut_off(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed over unread bytes, the connection would be reset, and the answer lost with it."""
+    monkeypatch.setattr("orchestrator.web.drain.DRAIN_SECONDS", 60)
+    large, lengthy = b"x" * (6 * 1024 * 1024), f"Content-Length: {6 * 1024 * 1024}"
+    own = (TOKEN, "Content-Type: application/json", lengthy)
+    async with served(house) as port:
+        for _ in range(3):
+            assert status(await talk(port, request(POST, lengthy, body=large))) == 413
+            raw = request("POST /v1/workflows/refund/runs HTTP/1.1", *own, body=large, sign=False)
+            assert status(await talk(port, raw)) == 413
+
+
+@pytest.mark.asyncio
+async def test_an_endless_chunked_body_is_cut(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not announced, so it is counted while it comes; memory stays at the limit."""
+    monkeypatch.setattr("orchestrator.web.drain.DRAIN_SECONDS", 0.2)
     chunk = b"%x\r\n%b\r\n" % (8192, b"x" * 8192)
     async with served(house) as port:
         raw = request(POST, "Transfer-Encoding: chunked", body=chunk * 20)

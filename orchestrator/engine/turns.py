@@ -1,0 +1,71 @@
+"""Whose turn it is to write to a channel: one at a time, in the order they were asked for, at its pace.
+
+Slack takes about one message a second in a channel and a few at once; whoever goes on all the same is told to
+wait. Who is not in turn is put off in the outbox with the time to come again, so that no slot waits. One that
+Slack or a lost answer puts off keeps its place: those behind it wait with it, for a while.
+
+    spent ........ one more message ──► + every
+    free at        spent less (burst - 1) * every
+
+Source: Slack, "Rate limits" (posting messages).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from orchestrator.store import lines
+from orchestrator.store.outbox import Claimed
+
+SOON: Final = timedelta(minutes=2)
+"""Whoever is due later than that does not wait for a turn, but for a time of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What one place takes.
+
+    Args:
+        every: Between two messages, when there are many.
+        burst: How many may come one right after the other.
+    """
+
+    every: timedelta = timedelta(seconds=0.05)
+    burst: int = 100
+
+    @property
+    def spare(self) -> timedelta:
+        """How far those that came at once may be ahead."""
+        return self.every * (self.burst - 1)
+
+
+class Turns:
+    """Asked within transactions, from any thread and process: all it knows are rows."""
+
+    def __init__(self, manners: Manners) -> None:
+        self._manners = manners
+
+    def admit(self, s: Session, effect: Claimed, line: str, now: datetime) -> datetime | None:
+        """None if it is this one's turn, which is then taken; else when to come again."""
+        every = self._manners.every
+        lines.stand(s, effect, line)
+        spent = lines.spent_until(s, line, now)
+        free = max(now, spent - self._manners.spare)
+        writing = lines.writing(s, effect, line)
+        if writing or free > now or lines.before(s, effect, line, free):
+            nearest = max(free, now + every) if writing else free
+            return nearest + every * lines.before(s, effect, line, now + SOON)
+        lines.taken(s, line, max(spent, now) + every)
+        return None
+
+    def left(self, s: Session, line: str, now: datetime) -> None:
+        """One has written, or did not come to it: the next one need not wait for it any longer."""
+        lines.call_next(s, line, now, self._manners.spare)
+
+    def wait(self, s: Session, effect: Claimed, until: datetime, now: datetime) -> None:
+        """It had its turn and tries again then; nobody goes before it."""
+        if line := lines.of(s, effect):
+            spent = lines.spent_until(s, line, now)
+            lines.taken(s, line, max(spent, until + self._manners.spare))

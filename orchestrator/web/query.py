@@ -1,0 +1,42 @@
+"""Query parameters of what is read: one that a route does not know is refused, not passed over.
+
+A filter with a slip in its name would answer with everything, and nobody would see it.
+"""
+
+from functools import cache
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.params import QueryParameter
+
+from orchestrator.errors import InvalidError
+from orchestrator.web.problems import shown
+
+MOST_NAMED = 10
+"""Unknown parameters that one answer names."""
+
+
+async def known_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of routes that are read.
+
+    Raises:
+        InvalidError: A GET has a parameter that its route does not take; each is named, with those it does.
+    """
+    if connection.scope.get("method") != "GET" or not connection.scope["query_string"]:
+        return
+    taken = _taken(handler)
+    unknown = [name for name in dict.fromkeys(connection.query_params) if name not in taken]
+    if unknown:
+        can = f"is not known here; taken are: {', '.join(taken)}" if taken else "is not known: none is taken"
+        fields = [(shown(name)[1:-1], can) for name in unknown[:MOST_NAMED]]
+        raise InvalidError("unknown query parameters", fields)
+
+
+@cache
+def _taken(handler: BaseRouteHandler) -> tuple[str, ...]:
+    """The parameters a route declares, as callers write them."""
+    declared = [
+        (name, field.kwarg_definition) for name, field in handler.parsed_fn_signature.parameters.items()
+    ]
+    return tuple(sorted(of.name or name for name, of in declared if isinstance(of, QueryParameter)))

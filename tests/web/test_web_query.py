@@ -1,0 +1,67 @@
+"""What is read takes the query parameters it declares, and no others."""
+
+from typing import Any
+
+import pytest
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
+from litestar.testing import TestClient
+from web_kit import House, bearer
+
+
+def test_every_route_that_is_read_refuses_what_it_does_not_know(house: House) -> None:
+    app = house.app()
+    asked = 0
+    with TestClient(app) as client:
+        for route in app.routes:
+            for handler in getattr(route, "route_handlers", ()):
+                if not isinstance(handler, HTTPRouteHandler) or "GET" not in handler.http_methods:
+                    continue
+                if not route.path.startswith("/v1"):
+                    continue
+                path = route.path_format.replace("{", "").replace("}", "")
+                answer = client.get(
+                    path, params={"stauts": "failed"}, headers=bearer("ops" if "audit" in path else "reader")
+                )
+                assert answer.status_code == 400, path
+                (error,) = answer.json()["errors"]
+                assert error["field"] == "stauts"
+                told = error["message"].partition("taken are: ")[2]
+                assert told == ", ".join(declared(handler)), path
+                assert 400 in (handler.responses or {}), path
+                asked += 1
+    assert asked > 15
+
+
+def declared(handler: HTTPRouteHandler) -> list[str]:
+    found = handler.parsed_fn_signature.parameters.items()
+    of = [(name, f.kwarg_definition) for name, f in found]
+    return sorted(q.name or name for name, q in of if isinstance(q, QueryParameter))
+
+
+@pytest.mark.parametrize("query", ["", "?", "?limit=5", "?status=waiting&limit=5"])
+def test_known_ones_are_taken(house: House, query: str) -> None:
+    with TestClient(house.app()) as client:
+        assert client.get(f"/v1/runs{query}", headers=bearer("reader")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("limit=5&Limit=6", ["Limit"]),
+        ("b=1&a=2&b=3", ["b", "a"]),
+        ("=1", [""]),
+        ("%00%E2%80%AE=1", ["\\x00\\u202e"]),
+        ("&".join(f"p{n}=1" for n in range(30)), [f"p{n}" for n in range(10)]),
+    ],
+)
+def test_they_are_named_once_each_printable_and_not_all(house: House, query: str, named: list[str]) -> None:
+    with TestClient(house.app()) as client:
+        answer: Any = client.get(f"/v1/runs?{query}", headers=bearer("reader"))
+    assert answer.status_code == 400
+    assert [e["field"] for e in answer.json()["errors"]] == named
+
+
+def test_a_stranger_is_not_told_what_is_taken(house: House) -> None:
+    with TestClient(house.app()) as client:
+        assert client.get("/v1/runs?x=1").status_code == 401

@@ -83,7 +83,8 @@ class Harvest:
 
     Args:
         facts: Of a batch: `succeeded`, `failed`, `failed_keys` and `missing_keys` (10 000 of each at most),
-            and `usage`, tokens by name.
+            `without_content`, how many of the failed are empty answers, by reason, and `usage`, tokens by
+            name.
         trouble: Why nothing of it can be used.
         absent: A file it names is not there. So soon after the end it may only be slow to appear.
     """

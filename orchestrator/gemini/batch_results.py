@@ -81,15 +81,15 @@ class Tally:
         self._seen: set[str] = set()
         self._failed: list[str] = []
         self._reasons: dict[str, int] = {}
-        self._begun = self._readable = False
+        self._readable = False
         self._succeeded = self._unreadable = self._unasked = self._repeated = 0
         self._usage = dict.fromkeys(_USAGE, 0)
 
     def feed(self, chunk: bytes) -> bytes:
         """More of the file; what of it is kept: its whole lines, as JSON Lines. Raises as `Lines.feed`.
 
-        Lines stay as they stand, but for those that are no JSON object: these are kept as the one field
-        `unreadable` of an object, so that whoever reads the file can read all of it.
+        Lines stay as they stand, but for empty ones, which are left out, and those that are no JSON object:
+        these are kept as the one field `unreadable` of an object. So all of the file can be read.
         """
         return b"".join(map(self._line, self._lines.feed_raw(chunk)))
 
@@ -128,13 +128,10 @@ class Tally:
         return facts
 
     def _line(self, raw: bytes) -> bytes:
-        """Count it; what of it is kept. Blanks before the first one are not: they would hide what it is."""
-        if not self._begun:
-            raw = raw.lstrip()
+        """Count it; what of it is kept."""
         line = raw.strip()
         if not line:
-            return raw
-        self._begun = True
+            return b""
         value = _decoded(line)
         key = key_of(value)
         if key is None:
@@ -143,7 +140,7 @@ class Tally:
         else:
             self._readable = True
             self._count(key, value)
-        return raw if isinstance(value, Mapping) and _is_text(line) else _wrapped(line)
+        return raw.lstrip() if isinstance(value, Mapping) and _is_text(line) else _wrapped(line)
 
     def _count(self, key: str, value: Mapping[str, Any]) -> None:
         """The first answer to a key is its answer."""

@@ -42,9 +42,10 @@ class JobOut(Struct, kw_only=True):
     """One job at Gemini. `remote` is its name there, `said` its last word, or why the job ended as it did.
 
     `number` is its place among those of its call, `attempt` counts starts: a batch's whose answer got lost is
-    replaced; a film is `lost` then, unless an event names it while its call still waits. `counts` are
-    Gemini's own of a batch, `facts` ours: `succeeded`, `failed`, `missing`, the keys of those, and `usage` in
-    tokens.
+    replaced; a film is `lost` then, unless an event names it while its call still waits. `counts` of a
+    batch are Gemini's own until its answers are here, then as `facts` has them: `succeeded`, `failed`,
+    `missing`, the keys of those, `usage` in tokens, and `without_content`, the reasons of those failed lines
+    that have a response with nothing in it (`SAFETY`).
     """
 
     id: str

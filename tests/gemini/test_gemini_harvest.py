@@ -352,7 +352,7 @@ async def test_the_lines_of_a_file_are_all_accounted_for(opened: Any, reply: Any
         harvest = await jobs.harvest(BATCH, "batches/b1")
         assert harvest.facts == {**FACTS, "unreadable": 2, "unasked": 1, "repeated": 1}
         assert [(f.path, f.type) for f in harvest.files] == [(f"run_1/{JOB}-1.jsonl", "application/jsonl")]
-        whole, _, broken = text.rpartition("\n")
+        whole, _, broken = text.rpartition("\n\n")
         kept_as = f"{whole}\n{json.dumps({'unreadable': broken})}\n"
         assert (folder / harvest.files[0].path).read_text() == kept_as
         kept_file = replace(BATCH, request={"model": "m", "file": harvest.files[0].path})

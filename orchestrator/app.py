@@ -17,12 +17,12 @@ from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.limits import Ceilings, Pace
+from orchestrator.engine.lines import Lines, Manners
 from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Keep, Retention
-from orchestrator.engine.turns import Manners, Turns
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
@@ -195,7 +195,7 @@ def _performer(ground: Ground, around: Around) -> Performer:
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=_limits(settings),
         hearing=ground.hearing,
-        turns=Turns(_manners(settings)),
+        lines=Lines(_manners(settings)),
         recipe=_recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),

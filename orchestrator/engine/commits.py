@@ -21,9 +21,9 @@ from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
 from orchestrator.engine.hearing import Go, Hearing, PutOff
+from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
-from orchestrator.engine.turns import Turns
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database, lost_race
@@ -47,7 +47,7 @@ class Commits:
         roll: Dice for the backoff, in [0, 1).
         lease: How long a claim holds without being renewed.
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
-        turns: Says who may write to a place in Slack now; without, everybody at once.
+        lines: Says who may write to a place in Slack now; without, everybody at once.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Commits:
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         hearing: Hearing | None = None,
-        turns: Turns | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
-        self.turns = turns
+        self.lines = lines
         self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate

@@ -26,6 +26,7 @@ from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.inquiries import Inquiries
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
+from orchestrator.engine.lines import Lines
 from orchestrator.engine.longjobs import LongJobs, NoJobs
 from orchestrator.engine.media import Media
 from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
@@ -36,7 +37,6 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
-from orchestrator.engine.turns import Turns
 from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.database import Database
@@ -60,7 +60,7 @@ class Performer:
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
         hearing: On readings, over all processes.
-        turns: On messages to one channel, over all processes; without, they go out as they come.
+        lines: On messages to one channel, over all processes; without, they go out as they come.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
         long_jobs: Gemini's videos and batches; without, none is made.
         pictures: Who makes pictures of stored files, for people who choose among them.
@@ -85,7 +85,7 @@ class Performer:
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
         hearing: Hearing | None = None,
-        turns: Turns | None = None,
+        lines: Lines | None = None,
         recipe: Callable[[str], Recipe | None] = lambda workflow: None,
         long_jobs: JobsPort | None = None,
         pictures: PicturesPort | None = None,
@@ -96,7 +96,7 @@ class Performer:
         patience: Patience | None = None,
     ) -> None:
         commits = Commits(
-            database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing, turns=turns
+            database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing, lines=lines
         )
         limits = limits or Ceilings()
         self.commits = commits

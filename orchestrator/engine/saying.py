@@ -11,8 +11,8 @@ from orchestrator.domain.consent import Place
 from orchestrator.domain.effects import Urgency
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
+from orchestrator.engine.lines import Lines
 from orchestrator.engine.tickets import Act
-from orchestrator.engine.turns import Turns
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Claimed
@@ -29,20 +29,20 @@ def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) 
     Args:
         line: The channel's id, or that of the person whose direct messages it is.
     """
-    turns = commits.turns
-    if turns is None or not line:
+    lines = commits.lines
+    if lines is None or not line:
         return act
-    later = turns.admit(s, effect, line, commits.now())
+    later = lines.admit(s, effect, line, commits.now())
     if later is None:
-        return partial(_in_turn, commits, turns, line, act)
+        return partial(_in_turn, commits, lines, line, act)
     outbox.put_off(s, effect, later, Urgency.NEXT)
     return None
 
 
-async def _in_turn(commits: Commits, turns: Turns, line: str, act: Act) -> None:
+async def _in_turn(commits: Commits, lines: Lines, line: str, act: Act) -> None:
     """Where the last step is lost in a crash, whoever is next comes at the time it was told."""
     await act()
-    await commits.write(lambda s: turns.left(s, line, commits.now()))
+    await commits.write(lambda s: lines.left(s, line, commits.now()))
 
 
 def maybe_said(effect: Claimed) -> bool:
@@ -59,8 +59,8 @@ async def not_said(commits: Commits, effect: Claimed, error: UnavailableError | 
 
 def _not_said(s: Session, commits: Commits, effect: Claimed, due_at: datetime, why: str) -> None:
     ours = outbox.retry(s, effect, due_at, why)
-    if ours and commits.turns is not None and effect.attempts <= PATIENT:
-        commits.turns.wait(s, effect, due_at, commits.now())
+    if ours and commits.lines is not None and effect.attempts <= PATIENT:
+        commits.lines.wait(s, effect, due_at, commits.now())
 
 
 async def take_up(

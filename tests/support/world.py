@@ -27,10 +27,10 @@ from orchestrator.engine.callbacks import CallbackPort
 from orchestrator.engine.hearing import Allowance, Hearing
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
+from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
-from orchestrator.engine.turns import Turns
 from orchestrator.engine.worker import Worker
 from orchestrator.store import asked, attest, audit, outbox, run_rows, runs
 from orchestrator.store.database import Database
@@ -116,7 +116,7 @@ class World:
         eager: bool = False,
         limits: Ceilings | None = None,
         allowance: Allowance | None = None,
-        turns: Turns | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self.clock = SettableClock()
         self.policy = policy or Policy()
@@ -131,7 +131,7 @@ class World:
         self.recipes: dict[str, Recipe] = {}  # the workflows as they stand now
         self._limits = limits
         self._allowance = allowance
-        self._turns = turns
+        self._lines = lines
         self.hooks = 0
         self._roll, self._lease, self._has_slack, self._eager = roll, lease, slack, eager
         self.boot()
@@ -149,7 +149,7 @@ class World:
             lease=self._lease,
             limits=self._limits,
             hearing=self.hears(),
-            turns=self._turns,
+            lines=self._lines,
             recipe=self.as_it_stands,
             long_jobs=self.jobs,
             callbacks=self.callbacks,

@@ -41,7 +41,7 @@ class Manners:
         return self.every * (self.burst - 1)
 
 
-class Turns:
+class Lines:
     """Asked within transactions, from any thread and process: all it knows are rows."""
 
     def __init__(self, manners: Manners) -> None:

@@ -13,7 +13,7 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.pictures import Card
-from orchestrator.engine.turns import Manners, Turns
+from orchestrator.engine.lines import Lines, Manners
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.store import outbox
 
@@ -34,7 +34,7 @@ def world_on(url: str, burst: int, terms: Terms = ALONE) -> World:
         "refund": Rule(Ruling.ASK, terms=terms),
         "pay": Rule(Ruling.ASK, terms=replace(terms, channel="C0OTHER")),
     }
-    return World(url, stories=STORIES, rules=rules, turns=Turns(Manners(SECOND, burst)), eager=True)
+    return World(url, stories=STORIES, rules=rules, lines=Lines(Manners(SECOND, burst)), eager=True)
 
 
 class Told:

@@ -329,6 +329,8 @@ class House:
         async def done() -> bool:
             nonlocal looked
             self.bury()
+            if not self.living:  # each broke at a point of its own
+                await self.start(0)
             still_open = self.scalar(OPEN, now=self.now)
             if still_open and time.monotonic() > looked + 1.0:
                 looked = time.monotonic()

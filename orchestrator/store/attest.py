@@ -63,6 +63,11 @@ def rows(conn: sa.Connection, *where: sa.ColumnElement[bool], batch: int = BATCH
         after = found[-1]["seq"]
 
 
+def _about(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Row]:
+    """Entries about some questions or runs, in their order; found by those, not along the chain."""
+    return _one_tenant(conn.execute(sa.select(audit_t).where(*where).order_by(audit_t.c.seq)).mappings())
+
+
 def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
     """Every question and every call that ran because of one, held against the entries.
 
@@ -70,9 +75,9 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
     """
     approvals, older, found = 0, 0, [*_gone(conn)]
     for part in _readable(_questions(conn, batch), found):
-        about = _told(rows(conn, audit_t.c.approval.in_([q["id"] for q in part])))
+        about = _told(_about(conn, audit_t.c.approval.in_([q["id"] for q in part])))
         runs = sorted({q["run_id"] for q in part})
-        lives = _Lives(rows(conn, audit_t.c.run_id.in_(runs), audit_t.c.kind.in_(OF_RUN)))
+        lives = _Lives(_about(conn, audit_t.c.run_id.in_(runs), audit_t.c.kind.in_(OF_RUN)))
         for question in part:
             told = about[question["id"]]
             approvals += 1
@@ -104,12 +109,12 @@ def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
     if question is None:
         yield "the question about it is gone"
         return
-    about = _ENTRIES.rows(s, of_tenant=TENANT, of_approval=approval, of_run=question["run_id"])
-    if any(flaw(row, TENANT) for row in about):
+    about = _one_tenant(_OF_QUESTION.rows(s, of_approval=approval))
+    of_run = _one_tenant(_OF_RUN.rows(s, of_run=question["run_id"]))
+    if any(flaw(row, TENANT) for row in (*about, *of_run)):
         yield "entries of the audit about it were changed"
         return
-    told = _told(row for row in about if row["approval"] == approval)[approval]
-    lives = _Lives(row for row in about if row["kind"] in OF_RUN)
+    told, lives = _told(about)[approval], _Lives(of_run)
     if lives.older(question, told):
         return
     if lives.last.get(question["call"]) != approval:
@@ -166,16 +171,21 @@ _COMPARING: Final = (
     .join(run_t, approval_t.c.run_id == run_t.c.id, isouter=True)
 )
 _QUESTION: Final = Prepared(_COMPARING.where(approval_t.c.id == sa.bindparam("of_approval")))
-_ENTRIES: Final = Prepared(
+_OF_QUESTION: Final = Prepared(
+    sa.select(audit_t).where(audit_t.c.approval == sa.bindparam("of_approval")).order_by(audit_t.c.seq)
+)
+_OF_RUN: Final = Prepared(
     sa.select(audit_t)
-    .where(
-        audit_t.c.tenant == sa.bindparam("of_tenant"),
-        (audit_t.c.approval == sa.bindparam("of_approval"))
-        | ((audit_t.c.run_id == sa.bindparam("of_run")) & audit_t.c.kind.in_(words(OF_RUN))),
-    )
+    .where(audit_t.c.run_id == sa.bindparam("of_run"), audit_t.c.kind.in_(words(OF_RUN)))
     .order_by(audit_t.c.seq)
 )
-"""About one question, and what opened its run and asked about its calls."""
+"""What opened a run and asked about its calls. As one statement with the entries about a question, or with
+their tenant, SQLite would read the whole chain.
+"""
+
+
+def _one_tenant(found: Iterable[Any]) -> list[Row]:
+    return [row for row in found if row["tenant"] == TENANT]
 
 
 def _questions(conn: sa.Connection, batch: int) -> Iterator[Sequence[Row]]:

@@ -16,8 +16,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,7 +30,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from orchestrator.errors import ConflictError
 from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
-from orchestrator.store.prepared import attach, forget, hold
+from orchestrator.store.prepared import Memory, attach, forget, hold
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,11 +106,12 @@ class Database:
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
         """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT."""
-        self._queue: queue.SimpleQueue[tuple[Job, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
         self._kept: sa.Connection | None = None
         self._kept_since = 0.0
+        self._memory = Memory()
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
@@ -132,9 +134,9 @@ class Database:
         """
         if self._thread is None:
             return await self._hop(lambda: _retried(lambda: self._transact(job, *args, **kwargs)))
-        done: Future[T] = Future()
-        self._queue.put((lambda s: job(s, *args, **kwargs), done))
-        return await asyncio.wrap_future(done)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put((partial(_called, job, args, kwargs), done))
+        return await done
 
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""
@@ -198,6 +200,7 @@ class Database:
                 batch = [self._queue.get(timeout=KEPT_SECONDS if self._kept else None)]
             except queue.Empty:
                 self._lay_down()
+                self._memory.forget()  # at rest it holds nothing
                 continue
             if self._kept is not None and time.monotonic() - self._kept_since > KEPT_AT_MOST:
                 self._lay_down()  # somebody else may wait for it
@@ -207,7 +210,7 @@ class Database:
                 except queue.Empty:
                     break
             stop = None in batch
-            jobs = [b for b in batch if b is not None and b[1].set_running_or_notify_cancel()]
+            jobs = [b for b in batch if b is not None and not b[1].cancelled()]
             if jobs:
                 self._commit(jobs)
                 self._grown.set()
@@ -234,37 +237,59 @@ class Database:
             finally:
                 connection.close()
 
-    def _commit(self, jobs: list[tuple[Job, Future[Any]]]) -> None:
+    def _commit(self, jobs: list["_Asked"]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it."""
         try:
             if self._kept is None:
                 self._kept, self._kept_since = self.engine.connect(), time.monotonic()
-            with _session(self._kept) as s:
+            with _session(self._kept, self._memory) as s:
                 # Alone, a job needs no savepoint: what fails is rolled back whole.
                 attempt = _attempt if len(jobs) > 1 else _alone
-                results = [attempt(s, job, future) for job, future in jobs]
+                results = [attempt(s, job, done) for job, done in jobs]
         except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
+            self._memory.forget()
             self._lay_down()
-            s, results = None, [(future, None, _known(e)) for _, future in jobs]
+            s, results = None, [(done, None, _known(e)) for _, done in jobs]
         if s is not None:
             self._tell(s)
-        for future, value, error in results:
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
+        _answer(results)
 
 
-_Result = tuple[Future[Any], Any, BaseException | None]
+_Asked = tuple[Job, "asyncio.Future[Any]"]
+_Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
-def _alone(s: Session, job: Job, future: Future[Any]) -> _Result:
+def _called(job: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], s: Session) -> T:
+    return job(s, *args, **kwargs)
+
+
+def _answer(results: list[_Result]) -> None:
+    """Each caller hears in its own loop; one whose loop has ended no longer waits."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
+    for result in results:
+        by_loop.setdefault(result[0].get_loop(), []).append(result)
+    for loop, told in by_loop.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_hand_over, told)
+
+
+def _hand_over(results: list[_Result]) -> None:
+    for done, value, error in results:
+        if done.done():
+            continue  # cancelled meanwhile
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)
+
+
+def _alone(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     value = job(s)
     audit.append(s)
-    return future, value, None
+    return done, value, None
 
 
-def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
+def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     """One job of several: when it fails, its neighbours are kept."""
     sqlite, later = hold(s).connection, len(s.info.get(_LATER, ()))
     sqlite.execute("SAVEPOINT job")
@@ -276,9 +301,9 @@ def _attempt(s: Session, job: Job, future: Future[Any]) -> _Result:
         forget(s)
         audit.unnote(s)
         del s.info.get(_LATER, [])[later:]
-        return future, None, e
+        return done, None, e
     sqlite.execute("RELEASE job")
-    return future, value, None
+    return done, value, None
 
 
 def _write_down(s: Session) -> None:
@@ -310,15 +335,19 @@ def _undo(sqlite: Any) -> None:
 
 
 @contextmanager
-def _session(source: sa.Engine | sa.Connection) -> Iterator[Session]:
+def _session(source: sa.Engine | sa.Connection, memory: Memory | None = None) -> Iterator[Session]:
     """A session whose transaction is there already; it begins one of its own only where Core is used."""
     with source.begin() as begun:
         connection = begun if isinstance(begun, sa.Connection) else begun.connection
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
-        attach(s, connection)
+        attach(s, connection, memory.seen if memory else None)
+        if memory is not None:
+            memory.begin(connection.connection.driver_connection)
         yield s
         if s.in_transaction():
             s.commit()
+    if memory is not None:
+        memory.end(connection.connection.driver_connection)
 
 
 def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:

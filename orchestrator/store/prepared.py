@@ -7,11 +7,13 @@ for both databases.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from orchestrator.store.encoding import instant, instant_text
@@ -20,6 +22,8 @@ Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
+MOST_SEEN: Final = 256
+"""How much is known from one transaction to the next: runs, which may be large."""
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -110,10 +114,27 @@ class Prepared:
         return _Ready(held, text)
 
 
+class Changing:
+    """An `UPDATE` that sets what changed: a statement for each set of columns that did."""
+
+    def __init__(self, statement: sa.Update) -> None:
+        self._statement = statement
+        self._known: dict[tuple[str, ...], Prepared] = {}
+
+    def run(self, s: Session, to: Mapping[str, Any], **which: Any) -> int:
+        """Set those columns; returns the number of rows it changed."""
+        names = tuple(to)
+        known = self._known.get(names)
+        if known is None:
+            known = self._known[names] = Prepared(self._statement, names)
+        return known.run(s, **to, **which)
+
+
 class _Text:
     """A statement in one dialect, and how values go in and come out."""
 
     def __init__(self, statement: Any, dialect: sa.Dialect, columns: Sequence[str] | None) -> None:
+        statement = replacement_traverse(statement, {}, partial(_spelled, dialect))
         made = statement.compile(dialect=dialect, column_keys=columns)
         binds = {name: bind for bind, name in made.bind_names.items()}
         self.sql = str(made)
@@ -147,7 +168,8 @@ class Held:
     error: type[Exception]
     """What the driver raises."""
     seen: dict[str, Any] = field(default_factory=dict)
-    """What this transaction has read or written and holds alone, by key."""
+    """What this transaction has read or written and holds alone, by key; of SQLite's only writer also what
+    those before it had, as long as nobody else writes (see `Memory`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +215,18 @@ class _Ready:
         )
 
 
+def _spelled(dialect: sa.Dialect, part: Any, **_: Any) -> Any:
+    """A constant of the program as a literal.
+
+    As a parameter it may keep a partial index from being used, or make SQLite plan the statement anew each
+    time: it looks at the values bound when it compares a condition with an index's own.
+    """
+    if not isinstance(part, sa.BindParameter) or part.required or part.value is None:
+        return None
+    write: Convert = part.type.dialect_impl(dialect).literal_processor(dialect)
+    return None if write is None else sa.literal_column(write(part.effective_value), part.type)
+
+
 _Parameter = tuple[str | None, Convert, Any]
 
 
@@ -215,9 +249,38 @@ def _out(kind: Any, dialect: sa.Dialect) -> Convert:
     return convert
 
 
-def attach(s: Session, connection: sa.Connection) -> None:
-    """Tell a session that has not begun which connection holds its transaction already."""
-    s.info[_HELD] = _held(None, connection)
+class Memory:
+    """What the only writer of a SQLite file knows from one transaction to the next.
+
+    It holds as long as nobody else has written: another connection shows in `data_version`, whoever borrows
+    the writer's own between two transactions in its count of changes.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Any] = {}
+        self._mark: tuple[Any, ...] = ()
+
+    def begin(self, connection: Any) -> None:
+        """A transaction has begun on the driver's connection."""
+        if len(self.seen) > MOST_SEEN or self._mark != self._now(connection):
+            self.seen.clear()
+
+    def end(self, connection: Any) -> None:
+        """It was committed."""
+        self._mark = self._now(connection)
+
+    def forget(self) -> None:
+        """It was not; or nothing needs to be known any more."""
+        self.seen.clear()
+        self._mark = ()
+
+    def _now(self, connection: Any) -> tuple[Any, ...]:
+        return connection, connection.total_changes, *connection.execute("PRAGMA data_version").fetchone()
+
+
+def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = None) -> None:
+    """Tell a session that has not begun which connection holds its transaction already, and what is known."""
+    s.info[_HELD] = _held(None, connection, seen)
 
 
 def hold(s: Session) -> Held:
@@ -225,7 +288,9 @@ def hold(s: Session) -> Held:
     known: Held | None = s.info.get(_HELD)
     if known is None or known.transaction is not _transaction(s):
         connection = s.connection()
-        known = s.info[_HELD] = _held(_transaction(s), connection)
+        seen = known.seen if known is not None else {}
+        seen.clear()  # a SAVEPOINT begins, or has ended: it may have been taken back
+        known = s.info[_HELD] = _held(_transaction(s), connection, seen)
     return known
 
 
@@ -239,9 +304,10 @@ def forget(s: Session) -> None:
     hold(s).seen.clear()
 
 
-def _held(transaction: Any, connection: sa.Connection) -> Held:
+def _held(transaction: Any, connection: sa.Connection, seen: dict[str, Any] | None = None) -> Held:
     error: type[Exception] = connection.dialect.loaded_dbapi.Error
-    return Held(transaction, connection.dialect, connection.connection.driver_connection, error)
+    driver = connection.connection.driver_connection
+    return Held(transaction, connection.dialect, driver, error, {} if seen is None else seen)
 
 
 def _transaction(s: Session) -> Any:

@@ -1,6 +1,6 @@
 """The rows of a run and all it has, and the values they stand for."""
 
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -26,24 +26,66 @@ prepare(tuple[Inquiry, ...], tuple[Place, ...], tuple[Source, ...], tuple[Vote, 
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
 
-MOVING: Final = (
-    "status",
-    "turn",
-    "output",
-    "reason",
-    "usage",
-    "bad_calls",
-    "granted",
-    "updated_at",
-    "closed_at",
-    "version",
-    "seq",
-    "step",
-    "sources",
+Spell = Callable[[Any], Any]
+Column = tuple[str, str, Spell | None]
+"""Its name, the attribute it is made of, and how that is written; None for as it is."""
+
+
+def _columns(*plain: str, **spelled: Spell) -> tuple[Column, ...]:
+    as_it_is = ((name, name, None) for name in plain)
+    return (*as_it_is, *((name, name, spell) for name, spell in spelled.items()))
+
+
+RUN: Final = _columns(
+    *("status", "output", "reason", "bad_calls", "granted", "closed_at", "step"),
+    usage=dict,
+    outputs=dict,
+    sources=msgspec.to_builtins,
 )
-"""The columns of a run that change over its life."""
-HANDED_ON: Final = "outputs"
-"""One more; it may be large and changes seldom, so it is written only then."""
+"""What changes of a run over its life; beside it the number of its turn, and what counts its changes."""
+TURN: Final = (
+    *_columns("attempt", "status", "interaction_id", "previous_id", "readings", "sent_at", "continuation"),
+    *_columns("forgotten_at", "said", "note", "planning", "environment"),
+    ("gemini_status", "gemini_status", lambda status: status[:64]),
+    ("batch_channel", "batch", lambda place: place.channel if place else ""),
+    ("batch_ts", "batch", lambda place: place.ts if place else ""),
+)
+CALL: Final = (
+    *_columns("call_id", "tool", "status", "idempotent", "claim", "started_at", "settled_at"),
+    *_columns(arguments=dict, jobs=len),
+    ("approval", "approval", lambda approval: approval.id if approval else None),
+    ("outcome", "outcome", lambda outcome: outcome.kind if outcome else None),
+    ("result", "outcome", lambda outcome: outcome.result if outcome else None),
+)
+APPROVAL: Final = _columns(
+    *("revision", "status", "digest", "expires_at", "start_by", "channel", "ts", "trouble"),
+    *("reminded", "escalated", "collected", "since", "seal"),
+    terms=msgspec.to_builtins,
+    verdict=lambda verdict: msgspec.to_builtins(verdict) if verdict else None,
+    votes=msgspec.to_builtins,
+    copies=msgspec.to_builtins,
+    preview=lambda preview: msgspec.to_builtins(preview) if preview else None,
+    questions=msgspec.to_builtins,
+)
+
+
+def written(value: Any, columns: Iterable[Column]) -> dict[str, Any]:
+    """All of those columns of a value."""
+    return {name: _spelled(getattr(value, of), spell) for name, of, spell in columns}
+
+
+def changed(before: Any, after: Any, columns: Iterable[Column]) -> dict[str, Any]:
+    """Those of another value now than they had."""
+    found = {}
+    for name, of, spell in columns:
+        old, new = getattr(before, of), getattr(after, of)
+        if old is not new and old != new:
+            found[name] = _spelled(new, spell)
+    return found
+
+
+def _spelled(value: Any, spell: Spell | None) -> Any:
+    return value if spell is None else spell(value)
 
 
 def run_value(row: Any, turn: Turn) -> Run:
@@ -72,25 +114,6 @@ def run_value(row: Any, turn: Turn) -> Run:
     )
 
 
-def moving(run: Run, now: datetime) -> dict[str, Any]:
-    """What may change of a run, as columns; without `HANDED_ON`."""
-    return {
-        "status": run.status,
-        "turn": run.turn.number,
-        "output": run.output,
-        "reason": run.reason,
-        "usage": dict(run.usage),
-        "bad_calls": run.bad_calls,
-        "granted": run.granted,
-        "updated_at": now,
-        "closed_at": run.closed_at,
-        "version": run.version,
-        "seq": run.seq,
-        "step": run.step,
-        "sources": msgspec.to_builtins(run.sources),
-    }
-
-
 def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     """A turn's row as a value, with its calls."""
     return Turn(
@@ -113,27 +136,6 @@ def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     )
 
 
-def turn_row(turn: Turn) -> dict[str, Any]:
-    """A turn as columns, without its calls."""
-    return {
-        "attempt": turn.attempt,
-        "status": turn.status,
-        "interaction_id": turn.interaction_id,
-        "previous_id": turn.previous_id,
-        "gemini_status": turn.gemini_status[:64],
-        "readings": turn.readings,
-        "sent_at": turn.sent_at,
-        "continuation": turn.continuation,
-        "forgotten_at": turn.forgotten_at,
-        "said": turn.said,
-        "note": turn.note,
-        "planning": turn.planning,
-        "environment": turn.environment,
-        "batch_channel": turn.batch.channel if turn.batch else "",
-        "batch_ts": turn.batch.ts if turn.batch else "",
-    }
-
-
 def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) -> ToolCall:
     """A call's row as a value, with the jobs it waits for."""
     outcome = Outcome(row["outcome"], row["result"]) if row["outcome"] else None
@@ -151,24 +153,6 @@ def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) 
         settled_at=row["settled_at"],
         jobs=made,
     )
-
-
-def call_row(call: ToolCall) -> dict[str, Any]:
-    """A call as columns, without its approval and jobs."""
-    return {
-        "call_id": call.call_id,
-        "tool": call.tool,
-        "arguments": dict(call.arguments),
-        "status": call.status,
-        "idempotent": call.idempotent,
-        "approval": call.approval.id if call.approval else None,
-        "outcome": call.outcome.kind if call.outcome else None,
-        "result": call.outcome.result if call.outcome else None,
-        "claim": call.claim,
-        "started_at": call.started_at,
-        "settled_at": call.settled_at,
-        "jobs": len(call.jobs),
-    }
 
 
 def approval_value(row: Any) -> Approval:
@@ -196,28 +180,3 @@ def approval_value(row: Any) -> Approval:
         questions=msgspec.convert(row["questions"], tuple[Inquiry, ...]) if row["questions"] else (),
         seal=row["seal"],
     )
-
-
-def approval_row(approval: Approval) -> dict[str, Any]:
-    """An approval as columns."""
-    return {
-        "revision": approval.revision,
-        "status": approval.status,
-        "digest": approval.digest,
-        "terms": msgspec.to_builtins(approval.terms),
-        "expires_at": approval.expires_at,
-        "start_by": approval.start_by,
-        "verdict": msgspec.to_builtins(approval.verdict) if approval.verdict else None,
-        "channel": approval.channel,
-        "ts": approval.ts,
-        "trouble": approval.trouble,
-        "votes": msgspec.to_builtins(approval.votes),
-        "reminded": approval.reminded,
-        "escalated": approval.escalated,
-        "copies": msgspec.to_builtins(approval.copies),
-        "preview": msgspec.to_builtins(approval.preview) if approval.preview else None,
-        "collected": approval.collected,
-        "since": approval.since,
-        "questions": msgspec.to_builtins(approval.questions),
-        "seal": approval.seal,
-    }

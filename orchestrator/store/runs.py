@@ -17,23 +17,23 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStat
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
-from orchestrator.store.prepared import Prepared, hold
+from orchestrator.store.prepared import Changing, Prepared, hold
 from orchestrator.store.run_rows import (
-    HANDED_ON,
-    MOVING,
-    approval_row,
+    APPROVAL,
+    CALL,
+    RUN,
+    TURN,
     approval_t,
     approval_value,
-    call_row,
     call_t,
     call_value,
+    changed,
     event_t,
-    moving,
     run_t,
     run_value,
-    turn_row,
     turn_t,
     turn_value,
+    written,
 )
 
 _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
@@ -66,28 +66,23 @@ _NEW_RUN = Prepared(run_t.insert())
 _NEW_TURN = Prepared(turn_t.insert())
 _NEW_CALL = Prepared(call_t.insert())
 _NEW_APPROVAL = Prepared(approval_t.insert())
-_RUN_AS_READ = run_t.update().where(
-    run_t.c.id == sa.bindparam("of_run"), run_t.c.version == sa.bindparam("of_version")
+_MOVE_RUN = Changing(
+    run_t.update().where(run_t.c.id == sa.bindparam("of_run"), run_t.c.version == sa.bindparam("of_version"))
 )
-_MOVE_RUN = Prepared(_RUN_AS_READ, MOVING)
-_MOVE_RUN_ON = Prepared(_RUN_AS_READ, (*MOVING, HANDED_ON))
-_MOVE_TURN = Prepared(
+_MOVE_TURN = Changing(
     turn_t.update().where(
         turn_t.c.run_id == sa.bindparam("of_run"), turn_t.c.number == sa.bindparam("of_turn")
-    ),
-    [c.name for c in turn_t.c if c.name not in ("run_id", "number")],
+    )
 )
-_MOVE_CALL = Prepared(
+_MOVE_CALL = Changing(
     call_t.update().where(
         call_t.c.id == sa.bindparam("of_call"), call_t.c.status == sa.bindparam("of_status")
-    ),
-    [c.name for c in call_t.c if c.name not in ("id", "run_id", "turn", "position")],
+    )
 )
-_MOVE_APPROVAL = Prepared(
+_MOVE_APPROVAL = Changing(
     approval_t.update().where(
         approval_t.c.id == sa.bindparam("of_approval"), approval_t.c.status == sa.bindparam("of_status")
-    ),
-    [c.name for c in approval_t.c if c.name not in ("id", "call", "run_id", "requested_at")],
+    )
 )
 _RECORD = Prepared(
     lambda dialect: (
@@ -170,10 +165,13 @@ def insert(
         "created_at": run.created_at,
         "deadline": run.deadline,
         "restart_of": run.restart_of,
-        HANDED_ON: dict(run.outputs),
+        "turn": run.turn.number,
+        "version": run.version,
+        "seq": run.seq,
+        "updated_at": now,
     }
-    _NEW_RUN.run(s, id=run.id, **fixed, **moving(run, now), **extra)
-    _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **turn_row(run.turn))
+    _NEW_RUN.run(s, id=run.id, **fixed, **written(run, RUN), **extra)
+    _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **written(run.turn, TURN))
     record(s, run, REQUESTED, {"input": run.input}, "", None, now)
     audit.note(s, opened(run), now)
     hold(s).seen[run.id] = run
@@ -183,14 +181,14 @@ def insert(
 def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     """Write what changed. Raises `StaleRowError` when the run is no longer what was read."""
     after = replace(decision.run, version=before.version + 1, seq=before.seq + 1)
-    columns, move = moving(after, now), _MOVE_RUN
-    if after.outputs is not before.outputs:
-        columns, move = {**columns, HANDED_ON: dict(after.outputs)}, _MOVE_RUN_ON
-    moved = move.run(s, of_run=before.id, of_version=before.version, **columns)
+    to = {"version": after.version, "seq": after.seq, "updated_at": now, **changed(before, after, RUN)}
+    if after.turn.number != before.turn.number:
+        to["turn"] = after.turn.number
+    moved = _MOVE_RUN.run(s, to, of_run=before.id, of_version=before.version)
     _moved(moved, f"run {before.id} at version {before.version}")
     _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
-        _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **turn_row(after.turn))
+        _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **written(after.turn, TURN))
     hold(s).seen[after.id] = after
     return after
 
@@ -225,17 +223,17 @@ def closed(s: Session, run_id: str) -> bool:
 
 
 def _save_turn(s: Session, run_id: str, before: Turn, after: Turn, now: datetime) -> None:
-    row = turn_row(after)
-    if row != turn_row(before):
-        _MOVE_TURN.run(s, of_run=run_id, of_turn=after.number, **row)
+    if to := changed(before, after, TURN):
+        _MOVE_TURN.run(s, to, of_run=run_id, of_turn=after.number)
     known = {c.id: c for c in before.calls}
     for position, call in enumerate(after.calls):
         old = known.get(call.id)
         if old is None:
             where = {"id": call.id, "run_id": run_id, "turn": after.number, "position": position}
-            _NEW_CALL.run(s, **where, **call_row(call))
+            _NEW_CALL.run(s, **where, **written(call, CALL))
         elif old != call:
-            moved = _MOVE_CALL.run(s, of_call=call.id, of_status=old.status, **call_row(call))
+            to = changed(old, call, CALL) or {"status": call.status}
+            moved = _MOVE_CALL.run(s, to, of_call=call.id, of_status=old.status)
             _moved(moved, f"call {call.id} in {old.status}")
         _save_approval(s, run_id, call, old.approval if old else None)
         if call.jobs:
@@ -246,16 +244,16 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
     after = call.approval
     if after is None or after == before:
         return
-    row = approval_row(after)
     if before is None or before.id != after.id:
         if before is not None and before.open:
             _spend(s, before)
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
-        _NEW_APPROVAL.run(s, **fixed, **row)
+        _NEW_APPROVAL.run(s, **fixed, **written(after, APPROVAL))
         asked.keep(s, None, after)
         copied.keep(s, None, after)
         return
-    moved = _MOVE_APPROVAL.run(s, of_approval=after.id, of_status=before.status, **row)
+    to = changed(before, after, APPROVAL)
+    moved = _MOVE_APPROVAL.run(s, to, of_approval=after.id, of_status=before.status)
     _moved(moved, f"approval {after.id} in {before.status}")
     asked.keep(s, before, after)
     copied.keep(s, before, after)
@@ -263,8 +261,8 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
 
 def _spend(s: Session, replaced: Approval) -> None:
     """A question in whose place another is asked: nobody's answer to it counts any more."""
-    row = approval_row(replace(replaced, status=ApprovalStatus.WITHDRAWN))
-    moved = _MOVE_APPROVAL.run(s, of_approval=replaced.id, of_status=replaced.status, **row)
+    to = {"status": ApprovalStatus.WITHDRAWN}
+    moved = _MOVE_APPROVAL.run(s, to, of_approval=replaced.id, of_status=replaced.status)
     _moved(moved, f"approval {replaced.id} in {replaced.status}")
     asked.keep(s, replaced, None)
 

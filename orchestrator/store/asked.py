@@ -49,9 +49,9 @@ def keep(s: Session, before: Approval | None, after: Approval | None) -> None:
     if old == new:
         return
     if before is not None and old:
-        _DROP.run(s, of_approval=before.id)
+        _DROP.later(s, of_approval=before.id)
     if after is not None:
-        _ADD.run_many(s, [{"approver": entry, "approval": after.id} for entry in new])
+        _ADD.later_many(s, [{"approver": entry, "approval": after.id} for entry in new])
 
 
 def _now(approval: Approval | None) -> list[str]:

@@ -60,14 +60,14 @@ def unnote(s: Session) -> None:
     s.info.pop(_NOTED, None)
 
 
-def append(s: Session) -> None:
-    """Write what was noted. Nothing else may be locked after this and before the COMMIT."""
+def append(s: Session) -> bool:
+    """Write what was noted, if anything was. Nothing else may be locked after this and before the COMMIT."""
     new: list[tuple[Entry, datetime]] = s.info.pop(_NOTED, [])
     if not new:
-        return
+        return False
     if not on_sqlite(s):
         # A statement of its own: the next one must see what was committed while this one waited.
-        _LOCK.first(s, of=TENANT)
+        _LOCK.later(s, of=TENANT)
     seen = hold(s).seen
     last: Head = seen.get(_SEEN) or head(s)
     rows = []
@@ -75,8 +75,9 @@ def append(s: Session) -> None:
         row = _row(last, entry, at)
         rows.append(row)
         last = Head(row["seq"], row["hash"])
-    _ADD.run_many(s, rows)
+    _ADD.later_many(s, rows)
     seen[_SEEN] = last
+    return True
 
 
 def _row(last: Head, entry: Entry, at: datetime) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def keep(s: Session, before: Approval | None, after: Approval) -> None:
 
 def add(s: Session, approval: str, places: Sequence[Place]) -> None:
     """It stands there too."""
-    _ADD.run_many(s, [{"ts": p.ts, "channel": p.channel, "approval": approval} for p in places])
+    _ADD.later_many(s, [{"ts": p.ts, "channel": p.channel, "approval": approval} for p in places])
 
 
 def there(s: Session, channel: str, ts: str) -> list[str]:

@@ -30,7 +30,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from orchestrator.errors import ConflictError
 from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
-from orchestrator.store.prepared import Memory, attach, forget, hold
+from orchestrator.store.prepared import Memory, attach, forget, hold, speak
+from orchestrator.store.recollection import Recollection
+from orchestrator.store.wire import ForgottenError, Wire
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,6 +114,7 @@ class Database:
         self._kept: sa.Connection | None = None
         self._kept_since = 0.0
         self._memory = Memory()
+        self._runs = Recollection()
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
@@ -141,7 +144,7 @@ class Database:
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""
         if self._thread is None:
-            return await self._hop(lambda: _retried(lambda: _once(self.engine, job, *args, **kwargs)))
+            return await self._hop(lambda: _retried(lambda: self._look(job, *args, **kwargs)))
         return await self._hop(lambda: _once(self._read_engine, job, *args, **kwargs))
 
     async def let_go(self) -> int:
@@ -179,11 +182,22 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def _transact(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        with _session(self.engine) as s:
+        with _spoken(self.engine) as (s, wire):
+            self._runs.offer(s)
             value = job(s, *args, **kwargs)
+            wire.flush()  # what is called now may use the driver itself
             self.ending(s)
-            _write_down(s)
+            seen = hold(s).seen
+            _write_down(s, wire)
+        self._runs.keep(seen)
         self._tell(s)
+        return value
+
+    def _look(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with _spoken(self.engine) as (s, wire):
+            self._runs.offer(s)
+            value = job(s, *args, **kwargs)
+            _end(s, wire)
         return value
 
     def _tell(self, s: Session) -> None:
@@ -306,12 +320,40 @@ def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     return done, value, None
 
 
-def _write_down(s: Session) -> None:
-    """The audit's part of a transaction, its last; who finds the chain grown all the same begins anew."""
+def _write_down(s: Session, wire: Wire) -> None:
+    """The audit's part of a transaction, its last, and the COMMIT; who finds the chain grown all the same
+    begins anew.
+    """
+    wrote = audit.append(s)
     try:
-        audit.append(s)
-    except sa.exc.IntegrityError as e:  # the server's own isolation showed an older head
+        _end(s, wire)
+    except sa.exc.IntegrityError as e:
+        if not wrote:
+            raise
+        # The server's own isolation showed an older head.
         raise StaleRowError("the audit is no longer what was read") from e
+
+
+def _end(s: Session, wire: Wire) -> None:
+    if s.in_transaction():
+        s.commit()  # sends what the ORM has left; the COMMIT is the wire's
+    wire.commit()
+
+
+@contextmanager
+def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
+    """A session on PostgreSQL, whose transaction begins with its first statement; see `_end`."""
+    from orchestrator.store import pipeline  # needs the driver
+
+    with engine.begin() as connection:
+        s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
+        wire = pipeline.begin(connection)
+        speak(s, connection, wire)
+        try:
+            yield s, wire
+        except BaseException:
+            wire.rollback()
+            raise
 
 
 def _known(error: Exception) -> Exception:
@@ -377,7 +419,8 @@ def _enough(state: RetryCallState) -> bool:
 def lost_race(error: BaseException) -> bool:
     """Whether the transaction may simply be tried again."""
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return isinstance(error, StaleRowError) or code in _SERIALIZATION or standstill.kept_waiting(error)
+    again = isinstance(error, StaleRowError | ForgottenError)
+    return again or code in _SERIALIZATION or standstill.kept_waiting(error)
 
 
 def _lock_file(path: str | None) -> int | None:
@@ -401,7 +444,6 @@ def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engi
         url,
         pool_size=threads,
         max_overflow=1,  # for `let_go`
-        pool_pre_ping=True,
         json_serializer=dumps,
         json_deserializer=loads,
         hide_parameters=True,
@@ -412,6 +454,9 @@ def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engi
     def _connect(dbapi: Any, _record: Any) -> None:
         standstill.limit(dbapi, still_seconds)
 
+    from orchestrator.store import pipeline  # needs the driver, which comes with the extra `postgres`
+
+    pipeline.listen(engine)
     return engine
 
 

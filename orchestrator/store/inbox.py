@@ -199,7 +199,7 @@ class Closed:
 
 def close(s: Session, closed: Sequence[Closed], now: datetime) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
-    _CLOSE.run_many(
+    _CLOSE.later_many(
         s,
         [
             {

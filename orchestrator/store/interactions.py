@@ -29,7 +29,7 @@ _STANDING = Prepared(
 
 def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
     """This interaction is ours; saying so twice changes nothing."""
-    _REMEMBER.run(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
+    _REMEMBER.later(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
 
 
 def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:

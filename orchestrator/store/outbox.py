@@ -106,7 +106,7 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
         }
         for effect in effects
     ]
-    _ADD.run_many(s, rows)
+    _ADD.later_many(s, rows)
     note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
 
 
@@ -167,12 +167,12 @@ _DROP_ALL = Prepared(
 
 def drop(s: Session, run_id: str, keys: Collection[str]) -> None:
     """Nobody wants these any more. One that is being performed ends by itself, at the gate."""
-    _DROP.run_many(s, [{"of_run": run_id, "of_key": key} for key in keys])
+    _DROP.later_many(s, [{"of_run": run_id, "of_key": key} for key in keys])
 
 
 def drop_all(s: Session, run_id: str) -> None:
     """The run has ended: all that would act for it is dropped, tidying up is not."""
-    _DROP_ALL.run(s, of_run=run_id)
+    _DROP_ALL.later(s, of_run=run_id)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ for both databases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from orchestrator.store.encoding import instant, instant_text
+from orchestrator.store.wire import Check, Wire
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
@@ -65,6 +66,27 @@ class Prepared:
         changed: int = self._on(s).send(values).rowcount
         return changed
 
+    def later(self, s: Session, check: Check | None = None, /, **values: Any) -> None:
+        """Send it, and have `check` told how many rows it changed: on PostgreSQL with what is sent next, or
+        before the COMMIT; what it raises ends the transaction.
+        """
+        ready = self._on(s)
+        if ready.held.wire is not None:
+            ready.held.wire.later(ready.text.sql, ready.text.parameters(values), check)
+        elif check is None:
+            ready.send(values)
+        else:
+            check(ready.send(values).rowcount)
+
+    def later_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same for each of those, in their order, of no matter how many rows."""
+        ready = self._on(s) if rows else None
+        if ready is None or ready.held.wire is None:
+            self.run_many(s, rows)
+            return
+        for row in rows:
+            ready.held.wire.later(ready.text.sql, ready.text.parameters(row))
+
     def run_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> int:
         """Send it for each of those, in one go; returns the number of rows changed by all together."""
         if len(rows) == 1:
@@ -74,11 +96,11 @@ class Prepared:
     def in_one_go(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Send it for each of those, and say whether each changed a row; where not, none has."""
         held = hold(s)
-        held.connection.execute("SAVEPOINT in_one_go")
+        held.say("SAVEPOINT in_one_go")
         whole = self.run_many(s, rows) == len(rows)
         if not whole:
-            held.connection.execute("ROLLBACK TO SAVEPOINT in_one_go")
-        held.connection.execute("RELEASE SAVEPOINT in_one_go")
+            held.say("ROLLBACK TO SAVEPOINT in_one_go")
+        held.say("RELEASE SAVEPOINT in_one_go")
         return whole
 
     def returned(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
@@ -106,11 +128,11 @@ class Prepared:
 
     def _on(self, s: Session) -> "_Ready":
         held = hold(s)
-        text = self._texts.get(held.dialect.name)
+        dialect = held.dialect if held.wire is None else held.wire.dialect
+        text = self._texts.get(dialect.paramstyle)
         if text is None:
-            name = held.dialect.name
-            statement = self._statement(name) if callable(self._statement) else self._statement
-            text = self._texts[name] = _Text(statement, held.dialect, self._columns)
+            statement = self._statement(dialect.name) if callable(self._statement) else self._statement
+            text = self._texts[dialect.paramstyle] = _Text(statement, dialect, self._columns)
         return _Ready(held, text)
 
 
@@ -128,6 +150,14 @@ class Changing:
         if known is None:
             known = self._known[names] = Prepared(self._statement, names)
         return known.run(s, **to, **which)
+
+    def later(self, s: Session, check: Check | None, to: Mapping[str, Any], **which: Any) -> None:
+        """See `Prepared.later`."""
+        names = tuple(to)
+        known = self._known.get(names)
+        if known is None:
+            known = self._known[names] = Prepared(self._statement, names)
+        known.later(s, check, **to, **which)
 
 
 class _Text:
@@ -170,6 +200,15 @@ class Held:
     seen: dict[str, Any] = field(default_factory=dict)
     """What this transaction has read or written and holds alone, by key; of SQLite's only writer also what
     those before it had, as long as nobody else writes (see `Memory`)."""
+    wire: Wire | None = None
+    """PostgreSQL's, where the transaction is `Database`'s own."""
+
+    def say(self, sql: str) -> None:
+        """A statement without parameters or an answer."""
+        if self.wire is not None:
+            self.wire.later(sql, ())
+        else:
+            self.connection.execute(sql)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +219,17 @@ class _Ready:
     text: _Text
 
     def send(self, values: Mapping[str, Any]) -> Any:
+        if self.held.wire is not None:
+            return self.held.wire.ask(self.text.sql, self.text.parameters(values))
         try:
             return self.held.connection.execute(self.text.sql, self.text.parameters(values))
         except self.held.error as e:
             raise self._wrapped(e) from e
 
     def send_many(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        if self.held.wire is not None:
+            given = [self.text.parameters(r) for r in rows]
+            return sum(a.rowcount for a in self.held.wire.ask_each(self.text.sql, given))
         cursor = self.held.connection.cursor()
         try:
             cursor.executemany(self.text.sql, [self.text.parameters(r) for r in rows])
@@ -198,6 +242,9 @@ class _Ready:
 
     def send_each(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The one row each returns. PostgreSQL gets them all without waiting between them."""
+        if self.held.wire is not None:
+            given = [self.text.parameters(r) for r in rows]
+            return [a.fetchone() for a in self.held.wire.ask_each(self.text.sql, given)]
         cursor, sql, parameters = self.held.connection.cursor(), self.text.sql, self.text.parameters
         try:
             if self.held.dialect.name == "postgresql" and len(rows) > 1:
@@ -283,6 +330,11 @@ def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = 
     s.info[_HELD] = _held(None, connection, seen)
 
 
+def speak(s: Session, connection: sa.Connection, wire: Wire) -> None:
+    """`attach` on PostgreSQL: statements go out over the wire, and who attaches it has them committed."""
+    s.info[_HELD] = replace(_held(None, connection), wire=wire)
+
+
 def hold(s: Session) -> Held:
     """The driver's connection under the session's transaction; asked for once in each."""
     known: Held | None = s.info.get(_HELD)
@@ -290,7 +342,8 @@ def hold(s: Session) -> Held:
         connection = s.connection()
         seen = known.seen if known is not None else {}
         seen.clear()  # a SAVEPOINT begins, or has ended: it may have been taken back
-        known = s.info[_HELD] = _held(_transaction(s), connection, seen)
+        wire = known.wire if known is not None else None
+        known = s.info[_HELD] = replace(_held(_transaction(s), connection, seen), wire=wire)
     return known
 
 

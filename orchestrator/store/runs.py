@@ -18,6 +18,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
 from orchestrator.store.prepared import Changing, Prepared, hold
+from orchestrator.store.recollection import recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
     CALL,
@@ -35,11 +36,13 @@ from orchestrator.store.run_rows import (
     turn_value,
     written,
 )
+from orchestrator.store.wire import Check
 
 _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
 """In which states a turn may have calls."""
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
+_VERSION = Prepared(sa.select(run_t.c.version).where(run_t.c.id == sa.bindparam("of_run")).with_for_update())
 _OPEN = Prepared(
     sa.select(run_t.c.id).where(run_t.c.id == sa.bindparam("of_run"), run_t.c.closed_at.is_(None))
 )
@@ -108,12 +111,22 @@ def load(s: Session, run_id: str) -> Run:
     """
     known = hold(s).seen
     if run_id not in known:
-        row = _LOAD.first(s, of_run=run_id)
-        if row is None:
-            raise NotFoundError(f"there is no run {run_id}")
-        known[run_id] = run_value(row, load_turn(s, run_id, row["turn"]))
+        known[run_id] = _as_recalled(s, run_id) or _read(s, run_id)
     run: Run = known[run_id]
     return run
+
+
+def _as_recalled(s: Session, run_id: str) -> Run | None:
+    """The run, locked, if it is as this process knew it; None where it must be read."""
+    run = recalled(s, run_id)
+    return run if run is not None and _VERSION.value(s, of_run=run_id) == run.version else None
+
+
+def _read(s: Session, run_id: str) -> Run:
+    row = _LOAD.first(s, of_run=run_id)
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return run_value(row, load_turn(s, run_id, row["turn"]))
 
 
 def lock(s: Session, run_id: str) -> None:
@@ -170,8 +183,8 @@ def insert(
         "seq": run.seq,
         "updated_at": now,
     }
-    _NEW_RUN.run(s, id=run.id, **fixed, **written(run, RUN), **extra)
-    _NEW_TURN.run(s, run_id=run.id, number=run.turn.number, **written(run.turn, TURN))
+    _NEW_RUN.later(s, id=run.id, **fixed, **written(run, RUN), **extra)
+    _NEW_TURN.later(s, run_id=run.id, number=run.turn.number, **written(run.turn, TURN))
     record(s, run, REQUESTED, {"input": run.input}, "", None, now)
     audit.note(s, opened(run), now)
     hold(s).seen[run.id] = run
@@ -184,11 +197,11 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     to = {"version": after.version, "seq": after.seq, "updated_at": now, **changed(before, after, RUN)}
     if after.turn.number != before.turn.number:
         to["turn"] = after.turn.number
-    moved = _MOVE_RUN.run(s, to, of_run=before.id, of_version=before.version)
-    _moved(moved, f"run {before.id} at version {before.version}")
+    stale = _one(f"run {before.id} at version {before.version}")
+    _MOVE_RUN.later(s, stale, to, of_run=before.id, of_version=before.version)
     _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
-        _NEW_TURN.run(s, run_id=after.id, number=after.turn.number, **written(after.turn, TURN))
+        _NEW_TURN.later(s, run_id=after.id, number=after.turn.number, **written(after.turn, TURN))
     hold(s).seen[after.id] = after
     return after
 
@@ -198,7 +211,7 @@ def record(
 ) -> None:
     """One entry of the run's history, numbered by `run.seq`."""
     grew(s, run.id)
-    _RECORD.run(
+    _RECORD.later(
         s,
         run_id=run.id,
         seq=run.seq,
@@ -224,17 +237,17 @@ def closed(s: Session, run_id: str) -> bool:
 
 def _save_turn(s: Session, run_id: str, before: Turn, after: Turn, now: datetime) -> None:
     if to := changed(before, after, TURN):
-        _MOVE_TURN.run(s, to, of_run=run_id, of_turn=after.number)
+        _MOVE_TURN.later(s, None, to, of_run=run_id, of_turn=after.number)
     known = {c.id: c for c in before.calls}
     for position, call in enumerate(after.calls):
         old = known.get(call.id)
         if old is None:
             where = {"id": call.id, "run_id": run_id, "turn": after.number, "position": position}
-            _NEW_CALL.run(s, **where, **written(call, CALL))
+            _NEW_CALL.later(s, **where, **written(call, CALL))
         elif old != call:
             to = changed(old, call, CALL) or {"status": call.status}
-            moved = _MOVE_CALL.run(s, to, of_call=call.id, of_status=old.status)
-            _moved(moved, f"call {call.id} in {old.status}")
+            stale = _one(f"call {call.id} in {old.status}")
+            _MOVE_CALL.later(s, stale, to, of_call=call.id, of_status=old.status)
         _save_approval(s, run_id, call, old.approval if old else None)
         if call.jobs:
             jobs.save(s, run_id, call.id, old.jobs if old else (), call.jobs, now)
@@ -248,13 +261,13 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
         if before is not None and before.open:
             _spend(s, before)
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
-        _NEW_APPROVAL.run(s, **fixed, **written(after, APPROVAL))
+        _NEW_APPROVAL.later(s, **fixed, **written(after, APPROVAL))
         asked.keep(s, None, after)
         copied.keep(s, None, after)
         return
     to = changed(before, after, APPROVAL)
-    moved = _MOVE_APPROVAL.run(s, to, of_approval=after.id, of_status=before.status)
-    _moved(moved, f"approval {after.id} in {before.status}")
+    stale = _one(f"approval {after.id} in {before.status}")
+    _MOVE_APPROVAL.later(s, stale, to, of_approval=after.id, of_status=before.status)
     asked.keep(s, before, after)
     copied.keep(s, before, after)
 
@@ -262,12 +275,16 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
 def _spend(s: Session, replaced: Approval) -> None:
     """A question in whose place another is asked: nobody's answer to it counts any more."""
     to = {"status": ApprovalStatus.WITHDRAWN}
-    moved = _MOVE_APPROVAL.run(s, to, of_approval=replaced.id, of_status=replaced.status)
-    _moved(moved, f"approval {replaced.id} in {replaced.status}")
+    stale = _one(f"approval {replaced.id} in {replaced.status}")
+    _MOVE_APPROVAL.later(s, stale, to, of_approval=replaced.id, of_status=replaced.status)
     asked.keep(s, replaced, None)
 
 
-def _moved(rows: int, what: str) -> None:
+def _one(what: str) -> Check:
     """The number of rows changed decides who won."""
-    if rows != 1:
-        raise StaleRowError(f"{what} is no longer what was read")
+
+    def check(rows: int) -> None:
+        if rows != 1:
+            raise StaleRowError(f"{what} is no longer what was read")
+
+    return check

@@ -1,0 +1,278 @@
+"""PostgreSQL spoken to in few words: statements whose answer nobody waits for travel with the next that is.
+
+A transaction costs what its round trips cost, and in this process what the driver does for each of its
+statements. Here BEGIN travels with the first statement, writes that only need to have changed a row gather
+until something is read, and the COMMIT follows the last of them. The order stays; so does what is checked:
+a count is looked at before anything that is sent later, and before the COMMIT.
+
+Under it is libpq's pipeline mode (postgresql.org/docs/current/libpq-pipeline-mode.html): after an error the
+server skips what was sent with it, so nothing of that is done.
+"""
+
+import select
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import errors, pq
+from psycopg.adapt import PyFormat, Transformer
+from sqlalchemy.dialects.postgresql import psycopg as dialects
+
+from orchestrator.store.wire import Check, ForgottenError
+
+DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+"""Parameters are numbered, as the server wants them."""
+_WIRE: Final = "wire"
+_OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+_UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
+_IDLE: Final = pq.TransactionStatus.IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Implements `Answer`."""
+
+    rowcount: int
+    rows: Sequence[Any] = ()
+
+    def fetchall(self) -> Sequence[Any]:
+        """See `Answer`."""
+        return self.rows
+
+    def fetchone(self) -> Any:
+        """See `Answer`."""
+        return self.rows[0] if self.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A statement that is to be sent. Of one whose count is checked the rows are not read."""
+
+    sql: str
+    values: Sequence[Any]
+    check: Check | None
+    read: bool
+
+
+class Pipeline:
+    """Implements `Wire`. A lone one is asked like any other."""
+
+    dialect = DIALECT
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._pg = driver.pgconn
+        self._values = Transformer(driver)
+        self._prepares = driver.prepare_threshold is not None
+        self._names: dict[str, bytes] = {}
+        self._named = 0
+        self._waiting: list[_Word] = []
+        self._poll = select.poll()
+        self._poll.register(self._pg.socket, select.POLLIN)
+
+    def reset(self) -> None:
+        """Nothing waits of a transaction that is over."""
+        self._waiting.clear()
+
+    def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
+        """Send it with what follows."""
+        self._add(sql, values, check, read=False)
+
+    def ask(self, sql: str, values: Sequence[Any]) -> Found:
+        """Send it, and all before it; returns what it came to."""
+        self._add(sql, values, None, read=True)
+        return self.flush()[-1]
+
+    def ask_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[Found]:
+        """Send it for each of those in one go; returns what each came to."""
+        for values in rows:
+            self._add(sql, values, None, read=True)
+        return self.flush()[-len(rows) :] if rows else []
+
+    def flush(self) -> list[Found]:
+        """Send what waits. Raises what the first that failed came to, as SQLAlchemy does, or its check."""
+        words, self._waiting = self._waiting, []
+        if not words:
+            return []
+        return self._exchange(words, ())
+
+    def commit(self) -> None:
+        """Send what waits, and end the transaction: at once, unless something must be looked at before."""
+        if any(w.check for w in self._waiting):
+            self.flush()
+        words, self._waiting = self._waiting, []
+        if words or self._pg.transaction_status != _IDLE:
+            self._exchange(words, (b"COMMIT",))
+
+    def rollback(self) -> None:
+        """Take the transaction back; of a connection that is gone the server does it."""
+        self._waiting.clear()
+        if self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status != _IDLE:
+            with suppress(sa.exc.DBAPIError):  # what went wrong before is what is told
+                self._exchange((), (b"ROLLBACK",))
+
+    def _add(self, sql: str, values: Sequence[Any], check: Check | None, *, read: bool) -> None:
+        try:
+            dumped = self._values.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else ()
+        except psycopg.Error as e:
+            raise wrapped(sql, e) from e
+        self._waiting.append(_Word(sql, dumped, check, read))
+
+    def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
+        sql = words[0].sql if words else last[0].decode()
+        try:
+            results = self._talk(words, last)
+        except psycopg.Error as e:
+            self._hang_up()
+            raise wrapped(sql, e) from e
+        except BaseException:
+            self._hang_up()  # half a conversation: nobody may go on with it
+            raise
+        answers = []
+        for word, result in zip(words, results[: len(words)], strict=True):
+            answers.append(self._understood(word, result))
+        for command, result in zip(last, results[len(words) :], strict=True):
+            self._ended(command, result)
+        return answers
+
+    def _understood(self, word: _Word, result: Any) -> Found:
+        self._good(word.sql, result)
+        count = result.command_tuples or 0
+        if word.check is not None:
+            word.check(count)
+        if not word.read or not result.ntuples:
+            return Found(count)
+        self._values.set_pgresult(result)
+        return Found(count, self._values.load_rows(0, result.ntuples, tuple))
+
+    def _ended(self, word: bytes, result: Any) -> None:
+        self._good(word.decode(), result)
+        if result.command_status != word:  # a COMMIT of what had failed before rolls it back
+            raise sa.exc.InvalidRequestError("the database rolled the transaction back")
+
+    def _good(self, sql: str, result: Any) -> None:
+        if result.status in _OK:
+            return
+        error = errors.error_from_result(result, self._encoding)
+        if error.sqlstate == _UNKNOWN_NAME:
+            self._names.clear()
+            raise ForgottenError from error
+        raise wrapped(sql, error) from error
+
+    @property
+    def _encoding(self) -> str:
+        return str(self._driver.info.encoding)
+
+    def _talk(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Any]:
+        """Send it all and read the answer to each, in their order; what was skipped has none of its own."""
+        pg = self._pg
+        made: dict[str, bytes] = {}
+        asked: list[str | None] = []
+        pg.enter_pipeline_mode()
+        if pg.transaction_status == _IDLE:
+            pg.send_query_params(b"BEGIN", None)
+            asked.append("")
+        for word in words:
+            name = self._names.get(word.sql) or made.get(word.sql)
+            if name is None and self._prepares:
+                self._named += 1
+                name = made[word.sql] = f"o_{self._named}".encode()
+                pg.send_prepare(name, word.sql.encode())
+                asked.append(word.sql)
+            if name is None:
+                pg.send_query_params(word.sql.encode(), word.values)
+            else:
+                pg.send_query_prepared(name, word.values)
+            asked.append(None)
+        for command in last:
+            pg.send_query_params(command, None)
+            asked.append(None)
+        pg.pipeline_sync()
+        results = self._results(asked, made)
+        pg.exit_pipeline_mode()
+        return results
+
+    def _results(self, asked: Sequence[str | None], made: dict[str, bytes]) -> list[Any]:
+        self._send()
+        results, failed = [], None
+        for of in asked:
+            result = self._next()
+            self._next()  # nothing: the end of its answer
+            if result.status in _OK and of:
+                self._names[of] = made[of]
+            elif result.status not in _OK and failed is None:
+                failed = result
+            if of is None:
+                results.append(failed or result)
+        self._next()  # the server has come to the end too
+        return results
+
+    def _send(self) -> None:
+        """All of it, reading meanwhile: who does not listen is not listened to."""
+        while self._pg.flush():
+            self._poll.modify(self._pg.socket, select.POLLIN | select.POLLOUT)
+            try:
+                ready = self._poll.poll()
+            finally:
+                self._poll.modify(self._pg.socket, select.POLLIN)
+            if any(event & ~select.POLLOUT for _, event in ready):
+                self._pg.consume_input()
+
+    def _next(self) -> Any:
+        pg = self._pg
+        while pg.is_busy():
+            self._poll.poll()  # the other threads go on meanwhile
+            pg.consume_input()
+        return pg.get_result()
+
+    def _hang_up(self) -> None:
+        with suppress(psycopg.Error):
+            self._driver.close()
+
+
+def begin(connection: sa.Connection) -> Pipeline:
+    """That of a connection whose transaction has not begun; made once for as long as the driver's lives."""
+    known: Pipeline | None = connection.info.get(_WIRE)
+    if known is None:
+        known = connection.info[_WIRE] = Pipeline(connection.connection.driver_connection)
+    known.reset()
+    return known
+
+
+def wrapped(sql: str, error: Exception) -> Exception:
+    """As SQLAlchemy raises what the driver does, without the values."""
+    return sa.exc.DBAPIError.instance(sql, {}, error, psycopg.Error, hide_parameters=True, dialect=DIALECT)
+
+
+def listen(engine: sa.Engine) -> None:
+    """Keep the order where SQLAlchemy sends a statement of its own; give out no connection that is gone."""
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def _before(conn: sa.Connection, *_: Any) -> None:
+        known: Pipeline | None = conn.info.get(_WIRE)
+        if known is not None:
+            known.flush()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _checkout(dbapi: Any, _record: Any, _proxy: Any) -> None:
+        if _hung_up(dbapi):
+            raise sa.exc.InvalidatePoolError("the server ended this session")
+
+
+def _hung_up(driver: Any) -> bool:
+    """Whether the server has spoken unasked, as it does when it ends a session. Costs no round trip."""
+    if driver.closed:
+        return True
+    waiting = select.poll()
+    waiting.register(driver.pgconn.socket, select.POLLIN)
+    if not waiting.poll(0):
+        return False
+    try:
+        driver.execute(";")
+        driver.rollback()
+    except psycopg.Error:
+        return True
+    return False

@@ -269,6 +269,10 @@ class Memory:
         """It was committed."""
         self._mark = self._now(connection)
 
+    def unsettle(self, *_statement: Any) -> None:
+        """A statement goes out that is none of ours (`Prepared`): it may change anything."""
+        self.seen.clear()
+
     def forget(self) -> None:
         """It was not; or nothing needs to be known any more."""
         self.seen.clear()

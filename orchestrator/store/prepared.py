@@ -104,14 +104,19 @@ class Prepared:
         found = self.first(s, **values)
         return None if found is None else next(iter(found.values()))
 
+    def sql(self, dialect: sa.Dialect) -> str:
+        """How it goes to that database."""
+        return self._text(dialect).sql
+
     def _on(self, s: Session) -> "_Ready":
         held = hold(s)
-        text = self._texts.get(held.dialect.name)
-        if text is None:
-            name = held.dialect.name
-            statement = self._statement(name) if callable(self._statement) else self._statement
-            text = self._texts[name] = _Text(statement, held.dialect, self._columns)
-        return _Ready(held, text)
+        return _Ready(held, self._texts.get(held.dialect.name) or self._text(held.dialect))
+
+    def _text(self, dialect: sa.Dialect) -> "_Text":
+        name = dialect.name
+        statement = self._statement(name) if callable(self._statement) else self._statement
+        text = self._texts[name] = _Text(statement, dialect, self._columns)
+        return text
 
 
 class Changing:

@@ -30,7 +30,7 @@ _REJECTED = Prepared(
     .join_from(call_t, approval_t, call_t.c.approval == approval_t.c.id)
     .where(
         call_t.c.run_id == sa.bindparam("of_run"),
-        call_t.c.tool == sa.bindparam("of_tool"),
+        call_t.c.tool.concat("") == sa.bindparam("of_tool"),  # not by the index of all calls of the tool
         call_t.c.id != sa.bindparam("of_call"),
         call_t.c.outcome == OutcomeKind.REJECTED,
     )

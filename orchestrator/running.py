@@ -1,6 +1,7 @@
 """Processes: what serves, what works, how each starts and ends."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from orchestrator.web.stream import ENDLESS
 
 log = structlog.get_logger(__name__)
 
+YOUNG = 50_000
+"""New objects, less those that are gone, before the collector looks at them; Python's own are 700."""
 FLUSH_SECONDS = 1.0
 """How long a stream that was ended may take to reach its client, when the service stops."""
 
@@ -72,6 +75,7 @@ def serve(
         service = build(settings, database, role=role, clock=clock)
         built(service)
         server = Server(_config(settings, service), stopping=service.changes.stop)
+        quieten()
         log.info("listening", host=settings.server.host, port=settings.server.port, role=role)
         _run(server)
         if not server.started:
@@ -87,8 +91,19 @@ def work(settings: Settings, pulse: Path | None = None) -> None:
     """
     with _ready(settings) as database:
         service = build(settings, database, role=Role.WORKER, beat=_beat(pulse))
+        quieten()
         log.info("working", slots=settings.work.slots)
         uvloop.run(_until_stopped(service))
+
+
+def quieten() -> None:
+    """Let the garbage collector leave alone what is loaded by now, and come less often for the rest.
+
+    It took a tenth of the processor time. What is in no circle is freed without it, and that is nearly all.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, 20, 50)
 
 
 @contextmanager

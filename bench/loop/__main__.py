@@ -1,7 +1,11 @@
-"""`python -m bench.loop`: the same loop on three engines and two databases, side by side in one run.
+"""`python -m bench.loop`: the same games on three engines and two databases, side by side in one run.
 
     python -m bench.loop                                           everything, written to bench/results/
+    python -m bench.loop --games loop                              one of the games
     python -m bench.loop --only ours --databases sqlite --runs 300     ours alone, printed, some seconds
+
+`loop` is start, step, event, step, person, step, done; `job` is all an agent does that asks before it acts.
+What ours has to reach is held against `loop`.
 
 Rounds are interleaved, so that a machine that slows down slows everybody down.
 """
@@ -16,15 +20,16 @@ from typing import Final
 from bench.loop import contenders, databases, report
 from bench.loop.contenders import CONTENDERS, Contender
 from bench.loop.databases import Server
-from bench.loop.measured import Measured
+from bench.loop.games import GAMES
+from bench.loop.measured import Match, Measured
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
 COUNTED: Final = 256
-"""Runs of the game whose commits and fsyncs are counted."""
+"""Runs whose commits and fsyncs are counted."""
 
 
 def main() -> None:
-    """Print the table; write it too when everybody played."""
+    """Print the tables; write them too when everybody played."""
     options = _options()
     players = [c for c in CONTENDERS if c.name in options.only]
     if any(c.bars for c in players):
@@ -34,52 +39,63 @@ def main() -> None:
         about = {name: server.about for name, server in servers.items()}
         measured = Measured(options.in_flight, about)
         for number in range(options.rounds):
-            _round(number, players, servers, options, measured)
+            _round(number, servers, options, measured)
         if options.costs:
-            for contender, name in _games(players, servers):
-                _say(f"what a run costs: {contender.name} on {name}")
-                found = contenders.cost(contender, servers[name], COUNTED, options.in_flight)
-                measured.costs[contender.name, name] = found
+            _costs(servers, options, measured)
     print(report.markdown(measured))
     if len(players) == len(CONTENDERS):
         for file in report.write(measured, RESULTS):
             _say(f"wrote {file}")
 
 
-def _round(
-    number: int,
-    players: list[Contender],
-    servers: dict[str, Server],
-    options: argparse.Namespace,
-    measured: Measured,
-) -> None:
+def _round(number: int, servers: dict[str, Server], options: argparse.Namespace, measured: Measured) -> None:
     """Everybody once; every other round the other way about, so that no one always follows the same."""
-    games = _games(players, servers)
-    for contender, name in games if number % 2 == 0 else games[::-1]:
+    matches = _matches(options)
+    for match, contender in matches if number % 2 == 0 else matches[::-1]:
         length = ["--seconds", str(options.seconds), "--runs", str(options.runs or options.in_flight)]
         more = ["--wakes", str(options.wakes), "--in-flight", str(options.in_flight)]
-        with servers[name].fresh() as url:
-            played = contenders.play(contender, url, [*length, *more, "--warm", str(options.warm)])
-        measured.played.setdefault((contender.name, name), []).append(played)
+        how = [*length, *more, "--warm", str(options.warm)]
+        with servers[match.database].fresh() as url:
+            played = contenders.play(contender, match.game, url, how)
+        measured.played.setdefault(match, []).append(played)
         rate = played.runs / played.seconds
-        _say(f"round {number + 1}: {contender.name} on {name}: {rate:.1f} runs/s ({played.runs} runs)")
+        _say(f"round {number + 1}: {_named(match)}: {rate:.1f} runs/s ({played.runs} runs)")
 
 
-def _games(players: list[Contender], servers: dict[str, Server]) -> list[tuple[Contender, str]]:
-    return [(contender, name) for name in servers for contender in players]
+def _costs(servers: dict[str, Server], options: argparse.Namespace, measured: Measured) -> None:
+    for match, contender in _matches(options):
+        _say(f"what a run costs: {_named(match)}")
+        server = servers[match.database]
+        found = contenders.cost(contender, match.game, server, COUNTED, options.in_flight)
+        measured.costs[match] = found
+
+
+def _matches(options: argparse.Namespace) -> list[tuple[Match, Contender]]:
+    return [
+        (Match(game, database, contender.name), contender)
+        for game in options.games
+        for database in options.databases
+        for contender in CONTENDERS
+        if contender.name in options.only
+    ]
+
+
+def _named(match: Match) -> str:
+    return f"{match.game}, {match.contender} on {match.database}"
 
 
 def _options() -> argparse.Namespace:
     names = [c.name for c in CONTENDERS]
     parser = argparse.ArgumentParser(prog="python -m bench.loop", description="The durable loop.")
-    parser.add_argument("--runs", type=int, help="in one game; without it as many as fit into --seconds")
-    parser.add_argument("--seconds", type=float, help="of one game, at least (8)")
+    parser.add_argument("--games", type=_names(list(GAMES)), default=",".join(GAMES), help="one or both")
+    parser.add_argument("--runs", type=int, help="each time; without it as many as fit into --seconds")
+    parser.add_argument("--seconds", type=float, help="each time, at least (8)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--databases", type=_names(["sqlite", "postgresql"]), default="sqlite,postgresql")
     parser.add_argument("--only", type=_names(names), default=",".join(names), help="some of them")
     parser.add_argument("--in-flight", type=int, default=64, help="runs at once")
     parser.add_argument("--warm", type=int, default=64, help="runs before the clock starts")
-    parser.add_argument("--wakes", type=int, default=50, help="events measured one at a time, in one game")
+    parser.add_argument("--wakes", type=int, default=50, help="events measured one at a time, each time")
     parser.add_argument(
         "--costs",
         action=argparse.BooleanOptionalAction,

@@ -1,4 +1,4 @@
-"""Who plays: our engine in this environment, the peers in one of their own; each game a new process."""
+"""Who plays: our engine in this environment, the peers in one of their own; each time a new process."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ TRACED: Final = ("strace", "-f", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdata
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """An engine; `bars` are by database how many times as fast as it ours is to be, None for ours."""
+    """An engine; `bars` say by database how many times as fast ours is to be in the loop, None for ours."""
 
     name: str
     module: str
@@ -61,36 +61,39 @@ def prepare() -> None:
     stamp.write_text(wanted)
 
 
-def play(contender: Contender, url: str, options: Sequence[str], before: Sequence[str] = ()) -> Played:
-    """One game in a new process; what it says beside its result is shown.
+def play(
+    contender: Contender, game: str, url: str, options: Sequence[str], before: Sequence[str] = ()
+) -> Played:
+    """A game in a new process; what it says beside its result is shown.
 
     Raises:
         RuntimeError: It ended without a result.
     """
-    command = [*before, contender.python, "-m", contender.module, "--database", url, *options]
+    program = [contender.python, "-m", contender.module, "--game", game, "--database", url]
+    command = [*before, *program, *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{contender.name} ended with {done.returncode}")
+        raise RuntimeError(f"{contender.name} ended its {game} with {done.returncode}")
     return Played(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def cost(contender: Contender, server: Server, runs: int, in_flight: int) -> Cost:
-    """Commits and fsyncs of a run: a game's, less those of a game without a run."""
-    none, game = (_counted(contender, server, number, in_flight) for number in (0, runs))
-    return Cost(_share(none.commits, game.commits, runs), _share(none.fsyncs, game.fsyncs, runs))
+def cost(contender: Contender, game: str, server: Server, runs: int, in_flight: int) -> Cost:
+    """Commits and fsyncs of a run: those of a game, less those of one without a run."""
+    none, some = (_counted(contender, game, server, number, in_flight) for number in (0, runs))
+    return Cost(_share(none.commits, some.commits, runs), _share(none.fsyncs, some.fsyncs, runs))
 
 
-def _share(none: int | None, game: int | None, runs: int) -> float | None:
-    return None if none is None or game is None else (game - none) / runs
+def _share(none: int | None, some: int | None, runs: int) -> float | None:
+    return None if none is None or some is None else (some - none) / runs
 
 
-def _counted(contender: Contender, server: Server, runs: int, in_flight: int) -> Counted:
+def _counted(contender: Contender, game: str, server: Server, runs: int, in_flight: int) -> Counted:
     options = ["--runs", str(runs), "--warm", "0", "--wakes", "0", "--in-flight", str(in_flight)]
     with server.fresh() as url:
         if url.startswith("sqlite"):
-            return _traced(contender, url, options)
+            return _traced(contender, game, url, options)
         before = server.counted(url)
-        play(contender, url, options)
+        play(contender, game, url, options)
         after = server.counted(url)
     return Counted(
         None if after.commits is None or before.commits is None else after.commits - before.commits,
@@ -98,12 +101,12 @@ def _counted(contender: Contender, server: Server, runs: int, in_flight: int) ->
     )
 
 
-def _traced(contender: Contender, url: str, options: Sequence[str]) -> Counted:
+def _traced(contender: Contender, game: str, url: str, options: Sequence[str]) -> Counted:
     """Under strace, where the machine has one."""
     if shutil.which(TRACED[0]) is None:
-        return Counted(play(contender, url, options).commits, None)
+        return Counted(play(contender, game, url, options).commits, None)
     with tempfile.NamedTemporaryFile("r", suffix=".strace") as table:
-        played = play(contender, url, options, (*TRACED, table.name))
+        played = play(contender, game, url, options, (*TRACED, table.name))
         return Counted(played.commits, _calls(table.read()))
 
 

@@ -1,9 +1,10 @@
-"""The loop on LangGraph: one graph with two `interrupt()`, resumed by `Command(resume=...)`.
+"""Both games on LangGraph: a graph with two `interrupt()`, resumed by `Command(resume=...)`.
 
 Runs in the peers' environment and knows nothing of our program. As its documentation has it: async,
-`durability="sync"` (a checkpoint is on disk before the next step starts), effects after the interrupt in
-their node, one saver, on PostgreSQL over a connection pool. What may be chosen is chosen for speed: each
-wait shares a node, and so a checkpoint, with the step after it.
+`durability="sync"` (a checkpoint is on disk before the next step starts), a node for each effect and none
+before an interrupt in its node, which would repeat it, one saver, on PostgreSQL over a connection pool.
+What may be chosen is chosen for speed: each wait shares a node, and so a checkpoint, with the effect after
+it. So the loop has three nodes and the job six.
 """
 
 import itertools
@@ -25,7 +26,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from bench.loop import player
+from bench.loop import games, player
 
 CONNECTIONS: Final = 16
 
@@ -37,31 +38,57 @@ class State(TypedDict, total=False):
     """What a run carries along."""
 
     run: str
-    first: str
+    created: str
     event: str
+    posted: str
+    result: str
     answer: str
+    redrawn: str
 
 
-async def first(state: State) -> State:
-    return {"first": "in_progress"}
+async def create(state: State) -> State:
+    return {"created": "in_progress"}
 
 
-async def second(state: State) -> State:
+async def read(state: State) -> State:
     event = interrupt("event")
     woken_at[state["run"]] = time.perf_counter()
     return {"event": event}
 
 
-async def third(state: State) -> State:
+async def hand_in(state: State) -> State:
+    """The last of the loop: what the person says is sent as it is."""
     return {"answer": interrupt("person")}
 
 
-def graph(saver: BaseCheckpointSaver[str]) -> Any:
-    """step, then wait and step, then wait and step."""
-    builder = StateGraph(State)
-    for name, step in (("first", first), ("second", second), ("third", third)):
-        builder.add_node(name, step)
-    for edge in itertools.pairwise((START, "first", "second", "third", END)):
+async def post(state: State) -> State:
+    return {"posted": "posted"}
+
+
+async def execute(state: State) -> State:
+    return {"result": interrupt("person")}
+
+
+async def send(state: State) -> State:
+    return {"answer": state["result"]}
+
+
+async def redraw(state: State) -> State:
+    return {"redrawn": "redrawn"}
+
+
+NODES: Final = {
+    games.LOOP.name: (create, read, hand_in),
+    games.JOB.name: (create, read, post, execute, send, redraw),
+}
+
+
+def graph(game: str, saver: BaseCheckpointSaver[str]) -> Any:
+    """Its nodes one after the other."""
+    builder, nodes = StateGraph(State), NODES[game]
+    for node in nodes:
+        builder.add_node(node.__name__, node)
+    for edge in itertools.pairwise((START, *(node.__name__ for node in nodes), END)):
         builder.add_edge(*edge)
     return builder.compile(checkpointer=saver)
 
@@ -69,8 +96,8 @@ def graph(saver: BaseCheckpointSaver[str]) -> Any:
 class LangGraph:
     """Implements `player.Engine`."""
 
-    def __init__(self, saver: BaseCheckpointSaver[str], about: str) -> None:
-        self._graph = graph(saver)
+    def __init__(self, game: str, saver: BaseCheckpointSaver[str], about: str) -> None:
+        self._graph = graph(game, saver)
         self.about = about
 
     async def one(self) -> float:
@@ -94,25 +121,25 @@ class LangGraph:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[LangGraph]:
+async def opened(url: str, game: str) -> AsyncIterator[LangGraph]:
     """LangGraph with the checkpointer for that database."""
-    async with _sqlite(url) if url.startswith("sqlite") else _postgres(url) as engine:
+    async with _sqlite(url, game) if url.startswith("sqlite") else _postgres(url, game) as engine:
         yield engine
 
 
 @asynccontextmanager
-async def _sqlite(url: str) -> AsyncIterator[LangGraph]:
+async def _sqlite(url: str, game: str) -> AsyncIterator[LangGraph]:
     async with aiosqlite.connect(url.partition("///")[2]) as conn:
         await conn.execute("PRAGMA synchronous=FULL")
         saver = AsyncSqliteSaver(conn)
         await saver.setup()
         mode = [await (await conn.execute(f"PRAGMA {p}")).fetchone() for p in ("journal_mode", "synchronous")]
         kept = ", ".join(str(row[0]) for row in mode if row)
-        yield LangGraph(saver, _about("sqlite", f"AsyncSqliteSaver, journal and synchronous {kept}"))
+        yield LangGraph(game, saver, _about("sqlite", f"AsyncSqliteSaver, journal and synchronous {kept}"))
 
 
 @asynccontextmanager
-async def _postgres(url: str) -> AsyncIterator[LangGraph]:
+async def _postgres(url: str, game: str) -> AsyncIterator[LangGraph]:
     made = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         url, min_size=CONNECTIONS, max_size=CONNECTIONS, kwargs=made, open=False
@@ -120,7 +147,7 @@ async def _postgres(url: str) -> AsyncIterator[LangGraph]:
     async with pool:
         saver = AsyncPostgresSaver(pool)
         await saver.setup()
-        yield LangGraph(saver, _about("postgres", f"AsyncPostgresSaver, {CONNECTIONS} connections"))
+        yield LangGraph(game, saver, _about("postgres", f"AsyncPostgresSaver, {CONNECTIONS} connections"))
 
 
 def _about(database: str, setup: str) -> str:

@@ -1,11 +1,13 @@
-"""The loop on our engine: real database, intake, worker, performer and toolkit; Gemini and Slack in memory.
+"""Both games on our engine: real database, intake, worker, performer and toolkit; the world in memory.
 
 start    `Intake.start`; the first step sends the interaction's create
-event    a webhook through `Intake.deliver`; the step reads the interaction, which asks for a gated tool
-person   the question is posted to Slack and answered through `Intake.decide`; the step runs the tool
-         and sends its result, whose answer ends the run
-
-So a run does more than its peers: it also posts the question, redraws it, and keeps the record people read.
+event    a webhook through `Intake.deliver`, as from the door that has verified it; the step reads the
+         interaction, in which the agent asks for its tool
+person   loop: the tool is `ask_human` and nobody is shown anything; its answer through `Intake.decide` is
+         the tool's result
+         job: the question is posted to Slack; after a yes through `Intake.decide` the tool runs, and the
+         message is redrawn
+         either way the next step sends the result in a second create, whose response ends the run
 """
 
 import asyncio
@@ -18,165 +20,53 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, cast
+from typing import cast
 
 import structlog
 import uvloop
 
 from bench.loop import player
-from orchestrator.domain.consent import Actor, Approval, Terms
-from orchestrator.domain.effects import EffectKind
-from orchestrator.domain.exchange import CreateRequest, FunctionCall, Snapshot
-from orchestrator.domain.model import Policy, Recipe, RunStatus
-from orchestrator.domain.pictures import Card
+from bench.loop.ours_games import SETTINGS, Setting
+from bench.loop.ours_outside import Asked, Gemini, Outside, Slack, TellingPerformer
+from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
+from orchestrator.running import quieten
 from orchestrator.store import migrate, runs
 from orchestrator.store.database import Database
-from orchestrator.toolkit import Toolkit, tool
-
-ALICE = Actor("U0ALICE", "alice", "slack")
-TERMS = Terms(approvers=(ALICE.id,), channel="C0APPR")
-RECIPE = Recipe("refund", model="gemini-3.8-flash", tools=("refund_order",))
-
-
-@tool(approval="ask")
-async def refund_order(order_id: str, amount_cents: int) -> dict[str, str]:
-    """Refund an order.
-
-    Args:
-        order_id: The shop's order number.
-        amount_cents: How much to give back, in cents.
-    """
-    return {"refunded": order_id}
-
-
-class Outside:
-    """What a run waits for, told once the wait is on disk."""
-
-    def __init__(self) -> None:
-        self._pending: dict[tuple[str, EffectKind], tuple[str, Any]] = {}
-        self._told: dict[tuple[str, str], asyncio.Future[Any]] = {}
-
-    def soon(self, run_id: str, kind: EffectKind, what: str, value: Any) -> None:
-        """Tell it when the effect under way, of that kind, is committed."""
-        self._pending[run_id, kind] = what, value
-
-    def committed(self, run_id: str, kind: EffectKind) -> None:
-        """What came of the effect is durable."""
-        if (waiting := self._pending.pop((run_id, kind), None)) is not None:
-            what, value = waiting
-            self._future(run_id, what).set_result(value)
-
-    async def wait(self, run_id: str, what: str) -> Any:
-        """Until the run has come so far; the value told with it."""
-        value = await self._future(run_id, what)
-        del self._told[run_id, what]
-        return value
-
-    def _future(self, run_id: str, what: str) -> asyncio.Future[Any]:
-        if (run_id, what) not in self._told:
-            self._told[run_id, what] = asyncio.get_running_loop().create_future()
-        return self._told[run_id, what]
-
-
-class Gemini:
-    """Implements `GeminiPort`: the first interaction asks for the tool, the second completes."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
-        self._made: dict[str, CreateRequest] = {}
-        self.fetched_at: dict[str, float] = {}
-
-    async def create(self, request: CreateRequest) -> Snapshot:
-        mark = request.correlation
-        made = f"v1_{mark.run}_{mark.turn}"
-        if made in self._made:
-            raise RuntimeError(f"{made} was sent twice")
-        self._made[made] = request
-        if request.previous_id is None:
-            self._outside.soon(mark.run, EffectKind.CREATE_INTERACTION, "event", made)
-            return Snapshot(made, "in_progress", correlation=mark)
-        self._outside.soon(mark.run, EffectKind.CREATE_INTERACTION, "end", made)
-        return self._snapshot(made, "completed", output="Done.")
-
-    async def fetch(self, interaction_id: str) -> Snapshot:
-        self.fetched_at.setdefault(interaction_id, time.perf_counter())
-        wish = FunctionCall("c1", "refund_order", {"order_id": "A-1042", "amount_cents": 8990})
-        return self._snapshot(interaction_id, "requires_action", calls=(wish,))
-
-    async def cancel(self, interaction_id: str) -> Snapshot | None:
-        raise RuntimeError("nothing is cancelled here")
-
-    def _snapshot(self, interaction_id: str, status: str, **more: Any) -> Snapshot:
-        request = self._made[interaction_id]
-        return Snapshot(
-            interaction_id,
-            status,
-            usage={"total": 10},
-            previous_id=request.previous_id,
-            correlation=request.correlation,
-            **more,
-        )
-
-
-class Slack:
-    """What this loop asks of a `SlackPort`."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
-        self._numbers = itertools.count(1)
-
-    async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:
-        self._outside.soon(card.run_id, EffectKind.REQUEST_APPROVAL, "person", card.approval)
-        return TERMS.channel, f"17.{next(self._numbers):06}"
-
-    async def update(self, card: Card) -> None:
-        """The message is redrawn."""
-
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
-        """Nobody waits that long here."""
-
-    async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
-        raise RuntimeError("nobody is whispered to here")
-
-
-class TellingPerformer(Performer):
-    """Says when an effect is committed, as an onlooker outside could see it."""
-
-    outside: Outside
-
-    async def perform(self, ticket: Ticket) -> None:
-        await super().perform(ticket)
-        self.outside.committed(ticket.effect.run_id, ticket.effect.kind)
+from orchestrator.toolkit import Toolkit
 
 
 class Ours:
     """Implements `Engine`."""
 
-    def __init__(self, database: Database, intake: Intake, outside: Outside, gemini: Gemini) -> None:
+    def __init__(
+        self, database: Database, intake: Intake, outside: Outside, gemini: Gemini, setting: Setting
+    ) -> None:
         self._db = database
         self._intake = intake
         self._outside = outside
         self._gemini = gemini
+        self._setting = setting
         self._webhooks = itertools.count(1)
         self._ids: list[str] = []
-        self.about = f"this service {version('gemini-orchestrator')}, as its settings are by default"
+        self.about = (
+            f"this service {version('gemini-orchestrator')}: policy and slots by default,"
+            " Gemini and Slack in memory and without limits"
+        )
 
     async def one(self) -> float:
-        run_id = (await self._intake.start(RECIPE, "Please refund A-1042.", ALICE)).run_id
+        person = self._setting.person
+        run_id = (await self._intake.start(self._setting.recipe, "Please refund A-1042.", person)).run_id
         self._ids.append(run_id)
         interaction: str = await self._outside.wait(run_id, "event")
         happened = time.perf_counter()
         await self._deliver(interaction)
-        approval: Approval = await self._outside.wait(run_id, "person")
-        await self._intake.decide(
-            approval.id, approve=True, by=ALICE, entitled_as=ALICE.id, digest=approval.digest
-        )
+        await self._answer(await self._outside.wait(run_id, "person"))
         await self._outside.wait(run_id, "end")
+        if self._setting.terms.channel:
+            await self._outside.wait(run_id, "redrawn")
         return self._gemini.fetched_at[interaction] - happened
 
     async def _deliver(self, interaction: str) -> None:
@@ -189,12 +79,27 @@ class Ours:
             body=json.dumps({"type": kind, "data": {"id": interaction}}).encode(),
         )
 
+    async def _answer(self, asked: Asked) -> None:
+        person, answer = self._setting.person, self._setting.answer
+        taken = await self._intake.decide(
+            asked.approval,
+            approve=answer is None,
+            by=person,
+            entitled_as=person.id,
+            digest=asked.digest,
+            answer=answer,
+        )
+        if taken.refused is not None:
+            raise RuntimeError(f"{asked.approval} took no answer: {taken.note or taken.refused}")
+
     async def check(self) -> None:
-        """Every run that was played ended as it should."""
+        """Every run that was played ended as it should, and the agent was told what it should be."""
         for run_id in self._ids:
             run = await self._db.read(runs.load, run_id)
             if run.status is not RunStatus.COMPLETED:
                 raise RuntimeError(f"{run_id} is {run.status}: {run.reason}")
+            if (told := self._gemini.results.pop(run_id)) != [self._setting.result]:
+                raise RuntimeError(f"of {run_id} Gemini was told {told}")
 
 
 def now() -> datetime:
@@ -202,16 +107,17 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Ours]:
+async def opened(url: str, game: str) -> AsyncIterator[Ours]:
     """Our service without its doors."""
     database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
     migrate.upgrade(database.engine)
     if not database.durable():
         raise RuntimeError("commits do not wait for the disk")
-    outside, policy = Outside(), Policy()
-    gemini = Gemini(outside)
-    toolkit = Toolkit([refund_order], defaults=TERMS)
-    slack = cast(SlackPort, Slack(outside))
+    outside, policy, setting = Outside(), Policy(), SETTINGS[game]
+    gemini = Gemini(outside, setting)
+    toolkit = Toolkit([setting.tool], defaults=setting.terms)
+    channel = setting.terms.channel
+    slack = cast(SlackPort, Slack(outside, channel)) if channel else None
     performer = TellingPerformer(database, gemini, toolkit, slack, policy=policy, clock=now)
     performer.outside = outside
     worker = Worker(database, performer, policy=policy, clock=now)
@@ -223,9 +129,11 @@ async def opened(url: str) -> AsyncIterator[Ours]:
         mail=worker.mail,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
+        toolkit=toolkit,
     )
     working = asyncio.create_task(worker.run())
-    engine = Ours(database, intake, outside, gemini)
+    engine = Ours(database, intake, outside, gemini, setting)
+    quieten()
     try:
         yield engine
         await engine.check()

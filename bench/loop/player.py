@@ -1,4 +1,4 @@
-"""Plays the loop on one engine, in this process, and prints what it took as one line of JSON.
+"""Plays one game on one engine, in this process, and prints what it took as one line of JSON.
 
 Standard library only: it is shared by our program and by its peers, which live in different environments.
 """
@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from bench.loop.games import GAMES
+
 PATIENCE_SECONDS: Final = 120.0
 """A run that takes longer is stuck, and the measurement ends with an error."""
 
@@ -28,8 +30,8 @@ class Engine(Protocol):
         ...
 
 
-Opener = Callable[[str], AbstractAsyncContextManager[Engine]]
-"""Opens an engine on `sqlite:///path` or `postgresql://…`; the database is there and empty."""
+Opener = Callable[[str, str], AbstractAsyncContextManager[Engine]]
+"""Opens an engine on `sqlite:///path` or `postgresql://…` for a game of that name; the database is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def play(engine: Engine, runs: int, in_flight: int, seconds: float = 0.0) 
 
 async def measure(opener: Opener, options: argparse.Namespace) -> Played:
     """Warm up, play, then wake runs one at a time."""
-    async with opener(options.database) as engine:
+    async with opener(options.database, options.game) as engine:
         await play(engine, options.warm, options.in_flight)
         began, cpu = time.perf_counter(), time.process_time()
         runs = len(await play(engine, options.runs, options.in_flight, options.seconds))
@@ -102,6 +104,7 @@ def main(opener: Opener, runner: Callable[[Any], Played] = asyncio.run) -> None:
     """The command line every engine has; the last line on stdout is a `Played` as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", required=True, help="sqlite:///path or postgresql://…, empty")
+    parser.add_argument("--game", required=True, choices=list(GAMES))
     parser.add_argument("--runs", type=int, default=300, help="at least so many")
     parser.add_argument("--seconds", type=float, default=0.0, help="at least so long")
     parser.add_argument("--warm", type=int, default=64, help="runs before the clock starts")

@@ -388,4 +388,4 @@ def _who(actor: Actor | None) -> dict[str, str] | None:
 
 def text_of(at: datetime) -> str:
     """An instant as entries have it: UTC, RFC 3339, microseconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"

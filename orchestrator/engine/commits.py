@@ -28,6 +28,7 @@ from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database, lost_race
 from orchestrator.store.outbox import Claimed, Which
+from orchestrator.store.prepared import on_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -182,7 +183,8 @@ class Commits:
 
     def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
-        runs.lock(s, outbox.run_of(s, which))
+        if not on_sqlite(s):
+            runs.lock(s, outbox.run_of(s, which))
         effect = outbox.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None

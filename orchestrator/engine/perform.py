@@ -6,9 +6,9 @@ decided once, by the run's state and the claims.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.orm import Session
@@ -123,14 +123,14 @@ class Performer:
         effect = ticket.effect
         if not await self._still_ours(effect):
             return
-        holding = asyncio.create_task(self._hold(effect))
+        holding = Holding(self._hold, effect, self.commits.lease / _RENEWALS)
         try:
             await ticket.act()
         except Exception as e:
             log.exception("effect_failed", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
             await self.commits.again(effect, f"{type(e).__name__}: {e}")
         finally:
-            holding.cancel()
+            holding.end()
 
     async def _still_ours(self, effect: Claimed) -> bool:
         """Whether nobody took it over while this process stood still, before anything was done about it."""
@@ -152,13 +152,37 @@ class Performer:
         """Renew the lease. A failing database is asked again while the lease still runs."""
         commits = self.commits
         while True:
-            await asyncio.sleep(commits.lease.total_seconds() / _RENEWALS)
             try:
                 await commits.write(outbox.renew, effect, commits.now(), commits.lease)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
+            await asyncio.sleep(commits.lease.total_seconds() / _RENEWALS)
+
+
+class Holding:
+    """An effect that is being performed; nearly every one is done long before its lease needs renewing.
+
+    Args:
+        hold: Renews it, from after `first` on until it is cancelled.
+    """
+
+    def __init__(
+        self, hold: Callable[[Claimed], Coroutine[Any, Any, None]], effect: Claimed, first: timedelta
+    ) -> None:
+        self._hold, self._effect = hold, effect
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(first.total_seconds(), self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._hold(self._effect))
+
+    def end(self) -> None:
+        """It is done."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _thinking(interactions: Interactions) -> Gates:

@@ -85,7 +85,7 @@ class Questions:
                 act = partial(self._post, effect, card, self._slack, seen_before=effect.attempts > 1)
                 return in_turn(self._commit, s, effect, card.approval.terms.channel, act)
             if effect.attempts > 1:
-                taken = _taken_over(card, questions.asked_now(s, card.call.id))
+                taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
                 return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
@@ -122,7 +122,7 @@ class Questions:
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
         shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
         if self._slack is not None and card is not None and shown:
-            taken = _taken_over(card, questions.asked_now(s, card.call.id))
+            taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
             return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
@@ -147,7 +147,7 @@ class Questions:
 
     def _redrawn(self, s: Session, effect: Claimed, card: Card) -> None:
         """Drawn; where another question was put in its place meanwhile, that one is drawn over it."""
-        newest = questions.asked_now(s, card.call.id)
+        newest = questions.asked_now(s, card.call.id, card.run_id)
         if newest is not None and _taken_over(card, newest):
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])

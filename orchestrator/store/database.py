@@ -118,6 +118,7 @@ class Database:
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
+            sa.event.listen(self.engine, "before_cursor_execute", self._memory.unsettle)
             self._read_engine = _sqlite_engine(self.url, writer=False, pool=readers)
             self._pool = ThreadPoolExecutor(readers, "db-read")
             self._thread = threading.Thread(target=self._writer, name="db-write", daemon=True)
@@ -189,7 +190,10 @@ class Database:
             self.ending(s)
             seen = hold(s).seen
             _write_down(s, wire)
-        self._runs.keep(seen)
+        if wire.foreign:
+            self._runs.clear()
+        else:
+            self._runs.keep(seen)
         self._tell(s)
         return value
 
@@ -252,25 +256,38 @@ class Database:
                 connection.close()
 
     def _commit(self, jobs: list["_Asked"]) -> None:
-        """Several jobs, one COMMIT; nobody hears of success before it."""
+        """Several jobs, one COMMIT; nobody hears of success before it.
+
+        First as if none could fail: where one does, all is taken back and each done in its own SAVEPOINT.
+        """
         try:
-            if self._kept is None:
-                self._kept, self._kept_since = self.engine.connect(), time.monotonic()
-            with _session(self._kept, self._memory) as s:
-                # Alone, a job needs no savepoint: what fails is rolled back whole.
-                attempt = _attempt if len(jobs) > 1 else _alone
-                results = [attempt(s, job, done) for job, done in jobs]
-        except Exception as e:  # noqa: BLE001  the COMMIT failed: every caller is told
-            self._memory.forget()
-            self._lay_down()
-            s, results = None, [(done, None, _known(e)) for _, done in jobs]
-        if s is not None:
-            self._tell(s)
+            try:
+                results = self._committed(jobs, _unguarded)
+            except Exception:
+                if len(jobs) == 1:
+                    raise
+                results = self._committed(jobs, _attempt)
+        except Exception as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
+            results = [(done, None, _known(e)) for _, done in jobs]
         _answer(results)
+
+    def _committed(self, jobs: list["_Asked"], attempt: "_Attempt") -> list["_Result"]:
+        if self._kept is None:
+            self._kept, self._kept_since = self.engine.connect(), time.monotonic()
+        try:
+            with _session(self._kept, self._memory) as s:
+                results = [attempt(s, job, done) for job, done in jobs]
+        except BaseException:
+            self._memory.forget()
+            self._lay_down()  # rolled back, whatever state it is in
+            raise
+        self._tell(s)
+        return results
 
 
 _Asked = tuple[Job, "asyncio.Future[Any]"]
 _Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
+_Attempt = Callable[[Session, Job, "asyncio.Future[Any]"], _Result]
 
 
 def _called(job: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], s: Session) -> T:
@@ -297,7 +314,7 @@ def _hand_over(results: list[_Result]) -> None:
             done.set_exception(error)
 
 
-def _alone(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
+def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     value = job(s)
     audit.append(s)
     return done, value, None
@@ -490,6 +507,9 @@ def _sqlite_engine(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql(start)
+        try:
+            conn.connection.driver_connection.execute(start)  # type: ignore[union-attr]
+        except sqlite3.Error as e:
+            raise _known(e) from e
 
     return engine

@@ -70,12 +70,14 @@ class Pipeline:
         self._names: dict[str, bytes] = {}
         self._named = 0
         self._waiting: list[_Word] = []
+        self.foreign = False
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
+        self.foreign = False
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""
@@ -251,9 +253,10 @@ def listen(engine: sa.Engine) -> None:
     """Keep the order where SQLAlchemy sends a statement of its own; give out no connection that is gone."""
 
     @sa.event.listens_for(engine, "before_cursor_execute")
-    def _before(conn: sa.Connection, *_: Any) -> None:
+    def _before(conn: sa.Connection, _cursor: Any, sql: str, *_: Any) -> None:
         known: Pipeline | None = conn.info.get(_WIRE)
         if known is not None:
+            known.foreign = known.foreign or not sql.startswith("SELECT")
             known.flush()
 
     @sa.event.listens_for(engine, "checkout")

@@ -126,14 +126,19 @@ class Prepared:
         found = self.first(s, **values)
         return None if found is None else next(iter(found.values()))
 
+    def sql(self, dialect: sa.Dialect) -> str:
+        """How it goes to that database."""
+        return self._text(dialect).sql
+
     def _on(self, s: Session) -> "_Ready":
         held = hold(s)
         dialect = held.dialect if held.wire is None else held.wire.dialect
-        text = self._texts.get(dialect.paramstyle)
-        if text is None:
-            statement = self._statement(dialect.name) if callable(self._statement) else self._statement
-            text = self._texts[dialect.paramstyle] = _Text(statement, dialect, self._columns)
-        return _Ready(held, text)
+        return _Ready(held, self._texts.get(dialect.paramstyle) or self._text(dialect))
+
+    def _text(self, dialect: sa.Dialect) -> "_Text":
+        statement = self._statement(dialect.name) if callable(self._statement) else self._statement
+        text = self._texts[dialect.paramstyle] = _Text(statement, dialect, self._columns)
+        return text
 
 
 class Changing:
@@ -315,6 +320,10 @@ class Memory:
     def end(self, connection: Any) -> None:
         """It was committed."""
         self._mark = self._now(connection)
+
+    def unsettle(self, *_statement: Any) -> None:
+        """A statement goes out that is none of ours (`Prepared`): it may change anything."""
+        self.seen.clear()
 
     def forget(self) -> None:
         """It was not; or nothing needs to be known any more."""

@@ -12,12 +12,13 @@ from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.store import copied
-from orchestrator.store.prepared import Prepared, Row
+from orchestrator.store.prepared import Prepared, Row, hold
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 
 MOST_REJECTED: Final = 100
 """Rejected calls of a tool, the newest ones, that a call is compared with."""
 _APPROVAL = Prepared(sa.select(approval_t).where(approval_t.c.id == sa.bindparam("of_approval")))
+_RUN_OF = Prepared(sa.select(approval_t.c.run_id).where(approval_t.c.id == sa.bindparam("of_approval")))
 _CALL = Prepared(sa.select(call_t).where(call_t.c.id == sa.bindparam("of_call")))
 _ASKED_NOW = Prepared(
     sa.select(approval_t)
@@ -29,7 +30,7 @@ _REJECTED = Prepared(
     .join_from(call_t, approval_t, call_t.c.approval == approval_t.c.id)
     .where(
         call_t.c.run_id == sa.bindparam("of_run"),
-        call_t.c.tool == sa.bindparam("of_tool"),
+        call_t.c.tool.concat("") == sa.bindparam("of_tool"),  # not by the index of all calls of the tool
         call_t.c.id != sa.bindparam("of_call"),
         call_t.c.outcome == OutcomeKind.REJECTED,
     )
@@ -71,6 +72,7 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     Args:
         run: As it is now, where that is known: a question of its newest turn need not be read.
     """
+    run = run or _recalled(s, approval)
     current = run.turn.by_approval(approval) if run else None
     if run is not None and current is not None and current.approval is not None:
         return current.approval, current, run.id
@@ -82,6 +84,14 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     if call is None:
         raise LookupError(f"approval {approval} has no call")
     return value, call_value(call, value), row["run_id"]
+
+
+def _recalled(s: Session, approval: str) -> Run | None:
+    """The run it is of, where this transaction knows that run already."""
+    known: Run | None = None
+    if seen := hold(s).seen:
+        known = seen.get(_RUN_OF.value(s, of_approval=approval))
+    return known
 
 
 def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
@@ -122,8 +132,14 @@ def _shows(row: Mapping[str, Any], channel: str, ts: str) -> bool:
     return own or any((copy["channel"], copy["ts"]) == (channel, ts) for copy in row["copies"])
 
 
-def asked_now(s: Session, call: str) -> Approval | None:
-    """The newest question about a call."""
+def asked_now(s: Session, call: str, run: str = "") -> Approval | None:
+    """The newest question about a call; need not be read where this transaction knows its run, which may be
+    said.
+    """
+    known: Run | None = hold(s).seen.get(run)
+    current = known.turn.call(call) if known else None
+    if current is not None:
+        return current.approval
     row = _ASKED_NOW.first(s, of_call=call)
     return approval_value(row) if row else None
 

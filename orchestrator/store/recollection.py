@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import Run
+from orchestrator.store.prepared import hold
 
 _RECALLS: Final = "recalls"
 MOST: Final = 256
@@ -44,6 +45,11 @@ class Recollection:
             if len(self._runs) > MOST:
                 self._runs.popitem(last=False)
 
+    def clear(self) -> None:
+        """Something else may have changed any of them."""
+        with self._lock:
+            self._runs.clear()
+
     def get(self, run_id: str) -> Run | None:
         """As it was, by now perhaps another."""
         return self._runs.get(run_id)
@@ -52,4 +58,5 @@ class Recollection:
 def recalled(s: Session, run_id: str) -> Run | None:
     """A run as this process knew it, None where nothing is known."""
     known: Recollection | None = s.info.get(_RECALLS)
-    return known.get(run_id) if known is not None else None
+    wire = hold(s).wire
+    return known.get(run_id) if known is not None and wire is not None and not wire.foreign else None

@@ -38,6 +38,8 @@ class Wire(Protocol):
 
     dialect: sa.Dialect
     """In which its statements are spelled."""
+    foreign: bool
+    """Whether this transaction sent a statement that is none of ours (`Prepared`), and may change anything."""
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""

@@ -88,9 +88,17 @@ def _number(value: float, path: str) -> int | float:
 
 
 def _text(value: str, path: str) -> str:
-    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if "\0" in value or not (value.isascii() or _encodable(value)):
         raise PlainError(path, "holds a NUL or half a surrogate pair")
     return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _key(value: object, path: str) -> str:

@@ -174,7 +174,7 @@ async def test_a_failing_commit_is_told_to_all(sqlite: Database) -> None:
     """A deferred constraint makes the COMMIT itself fail."""
     broken = (run, "INSERT INTO child VALUES (999)")
     told = await batch(sqlite, (insert, 1), broken, (insert, 2))
-    assert all(isinstance(t, sa.exc.IntegrityError) for t in told)
+    assert all(isinstance(t, sa.exc.IntegrityError) for t in told), told
     assert await sqlite.read(ids) == {0}
     assert await sqlite.write(insert, 3) == 3, "the writer goes on"
 

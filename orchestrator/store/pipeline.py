@@ -21,7 +21,7 @@ from psycopg import errors, pq
 from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 
-from orchestrator.store.wire import Check, ForgottenError
+from orchestrator.store.wire import Check, ForgottenError, Hear
 
 DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 """Parameters are numbered, as the server wants them."""
@@ -55,6 +55,7 @@ class _Word:
     values: Sequence[Any]
     check: Check | None
     read: bool
+    hear: Hear | None = None
 
 
 class Pipeline:
@@ -83,6 +84,10 @@ class Pipeline:
         """Send it with what follows."""
         self._add(sql, values, check, read=False)
 
+    def learn(self, sql: str, values: Sequence[Any], hear: Hear) -> None:
+        """See `Wire`."""
+        self._add(sql, values, None, read=True, hear=hear)
+
     def ask(self, sql: str, values: Sequence[Any]) -> Found:
         """Send it, and all before it; returns what it came to."""
         self._add(sql, values, None, read=True)
@@ -103,7 +108,7 @@ class Pipeline:
 
     def commit(self) -> None:
         """Send what waits, and end the transaction: at once, unless something must be looked at before."""
-        if any(w.check for w in self._waiting):
+        if any(w.check or w.hear for w in self._waiting):
             self.flush()
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
@@ -116,12 +121,14 @@ class Pipeline:
             with suppress(sa.exc.DBAPIError):  # what went wrong before is what is told
                 self._exchange((), (b"ROLLBACK",))
 
-    def _add(self, sql: str, values: Sequence[Any], check: Check | None, *, read: bool) -> None:
+    def _add(
+        self, sql: str, values: Sequence[Any], check: Check | None, *, read: bool, hear: Hear | None = None
+    ) -> None:
         try:
             dumped = self._values.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else ()
         except psycopg.Error as e:
             raise wrapped(sql, e) from e
-        self._waiting.append(_Word(sql, dumped, check, read))
+        self._waiting.append(_Word(sql, dumped, check, read, hear))
 
     def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
         sql = words[0].sql if words else last[0].decode()
@@ -145,10 +152,13 @@ class Pipeline:
         count = result.command_tuples or 0
         if word.check is not None:
             word.check(count)
-        if not word.read or not result.ntuples:
+        if not word.read:
             return Found(count)
         self._values.set_pgresult(result)
-        return Found(count, self._values.load_rows(0, result.ntuples, tuple))
+        found = Found(count, self._values.load_rows(0, result.ntuples, tuple))
+        if word.hear is not None:
+            word.hear(found.rows)
+        return found
 
     def _ended(self, word: bytes, result: Any) -> None:
         self._good(word.decode(), result)

@@ -17,7 +17,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from orchestrator.store.encoding import instant, instant_text
-from orchestrator.store.wire import Check, Wire
+from orchestrator.store.wire import Check, Hear, Wire
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
@@ -77,6 +77,14 @@ class Prepared:
             ready.send(values)
         else:
             check(ready.send(values).rowcount)
+
+    def learn(self, s: Session, hear: Hear, /, **values: Any) -> None:
+        """Send it, and have `hear` told the rows it selects, as the driver gives them; see `later`."""
+        ready = self._on(s)
+        if ready.held.wire is not None:
+            ready.held.wire.learn(ready.text.sql, ready.text.parameters(values), hear)
+        else:
+            hear(ready.send(values).fetchall())
 
     def later_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same for each of those, in their order, of no matter how many rows."""

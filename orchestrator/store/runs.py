@@ -1,8 +1,10 @@
 """A run, read and written whole. A save is conditional on the version that was read."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -134,9 +136,20 @@ def lock(s: Session, run_id: str) -> None:
 
     SQLite has one writer, who needs no order.
     """
-    if run_id and hold(s).dialect.name == "postgresql":
+    if not run_id or hold(s).dialect.name != "postgresql" or run_id in hold(s).seen:
+        return
+    run = recalled(s, run_id)
+    if run is None:
         with suppress(NotFoundError):
             load(s, run_id)
+    else:
+        _VERSION.learn(s, partial(_confirm, s, run), of_run=run_id)
+
+
+def _confirm(s: Session, run: Run, found: Sequence[Sequence[Any]]) -> None:
+    """The run is locked; whether it is still as this process knew it."""
+    if found and found[0][0] == run.version:
+        hold(s).seen[run.id] = run
 
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:

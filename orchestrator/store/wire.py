@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 Check = Callable[[int], None]
 """Told how many rows a statement changed; raises where that is not as it must be."""
+Hear = Callable[[Sequence[Any]], None]
+"""Told the rows a statement found."""
 
 
 class ForgottenError(Exception):
@@ -39,10 +41,14 @@ class Wire(Protocol):
     dialect: sa.Dialect
     """In which its statements are spelled."""
     foreign: bool
-    """Whether this transaction sent a statement that is none of ours (`Prepared`), and may change anything."""
+    """Whether this transaction sent a statement that is no `Prepared`: it may have changed anything."""
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""
+        ...
+
+    def learn(self, sql: str, values: Sequence[Any], hear: Hear) -> None:
+        """Send it with what follows, and tell what it found."""
         ...
 
     def ask(self, sql: str, values: Sequence[Any]) -> Answer:

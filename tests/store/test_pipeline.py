@@ -1,0 +1,174 @@
+"""On PostgreSQL writes gather: what was checked is checked before the COMMIT, what failed leaves nothing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from support.clock import NOON
+from support.conversation import Conversation
+
+from orchestrator.domain.decision import Decision
+from orchestrator.domain.model import Run
+from orchestrator.store import runs
+from orchestrator.store.database import Database, StaleRowError
+from orchestrator.store.prepared import Prepared
+
+pytestmark = pytest.mark.asyncio
+
+THING = sa.Table(
+    "thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)
+)
+NEW = Prepared(THING.insert())
+MOVE = Prepared(THING.update().where(THING.c.id == sa.bindparam("which")), ["text"])
+TEXT = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")))
+ECHO = Prepared(THING.insert().returning(THING.c.text))
+END_OTHERS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Database]:
+    """With one thread, so that every transaction comes to the same connection."""
+    database = Database(postgres_url, threads=1)
+    with database.engine.begin() as conn:
+        THING.create(conn)
+    yield database
+    database.close()
+
+
+async def things(database: Database) -> dict[int, str]:
+    def job(s: Session) -> dict[int, str]:
+        return {row.id: row.text for row in s.connection().execute(sa.select(THING))}
+
+    return await database.read(job)
+
+
+def changed(rows: int) -> None:
+    if rows != 1:
+        raise StaleRowError("somebody was first")
+
+
+async def test_an_update_that_changed_no_row_is_noticed_and_all_is_done_anew(postgres: Database) -> None:
+    tries: list[int] = []
+
+    def job(s: Session) -> None:
+        tries.append(len(tries))
+        NEW.later(s, id=tries[-1], text="new")
+        MOVE.later(s, changed, which=1, text="moved")
+
+    await postgres.write(job)
+    assert tries == [0, 1]
+    assert await things(postgres) == {1: "moved"}
+
+
+async def test_whoever_stays_behind_is_told_so_as_before(postgres: Database) -> None:
+    with pytest.raises(StaleRowError, match="somebody was first"):
+        await postgres.write(partial(MOVE.later, which=1, text="moved"), changed)
+
+
+async def test_an_error_in_the_middle_leaves_nothing(postgres: Database) -> None:
+    def job(s: Session) -> None:
+        for number in (1, 2, 2, 3):
+            NEW.later(s, id=number, text="a secret")
+
+    with pytest.raises(sa.exc.IntegrityError) as raised:
+        await postgres.write(job)
+    assert raised.value.orig is not None
+    assert getattr(raised.value.orig, "sqlstate", None) == "23505"
+    assert "a secret" not in str(raised.value)
+    assert await things(postgres) == {}
+    await postgres.write(NEW.later, id=4, text="")
+    assert await things(postgres) == {4: ""}
+
+
+async def test_the_job_is_told_where_it_looks(postgres: Database) -> None:
+    """What is read comes after what was written before, and so does what it raises."""
+
+    def sees(s: Session) -> tuple[Any, Any]:
+        NEW.later(s, id=1, text="one")
+        ours = TEXT.value(s, which=1)
+        MOVE.later(s, changed, which=1, text="two")
+        return ours, s.connection().execute(sa.select(THING.c.text)).scalar()
+
+    assert await postgres.write(sees) == ("one", "two")
+
+    def fails(s: Session) -> str:
+        NEW.later(s, id=1, text="again")
+        with pytest.raises(sa.exc.IntegrityError):
+            TEXT.value(s, which=1)
+        return "told"
+
+    with pytest.raises(sa.exc.InvalidRequestError):  # what failed cannot be committed
+        await postgres.write(fails)
+
+
+async def test_more_than_any_buffer_holds_goes_both_ways(postgres: Database) -> None:
+    rows = [{"id": number, "text": f"{number} " * 8000} for number in range(300)]
+    assert await postgres.write(ECHO.returned, rows) == [(row["text"],) for row in rows]
+
+
+async def test_the_session_ends_in_the_middle(postgres: Database) -> None:
+    def job(s: Session) -> None:
+        NEW.run(s, id=1, text="sent")
+        with postgres.engine.connect() as other:
+            other.exec_driver_sql(END_OTHERS)
+        NEW.later(s, id=2, text="gathered")
+        MOVE.later(s, changed, which=1, text="gathered")
+
+    with pytest.raises(sa.exc.OperationalError):
+        await postgres.write(job)
+    assert await things(postgres) == {}
+
+
+async def test_sessions_that_ended_between_two_transactions_are_made_anew(postgres: Database) -> None:
+    await postgres.write(NEW.later, id=1, text="before")
+    other = sa.create_engine(postgres.url, poolclass=sa.NullPool)
+    with other.connect() as conn:
+        assert conn.exec_driver_sql(END_OTHERS).scalar_one() >= 1
+    await postgres.write(NEW.later, id=2, text="after")
+    assert await things(postgres) == {1: "before", 2: "after"}
+
+
+async def test_a_server_that_forgot_its_statements_is_told_them_again(postgres: Database) -> None:
+    def forgets(s: Session) -> None:
+        s.connection().exec_driver_sql("DEALLOCATE ALL")
+
+    await postgres.write(NEW.later, id=1, text="before")
+    await postgres.write(forgets)
+    await postgres.write(NEW.later, id=2, text="after")
+    assert set(await things(postgres)) == {1, 2}
+
+
+def _rename(s: Session, run_id: str, output: str) -> Run:
+    run = runs.load(s, run_id)
+    return runs.save(s, run, Decision(replace(run, output=output)), now=NOON)
+
+
+def _poke(s: Session, run_id: str) -> None:
+    s.connection().exec_driver_sql("UPDATE run SET output = 'poked'")
+
+
+@pytest.mark.parametrize(
+    ("other", "change", "output"),
+    [(True, partial(_rename, output="theirs"), "theirs"), (False, _poke, "poked")],
+    ids=["by_another_process", "by_hand"],
+)
+async def test_a_run_that_is_known_is_read_where_it_was_changed(
+    postgres: Database, postgres_url: str, other: bool, change: Callable[[Session, str], object], output: str
+) -> None:
+    run = Conversation().run
+    await postgres.write(lambda s: runs.insert(s, Decision(run), now=NOON))
+    known = await postgres.write(_rename, run.id, "ours")
+    assert await postgres.write(runs.load, run.id) is known
+    theirs = Database(postgres_url) if other else postgres
+    await theirs.write(change, run.id)
+    found = await postgres.write(runs.load, run.id)
+    assert found.output == output
+    if other:
+        theirs.close()

@@ -32,6 +32,7 @@ from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import Memory, attach, forget, hold, speak
 from orchestrator.store.recollection import Recollection
+from orchestrator.store.threads import Threads
 from orchestrator.store.wire import ForgottenError, Wire
 
 P = ParamSpec("P")
@@ -120,14 +121,14 @@ class Database:
             self.engine = _sqlite_engine(self.url, writer=True)
             sa.event.listen(self.engine, "before_cursor_execute", self._memory.unsettle)
             self._read_engine = _sqlite_engine(self.url, writer=False, pool=readers)
-            self._pool = ThreadPoolExecutor(readers, "db-read")
+            self._pool = Threads(readers, "db-read")
             self._thread = threading.Thread(target=self._writer, name="db-write", daemon=True)
             self._thread.start()
             self._tidier = threading.Thread(target=self._tidy, name="db-checkpoint", daemon=True)
             self._tidier.start()
         else:
             self.engine = self._read_engine = _postgres_engine(self.url, threads, still_seconds)
-            self._pool = ThreadPoolExecutor(threads, "db")
+            self._pool = Threads(threads, "db")
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -171,7 +172,7 @@ class Database:
             self._closing.set()
             self._grown.set()
             self._tidier.join()
-        self._pool.shutdown()
+        self._pool.close()
         self._aside.shutdown()
         self._read_engine.dispose()
         self.engine.dispose()
@@ -180,7 +181,7 @@ class Database:
             self._lock = None
 
     async def _hop(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return await self._pool.run(call)
 
     def _transact(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with _spoken(self.engine) as (s, wire):

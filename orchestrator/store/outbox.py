@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
-from orchestrator.store.prepared import Prepared, Row, insert_into, words
+from orchestrator.store.prepared import Prepared, Row, insert_into, listed, on_sqlite, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
@@ -158,6 +158,13 @@ _DROP = Prepared(
     .where(_IS_PENDING, effect_t.c.key == sa.bindparam("of_key"))
     .values(state=EffectState.DROPPED, line="")
 )
+_DROP_THOSE = Prepared(
+    lambda dialect: (
+        effect_t.update()
+        .where(_IS_PENDING, effect_t.c.key.in_(listed(dialect, "of_keys")))
+        .values(state=EffectState.DROPPED, line="")
+    )
+)
 _DROP_ALL = Prepared(
     effect_t.update()
     .where(_IS_PENDING, effect_t.c.kind.not_in(words(SURVIVES_CLOSING)))
@@ -167,6 +174,9 @@ _DROP_ALL = Prepared(
 
 def drop(s: Session, run_id: str, keys: Collection[str]) -> None:
     """Nobody wants these any more. One that is being performed ends by itself, at the gate."""
+    if len(keys) > 1 and not on_sqlite(s):
+        _DROP_THOSE.later(s, of_run=run_id, of_keys=list(keys))
+        return
     _DROP.later_many(s, [{"of_run": run_id, "of_key": key} for key in keys])
 
 

@@ -79,12 +79,13 @@ class Prepared:
             check(ready.send(values).rowcount)
 
     def learn(self, s: Session, hear: Hear, /, **values: Any) -> None:
-        """Send it, and have `hear` told the rows it selects, as the driver gives them; see `later`."""
+        """Send it, and have `hear` told the rows it selects; see `later`."""
         ready = self._on(s)
         if ready.held.wire is not None:
-            ready.held.wire.learn(ready.text.sql, ready.text.parameters(values), hear)
+            wire, text = ready.held.wire, ready.text
+            wire.learn(text.sql, text.parameters(values), lambda found: hear([text.row(r) for r in found]))
         else:
-            hear(ready.send(values).fetchall())
+            hear([ready.text.row(r) for r in ready.send(values).fetchall()])
 
     def later_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same for each of those, in their order, of no matter how many rows."""

@@ -19,7 +19,11 @@ MOST_REJECTED: Final = 100
 """Rejected calls of a tool, the newest ones, that a call is compared with."""
 _APPROVAL = Prepared(sa.select(approval_t).where(approval_t.c.id == sa.bindparam("of_approval")))
 _RUN_OF = Prepared(sa.select(approval_t.c.run_id).where(approval_t.c.id == sa.bindparam("of_approval")))
-_CALL = Prepared(sa.select(call_t).where(call_t.c.id == sa.bindparam("of_call")))
+_CALL_OF = Prepared(
+    sa.select(call_t)
+    .join(approval_t, approval_t.c.call == call_t.c.id)
+    .where(approval_t.c.id == sa.bindparam("of_approval"))
+)
 _ASKED_NOW = Prepared(
     sa.select(approval_t)
     .join(call_t, call_t.c.approval == approval_t.c.id)
@@ -76,14 +80,15 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     current = run.turn.by_approval(approval) if run else None
     if run is not None and current is not None and current.approval is not None:
         return current.approval, current, run.id
-    row = _APPROVAL.first(s, of_approval=approval)
-    if row is None:
+    asked: list[Row] = []
+    _APPROVAL.learn(s, asked.extend, of_approval=approval)
+    call = _CALL_OF.first(s, of_approval=approval)
+    if not asked:
         return None
-    value = approval_value(row)
-    call = _CALL.first(s, of_call=row["call"])
+    value = approval_value(asked[0])
     if call is None:
         raise LookupError(f"approval {approval} has no call")
-    return value, call_value(call, value), row["run_id"]
+    return value, call_value(call, value), asked[0]["run_id"]
 
 
 def _recalled(s: Session, approval: str) -> Run | None:

@@ -19,7 +19,7 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStat
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
-from orchestrator.store.prepared import Changing, Prepared, hold
+from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
 from orchestrator.store.recollection import recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
@@ -146,29 +146,46 @@ def lock(s: Session, run_id: str) -> None:
         _VERSION.learn(s, partial(_confirm, s, run), of_run=run_id)
 
 
-def _confirm(s: Session, run: Run, found: Sequence[Sequence[Any]]) -> None:
+def _confirm(s: Session, run: Run, found: Sequence[Row]) -> None:
     """The run is locked; whether it is still as this process knew it."""
-    if found and found[0][0] == run.version:
+    if found and found[0]["version"] == run.version:
         hold(s).seen[run.id] = run
 
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:
     """One turn with its calls and their newest approvals."""
-    row = _TURN.first(s, of_run=run_id, of_turn=number)
+    row, call_rows, approval_rows = (_each if on_sqlite(s) else _at_once)(s, run_id, number)
     if row is None:
         raise LookupError(f"run {run_id} has no turn {number}")
-    # Before its interaction is there, only a question about a restart can be: of this attempt, or one before.
-    called = row["attempt"] > 1 or row["status"] in _ASKED
-    call_rows = _CALLS.rows(s, of_run=run_id, of_turn=number) if called else []
-    asked = any(c["approval"] for c in call_rows)
-    approvals = {
-        a["id"]: approval_value(a)
-        for a in (_APPROVALS.rows(s, of_run=run_id, of_turn=number) if asked else ())
-    }
+    approvals = {a["id"]: approval_value(a) for a in approval_rows}
     waiting = [c["id"] for c in call_rows if c["jobs"]]
     made = jobs.of_calls(s, waiting) if waiting else {}
     calls = (call_value(c, approvals.get(c["approval"] or ""), made.get(c["id"], ())) for c in call_rows)
     return turn_value(row, tuple(calls))
+
+
+_TurnRows = tuple[Row | None, Sequence[Row], Sequence[Row]]
+"""A turn's, its calls' and those of their newest approvals."""
+
+
+def _each(s: Session, run_id: str, number: int) -> _TurnRows:
+    """Only what there can be is asked for."""
+    row = _TURN.first(s, of_run=run_id, of_turn=number)
+    # Before its interaction is there, only a question about a restart can be: of this attempt, or one before.
+    called = row is not None and (row["attempt"] > 1 or row["status"] in _ASKED)
+    calls = _CALLS.rows(s, of_run=run_id, of_turn=number) if called else []
+    asked = any(c["approval"] for c in calls)
+    return row, calls, _APPROVALS.rows(s, of_run=run_id, of_turn=number) if asked else ()
+
+
+def _at_once(s: Session, run_id: str, number: int) -> _TurnRows:
+    """All of it in one round trip."""
+    turns: list[Row] = []
+    calls: list[Row] = []
+    _TURN.learn(s, turns.extend, of_run=run_id, of_turn=number)
+    _CALLS.learn(s, calls.extend, of_run=run_id, of_turn=number)
+    approvals = _APPROVALS.rows(s, of_run=run_id, of_turn=number)
+    return turns[0] if turns else None, calls, approvals
 
 
 def insert(

@@ -1,0 +1,85 @@
+"""Threads that run one transaction at a time each, with no more around it than it takes.
+
+`concurrent.futures` makes a lock, a condition and two futures for each call, which was a tenth of what a
+process did.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Asked = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class Threads:
+    """So many at most; one more begins only when none is idle.
+
+    Args:
+        name: What they are called, with a number.
+    """
+
+    def __init__(self, number: int, name: str) -> None:
+        self._most = number
+        self._name = name
+        self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._free = 0
+        """Threads that are idle, less what is asked of them."""
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Call it in a thread. A caller that is cancelled stops waiting; what was begun is finished."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put((call, done))
+        with self._lock:
+            self._free -= 1
+            if self._free < 0 and len(self._threads) < self._most:
+                self._begin()
+        return await done
+
+    def close(self) -> None:
+        """Finish what was asked, and end them."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _begin(self) -> None:
+        self._free += 1
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (asked := self._queue.get()) is not None:
+            call, done = asked
+            if not done.cancelled():
+                _call(call, done)
+            del asked, call, done  # an idle thread holds nothing
+            with self._lock:
+                self._free += 1
+
+
+def _call(call: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
+    value, error = None, None
+    try:
+        value = call()
+    except BaseException as e:  # noqa: BLE001  its caller is told
+        error = e
+    with suppress(RuntimeError):  # its loop has ended: nobody waits any more
+        done.get_loop().call_soon_threadsafe(_tell, done, value, error)
+
+
+def _tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    if done.done():
+        return  # cancelled meanwhile
+    if error is None:
+        done.set_result(value)
+    else:
+        done.set_exception(error)

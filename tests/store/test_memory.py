@@ -1,0 +1,115 @@
+"""What SQLite's only writer knows from one transaction to the next, and when it must not believe it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from orchestrator.store.database import Database
+from orchestrator.store.prepared import MOST_SEEN, Memory, hold
+
+ADD = "INSERT INTO t VALUES (1)"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file.db"
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    conn = opened(path)
+    conn.execute("PRAGMA journal_mode=WAL")
+    conn.execute("CREATE TABLE t (n INTEGER)")
+    yield conn
+    conn.close()
+
+
+def transaction(memory: Memory, conn: sqlite3.Connection, *said: str) -> dict[str, object]:
+    """One that writes; returns what was known when it began."""
+    conn.execute("BEGIN IMMEDIATE")
+    memory.begin(conn)
+    known = dict(memory.seen)
+    conn.execute(ADD)
+    memory.seen.update({name: name for name in said})
+    conn.execute("COMMIT")
+    memory.end(conn)
+    return known
+
+
+def by_another_process(path: Path, conn: sqlite3.Connection) -> None:
+    other = opened(path)
+    other.execute(ADD)
+    other.close()
+
+
+def by_who_borrows_the_connection(path: Path, conn: sqlite3.Connection) -> None:
+    conn.execute(ADD)
+
+
+def test_what_one_transaction_saw_the_next_knows(writer: sqlite3.Connection) -> None:
+    memory = Memory()
+    assert transaction(memory, writer, "run") == {}
+    assert transaction(memory, writer) == {"run": "run"}
+    assert transaction(memory, writer) == {"run": "run"}
+
+
+@pytest.mark.parametrize("written", [by_another_process, by_who_borrows_the_connection])
+def test_what_somebody_else_may_have_changed_is_not_known(
+    path: Path, writer: sqlite3.Connection, written: Callable[[Path, sqlite3.Connection], None]
+) -> None:
+    memory = Memory()
+    transaction(memory, writer, "run")
+    written(path, writer)
+    assert transaction(memory, writer, "run") == {}
+    assert transaction(memory, writer) == {"run": "run"}, "from then on it holds again"
+
+
+def test_another_connection_begins_with_nothing(path: Path, writer: sqlite3.Connection) -> None:
+    memory, other = Memory(), opened(path)
+    transaction(memory, writer, "run")
+    assert transaction(memory, other) == {}
+    other.close()
+
+
+def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
+    memory = Memory()
+    transaction(memory, writer, *(f"run {n}" for n in range(MOST_SEEN + 1)))
+    assert transaction(memory, writer) == {}
+
+
+@pytest.mark.anyio
+async def test_a_statement_that_is_none_of_ours_and_a_job_that_fails_end_it(path: Path) -> None:
+    database = Database(f"sqlite:///{path}")
+
+    def look(s: Session) -> dict[str, object]:
+        known = dict(hold(s).seen)
+        hold(s).seen["run"] = "run"
+        return known
+
+    def change(s: Session) -> None:
+        look(s)
+        s.connection().execute(sa.text("CREATE TABLE IF NOT EXISTS t (n INTEGER)"))
+
+    def fail(s: Session) -> None:
+        look(s)
+        raise ValueError("no")
+
+    def both(s: Session) -> list[dict[str, object]]:
+        """Nothing comes between, so it was not at rest."""
+        return [look(s), look(s)]
+
+    assert await database.write(both) == [{}, {"run": "run"}]
+    await database.write(change)
+    assert await database.write(look) == {}
+    with pytest.raises(ValueError, match="no"):
+        await database.write(fail)
+    assert await database.write(look) == {}
+    database.close()

@@ -31,12 +31,19 @@ class Threads:
         self._threads: list[threading.Thread] = []
         self._free = 0
         """Threads that are idle, less what is asked of them."""
+        self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Call it in a thread. A caller that is cancelled stops waiting; what was begun is finished."""
+        """Call it in a thread. A caller that is cancelled stops waiting; what was begun is finished.
+
+        Raises:
+            RuntimeError: They have ended.
+        """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put((call, done))
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the database is closed")
+            self._queue.put((call, done))
             self._free -= 1
             if self._free < 0 and len(self._threads) < self._most:
                 self._begin()
@@ -44,8 +51,10 @@ class Threads:
 
     def close(self) -> None:
         """Finish what was asked, and end them."""
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._lock:
+            self._closed = True
+            for _ in self._threads:
+                self._queue.put(None)
         for thread in self._threads:
             thread.join()
 

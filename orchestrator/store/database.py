@@ -417,6 +417,12 @@ def _once(engine: sa.Engine, job: Callable[..., T], *args: Any, **kwargs: Any) -
 
 def _retried(transaction: Callable[[], T]) -> T:
     """A transaction that lost a race is read and decided again from the start."""
+    try:
+        return transaction()  # nearly always that is all
+    except Exception as e:
+        if not lost_race(e):
+            raise
+        lost: list[Exception] = [e]
     for attempt in Retrying(
         retry=retry_if_exception(lost_race),
         stop=_enough,
@@ -424,6 +430,8 @@ def _retried(transaction: Callable[[], T]) -> T:
         reraise=True,
     ):
         with attempt:
+            if lost:
+                raise lost.pop()  # the first try was that one
             return transaction()
     raise AssertionError("unreachable: tenacity returns or raises")
 

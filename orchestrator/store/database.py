@@ -32,7 +32,7 @@ from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import Memory, attach, forget, hold, speak
 from orchestrator.store.recollection import Recollection
-from orchestrator.store.threads import Threads
+from orchestrator.store.threads import Threads, tell
 from orchestrator.store.wire import ForgottenError, Wire
 
 P = ParamSpec("P")
@@ -128,6 +128,8 @@ class Database:
             self._tidier.start()
         else:
             self.engine = self._read_engine = _postgres_engine(self.url, threads, still_seconds)
+            # It may lead to a server that took over, and lost what was committed last.
+            sa.event.listen(self.engine, "connect", lambda *_: self._runs.clear())
             self._pool = Threads(threads, "db")
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
@@ -184,13 +186,17 @@ class Database:
         return await self._pool.run(call)
 
     def _transact(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        with _spoken(self.engine) as (s, wire):
-            self._runs.offer(s)
-            value = job(s, *args, **kwargs)
-            wire.flush()  # what is called now may use the driver itself
-            self.ending(s)
-            seen = hold(s).seen
-            _write_down(s, wire)
+        try:
+            with _spoken(self.engine) as (s, wire):
+                self._runs.offer(s)
+                value = job(s, *args, **kwargs)
+                wire.flush()  # what is called now may use the driver itself
+                self.ending(s)
+                seen = hold(s).seen
+                _write_down(s, wire)
+        except StaleRowError:
+            self._runs.clear()  # a row that was changed by hand has no other version: read all of it anew
+            raise
         if wire.foreign:
             self._runs.clear()
         else:
@@ -206,11 +212,15 @@ class Database:
         return value
 
     def _tell(self, s: Session) -> None:
-        for call in s.info.get(_LATER, ()):
-            call()
-        grown = s.info.get(_GREW)
-        if grown and self.watcher is not None:
-            self.watcher(grown)
+        """It is committed: what fails here is no reason to tell its caller otherwise, or to do it again."""
+        calls = list(s.info.get(_LATER, ()))
+        if (grown := s.info.get(_GREW)) and self.watcher is not None:
+            calls.append(partial(self.watcher, grown))
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                log.exception("commit_not_told")
 
     def _writer(self) -> None:
         stop = False
@@ -263,16 +273,18 @@ class Database:
         """
         try:
             try:
-                results = self._committed(jobs, _unguarded)
-            except Exception:
+                s, results = self._committed(jobs, _unguarded)
+            except BaseException:
                 if len(jobs) == 1:
                     raise
-                results = self._committed(jobs, _attempt)
-        except Exception as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
-            results = [(done, None, _known(e)) for _, done in jobs]
+                s, results = self._committed(jobs, _attempt)
+        except BaseException as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
+            s, results = None, [(done, None, _known(e)) for _, done in jobs]
+        if s is not None:
+            self._tell(s)
         _answer(results)
 
-    def _committed(self, jobs: list["_Asked"], attempt: "_Attempt") -> list["_Result"]:
+    def _committed(self, jobs: list["_Asked"], attempt: "_Attempt") -> tuple[Session, list["_Result"]]:
         if self._kept is None:
             self._kept, self._kept_since = self.engine.connect(), time.monotonic()
         try:
@@ -282,8 +294,7 @@ class Database:
             self._memory.forget()
             self._lay_down()  # rolled back, whatever state it is in
             raise
-        self._tell(s)
-        return results
+        return s, results
 
 
 _Asked = tuple[Job, "asyncio.Future[Any]"]
@@ -307,12 +318,7 @@ def _answer(results: list[_Result]) -> None:
 
 def _hand_over(results: list[_Result]) -> None:
     for done, value, error in results:
-        if done.done():
-            continue  # cancelled meanwhile
-        if error is None:
-            done.set_result(value)
-        else:
-            done.set_exception(error)
+        tell(done, value, error)
 
 
 def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
@@ -328,7 +334,7 @@ def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     try:
         value = job(s)
         audit.append(s)
-    except Exception as e:  # noqa: BLE001  its caller is told
+    except BaseException as e:  # noqa: BLE001  its caller is told
         _undo(sqlite)
         forget(s)
         audit.unnote(s)
@@ -374,7 +380,7 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
             raise
 
 
-def _known(error: Exception) -> Exception:
+def _known(error: BaseException) -> BaseException:
     """As SQLAlchemy raises it, also what the driver said to a statement of ours."""
     if not isinstance(error, sqlite3.Error):
         return error

@@ -5,7 +5,9 @@ processor time goes into that; here it is a dictionary look-up, and the statemen
 for both databases.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -327,8 +329,10 @@ class Memory:
             self.seen.clear()
 
     def end(self, connection: Any) -> None:
-        """It was committed."""
-        self._mark = self._now(connection)
+        """It was committed, whatever the connection says of itself now."""
+        self._mark = ()
+        with suppress(sqlite3.Error):
+            self._mark = self._now(connection)
 
     def unsettle(self, *_statement: Any) -> None:
         """A statement goes out that is none of ours (`Prepared`): it may change anything."""
@@ -371,7 +375,7 @@ def on_sqlite(s: Session) -> bool:
 
 
 def forget(s: Session) -> None:
-    """Part of the transaction was rolled back: what it had seen may not be so."""
+    """What the transaction had seen may not be so any more: part of it was rolled back, or rows are gone."""
     hold(s).seen.clear()
 
 

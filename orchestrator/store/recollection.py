@@ -38,9 +38,8 @@ class Recollection:
 
     def _keep(self, run: Run) -> None:
         with self._lock:
-            known = self._runs.get(run.id)
-            if known is None or known.version < run.version:
-                self._runs[run.id] = run
+            # Also one of a lower version: a server that takes over may have lost what was committed last.
+            self._runs[run.id] = run
             self._runs.move_to_end(run.id)
             if len(self._runs) > MOST:
                 self._runs.popitem(last=False)

@@ -75,11 +75,11 @@ def written(value: Any, columns: Iterable[Column]) -> dict[str, Any]:
 
 
 def changed(before: Any, after: Any, columns: Iterable[Column]) -> dict[str, Any]:
-    """Those of another value now than they had."""
+    """Those of another value now than they had. An object only has to be another: 1 and `true` are equal."""
     found = {}
     for name, of, spell in columns:
         old, new = getattr(before, of), getattr(after, of)
-        if old is not new and old != new:
+        if old is not new and (spell is dict or old != new):
             found[name] = _spelled(new, spell)
     return found
 

@@ -82,13 +82,18 @@ def _call(call: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
     except BaseException as e:  # noqa: BLE001  its caller is told
         error = e
     with suppress(RuntimeError):  # its loop has ended: nobody waits any more
-        done.get_loop().call_soon_threadsafe(_tell, done, value, error)
+        done.get_loop().call_soon_threadsafe(tell, done, value, error)
 
 
-def _tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+def tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    """Answer one who waits, in the loop they wait in."""
     if done.done():
         return  # cancelled meanwhile
     if error is None:
         done.set_result(value)
+    elif isinstance(error, StopIteration):  # no future takes that
+        ended = RuntimeError("an iterator ended where something was to come")
+        ended.__cause__ = error
+        done.set_exception(ended)
     else:
         done.set_exception(error)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import ConflictError
-from orchestrator.store.database import Database, StaleRowError, after_commit
+from orchestrator.store.database import Database, StaleRowError, after_commit, grew
 
 pytestmark = pytest.mark.asyncio
 
@@ -80,6 +80,52 @@ async def test_what_a_failing_job_wanted_done_afterwards_is_not_done(database: D
     await batch(database, *((job, n) for n in range(4)))
     await database.write(job, 4)
     assert sorted(done) == [0, 2, 4], "and is done before the caller hears of the commit"
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_what_fails_after_the_commit_does_not_have_it_done_again(database: Database) -> None:
+    """Nor does it end the writer, or keep anybody waiting."""
+    tries: list[int] = []
+
+    def job(s: Session, n: int) -> int:
+        tries.append(n)
+        after_commit(s, lambda: insert_and_fail(s, n))
+        return insert(s, n)
+
+    def tells(grown: set[str]) -> None:
+        raise ValueError("nobody is there to be told")
+
+    database.watcher = tells
+    assert await batch(database, (insert, 0), (job, 1), (grown_and, 2)) == [0, 1, 2]
+    assert tries == [1]
+    assert await database.write(insert, 3) == 3
+    assert await database.read(ids) == {0, 1, 2, 3}
+
+
+def grown_and(s: Session, n: int) -> int:
+    grew(s, "run_1")
+    return insert(s, n)
+
+
+class OddError(BaseException):
+    """Nothing that `except Exception` sees."""
+
+
+@pytest.mark.usefixtures("table_t")
+@pytest.mark.parametrize(("raised", "told"), [(StopIteration, RuntimeError), (OddError, OddError)])
+async def test_whatever_a_job_raises_its_caller_hears_of_it_and_its_neighbours_do_not(
+    database: Database, raised: type[BaseException], told: type[BaseException]
+) -> None:
+    def job(s: Session) -> None:
+        insert(s, 2)
+        raise raised
+
+    async with asyncio.timeout(30):
+        answers = await batch(database, (insert, 1), (job,), (insert, 3))
+        with pytest.raises(told):
+            await database.write(job)
+    assert (answers[0], type(answers[1]), answers[2]) == (1, told, 3)
+    assert await database.read(ids) == {1, 3}
 
 
 @pytest.mark.usefixtures("table_t")

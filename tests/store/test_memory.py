@@ -1,13 +1,21 @@
 """What SQLite's only writer knows from one transaction to the next, and when it must not believe it."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from support.clock import NOON
+from support.conversation import Conversation
 
+from orchestrator.domain.decision import Decision
+from orchestrator.domain.model import Run, RunStatus
+from orchestrator.errors import NotFoundError
+from orchestrator.store import retention, runs
 from orchestrator.store.database import Database
 from orchestrator.store.prepared import MOST_SEEN, Memory, hold
 
@@ -83,6 +91,40 @@ def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
     memory = Memory()
     transaction(memory, writer, *(f"run {n}" for n in range(MOST_SEEN + 1)))
     assert transaction(memory, writer) == {}
+
+
+def test_a_connection_that_fails_after_its_commit_is_no_reason_to_commit_again(
+    writer: sqlite3.Connection,
+) -> None:
+    memory = Memory()
+    transaction(memory, writer, "run")
+    lost = opened(Path(":memory:"))
+    lost.close()
+    memory.end(lost)
+    assert transaction(memory, writer) == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("let_go", [retention.let_runs_go, retention.let_files_go])
+async def test_a_run_that_was_let_go_is_not_known_any_more(
+    sqlite_url: str, let_go: Callable[[Session, Sequence[str], datetime, datetime], int]
+) -> None:
+    database, closed = Database(sqlite_url), replace(Conversation().run, closed_at=NOON)
+
+    def job(s: Session) -> Run:
+        """What comes between two transactions of one process comes between two steps of one, too."""
+        opened = runs.insert(s, Decision(closed), now=NOON)
+        run = runs.save(s, opened, Decision(replace(closed, status=RunStatus.COMPLETED)), now=NOON)
+        assert let_go(s, [run.id], NOON + timedelta(days=1), NOON) == 1
+        return run
+
+    known = await database.write(job)
+    if let_go is retention.let_runs_go:
+        with pytest.raises(NotFoundError):
+            await database.write(runs.load, known.id)
+    else:
+        assert await database.write(runs.load, known.id) is not known
+    database.close()
 
 
 @pytest.mark.anyio

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
-from support.conversation import Conversation
+from support.conversation import Conversation, wish
 
 from orchestrator.domain.decision import Decision
-from orchestrator.domain.model import Run
+from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.store import runs
 from orchestrator.store.database import Database, StaleRowError
 from orchestrator.store.prepared import Prepared
@@ -172,3 +172,41 @@ async def test_a_run_that_is_known_is_read_where_it_was_changed(
     assert found.output == output
     if other:
         theirs.close()
+
+
+BEHIND_US = "UPDATE run SET output = 'lost', version = {version}"
+
+
+@pytest.mark.parametrize("version", [1, 2], ids=["went_back", "went_back_and_on_again"])
+async def test_a_server_that_took_over_need_not_have_what_was_committed_last(
+    postgres: Database, version: int
+) -> None:
+    run = Conversation().run
+    await postgres.write(lambda s: runs.insert(s, Decision(run), now=NOON))
+    await postgres.write(_rename, run.id, "ours")
+    with sa.create_engine(postgres.url, poolclass=sa.NullPool).begin() as conn:
+        conn.exec_driver_sql(BEHIND_US.format(version=version))
+        conn.exec_driver_sql(END_OTHERS)
+    assert (await postgres.write(runs.load, run.id)).output == "lost"
+    await postgres.write(_rename, run.id, "after")
+    assert (await postgres.write(runs.load, run.id)).output == "after"
+
+
+async def test_a_call_that_was_changed_by_hand_is_read_when_that_shows(postgres: Database) -> None:
+    run = Conversation().live().asks(wish("c1")).run
+    await postgres.write(lambda s: runs.insert(s, Decision(replace(run, turn=Turn(1))), now=NOON))
+    await postgres.write(_moved, run.id, lambda known: run.turn)
+    with sa.create_engine(postgres.url, poolclass=sa.NullPool).begin() as conn:
+        conn.exec_driver_sql("UPDATE call SET status = 'in_doubt'")
+
+    def settled(known: Run) -> Turn:
+        (call,) = known.turn.calls
+        return known.turn.with_call(replace(call, status=CallStatus.SETTLED))
+
+    saved = await postgres.write(_moved, run.id, settled)
+    assert saved.turn.calls[0].status is CallStatus.SETTLED
+
+
+def _moved(s: Session, run_id: str, turn: Callable[[Run], Turn]) -> Run:
+    run = runs.load(s, run_id)
+    return runs.save(s, run, Decision(replace(run, turn=turn(run))), now=NOON)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,8 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import CallCutOff, CancelRequested, CreateUncertain
 from orchestrator.domain.lifecycle import open_run
-from orchestrator.domain.model import Run
+from orchestrator.domain.model import CallStatus, Run
+from orchestrator.domain.plain import exact
 from orchestrator.errors import NotFoundError
 from orchestrator.store import interactions, questions, runs
 from orchestrator.store.database import Database, StaleRowError
@@ -55,6 +57,18 @@ def test_any_run_comes_back_as_it_was_saved(session: Session, run: Run) -> None:
         nested.rollback()
     assert found == saved
     assert found == replace(run, version=2, seq=2)
+
+
+@pytest.mark.parametrize(("was", "now"), [(1, True), (0, False), (True, 1.0), ([1], [True])])
+def test_arguments_that_only_python_calls_equal_are_written(session: Session, was: Any, now: Any) -> None:
+    """Somebody changed them: the digest of what people are asked is that of the new ones."""
+    run = Conversation().live().asks(wish("c1", Ruling.ASK, arguments={"n": was})).run
+    saved = stored(session, run)
+    (call,) = saved.turn.calls
+    other = replace(call, arguments={"n": now}, status=CallStatus.READY)
+    runs.save(session, saved, Decision(replace(saved, turn=saved.turn.with_call(other))), now=NOON)
+    forget(session)
+    assert exact(runs.load(session, run.id).turn.calls[0].arguments) == exact({"n": now})
 
 
 def stories() -> dict[str, Conversation]:

@@ -5,9 +5,7 @@ processor time goes into that; here it is a dictionary look-up, and the statemen
 for both databases.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -322,17 +320,17 @@ class Memory:
     def __init__(self) -> None:
         self.seen: dict[str, Any] = {}
         self._mark: tuple[Any, ...] = ()
+        self._version = 0
 
     def begin(self, connection: Any) -> None:
-        """A transaction has begun on the driver's connection."""
+        """A transaction has begun on the driver's connection, and nobody else can write until it ends."""
+        (self._version,) = connection.execute("PRAGMA data_version").fetchone()
         if len(self.seen) > MOST_SEEN or self._mark != self._now(connection):
             self.seen.clear()
 
     def end(self, connection: Any) -> None:
-        """It was committed, whatever the connection says of itself now."""
-        self._mark = ()
-        with suppress(sqlite3.Error):
-            self._mark = self._now(connection)
+        """It was committed. Somebody else may have written since: what shows that is not asked for anew."""
+        self._mark = self._now(connection)
 
     def unsettle(self, *_statement: Any) -> None:
         """A statement goes out that is none of ours (`Prepared`): it may change anything."""
@@ -344,7 +342,7 @@ class Memory:
         self._mark = ()
 
     def _now(self, connection: Any) -> tuple[Any, ...]:
-        return connection, connection.total_changes, *connection.execute("PRAGMA data_version").fetchone()
+        return connection, connection.total_changes, self._version
 
 
 def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = None) -> None:

@@ -93,14 +93,14 @@ def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
     assert transaction(memory, writer) == {}
 
 
-def test_a_connection_that_fails_after_its_commit_is_no_reason_to_commit_again(
-    writer: sqlite3.Connection,
-) -> None:
+def test_what_somebody_else_commits_right_behind_it_is_noticed(path: Path, writer: sqlite3.Connection) -> None:
     memory = Memory()
-    transaction(memory, writer, "run")
-    lost = opened(Path(":memory:"))
-    lost.close()
-    memory.end(lost)
+    writer.execute("BEGIN IMMEDIATE")
+    memory.begin(writer)
+    memory.seen["run"] = "run"
+    writer.execute("COMMIT")
+    by_another_process(path, writer)
+    memory.end(writer)
     assert transaction(memory, writer) == {}
 
 

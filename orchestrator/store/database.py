@@ -51,6 +51,9 @@ KEPT_SECONDS = 0.02
 """How long the writer keeps its connection after a commit; getting one takes longer than a small step."""
 KEPT_AT_MOST = 1.0
 """So long at a stretch, in seconds: others of this process write seldom, and must get their turn."""
+GUARDED_SECONDS = 30.0
+"""So long after a job failed each has its SAVEPOINT from the start: failures come in swarms, and a job done
+twice also spends twice what is no row."""
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
 LONGEST_LOG = 16_000
@@ -76,6 +79,10 @@ def after_commit(s: Session, call: Callable[[], None]) -> None:
 
 class StaleRowError(Exception):
     """A conditional update changed no row: somebody else was first. Read again, decide again."""
+
+
+class TakenBackError(sa.exc.InvalidRequestError):
+    """SQLite rolled back more than the statement that failed; what was said since may have been done."""
 
 
 class Database:
@@ -114,6 +121,7 @@ class Database:
         self._thread: threading.Thread | None = None
         self._kept: sa.Connection | None = None
         self._kept_since = 0.0
+        self._guarded_until = 0.0
         self._memory = Memory()
         self._runs = Recollection()
         self._grown, self._closing = threading.Event(), threading.Event()
@@ -269,17 +277,21 @@ class Database:
     def _commit(self, jobs: list["_Asked"]) -> None:
         """Several jobs, one COMMIT; nobody hears of success before it.
 
-        First as if none could fail: where one does, all is taken back and each done in its own SAVEPOINT.
+        First as if none could fail: where one does, all is taken back and each done in its own SAVEPOINT, and
+        so are those that come soon after.
         """
+        guarded = len(jobs) > 1 and time.monotonic() < self._guarded_until
         try:
             try:
-                s, results = self._committed(jobs, _unguarded)
-            except BaseException:
-                if len(jobs) == 1:
+                s, results = self._committed(jobs, _attempt if guarded else _unguarded)
+            except BaseException as e:
+                if guarded or len(jobs) == 1 or isinstance(e, TakenBackError):
                     raise
                 s, results = self._committed(jobs, _attempt)
         except BaseException as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
             s, results = None, [(done, None, _known(e)) for _, done in jobs]
+        if any(error is not None for _, _, error in results):
+            self._guarded_until = time.monotonic() + GUARDED_SECONDS
         if s is not None:
             self._tell(s)
         _answer(results)
@@ -324,6 +336,7 @@ def _hand_over(results: list[_Result]) -> None:
 def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     value = job(s)
     audit.append(s)
+    _still_begun(hold(s).connection)  # or its neighbours' statements would be transactions of their own
     return done, value, None
 
 
@@ -394,10 +407,14 @@ def _undo(sqlite: Any) -> None:
 
     Then nothing of the batch is left to commit, and nobody may hear otherwise.
     """
-    if not sqlite.in_transaction:
-        raise sa.exc.InvalidRequestError("the database rolled the whole transaction back")
+    _still_begun(sqlite)
     sqlite.execute("ROLLBACK TO job")
     sqlite.execute("RELEASE job")
+
+
+def _still_begun(sqlite: Any) -> None:
+    if not sqlite.in_transaction:
+        raise TakenBackError("the database rolled the whole transaction back")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,41 @@ async def test_whatever_a_job_raises_its_caller_hears_of_it_and_its_neighbours_d
             await database.write(job)
     assert (answers[0], type(answers[1]), answers[2]) == (1, told, 3)
     assert await database.read(ids) == {1, 3}
+
+
+@pytest.mark.usefixtures("table_t")
+async def test_where_jobs_fail_their_neighbours_are_not_done_twice_each_time(database: Database) -> None:
+    """Else who sends what must be refused would take from the others what is no row and cannot be undone."""
+    tries: list[int] = []
+
+    def job(s: Session, n: int) -> int:
+        tries.append(n)
+        return insert(s, n)
+
+    await batch(database, (job, 0), (insert_and_fail, 1))
+    del tries[:]
+    for n in (2, 4, 6):
+        await batch(database, (job, n), (insert_and_fail, n + 1))
+    assert tries == [2, 4, 6]
+    assert await database.read(ids) == {0, 2, 4, 6}
+
+
+async def test_who_hides_that_all_was_rolled_back_takes_nobody_along_unsaid(sqlite_url: str) -> None:
+    """SQLite does so when its disk is full; what neighbours did then would stay, whoever heard what."""
+    database = Database(sqlite_url)
+    await database.write(run, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    await database.write(insert, 1)
+
+    def hides(s: Session) -> str:
+        with suppress(sa.exc.IntegrityError):
+            run(s, "INSERT OR ROLLBACK INTO t VALUES (1)")
+        return "done"
+
+    told = await batch(database, (insert, 2), (hides,), (insert, 3))
+    assert all(isinstance(t, sa.exc.InvalidRequestError) for t in told)
+    assert await database.read(ids) == {1}
+    assert await database.write(insert, 4) == 4
+    database.close()
 
 
 @pytest.mark.usefixtures("table_t")

@@ -32,7 +32,7 @@ from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import Memory, attach, forget, hold, speak
 from orchestrator.store.recollection import Recollection
-from orchestrator.store.threads import Threads
+from orchestrator.store.threads import Threads, tell
 from orchestrator.store.wire import ForgottenError, Wire
 
 P = ParamSpec("P")
@@ -191,7 +191,8 @@ class Database:
             self.ending(s)
             seen = hold(s).seen
             _write_down(s, wire)
-        if wire.foreign:
+            foreign = wire.foreign  # the connection is another thread's at once
+        if foreign:
             self._runs.clear()
         else:
             self._runs.keep(seen)
@@ -206,11 +207,17 @@ class Database:
         return value
 
     def _tell(self, s: Session) -> None:
-        for call in s.info.get(_LATER, ()):
-            call()
+        """It is committed: what goes wrong here must not be taken for its failure, nor have it done again."""
+        calls = list(s.info.get(_LATER, ()))
         grown = s.info.get(_GREW)
         if grown and self.watcher is not None:
-            self.watcher(grown)
+            calls.append(partial(self.watcher, grown))
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                with suppress(Exception):  # the log itself may be what fails
+                    log.exception("after_commit_failed")
 
     def _writer(self) -> None:
         stop = False
@@ -264,11 +271,11 @@ class Database:
         try:
             try:
                 results = self._committed(jobs, _unguarded)
-            except Exception:
+            except BaseException:
                 if len(jobs) == 1:
                     raise
                 results = self._committed(jobs, _attempt)
-        except Exception as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
+        except BaseException as e:  # noqa: BLE001  alone, or the COMMIT failed: every caller is told
             results = [(done, None, _known(e)) for _, done in jobs]
         _answer(results)
 
@@ -307,12 +314,7 @@ def _answer(results: list[_Result]) -> None:
 
 def _hand_over(results: list[_Result]) -> None:
     for done, value, error in results:
-        if done.done():
-            continue  # cancelled meanwhile
-        if error is None:
-            done.set_result(value)
-        else:
-            done.set_exception(error)
+        tell(done, value, error)
 
 
 def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
@@ -328,7 +330,7 @@ def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
     try:
         value = job(s)
         audit.append(s)
-    except Exception as e:  # noqa: BLE001  its caller is told
+    except BaseException as e:  # noqa: BLE001  its caller is told
         _undo(sqlite)
         forget(s)
         audit.unnote(s)
@@ -371,10 +373,12 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
             yield s, wire
         except BaseException:
             wire.rollback()
+            if wire.lost:
+                connection.invalidate()  # or its rollback, which fails, would be what is told
             raise
 
 
-def _known(error: Exception) -> Exception:
+def _known(error: BaseException) -> BaseException:
     """As SQLAlchemy raises it, also what the driver said to a statement of ours."""
     if not isinstance(error, sqlite3.Error):
         return error

@@ -371,7 +371,7 @@ def on_sqlite(s: Session) -> bool:
 
 
 def forget(s: Session) -> None:
-    """Part of the transaction was rolled back: what it had seen may not be so."""
+    """What the transaction had seen may not be so: part of it was rolled back, or rows were deleted."""
     hold(s).seen.clear()
 
 

@@ -28,7 +28,7 @@ from orchestrator.store.callbacks import callback_t
 from orchestrator.store.digests import digest_t
 from orchestrator.store.jobs import job_t
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, insert_into, listed, words
+from orchestrator.store.prepared import Prepared, forget, insert_into, listed, words
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 from orchestrator.store.tables import ID, EffectState, table
 
@@ -194,6 +194,7 @@ def let_runs_go(s: Session, run_ids: Sequence[str], before: datetime, now: datet
     audit.note(s, [_removed(row) for row in held], now)
     _DELETE_EFFECTS.run(s, ids=ids)
     _DELETE_RUNS.run(s, ids=ids)
+    forget(s)
     return len(ids)
 
 
@@ -203,6 +204,7 @@ def let_files_go(s: Session, run_ids: Sequence[str], before: datetime, now: date
     if ids:
         _leave(s, ids, now)
         _MARK.run(s, ids=ids, now=now)
+        forget(s)
     return len(ids)
 
 

@@ -37,16 +37,16 @@ class Threads:
         """Call it in a thread. A caller that is cancelled stops waiting; what was begun is finished.
 
         Raises:
-            RuntimeError: They have ended.
+            RuntimeError: They have ended, or none could begin.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the database is closed")
+            if self._free <= 0 and len(self._threads) < self._most:
+                self._begin()
             self._queue.put((call, done))
             self._free -= 1
-            if self._free < 0 and len(self._threads) < self._most:
-                self._begin()
         return await done
 
     def close(self) -> None:
@@ -59,11 +59,11 @@ class Threads:
             thread.join()
 
     def _begin(self) -> None:
-        self._free += 1
         name = f"{self._name}_{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
+        self._free += 1
 
     def _work(self) -> None:
         while (asked := self._queue.get()) is not None:
@@ -82,13 +82,23 @@ def _call(call: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
     except BaseException as e:  # noqa: BLE001  its caller is told
         error = e
     with suppress(RuntimeError):  # its loop has ended: nobody waits any more
-        done.get_loop().call_soon_threadsafe(_tell, done, value, error)
+        done.get_loop().call_soon_threadsafe(tell, done, value, error)
 
 
-def _tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+def tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    """What a call came to, in the loop of who waits for it."""
     if done.done():
         return  # cancelled meanwhile
     if error is None:
         done.set_result(value)
     else:
-        done.set_exception(error)
+        done.set_exception(_tellable(error))
+
+
+def _tellable(error: BaseException) -> BaseException:
+    """A future takes no `StopIteration`, and who waits for it would wait for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("the call raised StopIteration")
+    told.__cause__ = error
+    return told

@@ -63,7 +63,10 @@ def new(s: Session, number: int) -> int:
 
 
 async def there(database: Database) -> set[int]:
-    return {row["id"] for row in await database.read(lambda s: IDS.rows(s))}
+    def job(s: Session) -> set[int]:
+        return {row["id"] for row in IDS.rows(s)}
+
+    return await database.read(job)
 
 
 async def at_once(database: Database, *jobs: Any) -> list[Any]:

@@ -202,10 +202,11 @@ class Database:
                 self.ending(s)
                 seen = hold(s).seen
                 _write_down(s, wire)
+                foreign = wire.foreign  # the connection is another thread's at once
         except StaleRowError:
             self._runs.clear()  # a row that was changed by hand has no other version: read all of it anew
             raise
-        if wire.foreign:
+        if foreign:
             self._runs.clear()
         else:
             self._runs.keep(seen)
@@ -228,7 +229,8 @@ class Database:
             try:
                 call()
             except Exception:
-                log.exception("commit_not_told")
+                with suppress(Exception):  # the log itself may be what fails
+                    log.exception("commit_not_told")
 
     def _writer(self) -> None:
         stop = False
@@ -390,6 +392,8 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
             yield s, wire
         except BaseException:
             wire.rollback()
+            if wire.lost:
+                connection.invalidate()  # or its rollback, which fails, would be what is told
             raise
 
 

@@ -10,7 +10,7 @@ server skips what was sent with it, so nothing of that is done.
 """
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +28,7 @@ DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # ty
 _WIRE: Final = "wire"
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
+_OTHER_COLUMNS: Final = "0A000"  # the same: feature not supported; of what ran before, a table was altered
 _IDLE: Final = pq.TransactionStatus.IDLE
 
 
@@ -69,16 +70,25 @@ class Pipeline:
         self._values = Transformer(driver)
         self._prepares = driver.prepare_threshold is not None
         self._names: dict[str, bytes] = {}
+        self._made: dict[str, bytes] = {}
+        """By the last exchange."""
         self._named = 0
         self._waiting: list[_Word] = []
         self.foreign = False
+        self._spoilt = False
+        """Something was not as it must be: whoever caught that, nothing of this transaction may stay."""
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = False
+        self.foreign = self._spoilt = False
+
+    @property
+    def lost(self) -> bool:
+        """See `Wire`."""
+        return bool(self._pg.status != pq.ConnStatus.OK)
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""
@@ -110,6 +120,8 @@ class Pipeline:
         """Send what waits, and end the transaction: at once, unless something must be looked at before."""
         if any(w.check or w.hear for w in self._waiting):
             self.flush()
+        if self._spoilt:
+            raise sa.exc.InvalidRequestError("what failed in this transaction was caught, and cannot be kept")
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
             self._exchange(words, (b"COMMIT",))
@@ -151,14 +163,21 @@ class Pipeline:
         self._good(word.sql, result)
         count = result.command_tuples or 0
         if word.check is not None:
-            word.check(count)
+            self._tell(word.check, count)
         if not word.read:
             return Found(count)
         self._values.set_pgresult(result)
         found = Found(count, self._values.load_rows(0, result.ntuples, tuple))
         if word.hear is not None:
-            word.hear(found.rows)
+            self._tell(word.hear, found.rows)
         return found
+
+    def _tell(self, heard: Callable[[Any], object], what: Any) -> None:
+        try:
+            heard(what)
+        except BaseException:
+            self._spoilt = True
+            raise
 
     def _ended(self, word: bytes, result: Any) -> None:
         self._good(word.decode(), result)
@@ -169,7 +188,9 @@ class Pipeline:
         if result.status in _OK:
             return
         error = errors.error_from_result(result, self._encoding)
-        if error.sqlstate == _UNKNOWN_NAME:
+        before = sql in self._names and sql not in self._made
+        outdated = before and error.sqlstate == _OTHER_COLUMNS
+        if outdated or error.sqlstate == _UNKNOWN_NAME:
             self._names.clear()
             raise ForgottenError from error
         raise wrapped(sql, error) from error
@@ -181,7 +202,7 @@ class Pipeline:
     def _talk(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Any]:
         """Send it all and read the answer to each, in their order; what was skipped has none of its own."""
         pg = self._pg
-        made: dict[str, bytes] = {}
+        made = self._made = {}
         asked: list[str | None] = []
         pg.enter_pipeline_mode()
         if pg.transaction_status == _IDLE:

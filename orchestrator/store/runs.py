@@ -17,10 +17,10 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
 from orchestrator.errors import NotFoundError
-from orchestrator.store import asked, audit, copied, jobs
+from orchestrator.store import asked, audit, copied, jobs, recollection
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
 from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
-from orchestrator.store.recollection import recalled
+from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
     CALL,
@@ -44,7 +44,11 @@ _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUS
 """In which states a turn may have calls."""
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
-_VERSION = Prepared(sa.select(run_t.c.version).where(run_t.c.id == sa.bindparam("of_run")).with_for_update())
+_MARK = Prepared(
+    sa.select(run_t.c.version, run_t.c.updated_at)
+    .where(run_t.c.id == sa.bindparam("of_run"))
+    .with_for_update()
+)
 _OPEN = Prepared(
     sa.select(run_t.c.id).where(run_t.c.id == sa.bindparam("of_run"), run_t.c.closed_at.is_(None))
 )
@@ -113,22 +117,18 @@ def load(s: Session, run_id: str) -> Run:
     """
     known = hold(s).seen
     if run_id not in known:
-        known[run_id] = _as_recalled(s, run_id) or _read(s, run_id)
+        known_to_be = recalled(s, run_id)
+        if known_to_be is None or not _confirm(s, known_to_be, _MARK.rows(s, of_run=run_id)):
+            _read(s, run_id)
     run: Run = known[run_id]
     return run
 
 
-def _as_recalled(s: Session, run_id: str) -> Run | None:
-    """The run, locked, if it is as this process knew it; None where it must be read."""
-    run = recalled(s, run_id)
-    return run if run is not None and _VERSION.value(s, of_run=run_id) == run.version else None
-
-
-def _read(s: Session, run_id: str) -> Run:
+def _read(s: Session, run_id: str) -> None:
     row = _LOAD.first(s, of_run=run_id)
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
-    return run_value(row, load_turn(s, run_id, row["turn"]))
+    recollection.note(s, run_value(row, load_turn(s, run_id, row["turn"])), row["updated_at"])
 
 
 def lock(s: Session, run_id: str) -> None:
@@ -138,18 +138,20 @@ def lock(s: Session, run_id: str) -> None:
     """
     if not run_id or hold(s).dialect.name != "postgresql" or run_id in hold(s).seen:
         return
-    run = recalled(s, run_id)
-    if run is None:
+    known = recalled(s, run_id)
+    if known is None:
         with suppress(NotFoundError):
             load(s, run_id)
     else:
-        _VERSION.learn(s, partial(_confirm, s, run), of_run=run_id)
+        _MARK.learn(s, partial(_confirm, s, known), of_run=run_id)
 
 
-def _confirm(s: Session, run: Run, found: Sequence[Row]) -> None:
+def _confirm(s: Session, known: Known, found: Sequence[Row]) -> bool:
     """The run is locked; whether it is still as this process knew it."""
-    if found and found[0]["version"] == run.version:
-        hold(s).seen[run.id] = run
+    same = bool(found) and (found[0]["version"], found[0]["updated_at"]) == known.mark
+    if same:
+        recollection.note(s, *known)
+    return same
 
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:
@@ -217,7 +219,7 @@ def insert(
     _NEW_TURN.later(s, run_id=run.id, number=run.turn.number, **written(run.turn, TURN))
     record(s, run, REQUESTED, {"input": run.input}, "", None, now)
     audit.note(s, opened(run), now)
-    hold(s).seen[run.id] = run
+    recollection.note(s, run, now)
     return run
 
 
@@ -232,7 +234,7 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
         _NEW_TURN.later(s, run_id=after.id, number=after.turn.number, **written(after.turn, TURN))
-    hold(s).seen[after.id] = after
+    recollection.note(s, after, now)
     return after
 
 

@@ -37,16 +37,16 @@ class Threads:
         """Call it in a thread. A caller that is cancelled stops waiting; what was begun is finished.
 
         Raises:
-            RuntimeError: They have ended.
+            RuntimeError: They have ended, or none could begin.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the database is closed")
+            if self._free <= 0 and len(self._threads) < self._most:
+                self._begin()
             self._queue.put((call, done))
             self._free -= 1
-            if self._free < 0 and len(self._threads) < self._most:
-                self._begin()
         return await done
 
     def close(self) -> None:
@@ -59,11 +59,11 @@ class Threads:
             thread.join()
 
     def _begin(self) -> None:
-        self._free += 1
         name = f"{self._name}_{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
+        self._free += 1
 
     def _work(self) -> None:
         while (asked := self._queue.get()) is not None:
@@ -91,9 +91,14 @@ def tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -
         return  # cancelled meanwhile
     if error is None:
         done.set_result(value)
-    elif isinstance(error, StopIteration):  # no future takes that
-        ended = RuntimeError("an iterator ended where something was to come")
-        ended.__cause__ = error
-        done.set_exception(ended)
     else:
-        done.set_exception(error)
+        done.set_exception(_tellable(error))
+
+
+def _tellable(error: BaseException) -> BaseException:
+    """A future takes no `StopIteration`, and who waits for it would wait for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("an iterator ended where something was to come")
+    told.__cause__ = error
+    return told

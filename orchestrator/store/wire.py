@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 Check = Callable[[int], None]
 """Told how many rows a statement changed; raises where that is not as it must be."""
-Hear = Callable[[Sequence[Any]], None]
+Hear = Callable[[Sequence[Any]], object]
 """Told the rows a statement found."""
 
 
@@ -42,6 +42,11 @@ class Wire(Protocol):
     """In which its statements are spelled."""
     foreign: bool
     """Whether this transaction sent a statement that is no `Prepared`: it may have changed anything."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
+        ...
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""

@@ -93,7 +93,9 @@ def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
     assert transaction(memory, writer) == {}
 
 
-def test_what_somebody_else_commits_right_behind_it_is_noticed(path: Path, writer: sqlite3.Connection) -> None:
+def test_what_somebody_else_commits_right_behind_it_is_noticed(
+    path: Path, writer: sqlite3.Connection
+) -> None:
     memory = Memory()
     writer.execute("BEGIN IMMEDIATE")
     memory.begin(writer)

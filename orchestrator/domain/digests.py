@@ -6,7 +6,6 @@ same tool of the same workflow, asked of the same people under terms that allow 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +17,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.domain.pictures import Card, DigestCard
+from orchestrator.domain.values import replace
 
 Kind = tuple[object, ...]
 """What questions have in common that are shown, and may be answered, together."""

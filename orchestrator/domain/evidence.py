@@ -5,7 +5,7 @@ whole. Arguments, inputs and results are `Sealed`: they go in as a hash, so that
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import zip_longest
@@ -15,6 +15,7 @@ from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Preview
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import ApprovalEdited, AttentionResolved, CallClaimed, Event
 from orchestrator.domain.model import CallStatus, Run, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 
 
 class EntryKind(StrEnum):

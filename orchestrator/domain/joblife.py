@@ -4,7 +4,6 @@ A job's end is its call's business: with the last one the call is settled, with 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ from orchestrator.domain.jobs import (
 )
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 
 MOST_JOBS: Final = 500
 """Jobs one call may want."""

@@ -1,7 +1,6 @@
 """What people are shown in Slack: each question posted once, redrawn from what is true."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final, TypedDict
 
@@ -21,6 +20,7 @@ from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor

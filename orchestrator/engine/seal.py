@@ -5,7 +5,6 @@ so that 1, 1.0 and "1" cannot share a digest.
 """
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import rfc8785
@@ -14,6 +13,7 @@ from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.consent import SEAL, TENANT, Approval, Preview
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Run
+from orchestrator.domain.values import replace
 from orchestrator.engine.ports import ToolkitPort
 
 

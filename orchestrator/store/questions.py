@@ -1,7 +1,6 @@
 """Questions by their id, current or long answered, and the messages in Slack that show them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
+from orchestrator.domain.values import replace
 from orchestrator.store import copied
 from orchestrator.store.prepared import Prepared, Row, hold
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -16,6 +15,7 @@ from orchestrator.domain.consent import Approval, ApprovalStatus
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs
 from orchestrator.store.database import CHANNEL, StaleRowError, grew

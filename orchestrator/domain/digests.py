@@ -55,12 +55,16 @@ def followed(before: Run, decision: Decision, now: datetime) -> Decision:
     Those its new questions wait for are to be posted at their hour, and every one is drawn anew in which a
     question of the run looks otherwise; in one order, as other runs' transactions name them too.
     """
-    known = {c.id: c for c in before.turn.calls}
     ended = decision.run.closed != before.closed
+    if decision.run.turn is before.turn and not ended:
+        return decision
+    known = {c.id: c for c in before.turn.calls}
     wished: set[str] = set()
     changed: set[str] = set()
     for call in _calls(decision):
         old = known.get(call.id)
+        if call is old and not ended:
+            continue
         if call.approval and waits(call.approval) and not (old and old.approval == call.approval):
             wished.add(call.approval.collected)
         if old is not None and (ended or _face(old) != _face(call)):

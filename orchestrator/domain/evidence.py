@@ -389,4 +389,5 @@ def _who(actor: Actor | None) -> dict[str, str] | None:
 
 def text_of(at: datetime) -> str:
     """An instant as entries have it: UTC, RFC 3339, microseconds."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"
+    there = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return there.isoformat("T", "microseconds").removesuffix("+00:00") + "Z"

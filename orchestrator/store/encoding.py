@@ -61,7 +61,7 @@ def instant_text(value: datetime | None) -> str | None:
         if value.utcoffset() is None:
             raise ValueError("an instant must say its offset")
         value = value.astimezone(UTC)
-    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
+    return value.isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
 @lru_cache(INSTANTS)

@@ -24,7 +24,7 @@ Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
 MOST_SEEN: Final = 256
-"""How much is known from one transaction to the next: runs, which may be large."""
+"""How much is known from one transaction to the next: runs and turns, which may be large."""
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -337,8 +337,11 @@ class Memory:
 
     def begin(self, connection: Any) -> None:
         """A transaction has begun on the driver's connection."""
-        if len(self.seen) > MOST_SEEN or self._mark != self._now(connection):
+        if self._mark != self._now(connection):
             self.seen.clear()
+        elif len(self.seen) > MOST_SEEN:
+            for key in list(self.seen)[: -MOST_SEEN // 2]:  # what has not changed for longest
+                del self.seen[key]
 
     def end(self, connection: Any) -> None:
         """It was committed."""

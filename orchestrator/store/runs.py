@@ -252,7 +252,9 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
         _keep_left(s, after, decision.left)
     elif after.closed:
         forget_left(s, after.id)
-    hold(s).seen[after.id] = after
+    known = hold(s).seen
+    known.pop(after.id, None)  # the newest stand last
+    known[after.id] = after
     return after
 
 

@@ -425,7 +425,7 @@ def _begin(call: ToolCall, policy: Policy, now: datetime) -> tuple[ToolCall, tup
 
 
 def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
-    job = replace(job, **changes)  # type: ignore[arg-type]  # fields of `Job`, named by our own callers
+    job = replace(job, **changes)  # fields of `Job`, named by our own callers
     call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
     return with_turn(run, run.turn.with_call(call))
 

@@ -37,9 +37,9 @@ def _is_canonical_sorted(value: Any) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return abs(value) <= MAX_SAFE_INTEGER
+        return -MAX_SAFE_INTEGER <= int(value) <= MAX_SAFE_INTEGER
     if kind is float:
-        return 1e-4 <= abs(value) < 1e15 and not value.is_integer()
+        return 1e-4 <= float(abs(value)) < 1e15 and not float.is_integer(value)
     if kind is dict:
         named = all(type(name) is str and name.isascii() for name in value)
         return named and all(map(_is_canonical_sorted, value.values()))

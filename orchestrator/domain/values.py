@@ -17,7 +17,7 @@ def replace(value: T, /, **changes: Any) -> T:
     Raises:
         TypeError: There is no such field.
     """
-    kind = type(value)
+    kind: Callable[..., T] = type(value)
     shape = _shape(kind)
     if shape is None:
         other: T = dataclasses.replace(value, **changes)  # type: ignore[type-var]
@@ -28,12 +28,12 @@ def replace(value: T, /, **changes: Any) -> T:
         for name, new in changes.items():
             fields[places[name]] = new
     except KeyError as e:
-        raise TypeError(f"{kind.__name__} has no field {e}") from None
+        raise TypeError(f"{type(value).__name__} has no field {e}") from None
     return kind(*fields)
 
 
 @cache
-def _shape(kind: type[Any]) -> _Shape | None:
+def _shape(kind: Any) -> _Shape | None:
     """How to read all fields at once, and where each stands; None where they are not given in that order."""
     fields = dataclasses.fields(kind)
     if len(fields) < 2 or not all(f.init and not f.kw_only for f in fields):

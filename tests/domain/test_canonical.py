@@ -20,7 +20,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_a_quick_spelling_is_the_canonical_one(value):
+def test_a_quick_spelling_is_the_canonical_one(value: object) -> None:
     quick = canonical(value)
     assert quick is None or quick.encode() == rfc8785.dumps(value)
 
@@ -28,18 +28,18 @@ def test_a_quick_spelling_is_the_canonical_one(value):
 @pytest.mark.parametrize(
     "value", [-0.0, 3.0, 1e-5, 1e16, 2**53, {"é": 1, "z": 2}, "\ud800", float("nan"), {1}]
 )
-def test_what_the_two_spell_otherwise_is_left_to_the_slow_way(value):
+def test_what_the_two_spell_otherwise_is_left_to_the_slow_way(value: object) -> None:
     assert canonical(value) is None
 
 
-def test_other_fields_are_given_as_dataclasses_does():
+def test_other_fields_are_given_as_dataclasses_does() -> None:
     turn = Turn(3, said="so")
     assert replace(turn, attempt=2, note="on") == dataclasses.replace(turn, attempt=2, note="on")
     with pytest.raises(TypeError, match="no_such"):
         replace(turn, no_such=1)
 
 
-def test_what_cannot_be_given_in_order_is_replaced_all_the_same():
+def test_what_cannot_be_given_in_order_is_replaced_all_the_same() -> None:
     @dataclasses.dataclass(frozen=True)
     class Named:
         a: int

@@ -1,7 +1,6 @@
 """The question to people: sealed, with a time until when an answer is of use."""
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +18,7 @@ from orchestrator.domain.deadlines import ends, no_timers, taking_over, timers
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall, Turn, call_key
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 
 Asked = tuple[ToolCall, tuple[Effect, ...]]
 

@@ -10,7 +10,6 @@ message stands in the channel most of the turn's questions go to; those for othe
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.asking import is_own
@@ -20,6 +19,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import BatchPosted, BatchUndelivered
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall, Turn
+from orchestrator.domain.values import replace
 
 
 def begun(calls: Collection[ToolCall], channels: Mapping[str, str]) -> Place | None:

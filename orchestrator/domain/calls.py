@@ -12,7 +12,6 @@ something else by then than what was approved is asked about anew.
 What people answer, and what comes when nobody does in time, is told in `verdicts`.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain import crowding
@@ -54,6 +53,7 @@ from orchestrator.domain.model import (
     call_key,
 )
 from orchestrator.domain.pipeline import named
+from orchestrator.domain.values import replace
 
 LAPSED_TEXT = "This call was approved but could not start in time. It did not run."
 BLIND_TEXT = "It could not be worked out what this call would do, so nobody was asked. It did not run."

@@ -9,12 +9,12 @@ nobody is reminded. A question Gemini would have forgotten by that hour, or whos
 shown at once.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.domain.calendar import LONGEST
 from orchestrator.domain.consent import Approval
+from orchestrator.domain.values import replace
 
 _FORM: Final = "%Y-%m-%dT%H:%MZ"
 

@@ -6,12 +6,12 @@ user group or a machine's token counts as the one entry it is in the terms; its 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.values import replace
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 

@@ -15,13 +15,13 @@ they begin, or, if they were on already when it was asked, when it would have co
 from the channel to the people themselves is told in `ladder`.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.collecting import waits
 from orchestrator.domain.consent import Approval, AtTimeout, Stage, Terms
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
+from orchestrator.domain.values import replace
 
 FORGETTING: Final = "forgetting"
 """The notice that Gemini soon forgets what waits for the answer."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -33,6 +33,7 @@ from orchestrator.domain.pipeline import (
     told,
     wants_again,
 )
+from orchestrator.domain.values import replace
 
 MAX_REASON: Final = 1_000
 """Characters of a tool's error that a run's reason repeats."""

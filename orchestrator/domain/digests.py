@@ -6,7 +6,6 @@ same tool of the same workflow, asked of the same people under terms that allow 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +17,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.domain.pictures import Card, DigestCard
+from orchestrator.domain.values import replace
 
 Kind = tuple[object, ...]
 """What questions have in common that are shown, and may be answered, together."""
@@ -55,12 +55,16 @@ def followed(before: Run, decision: Decision, now: datetime) -> Decision:
     Those its new questions wait for are to be posted at their hour, and every one is drawn anew in which a
     question of the run looks otherwise; in one order, as other runs' transactions name them too.
     """
-    known = {c.id: c for c in before.turn.calls}
     ended = decision.run.closed != before.closed
+    if decision.run.turn is before.turn and not ended:
+        return decision
+    known = {c.id: c for c in before.turn.calls}
     wished: set[str] = set()
     changed: set[str] = set()
     for call in _calls(decision):
         old = known.get(call.id)
+        if call is old and not ended:
+            continue
         if call.approval and waits(call.approval) and not (old and old.approval == call.approval):
             wished.add(call.approval.collected)
         if old is not None and (ended or _face(old) != _face(call)):

@@ -65,6 +65,11 @@ SURVIVES_CLOSING = frozenset(
 A request or a copy whose post had no answer may stand in Slack: it is not posted again, but redrawn."""
 
 
+def survives_closing(key: str) -> bool:
+    """The same of an effect's key."""
+    return key.partition(":")[0] in SURVIVES_CLOSING
+
+
 OF_NO_RUN = frozenset({EffectKind.POST_DIGEST, EffectKind.UPDATE_DIGEST})
 """What is about several runs at once: its row names none, and the end of one changes nothing about it."""
 

@@ -8,7 +8,6 @@ policy says at this moment must let a person decide; groups and roles are resolv
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
@@ -16,6 +15,7 @@ from orchestrator.domain.model import Run, ToolCall
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import can_be_met
 from orchestrator.domain.terms import everybody as named
+from orchestrator.domain.values import replace
 
 Refused = tuple[Refusal, str]
 

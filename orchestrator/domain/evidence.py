@@ -5,7 +5,7 @@ whole. Arguments, inputs and results are `Sealed`: they go in as a hash, so that
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import zip_longest
@@ -15,6 +15,7 @@ from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Preview
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import ApprovalEdited, AttentionResolved, CallClaimed, Event
 from orchestrator.domain.model import CallStatus, Run, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 
 
 class EntryKind(StrEnum):
@@ -388,4 +389,5 @@ def _who(actor: Actor | None) -> dict[str, str] | None:
 
 def text_of(at: datetime) -> str:
     """An instant as entries have it: UTC, RFC 3339, microseconds."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"
+    there = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return there.isoformat("T", "microseconds").removesuffix("+00:00") + "Z"

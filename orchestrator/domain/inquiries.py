@@ -9,7 +9,7 @@ stops for it. Each question has one answer, by the one person it was put to.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from orchestrator.domain.effects import Effect, EffectKind, notice_subject, pars
 from orchestrator.domain.events import InquiryPosted, QuestionAnswered, QuestionAsked
 from orchestrator.domain.ladder import MACHINE
 from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import already
 
 MOST: Final = 5

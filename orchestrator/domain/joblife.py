@@ -4,7 +4,6 @@ A job's end is its call's business: with the last one the call is settled, with 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ from orchestrator.domain.jobs import (
 )
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 
 MOST_JOBS: Final = 500
 """Jobs one call may want."""
@@ -425,7 +425,7 @@ def _begin(call: ToolCall, policy: Policy, now: datetime) -> tuple[ToolCall, tup
 
 
 def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
-    job = replace(job, **changes)  # type: ignore[arg-type]  # fields of `Job`, named by our own callers
+    job = replace(job, **changes)  # fields of `Job`, named by our own callers
     call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
     return with_turn(run, run.turn.with_call(call))
 

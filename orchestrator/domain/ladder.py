@@ -9,7 +9,6 @@ other doors; no step decides anything.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +21,7 @@ from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, Approv
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import is_group
+from orchestrator.domain.values import replace
 
 MOST: Final = 20
 """People who are written to about one question at one time."""

@@ -8,7 +8,6 @@ A late, doubled or misplaced event changes nothing and says why; nothing is rais
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -65,6 +64,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.jobs import JobStatus
 from orchestrator.domain.model import CallStatus, Policy, Recipe, Run, RunStatus, Turn, TurnStatus
+from orchestrator.domain.values import replace
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.INTENDED: (CreateClaimed, InteractionObserved),

@@ -6,7 +6,7 @@ older turns are rows that people read and nothing decides on.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -18,6 +18,7 @@ from orchestrator.domain.jobs import Job
 from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.sources import Source
+from orchestrator.domain.values import replace
 
 
 class RunStatus(StrEnum):

@@ -11,7 +11,6 @@ refused by Gemini ──approve──► another run takes the work up, and this
 The question is asked, shown and decided like the one about a function call; nothing runs by it.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -30,6 +29,7 @@ from orchestrator.domain.decision import (
 from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
 from orchestrator.domain.events import CreateRefused
 from orchestrator.domain.model import OutcomeKind, Run, RunStatus, ToolCall, TurnStatus
+from orchestrator.domain.values import replace
 
 CARRY_OUT = "Carry out the plan."
 MAX_WHY: Final = 1_000

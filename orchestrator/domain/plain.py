@@ -10,10 +10,51 @@ MAX_HANDED_ON: Final = 256 * 1024
 """Of what a call, a step or an ended run hands on: bytes of its compact JSON in UTF-8."""
 
 
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+"""Beyond this a JSON number may change on its way through a double (RFC 8785, RFC 7493)."""
+
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def size(value: Any) -> int:
     """Bytes of that JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode(errors="replace"))
+    return len(_compact(value).encode(errors="replace"))
+
+
+def canonical(value: Any) -> str | None:
+    """The RFC 8785 JSON of a value whose sorted JSON is just that, made in a fraction of the time.
+
+    None for any other, of which it is not known here, and where half a character stands somewhere.
+    """
+    text = _sorted(value) if _is_canonical_sorted(value) else None
+    return None if text is None or not encodable(text) else text
+
+
+def _is_canonical_sorted(value: Any) -> bool:
+    """Names are sorted alike where they are ASCII; numbers are spelled alike within bounds both have."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -MAX_SAFE_INTEGER <= int(value) <= MAX_SAFE_INTEGER
+    if kind is float:
+        return 1e-4 <= float(abs(value)) < 1e15 and not float.is_integer(value)
+    if kind is dict:
+        named = all(type(name) is str and name.isascii() for name in value)
+        return named and all(map(_is_canonical_sorted, value.values()))
+    return (kind is list or kind is tuple) and all(map(_is_canonical_sorted, value))
+
+
+def encodable(text: str) -> bool:
+    """Whether no half of a surrogate pair stands in it alone."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def exact(arguments: JsonObject) -> str:

@@ -4,10 +4,10 @@ Nothing here knows who is in a Slack user group, so one counts as any number of 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from orchestrator.domain.consent import AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 
 ROLE: Final = "role:"

@@ -6,7 +6,7 @@ its trigger, and so is the run it starts.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from orchestrator.domain.consent import Actor, AtTimeout, Contract, Terms
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 
 ON_TIME: Final = timedelta(minutes=5)
 """An instant that is noticed within this time was not missed: the worker was busy, not away."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -47,6 +46,7 @@ from orchestrator.domain.pauses import ask_about_plan, ask_whether_to_restart, n
 from orchestrator.domain.pipeline import cited, output_of
 from orchestrator.domain.plain import MAX_HANDED_ON, size
 from orchestrator.domain.sources import joined
+from orchestrator.domain.values import replace
 
 
 class Meaning(StrEnum):

@@ -9,7 +9,6 @@ One person, one answer; who may give it is looked up in `entitlement`, at that m
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -33,6 +32,7 @@ from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Approval
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
+from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
 """How much of a digest an answer must name: as much as a button carries."""

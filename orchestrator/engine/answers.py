@@ -4,7 +4,7 @@ Whom it is asked of and what it is about are read at this moment, not remembered
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import already
 from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort

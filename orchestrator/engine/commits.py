@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 OUTLAST_SECONDS: Final = 300.0
 """How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
+_AWAY: Final = (OperationalError, InterfaceError)
+"""What a database that is away comes to."""
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
@@ -151,13 +153,19 @@ class Commits:
         Nobody else can take the effect over meanwhile without that database; whoever did before loses
         nothing, because the outcome is heard under its claim only.
         """
+        try:
+            return await self.advance(job)  # nearly always that is all
+        except _AWAY as e:
+            away: list[Exception] = [e]
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((OperationalError, InterfaceError)),
+            retry=retry_if_exception_type(_AWAY),
             wait=wait_random_exponential(0.1, max=2.0),
             stop=stop_after_delay(OUTLAST_SECONDS),
             reraise=True,
         ):
             with attempt:
+                if away:
+                    raise away.pop()  # the first try was that one
                 return await self.advance(job)
         raise AssertionError("unreachable: tenacity returns or raises")
 

@@ -8,7 +8,6 @@ Its row is taken before the effects of runs, and no run is locked: what it shows
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -18,6 +17,7 @@ from orchestrator import failpoints
 from orchestrator.domain.digests import ALL_DECIDED, waiting
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.pictures import DigestCard
+from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.saying import LOOK_AGAIN, in_turn, not_said

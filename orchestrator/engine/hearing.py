@@ -14,7 +14,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.decision import WATCH_FROM, WATCH_TO
 from orchestrator.domain.effects import Urgency
 from orchestrator.domain.model import Policy
+from orchestrator.domain.values import replace
 from orchestrator.engine.ports import Clock
 from orchestrator.store import budget, occupancy
 from orchestrator.store.database import after_commit

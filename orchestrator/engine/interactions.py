@@ -133,12 +133,14 @@ class Interactions:
 
     def _wanted_by(self, s: Session, effect: Claimed) -> Owner | None:
         """Run, turn and attempt for which this reading matters."""
-        owner = interactions.owner_of(s, effect.subject)
-        if owner is None or not effect.run_id:
-            return owner
-        run = runs.load(s, owner[0])
+        if not effect.run_id:
+            return interactions.owner_of(s, effect.subject)
+        try:
+            run = runs.load(s, effect.run_id)
+        except NotFoundError:
+            return None
         current = run.turn.interaction_id == effect.subject and not run.closed
-        return owner if current else None
+        return (run.id, run.turn.number, run.turn.attempt) if current else None
 
     def _claims_to_be(self, s: Session, snapshot: Snapshot) -> Owner | None:
         """The run named in the metadata that Gemini echoes to our own key."""

@@ -8,7 +8,6 @@ Before the names are written down, a crash costs only files at Slack that nobody
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,6 +18,7 @@ from orchestrator.domain import choosing
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import StoredFile
 from orchestrator.domain.pictures import Card, Picture
+from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import PicturesPort, SlackPort
 from orchestrator.engine.saying import not_said

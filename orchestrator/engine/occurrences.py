@@ -1,6 +1,6 @@
 """One occurrence becomes one run, in the transaction of whoever noticed it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +11,7 @@ from orchestrator import failpoints
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Happened, acting
+from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Fired
 from orchestrator.engine.restarting import Wish, start
 from orchestrator.errors import InvalidError, OversizeError

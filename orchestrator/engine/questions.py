@@ -1,7 +1,6 @@
 """What people are shown in Slack: each question posted once, redrawn from what is true."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final, TypedDict
 
@@ -21,6 +20,7 @@ from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor
@@ -72,6 +72,9 @@ class Questions:
 
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
+        if self._slack is None and not self._collected(s, effect):
+            outbox.done(s, effect)  # nobody is shown it, and nobody expects that
+            return None
         card = self.card(s, effect, effect.subject)
         if card is not None and self._comes_with_others(s, effect, card):
             outbox.done(s, effect)
@@ -89,6 +92,10 @@ class Questions:
                 return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
         return None
+
+    def _collected(self, s: Session, effect: Claimed) -> bool:
+        found = questions.load_approval(s, effect.subject, runs.load(s, effect.run_id))
+        return found is not None and waits(found[0])
 
     def _comes_with_others(self, s: Session, effect: Claimed, card: Card) -> bool:
         """Whether the message it stands under is still to be posted, which then asks for it once more."""
@@ -118,10 +125,13 @@ class Questions:
 
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Drawn from what is true at this moment; what changes while it is sent is drawn once more."""
+        if self._slack is None:
+            outbox.done(s, effect)
+            return None
         card = self.card(s, effect, effect.subject)
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
         shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
-        if self._slack is not None and card is not None and shown:
+        if card is not None and shown:
             taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
             return partial(self._redraw, effect, card, taken, self._slack)
         outbox.done(s, effect)
@@ -261,7 +271,7 @@ def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:
     if approval.collected:
         digest = digests.standing(s, approval.collected)
         return digest.ts if digest else ""
-    over = run.turn.batch if run.turn.call(call.id) else questions.batch_over(s, call.id)
+    over = run.turn.batch if run.turn.call(call.id) else questions.batch_over(s, call.id, run.id)
     return over.ts if over and not is_own(call) and over.channel == approval.terms.channel else ""
 
 

@@ -5,7 +5,7 @@ A restart is asked for by the doors (`Intake.restart`), or by people in Slack, f
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import OutcomeKind, Policy, Recipe, Run, RunStatus, TurnStatus
 from orchestrator.domain.pipeline import StepKind, named, wants_again
 from orchestrator.domain.transcript import summary
+from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits
 from orchestrator.errors import ConflictError

@@ -5,7 +5,6 @@ so that 1, 1.0 and "1" cannot share a digest.
 """
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import rfc8785
@@ -14,6 +13,8 @@ from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.consent import SEAL, TENANT, Approval, Preview
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Run
+from orchestrator.domain.plain import canonical
+from orchestrator.domain.values import replace
 from orchestrator.engine.ports import ToolkitPort
 
 
@@ -61,4 +62,5 @@ def assess(
 
 
 def _digest(sealed: dict[str, Any]) -> str:
-    return hashlib.sha256(rfc8785.dumps(sealed)).hexdigest()
+    known = canonical(sealed)
+    return hashlib.sha256(rfc8785.dumps(sealed) if known is None else known.encode()).hexdigest()

@@ -12,7 +12,14 @@ from orchestrator.domain.announcements import announce
 from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.consent import Place
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.effects import OF_NO_RUN, Effect, EffectKind, Urgency, notice_subject
+from orchestrator.domain.effects import (
+    OF_NO_RUN,
+    Effect,
+    EffectKind,
+    Urgency,
+    notice_subject,
+    survives_closing,
+)
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,
@@ -47,6 +54,7 @@ from orchestrator.store import (
     runs,
 )
 from orchestrator.store.inbox import DeliveryVerdict
+from orchestrator.store.prepared import on_sqlite
 
 ABOUT = ("interaction.", "video.", "batch.")
 """What the kinds of webhooks begin with that may be about something of ours."""
@@ -102,9 +110,11 @@ def apply(
             now,
         )
     audit.note(s, told, now)
+    dropped = decision.drop
     if after.closed and not run.closed:
         outbox.drop_all(s, run_id)
-    outbox.drop(s, run_id, decision.drop)
+        dropped = tuple(filter(survives_closing, dropped))  # the others went with all
+    outbox.drop(s, run_id, dropped)
     outbox.add(s, run_id, [e for e in decision.effects if e.kind not in OF_NO_RUN])
     outbox.add(s, "", [e for e in decision.effects if e.kind in OF_NO_RUN])
     outbox.add(s, run_id, callbacks.put(s, run_id, announce(run, decision, now), now))
@@ -121,6 +131,7 @@ def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied,
     """Where the question was spent and left behind while it was being posted, no live button may stay."""
     if run.turn.by_approval(event.approval) is not None:
         return
+    runs.forget_left(s, run.id)
     if isinstance(event, ApprovalCopied):
         place = Place(event.channel, event.ts, event.person)
         known = questions.place_copy(s, event.approval, place, MOST_COPIES)
@@ -134,6 +145,7 @@ def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -
     """The same of what was asked back about it."""
     if run.turn.by_approval(event.approval) is not None:
         return
+    runs.forget_left(s, run.id)
     place = Place(event.channel, event.ts, event.person)
     if questions.place_inquiry(s, event.approval, event.number, place):
         subject = notice_subject(event.approval, str(event.number))
@@ -142,6 +154,7 @@ def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -
 
 def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) -> None:
     """The same of the message over the questions of a turn."""
+    runs.forget_left(s, run_id)
     if questions.place_batch(s, run_id, event.turn, event.ts):
         outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
@@ -165,7 +178,10 @@ def observe(
     now: datetime,
 ) -> Applied:
     """A reading of an interaction that is ours: remembered, its calls assessed, decided about."""
-    interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
+    before = runs.load(s, run_id).turn
+    known = (before.number, before.attempt, before.interaction_id) == (turn, attempt, snapshot.interaction_id)
+    if not known:
+        interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
         seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls])
@@ -174,7 +190,9 @@ def observe(
         return InteractionObserved(turn, attempt, snapshot, seen, former)
 
     applied = apply(s, run_id, event, policy=policy, now=now)
-    if inbox.claim_parked(s, snapshot.interaction_id, run_id):
+    # Who sorts webhooks beside this (PostgreSQL) may park one of an interaction that is remembered just now.
+    overtaking = not (known and on_sqlite(s))
+    if overtaking and inbox.claim_parked(s, snapshot.interaction_id, run_id):
         # Webhooks overtook the create's answer: they may tell of something newer than this reading.
         overtaken = InteractionSignalled(snapshot.interaction_id)
         apply(s, run_id, overtaken, policy=policy, now=now)

@@ -6,7 +6,6 @@ same moment (PostgreSQL), none sees what the others are about to add: a limit ma
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,6 +15,7 @@ from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.consent import Approval
 from orchestrator.domain.crowding import put_to
 from orchestrator.domain.deadlines import asked_now
+from orchestrator.domain.values import replace
 from orchestrator.store.prepared import Prepared, listed
 from orchestrator.store.tables import ID, table
 

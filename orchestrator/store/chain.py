@@ -17,6 +17,7 @@ import msgspec
 import rfc8785
 
 from orchestrator.domain.evidence import Sealed, text_of
+from orchestrator.domain.plain import canonical
 from orchestrator.errors import InvalidError
 
 GENESIS: Final = "0" * 64
@@ -71,10 +72,8 @@ def hash_of(previous: str, body: str) -> str:
 def sha256_of(value: Any) -> str:
     """SHA-256 over a value's RFC 8785 JSON; of one that has none, over sorted JSON, and said to be so."""
     plain = msgspec.to_builtins(value, enc_hook=dict)
-    # A text, which may be long, has the same form in both, and one of the two is much faster.
-    quick = isinstance(plain, str)
     try:
-        form = json.dumps(plain, ensure_ascii=False).encode() if quick else rfc8785.dumps(plain)
+        form = known.encode() if (known := canonical(plain)) is not None else rfc8785.dumps(plain)
     except (UnicodeEncodeError, rfc8785.CanonicalizationError):  # half a character; a number beyond a double
         form = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
         return f"sorted:{hashlib.sha256(form).hexdigest()}"
@@ -95,14 +94,15 @@ def body_of(entry: Mapping[str, Any]) -> str:
     return body
 
 
-def _spelled(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_unsealed)
-
-
 def _unsealed(value: Any) -> Any:
     if isinstance(value, Sealed):
         return sha256_of(value.value)
     return dict(value)  # or it has no place in an entry
+
+
+_spelled: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_unsealed
+).encode
 
 
 def _plain(value: Any) -> Any:

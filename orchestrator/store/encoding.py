@@ -3,9 +3,13 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
+
+INSTANTS: Final = 256
+"""How many are remembered: one transaction writes and reads the same few again and again."""
 
 
 def prepare(*kinds: Any) -> None:
@@ -34,6 +38,17 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text)
 
 
+def json_text(value: Any) -> str | None:
+    """A column's JSON, NULL for None."""
+    return None if value is None else dumps(value)
+
+
+def json_value(column: Any) -> Any:
+    """The way back. SQLite keeps JSON that is a lone number as that number."""
+    return loads(column) if isinstance(column, str | bytes) else column
+
+
+@lru_cache(INSTANTS)
 def instant_text(value: datetime | None) -> str | None:
     """An aware instant as SQLite keeps it: UTC, microseconds, no offset.
 
@@ -46,9 +61,10 @@ def instant_text(value: datetime | None) -> str | None:
         if value.utcoffset() is None:
             raise ValueError("an instant must say its offset")
         value = value.astimezone(UTC)
-    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
+    return value.isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
+@lru_cache(INSTANTS)
 def instant(text: str | None) -> datetime | None:
     """The way back."""
     return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -91,6 +91,8 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     Neither begins anew: whoever tries once more must know that an earlier try may have done it.
     One that there was no room for keeps its time too: asking more often does not help.
     """
+    if not effects:
+        return
     rows = [
         {
             "run_id": run_id,

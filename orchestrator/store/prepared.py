@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from orchestrator.store.encoding import instant, instant_text
+from orchestrator.store.encoding import instant, instant_text, json_text, json_value
 from orchestrator.store.wire import Check, Hear, Wire
 
 Row = dict[str, Any]
@@ -24,7 +24,7 @@ Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
 MOST_SEEN: Final = 256
-"""How much is known from one transaction to the next: runs, which may be large."""
+"""How much is known from one transaction to the next: runs and turns, which may be large."""
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -225,7 +225,7 @@ class Held:
             self.connection.execute(sql)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one is made in three times the time, and each is used once
 class _Ready:
     """A statement and where to send it. What goes wrong is raised as SQLAlchemy does, without the values."""
 
@@ -293,19 +293,33 @@ _Parameter = tuple[str | None, Convert, Any]
 
 def _parameter(name: str, bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Parameter:
     """How to come by a parameter: from the value of that name, or always the same one."""
-    convert: Convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
-    if dialect.name == "sqlite" and isinstance(bind.type, UTCDateTime):
-        convert = instant_text
-    elif dialect.name == "sqlite" and isinstance(bind.type, sa.LargeBinary):
-        convert = None  # bytes are what the driver takes
+    convert = _in(bind.type, dialect)
     if bind.required:
         return name, convert, None
     return None, None, bind.effective_value if convert is None else convert(bind.effective_value)
 
 
+def _in(kind: Any, dialect: sa.Dialect) -> Convert:
+    """As SQLAlchemy would, and where it is known what that comes to, in one call."""
+    if isinstance(kind, sa.Enum) and kind.enum_class is not None:
+        return {None: None, **{member.value: member.value for member in kind.enum_class}}.__getitem__
+    if dialect.name == "sqlite" and isinstance(kind, UTCDateTime):
+        return instant_text
+    if dialect.name == "sqlite" and isinstance(kind, sa.LargeBinary):
+        return None  # bytes are what the driver takes
+    if dialect.name == "sqlite" and isinstance(kind, sa.JSON) and kind.none_as_null:
+        return json_text
+    convert: Convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    return convert
+
+
 def _out(kind: Any, dialect: sa.Dialect) -> Convert:
+    if isinstance(kind, sa.Enum) and kind.enum_class is not None:
+        return {member.value: member for member in kind.enum_class}.__getitem__
     if dialect.name == "sqlite" and isinstance(kind, UTCDateTime):
         return instant
+    if dialect.name == "sqlite" and isinstance(kind, sa.JSON):
+        return json_value
     convert: Convert = kind.dialect_impl(dialect).result_processor(dialect, None)
     return convert
 
@@ -325,8 +339,11 @@ class Memory:
     def begin(self, connection: Any) -> None:
         """A transaction has begun on the driver's connection, and nobody else can write until it ends."""
         (self._version,) = connection.execute("PRAGMA data_version").fetchone()
-        if len(self.seen) > MOST_SEEN or self._mark != self._now(connection):
+        if self._mark != self._now(connection):
             self.seen.clear()
+        elif len(self.seen) > MOST_SEEN:
+            for key in list(self.seen)[: -MOST_SEEN // 2]:  # what has not changed for longest
+                del self.seen[key]
 
     def end(self, connection: Any) -> None:
         """It was committed. Somebody else may have written since: what shows that is not asked for anew."""
@@ -385,4 +402,5 @@ def _held(transaction: Any, connection: sa.Connection, seen: dict[str, Any] | No
 
 def _transaction(s: Session) -> Any:
     """A nested one is of its own: its SAVEPOINT is sent when the connection is asked for."""
-    return s.get_nested_transaction() or s.get_transaction()
+    outer = s.get_transaction()
+    return None if outer is None else s.get_nested_transaction() or outer

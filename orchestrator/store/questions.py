@@ -1,7 +1,6 @@
 """Questions by their id, current or long answered, and the messages in Slack that show them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +10,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
-from orchestrator.store import copied
+from orchestrator.domain.values import replace
+from orchestrator.store import copied, runs
 from orchestrator.store.prepared import Prepared, Row, hold
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 
@@ -74,12 +74,14 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     """One question, current or long answered, with its call and the id of its run.
 
     Args:
-        run: As it is now, where that is known: a question of its newest turn need not be read.
+        run: As it is now, where that is known: a question of its newest turns need not be read.
     """
     run = run or _recalled(s, approval)
-    current = run.turn.by_approval(approval) if run else None
-    if run is not None and current is not None and current.approval is not None:
-        return current.approval, current, run.id
+    if run is not None:
+        for turn in filter(None, (run.turn, runs.left(s, run.id))):
+            current = turn.by_approval(approval)
+            if current is not None and current.approval is not None:
+                return current.approval, current, run.id
     asked: list[Row] = []
     _APPROVAL.learn(s, asked.extend, of_approval=approval)
     call = _CALL_OF.first(s, of_approval=approval)
@@ -189,7 +191,10 @@ def place_batch(s: Session, run_id: str, turn: int, ts: str) -> bool:
     return _PLACE_BATCH.run(s, of_run=run_id, of_turn=turn, batch_ts=ts) == 1
 
 
-def batch_over(s: Session, call: str) -> Place | None:
-    """The message over the questions of the turn a call belongs to."""
+def batch_over(s: Session, call: str, run: str) -> Place | None:
+    """The message over the questions of the turn a call of that run belongs to."""
+    left = runs.left(s, run)
+    if left is not None and left.call(call) is not None:
+        return left.batch
     row = _BATCH.first(s, of_call=call)
     return Place(row["batch_channel"], row["batch_ts"]) if row and row["batch_channel"] else None

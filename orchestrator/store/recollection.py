@@ -75,6 +75,7 @@ class Recollection:
 def note(s: Session, run: Run, at: datetime) -> None:
     """This transaction holds that run, as it was written then."""
     held = hold(s)
+    held.seen.pop(run.id, None)  # the newest stand last
     held.seen[run.id] = run
     if held.wire is not None:
         held.seen[_AT + run.id] = Known(run, at)

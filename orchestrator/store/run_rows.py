@@ -1,6 +1,7 @@
 """The rows of a run and all it has, and the values they stand for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -31,61 +32,68 @@ Column = tuple[str, str, Spell | None]
 """Its name, the attribute it is made of, and how that is written; None for as it is."""
 
 
+class Columns:
+    """What of a value stands in columns."""
+
+    def __init__(self, *columns: Column) -> None:
+        self.names: Final = tuple((name, spell) for name, _, spell in columns)
+        self.of: Final = attrgetter(*(of for _, of, _ in columns))
+        """The attributes, in that order."""
+
+
 def _columns(*plain: str, **spelled: Spell) -> tuple[Column, ...]:
     as_it_is = ((name, name, None) for name in plain)
     return (*as_it_is, *((name, name, spell) for name, spell in spelled.items()))
 
 
-RUN: Final = _columns(
-    *("status", "output", "reason", "bad_calls", "granted", "closed_at", "step"),
-    usage=dict,
-    outputs=dict,
-    sources=msgspec.to_builtins,
+RUN: Final = Columns(
+    *_columns("status", "output", "reason", "bad_calls", "granted", "closed_at", "step"),
+    *_columns(usage=dict, outputs=dict, sources=msgspec.to_builtins),
 )
 """What changes of a run over its life; beside it the number of its turn, and what counts its changes."""
-TURN: Final = (
+TURN: Final = Columns(
     *_columns("attempt", "status", "interaction_id", "previous_id", "readings", "sent_at", "continuation"),
     *_columns("forgotten_at", "said", "note", "planning", "environment"),
     ("gemini_status", "gemini_status", lambda status: status[:64]),
     ("batch_channel", "batch", lambda place: place.channel if place else ""),
     ("batch_ts", "batch", lambda place: place.ts if place else ""),
 )
-CALL: Final = (
+CALL: Final = Columns(
     *_columns("call_id", "tool", "status", "idempotent", "claim", "started_at", "settled_at"),
     *_columns(arguments=dict, jobs=len),
     ("approval", "approval", lambda approval: approval.id if approval else None),
     ("outcome", "outcome", lambda outcome: outcome.kind if outcome else None),
     ("result", "outcome", lambda outcome: outcome.result if outcome else None),
 )
-APPROVAL: Final = _columns(
-    *("revision", "status", "digest", "expires_at", "start_by", "channel", "ts", "trouble"),
-    *("reminded", "escalated", "collected", "since", "seal"),
-    terms=msgspec.to_builtins,
-    verdict=lambda verdict: msgspec.to_builtins(verdict) if verdict else None,
-    votes=msgspec.to_builtins,
-    copies=msgspec.to_builtins,
-    preview=lambda preview: msgspec.to_builtins(preview) if preview else None,
-    questions=msgspec.to_builtins,
+APPROVAL: Final = Columns(
+    *_columns("revision", "status", "digest", "expires_at", "start_by", "channel", "ts", "trouble"),
+    *_columns("reminded", "escalated", "collected", "since", "seal"),
+    *_columns(
+        terms=msgspec.to_builtins,
+        verdict=lambda verdict: msgspec.to_builtins(verdict) if verdict else None,
+        votes=msgspec.to_builtins,
+        copies=msgspec.to_builtins,
+        preview=lambda preview: msgspec.to_builtins(preview) if preview else None,
+        questions=msgspec.to_builtins,
+    ),
 )
 
 
-def written(value: Any, columns: Iterable[Column]) -> dict[str, Any]:
+def written(value: Any, columns: Columns) -> dict[str, Any]:
     """All of those columns of a value."""
-    return {name: _spelled(getattr(value, of), spell) for name, of, spell in columns}
+    told = zip(columns.names, columns.of(value), strict=True)
+    return {name: new if spell is None else spell(new) for (name, spell), new in told}
 
 
-def changed(before: Any, after: Any, columns: Iterable[Column]) -> dict[str, Any]:
+def changed(before: Any, after: Any, columns: Columns) -> dict[str, Any]:
     """Those of another value now than they had. An object only has to be another: 1 and `true` are equal."""
-    found = {}
-    for name, of, spell in columns:
-        old, new = getattr(before, of), getattr(after, of)
+    found: dict[str, Any] = {}
+    if before is after:
+        return found
+    for (name, spell), old, new in zip(columns.names, columns.of(before), columns.of(after), strict=True):
         if old is not new and (spell is dict or old != new):
-            found[name] = _spelled(new, spell)
+            found[name] = new if spell is None else spell(new)
     return found
-
-
-def _spelled(value: Any, spell: Spell | None) -> Any:
-    return value if spell is None else spell(value)
 
 
 def run_value(row: Any, turn: Turn) -> Run:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -16,6 +15,7 @@ from orchestrator.domain.consent import Approval, ApprovalStatus
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs, recollection
 from orchestrator.store.database import CHANNEL, StaleRowError, grew
@@ -156,6 +156,8 @@ def _confirm(s: Session, known: Known, found: Sequence[Row]) -> bool:
 
 def load_turn(s: Session, run_id: str, number: int) -> Turn:
     """One turn with its calls and their newest approvals."""
+    if (known := left(s, run_id)) is not None and known.number == number:
+        return known
     row, call_rows, approval_rows = (_each if on_sqlite(s) else _at_once)(s, run_id, number)
     if row is None:
         raise LookupError(f"run {run_id} has no turn {number}")
@@ -164,6 +166,21 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
     made = jobs.of_calls(s, waiting) if waiting else {}
     calls = (call_value(c, approvals.get(c["approval"] or ""), made.get(c["id"], ())) for c in call_rows)
     return turn_value(row, tuple(calls))
+
+
+def left(s: Session, run_id: str) -> Turn | None:
+    """The turn the run has gone on from last, where this transaction knows it."""
+    known: Turn | None = hold(s).seen.get(_left(run_id))
+    return known
+
+
+def forget_left(s: Session, run_id: str) -> None:
+    """It changes no more, but in where its questions are shown: they have been put somewhere else."""
+    hold(s).seen.pop(_left(run_id), None)
+
+
+def _left(run_id: str) -> str:
+    return f"left {run_id}"
 
 
 _TurnRows = tuple[Row | None, Sequence[Row], Sequence[Row]]
@@ -234,8 +251,19 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
     _save_turn(s, after.id, before.turn, decision.left or after.turn, now)
     if decision.left is not None:
         _NEW_TURN.later(s, run_id=after.id, number=after.turn.number, **written(after.turn, TURN))
+        _keep_left(s, after, decision.left)
+    elif after.closed:
+        forget_left(s, after.id)
     recollection.note(s, after, now)
     return after
+
+
+def _keep_left(s: Session, run: Run, turn: Turn) -> None:
+    """For the request that goes on from it; jobs may still move behind a turn."""
+    if run.closed or any(c.jobs for c in turn.calls):
+        forget_left(s, run.id)
+    else:
+        hold(s).seen[_left(run.id)] = turn
 
 
 def record(

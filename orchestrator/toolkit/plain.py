@@ -19,10 +19,8 @@ from uuid import UUID
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from orchestrator.domain.plain import JsonObject
-
-MAX_SAFE_INTEGER: Final = 2**53 - 1
-"""Beyond this a JSON number may change on its way through a double (RFC 8785, RFC 7493)."""
+from orchestrator.domain.plain import MAX_SAFE_INTEGER as MAX_SAFE_INTEGER
+from orchestrator.domain.plain import JsonObject, encodable
 
 MAX_DEPTH: Final = 32
 """How deep lists and objects may be nested."""
@@ -43,9 +41,14 @@ def join(path: str, part: object) -> str:
     return f"{path}.{part}" if path else str(part)
 
 
+_compact: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+
+
 def compact(value: Any) -> str:
     """Plain JSON as text without spaces; equal values give equal text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return _compact(value)
 
 
 def take(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -88,17 +91,9 @@ def _number(value: float, path: str) -> int | float:
 
 
 def _text(value: str, path: str) -> str:
-    if "\0" in value or not (value.isascii() or _encodable(value)):
+    if "\0" in value or not encodable(value):
         raise PlainError(path, "holds a NUL or half a surrogate pair")
     return value
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(value: object, path: str) -> str:
@@ -108,6 +103,7 @@ def _key(value: object, path: str) -> str:
 
 
 Write = Callable[[Any], Any]
+_SCALARS: Final = frozenset({str, bool, int, float})
 
 
 def give(value: Any, *, decimal: Write | None = None, path: str = "", depth: int = 0) -> Any:
@@ -123,6 +119,8 @@ def give(value: Any, *, decimal: Write | None = None, path: str = "", depth: int
     """
     if depth > MAX_DEPTH:
         raise PlainError(path, f"is nested deeper than {MAX_DEPTH} levels")
+    if value is None or type(value) in _SCALARS:  # nearly all there is
+        return _scalar(value, decimal or decimal_text, path)
 
     def inner(child: Any, part: object) -> Any:
         return give(child, decimal=decimal, path=join(path, part), depth=depth + 1)
@@ -195,6 +193,8 @@ def decimal_text(value: Decimal) -> str:
 
 
 def _mend(text: str) -> str:
+    if type(text) is str and "\0" not in text and encodable(text):
+        return text
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 

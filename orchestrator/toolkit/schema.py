@@ -69,17 +69,18 @@ class Parameter:
             pydantic.ValidationError: It does not fit.
             PlainError: It fits, but not in a way that everyone would read alike.
         """
-        value, dumped = self._read(raw)
+        value, dumped = self._read(compact(raw))
         shown = give(dumped, path=self.name)
         _refuse_drift(raw, shown, self.name)
-        again, dumped_again = self._read(shown)
+        text = compact(shown)
+        again, dumped_again = self._read(text)
         # What was shown must be what runs, also after it was stored and read again.
-        if again != value or compact(give(dumped_again)) != compact(shown):
+        if again != value or compact(give(dumped_again)) != text:
             raise PlainError(self.name, "has no form that stays the same when it is read again")
         return value, shown, give(dumped, decimal=float, path=self.name)
 
-    def _read(self, raw: Any) -> tuple[Any, Any]:
-        value = self.adapter.validate_json(compact(raw), strict=True, extra="forbid")
+    def _read(self, text: str) -> tuple[Any, Any]:
+        value = self.adapter.validate_json(text, strict=True, extra="forbid")
         return value, self.adapter.dump_python(value, by_alias=True, round_trip=True, warnings=False)
 
 

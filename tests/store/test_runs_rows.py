@@ -119,6 +119,8 @@ def test_a_turn_left_behind_keeps_its_answers(session: Session) -> None:
     decision = talk.answers("c2", False)
     after = runs.save(session, run, decision, now=NOON)
     assert after.turn.number == 2
+    assert runs.load_turn(session, "run_1", 1) == decision.left == runs.left(session, "run_1")
+    runs.forget_left(session, "run_1")
     first = runs.load_turn(session, "run_1", 1)
     assert first == decision.left
     assert first.calls[0].outcome == OK

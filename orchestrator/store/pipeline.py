@@ -3,7 +3,7 @@
 A transaction costs what its round trips cost, and in this process what the driver does for each of its
 statements. Here BEGIN travels with the first statement, writes that only need to have changed a row gather
 until something is read, and the COMMIT follows the last of them. The order stays; so does what is checked:
-a count is looked at before anything that is sent later, and before the COMMIT.
+a statement that must change one row and does not is an error to the server, so the COMMIT may go with it.
 
 Under it is libpq's pipeline mode (postgresql.org/docs/current/libpq-pipeline-mode.html): after an error the
 server skips what was sent with it, so nothing of that is done.
@@ -13,6 +13,7 @@ import select
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -28,6 +29,8 @@ DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # ty
 _WIRE: Final = "wire"
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
+_NO_ROW: Final = "22012"  # PostgreSQL: division by zero
+_LOCKS: Final = "FOR UPDATE"
 _IDLE: Final = pq.TransactionStatus.IDLE
 
 
@@ -49,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A statement that is to be sent. Of one whose count is checked the rows are not read."""
+    """A statement that is to be sent. Of one that is checked the server makes sure (`_one_row`)."""
 
     sql: str
     values: Sequence[Any]
@@ -71,22 +74,25 @@ class Pipeline:
         self._names: dict[str, bytes] = {}
         self._named = 0
         self._waiting: list[_Word] = []
-        self.foreign = False
+        self._heard = False
+        """Whether somebody must hear of what waits before the COMMIT."""
+        self.foreign = self.loose = False
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = False
+        self.foreign = self.loose = self._heard = False
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows."""
         self._add(sql, values, check, read=False)
 
-    def learn(self, sql: str, values: Sequence[Any], hear: Hear) -> None:
+    def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
         """See `Wire`."""
         self._add(sql, values, None, read=True, hear=hear)
+        self._heard = self._heard or not last
 
     def ask(self, sql: str, values: Sequence[Any]) -> Found:
         """Send it, and all before it; returns what it came to."""
@@ -102,13 +108,14 @@ class Pipeline:
     def flush(self) -> list[Found]:
         """Send what waits. Raises what the first that failed came to, as SQLAlchemy does, or its check."""
         words, self._waiting = self._waiting, []
+        self._heard = False
         if not words:
             return []
         return self._exchange(words, ())
 
     def commit(self) -> None:
-        """Send what waits, and end the transaction: at once, unless something must be looked at before."""
-        if any(w.check or w.hear for w in self._waiting):
+        """Send what waits, and end the transaction: at once, unless somebody must hear of it before."""
+        if self.loose or self._heard:
             self.flush()
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
@@ -128,7 +135,7 @@ class Pipeline:
             dumped = self._values.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else ()
         except psycopg.Error as e:
             raise wrapped(sql, e) from e
-        self._waiting.append(_Word(sql, dumped, check, read, hear))
+        self._waiting.append(_Word(_one_row(sql) if check else sql, dumped, check, read, hear))
 
     def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
         sql = words[0].sql if words else last[0].decode()
@@ -148,10 +155,8 @@ class Pipeline:
         return answers
 
     def _understood(self, word: _Word, result: Any) -> Found:
-        self._good(word.sql, result)
+        self._good(word, result)
         count = result.command_tuples or 0
-        if word.check is not None:
-            word.check(count)
         if not word.read:
             return Found(count)
         self._values.set_pgresult(result)
@@ -161,18 +166,20 @@ class Pipeline:
         return found
 
     def _ended(self, word: bytes, result: Any) -> None:
-        self._good(word.decode(), result)
+        self._good(_Word(word.decode(), (), None, read=False), result)
         if result.command_status != word:  # a COMMIT of what had failed before rolls it back
             raise sa.exc.InvalidRequestError("the database rolled the transaction back")
 
-    def _good(self, sql: str, result: Any) -> None:
+    def _good(self, word: _Word, result: Any) -> None:
         if result.status in _OK:
             return
         error = errors.error_from_result(result, self._encoding)
         if error.sqlstate == _UNKNOWN_NAME:
             self._names.clear()
             raise ForgottenError from error
-        raise wrapped(sql, error) from error
+        if error.sqlstate == _NO_ROW and word.check is not None:
+            word.check(0)
+        raise wrapped(word.sql, error) from error
 
     @property
     def _encoding(self) -> str:
@@ -184,7 +191,7 @@ class Pipeline:
         made: dict[str, bytes] = {}
         asked: list[str | None] = []
         pg.enter_pipeline_mode()
-        if pg.transaction_status == _IDLE:
+        if pg.transaction_status == _IDLE and not (self.loose and not _locks(words)):
             pg.send_query_params(b"BEGIN", None)
             asked.append("")
         for word in words:
@@ -243,6 +250,18 @@ class Pipeline:
     def _hang_up(self) -> None:
         with suppress(psycopg.Error):
             self._driver.close()
+
+
+@lru_cache
+def _one_row(sql: str) -> str:
+    """An error to the server, `_NO_ROW`, unless the statement changes a row. One more is no concern here:
+    what is checked is found by its key.
+    """
+    return f"WITH done AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM done"  # noqa: S608  our own statement
+
+
+def _locks(words: Sequence[_Word]) -> bool:
+    return any(w.sql.endswith(_LOCKS) for w in words)
 
 
 def begin(connection: sa.Connection) -> Pipeline:

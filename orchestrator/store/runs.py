@@ -18,7 +18,7 @@ from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs
-from orchestrator.store.database import CHANNEL, StaleRowError, grew
+from orchestrator.store.database import StaleRowError, grew
 from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
 from orchestrator.store.recollection import recalled
 from orchestrator.store.run_rows import (
@@ -38,13 +38,24 @@ from orchestrator.store.run_rows import (
     turn_value,
     written,
 )
+from orchestrator.store.tables import EffectRow, table
 from orchestrator.store.wire import Check
+
+effect_t = table(EffectRow)
 
 _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
 """In which states a turn may have calls."""
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
 _VERSION = Prepared(sa.select(run_t.c.version).where(run_t.c.id == sa.bindparam("of_run")).with_for_update())
+_VERSION_OF = Prepared(
+    sa.select(run_t.c.id, run_t.c.version)
+    .where(
+        run_t.c.id
+        == sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")).scalar_subquery()
+    )
+    .with_for_update()
+)
 _OPEN = Prepared(
     sa.select(run_t.c.id).where(run_t.c.id == sa.bindparam("of_run"), run_t.c.closed_at.is_(None))
 )
@@ -89,14 +100,7 @@ _MOVE_APPROVAL = Changing(
         approval_t.c.id == sa.bindparam("of_approval"), approval_t.c.status == sa.bindparam("of_status")
     )
 )
-_RECORD = Prepared(
-    lambda dialect: (
-        event_t.insert().returning(sa.func.pg_notify(CHANNEL, event_t.c.run_id))
-        if dialect == "postgresql"
-        else event_t.insert()
-    )
-)
-"""On PostgreSQL the same statement tells the other processes, after the COMMIT."""
+_RECORD = Prepared(event_t.insert())
 _SUCCEEDED = Prepared(
     sa.select(sa.func.count().label("made")).where(
         call_t.c.run_id == sa.bindparam("of_run"),
@@ -144,6 +148,21 @@ def lock(s: Session, run_id: str) -> None:
             load(s, run_id)
     else:
         _VERSION.learn(s, partial(_confirm, s, run), of_run=run_id)
+
+
+def lock_of(s: Session, effect: int | tuple[str, str]) -> None:
+    """`lock` the run of an effect, by the effect's number, or by run and key."""
+    if isinstance(effect, tuple):
+        lock(s, effect[0])
+    else:
+        _VERSION_OF.learn(s, partial(_recognise, s), of_effect=effect)
+
+
+def _recognise(s: Session, found: Sequence[Row]) -> None:
+    """A run is locked; it need not be read where this process knows it as it is."""
+    run = recalled(s, found[0]["id"]) if found else None
+    if run is not None:
+        _confirm(s, run, found)
 
 
 def _confirm(s: Session, run: Run, found: Sequence[Row]) -> None:

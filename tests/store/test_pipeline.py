@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import Conversation
@@ -15,7 +16,8 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.model import Run
 from orchestrator.store import runs
 from orchestrator.store.database import Database, StaleRowError
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.pipeline import Pipeline
+from orchestrator.store.prepared import Prepared, flush, hold
 
 pytestmark = pytest.mark.asyncio
 
@@ -172,3 +174,72 @@ async def test_a_run_that_is_known_is_read_where_it_was_changed(
     assert found.output == output
     if other:
         theirs.close()
+
+
+async def told(database: Database, job: Callable[[Session], Any]) -> list[str]:
+    """What went to the server in each round trip of that transaction."""
+    sent: list[str] = []
+
+    def watched(s: Session) -> None:
+        wire = hold(s).wire
+        assert isinstance(wire, Pipeline)
+        talk = wire._talk
+
+        def heard(words: Any, last: Any) -> Any:
+            sent.append("; ".join([*(w.sql.split(" ", 1)[0] for w in words), *(w.decode() for w in last)]))
+            return talk(words, last)
+
+        wire._talk = heard  # type: ignore[method-assign]
+        job(s)
+
+    try:
+        await database.write(watched)
+    finally:
+        await database.write(lambda s: hold(s).wire.__dict__.pop("_talk"))  # type: ignore[union-attr]
+    return sent
+
+
+async def test_what_is_checked_and_what_is_said_go_with_the_commit(postgres: Database) -> None:
+    def job(s: Session) -> None:
+        NEW.later(s, id=1, text="new")
+        MOVE.later(s, changed, which=1, text="moved")
+
+    assert await told(postgres, job) == ["INSERT; WITH; COMMIT"]
+    assert await things(postgres) == {1: "moved"}
+
+
+async def test_what_is_heard_last_costs_no_round_trip(postgres: Database) -> None:
+    heard: list[Any] = []
+    job = partial(ECHO.learn_last, id=1, text="new")
+    assert await told(postgres, lambda s: job(s, heard.extend)) == ["INSERT; COMMIT"]
+    assert heard == [{"text": "new"}]
+
+
+async def test_the_driver_itself_finds_what_was_written_before(postgres: Database) -> None:
+    found: list[int] = []
+
+    def ending(s: Session) -> None:
+        flush(s)
+        driver = s.connection().connection.driver_connection
+        assert driver is not None
+        found.extend(driver.execute("SELECT id FROM thing").fetchone())
+
+    postgres.ending = ending
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+    assert found == [1]
+    assert await things(postgres) == {1: "new"}
+
+
+async def test_who_only_reads_holds_no_transaction_but_for_a_lock(postgres: Database) -> None:
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+
+    def job(statement: Prepared, s: Session) -> tuple[str, str]:
+        value = statement.value(s, which=1)
+        wire = hold(s).wire
+        assert isinstance(wire, Pipeline)
+        return value, TransactionStatus(wire._pg.transaction_status).name
+
+    locked = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")).with_for_update())
+    assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")
+    assert await postgres.read(partial(job, locked)) == ("new", "INTRANS")
+    assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")

@@ -30,7 +30,7 @@ _WIRE: Final = "wire"
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
 _NO_ROW: Final = "22012"  # PostgreSQL: division by zero
-_LOCKS: Final = "FOR UPDATE"
+_LOCKS: Final = ("FOR UPDATE", "FOR SHARE", "FOR NO KEY", "FOR KEY", "pg_advisory_xact_lock")
 _IDLE: Final = pq.TransactionStatus.IDLE
 
 
@@ -261,7 +261,12 @@ def _one_row(sql: str) -> str:
 
 
 def _locks(words: Sequence[_Word]) -> bool:
-    return any(w.sql.endswith(_LOCKS) for w in words)
+    return any(_locking(w.sql) for w in words)
+
+
+@lru_cache
+def _locking(sql: str) -> bool:
+    return any(sign in sql for sign in _LOCKS)
 
 
 def begin(connection: sa.Connection) -> Pipeline:

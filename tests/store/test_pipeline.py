@@ -13,8 +13,10 @@ from support.clock import NOON
 from support.conversation import Conversation
 
 from orchestrator.domain.decision import Decision
+from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.domain.model import Run
-from orchestrator.store import runs
+from orchestrator.store import audit, runs
+from orchestrator.store.chain import Head
 from orchestrator.store.database import Database, StaleRowError
 from orchestrator.store.pipeline import Pipeline
 from orchestrator.store.prepared import Prepared, flush, hold
@@ -243,3 +245,16 @@ async def test_who_only_reads_holds_no_transaction_but_for_a_lock(postgres: Data
     assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")
     assert await postgres.read(partial(job, locked)) == ("new", "INTRANS")
     assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")
+
+
+async def test_a_row_that_is_refused_with_the_commit_is_told_as_such(postgres: Database) -> None:
+    """The chain of entries is not to blame for it, though it goes with the same message."""
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+
+    def job(s: Session) -> None:
+        NEW.later(s, id=1, text="again")
+        audit.note(s, [Entry(EntryKind.RUN_OPENED, "run_1", {})], NOON)
+
+    with pytest.raises(sa.exc.IntegrityError, match="thing"):
+        await postgres.write(job)
+    assert await postgres.read(audit.head) == Head()

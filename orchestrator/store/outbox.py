@@ -110,8 +110,8 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     ]
     _ADD.later_many(s, rows)
     here: dict[tuple[str, str], str] = s.info.get(_HERE, {})
-    for row in rows if here else ():
-        here.pop((run_id, row["key"]), None)
+    for effect in effects if here else ():
+        here.pop((run_id, effect.key), None)
     note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
 
 

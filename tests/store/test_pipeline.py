@@ -197,7 +197,7 @@ async def told(database: Database, job: Callable[[Session], Any]) -> list[str]:
     try:
         await database.write(watched)
     finally:
-        await database.write(lambda s: hold(s).wire.__dict__.pop("_talk"))  # type: ignore[union-attr]
+        await database.write(lambda s: hold(s).wire.__dict__.pop("_talk"))
     return sent
 
 

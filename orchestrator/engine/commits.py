@@ -192,7 +192,7 @@ class Commits:
     def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
         if not on_sqlite(s):
-            runs.lock(s, outbox.run_of(s, which))
+            runs.lock_of(s, which)
         effect = outbox.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None

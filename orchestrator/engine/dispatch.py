@@ -17,6 +17,7 @@ from orchestrator.domain.effects import EffectKind
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
 from orchestrator.store.outbox import Asked
+from orchestrator.store.prepared import flush
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "gemini": (
@@ -99,9 +100,12 @@ class Queued:
     def put(self, s: Session) -> None:
         """See `Dispatcher`."""
         now = self._clock()
-        jobs.put(s, [_job(a, max(timedelta(0), a.due_at - now)) for a in outbox.asked(s, now + NEAR)])
+        made = [_job(a, max(timedelta(0), a.due_at - now)) for a in outbox.asked(s, now + NEAR)]
         if not self._own_mail and (newest := inbox.stored(s)):
-            jobs.put(s, [jobs.Job(MAIL, f"mail:{newest}", b"")])
+            made.append(jobs.Job(MAIL, f"mail:{newest}", b""))
+        if made:
+            flush(s)  # what is put goes through the driver
+            jobs.put(s, made)
 
 
 def _job(asked: Asked, delay: timedelta) -> jobs.Job:

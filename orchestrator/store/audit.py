@@ -2,7 +2,9 @@
 
 What a transaction says is noted while it runs and written at its end, in one go. On PostgreSQL the chain is
 locked for that, as the last lock of the transaction: whoever holds it has every other lock already, waits
-for nobody, and commits next. So no circle of waiting can go through it.
+for nobody, and commits next. So no circle of waiting can go through it. Everybody waits for that lock, so the
+server binds the entries itself: lock, entries and COMMIT are one message, and nobody holds the lock while
+this process thinks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import TENANT
 from orchestrator.domain.evidence import Entry, EntryKind, text_of
-from orchestrator.store.chain import FORM, Head, body_of, hash_of
+from orchestrator.store.chain import FORM, GENESIS, Head, body_of, halves_of, hash_of
 from orchestrator.store.prepared import Prepared, hold, on_sqlite
 from orchestrator.store.tables import AuditRow, table
 
@@ -37,6 +39,28 @@ _HEAD = Prepared(
     .limit(1)
 )
 _ADD = Prepared(audit_t.insert())
+
+
+def _bound() -> sa.Insert:
+    """PostgreSQL: an entry, numbered after the last one and bound to it as `chain.hash_of` does."""
+    bind = {c.name: sa.bindparam(c.name, type_=c.type) for c in audit_t.c}
+    before, after = sa.bindparam("before", type_=sa.Text), sa.bindparam("after", type_=sa.Text)
+    head = sa.select(audit_t.c.seq, audit_t.c.hash).where(audit_t.c.tenant == bind["tenant"])
+    last = head.order_by(audit_t.c.seq.desc()).limit(1).subquery()
+    seq = sa.func.coalesce(last.c.seq, 0) + 1
+    anyhow = sa.select(sa.literal_column("1")).subquery()
+    bodies = sa.select(
+        seq.label("seq"),
+        sa.func.coalesce(last.c.hash, GENESIS).label("previous"),
+        (before + sa.cast(seq, sa.Text) + after).label("body"),
+    ).select_from(anyhow.outerjoin(last, sa.true()))
+    new = bodies.cte().prefix_with("MATERIALIZED")
+    digest = sa.func.sha256(sa.func.convert_to(new.c.previous + new.c.body, "UTF8"))
+    values = {**bind, **new.c, "hash": sa.func.encode(digest, "hex")}
+    return audit_t.insert().from_select(list(values), sa.select(*values.values()))
+
+
+_BIND = Prepared(_bound())
 _REMOVED = Prepared(
     sa.select(audit_t.c.at).where(
         audit_t.c.run_id == sa.bindparam("of_run"), audit_t.c.kind == EntryKind.RUN_REMOVED.value
@@ -68,6 +92,8 @@ def append(s: Session) -> bool:
     if not on_sqlite(s):
         # A statement of its own: the next one must see what was committed while this one waited.
         _LOCK.later(s, of=TENANT)
+        _BIND.later_many(s, [_unbound(entry, at) for entry, at in new])
+        return True
     seen = hold(s).seen
     last: Head = seen.get(_SEEN) or head(s)
     rows = []
@@ -81,18 +107,27 @@ def append(s: Session) -> bool:
 
 
 def _row(last: Head, entry: Entry, at: datetime) -> dict[str, Any]:
-    columns = {"tenant": TENANT, "seq": last.seq + 1, "kind": str(entry.kind)}
+    seq = last.seq + 1
+    body = body_of({**_said(entry, at), "seq": seq})
+    bond = {"seq": seq, "body": body, "previous": last.hash, "hash": hash_of(last.hash, body)}
+    return {**_columns(entry, at), **bond}
+
+
+def _unbound(entry: Entry, at: datetime) -> dict[str, Any]:
+    before, after = halves_of(_said(entry, at))
+    return {**_columns(entry, at), "before": before, "after": after}
+
+
+def _columns(entry: Entry, at: datetime) -> dict[str, Any]:
+    about = {"run_id": entry.run, "approval": entry.approval or None}
+    return {"tenant": TENANT, "at": at, "kind": str(entry.kind), **about}
+
+
+def _said(entry: Entry, at: datetime) -> dict[str, Any]:
+    """All it says but for its number."""
     about = {"run": entry.run, "approval": entry.approval or None}
-    body = body_of({**entry.facts, **columns, **about, "at": text_of(at), "form": FORM})
-    return {
-        **columns,
-        "at": at,
-        "run_id": entry.run,
-        "approval": entry.approval or None,
-        "body": body,
-        "previous": last.hash,
-        "hash": hash_of(last.hash, body),
-    }
+    columns = {"tenant": TENANT, "kind": str(entry.kind), "at": text_of(at), "form": FORM}
+    return {**entry.facts, **columns, **about}
 
 
 def head(s: Session, tenant: str = TENANT) -> Head:

@@ -24,6 +24,7 @@ GENESIS: Final = "0" * 64
 """What the first entry follows."""
 FORM: Final = 1
 """How bodies are made; grows when that changes."""
+_NUMBER: Final = "seq"
 _HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})", re.ASCII)
 
 Row = Mapping[str, Any]
@@ -92,6 +93,16 @@ def body_of(entry: Mapping[str, Any]) -> str:
     except UnicodeEncodeError:  # half a character somewhere
         return _spelled(_plain(entry))
     return body
+
+
+def halves_of(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """What stands in the body before and after its number, of an entry that has none yet.
+
+    The names are sorted, and there are always some before `seq` and some after it.
+    """
+    before = body_of({k: v for k, v in entry.items() if k < _NUMBER})
+    after = body_of({k: v for k, v in entry.items() if k > _NUMBER})
+    return f'{before[:-1]},"{_NUMBER}":', f",{after[1:]}"
 
 
 def _unsealed(value: Any) -> Any:

@@ -4,8 +4,9 @@
     a COMMIT elsewhere   NOTIFY → LISTEN ──┴► Changes ─► the signals of that run's watchers
 
 A signal is a hint and carries nothing: who hears it reads the database. One may be lost, while the
-listening connection is down or behind a pooler that shares connections between transactions, so who
-must not miss anything also looks now and then by itself.
+listening connection is down or behind a pooler that shares connections between transactions, or when the
+process that wrote dies before it told (see `telling`), so who must not miss anything also looks now and then
+by itself.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from orchestrator.store.database import CHANNEL, Database
+from orchestrator.store.database import Database
+from orchestrator.store.telling import CHANNEL
 
 if TYPE_CHECKING:
     import psycopg

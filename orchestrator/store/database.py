@@ -32,6 +32,7 @@ from orchestrator.store import audit, standstill
 from orchestrator.store.encoding import dumps, loads
 from orchestrator.store.prepared import Memory, attach, forget, hold, speak
 from orchestrator.store.recollection import Recollection
+from orchestrator.store.telling import Telling
 from orchestrator.store.threads import Threads, tell
 from orchestrator.store.wire import ForgottenError, Wire
 
@@ -59,8 +60,6 @@ TIDY_SECONDS = 2.0
 LONGEST_LOG = 16_000
 """Pages of 4 KiB: a log longer than that is moved by the commit that finds it so."""
 _SERIALIZATION = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
-CHANNEL = "orchestrator_run"
-"""PostgreSQL's NOTIFY channel; the payload is the id of a run whose record grew."""
 _GREW = "grew"
 _LATER = "later"
 
@@ -115,7 +114,8 @@ class Database:
         self.watcher: Callable[[set[str]], None] | None = None
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
-        """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT."""
+        """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT.
+        Where it uses the driver itself, it calls `prepared.flush` first."""
         self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._lock = _lock_file(self.url.database) if self.sqlite else None
         self._thread: threading.Thread | None = None
@@ -124,6 +124,7 @@ class Database:
         self._guarded_until = 0.0
         self._memory = Memory()
         self._runs = Recollection()
+        self._telling: Telling | None = None
         self._grown, self._closing = threading.Event(), threading.Event()
         if self.sqlite:
             self.engine = _sqlite_engine(self.url, writer=True)
@@ -139,6 +140,7 @@ class Database:
             # It may lead to a server that took over, and lost what was committed last.
             sa.event.listen(self.engine, "connect", lambda *_: self._runs.clear())
             self._pool = Threads(threads, "db")
+            self._telling = Telling(self.engine)
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -183,6 +185,8 @@ class Database:
             self._grown.set()
             self._tidier.join()
         self._pool.close()
+        if self._telling is not None:
+            self._telling.close()
         self._aside.shutdown()
         self._read_engine.dispose()
         self.engine.dispose()
@@ -198,7 +202,6 @@ class Database:
             with _spoken(self.engine) as (s, wire):
                 self._runs.offer(s)
                 value = job(s, *args, **kwargs)
-                wire.flush()  # what is called now may use the driver itself
                 self.ending(s)
                 seen = hold(s).seen
                 _write_down(s, wire)
@@ -216,6 +219,7 @@ class Database:
     def _look(self, job: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with _spoken(self.engine) as (s, wire):
             self._runs.offer(s)
+            wire.loose = True
             value = job(s, *args, **kwargs)
             _end(s, wire)
         return value
@@ -223,7 +227,10 @@ class Database:
     def _tell(self, s: Session) -> None:
         """It is committed: what fails here is no reason to tell its caller otherwise, or to do it again."""
         calls = list(s.info.get(_LATER, ()))
-        if (grown := s.info.get(_GREW)) and self.watcher is not None:
+        grown = s.info.get(_GREW)
+        if grown and self._telling is not None:
+            calls.append(partial(self._telling.put, grown))
+        if grown and self.watcher is not None:
             calls.append(partial(self.watcher, grown))
         for call in calls:
             try:
@@ -367,8 +374,8 @@ def _write_down(s: Session, wire: Wire) -> None:
     try:
         _end(s, wire)
     except sa.exc.IntegrityError as e:
-        if not wrote:
-            raise
+        if not wrote or getattr(getattr(e.orig, "diag", None), "table_name", None) != audit.audit_t.name:
+            raise  # of something the job had written
         # The server's own isolation showed an older head.
         raise StaleRowError("the audit is no longer what was read") from e
 
@@ -496,7 +503,7 @@ def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engi
     engine = sa.create_engine(
         url,
         pool_size=threads,
-        max_overflow=1,  # for `let_go`
+        max_overflow=2,  # for `let_go`, and for what is told
         json_serializer=dumps,
         json_deserializer=loads,
         hide_parameters=True,

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.store.database import after_commit
-from orchestrator.store.prepared import Prepared, insert_into, on_sqlite
+from orchestrator.store.prepared import Prepared, Row, insert_into, on_sqlite
 from orchestrator.store.run_rows import interaction_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
@@ -97,6 +97,8 @@ class Arrived(NamedTuple):
 
 
 Counts = Callable[[int, int], None]
+_Again = tuple[Mapping[str, object], bool]
+"""One that came before, and whether with another body."""
 
 
 def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again, other: None) -> None:
@@ -111,16 +113,20 @@ def put(s: Session, arrived: Sequence[Arrived], repeated: Counts = lambda again,
         s.info[_STORED] = new[-1]
     if on_sqlite(s) and _ADD.in_one_go(s, rows):
         return  # none had come before, as nearly always; what each row returns need not be asked
-    again = [
-        (row, body_hash != row["body_hash"])
-        for row, (duplicates, body_hash) in zip(rows, _KEEP.returned(s, rows), strict=True)
-        if duplicates
-    ]
-    if again:  # what is rolled back is done anew, and must not be told twice
-        after_commit(s, partial(_tell, again, repeated))
+    again: list[_Again] = []
+    for row in rows:
+        _KEEP.learn_last(s, partial(_sort_out, again, row), **row)
+    after_commit(s, partial(_tell, again, repeated))  # what is rolled back must not be told
 
 
-def _tell(again: Sequence[tuple[Mapping[str, object], bool]], repeated: Counts) -> None:
+def _sort_out(again: list[_Again], row: Mapping[str, object], kept: Sequence[Row]) -> None:
+    if kept[0]["duplicates"]:
+        again.append((row, kept[0]["body_hash"] != row["body_hash"]))
+
+
+def _tell(again: Sequence[_Again], repeated: Counts) -> None:
+    if not again:
+        return
     others = [row for row, other in again if other]
     for row in others:
         log.warning("webhook_conflict", webhook_id=row["id"], kind=row["kind"])

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import TurnStatus
-from orchestrator.store.prepared import Prepared, insert_into, listed
+from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite
 from orchestrator.store.run_rows import interaction_t, run_t, turn_t
 
+_OF = "owner of "
 _REMEMBER = Prepared(lambda dialect: insert_into(dialect)(interaction_t).on_conflict_do_nothing())
 _OWNER = Prepared(
     sa.select(interaction_t.c.run_id, interaction_t.c.turn, interaction_t.c.attempt).where(
@@ -34,8 +35,12 @@ def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: i
 
 def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
     """Run, turn and attempt of an interaction, if it is known to be ours."""
-    row = _OWNER.first(s, of_interaction=interaction_id)
-    return (row["run_id"], row["turn"], row["attempt"]) if row else None
+    # What is found stays so. SQLite's writer keeps what it has seen for other things.
+    seen = {} if on_sqlite(s) else hold(s).seen
+    known: tuple[str, int, int] | None = seen.get(f"{_OF}{interaction_id}")
+    if known is None and (row := _OWNER.first(s, of_interaction=interaction_id)) is not None:
+        known = seen[f"{_OF}{interaction_id}"] = (row["run_id"], row["turn"], row["attempt"])
+    return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
-from orchestrator.store.prepared import Prepared, Row, insert_into, listed, on_sqlite, words
+from orchestrator.store.prepared import Prepared, Row, hold, insert_into, listed, on_sqlite, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
@@ -48,6 +48,8 @@ class Asked:
 
 
 _ASKED: Final = "asked"
+_HERE: Final = "claimed here"
+"""What a transaction of `Database` claimed, with its token, unless asked for again since (PostgreSQL)."""
 
 
 def _upsert(dialect: str) -> sa.Insert:
@@ -109,6 +111,9 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
         for effect in effects
     ]
     _ADD.later_many(s, rows)
+    here: dict[tuple[str, str], str] = s.info.get(_HERE, {})
+    for effect in effects if here else ():
+        here.pop((run_id, effect.key), None)
     note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
 
 
@@ -226,14 +231,18 @@ def due(
     if not kinds:
         return []
     abandoned, waiting = _due(frozenset(kinds))
-    found = [*abandoned.rows(s, at=now, most=most), *waiting.rows(s, at=now - overdue, most=most)]
+    found: list[Row] = []
+    abandoned.learn(s, found.extend, at=now, most=most)
+    found += waiting.rows(s, at=now - overdue, most=most)
     return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
 def next_due(s: Session) -> datetime | None:
     """When a sleeping worker must look again."""
-    times = [t for q in (_NEXT, _NEXT_LEASE) if (t := q.value(s)) is not None]
-    return min(times, default=None)
+    found: list[Row] = []
+    _NEXT.learn(s, found.extend)
+    found += _NEXT_LEASE.rows(s)
+    return min((t for r in found for t in r.values() if t is not None), default=None)
 
 
 _TAKEN: Final = {
@@ -268,15 +277,8 @@ _CLAIM_KEY = Prepared(
 )
 
 
-_RUN_OF = Prepared(sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")))
-
 Which = int | tuple[str, str]
 """An effect by its number, or by run and key."""
-
-
-def run_of(s: Session, which: Which) -> str:
-    """The run an effect is of, empty for none."""
-    return which[0] if isinstance(which, tuple) else _RUN_OF.value(s, of_effect=which) or ""
 
 
 def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed | None:
@@ -289,6 +291,8 @@ def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed 
     if row is None:
         return None
     s.info.get(_ASKED, {}).pop((row["run_id"], row["key"]), None)
+    if hold(s).wire is not None:
+        s.info.setdefault(_HERE, {})[row["run_id"], row["key"]] = row["claim"]
     return _claimed(row)
 
 
@@ -311,18 +315,14 @@ _OURS = sa.and_(effect_t.c.id == sa.bindparam("of_effect"), effect_t.c.claim == 
 _FREED: Final = {"claim": None, "lease_until": None}
 _RENEW = Prepared(effect_t.update().where(_OURS), ["lease_until"])
 _AGAIN = effect_t.c.wanted > sa.bindparam("seen", type_=sa.Integer)
+_OVER: Final = {"error": "", "attempts": 0, "line": "", **_FREED}
 _DONE = Prepared(
     effect_t.update()
     .where(_OURS)
-    .values(
-        state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE),
-        error="",
-        attempts=0,
-        line="",
-        **_FREED,
-    )
+    .values(state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE), **_OVER)
     .returning(effect_t.c.state, effect_t.c.due_at)
 )
+_DONE_HERE = Prepared(effect_t.update().where(_OURS).values(state=EffectState.DONE, **_OVER))
 _RETRY = Prepared(
     effect_t.update()
     .where(_OURS)
@@ -369,6 +369,10 @@ def prune(s: Session, before: datetime) -> int:
 
 def done(s: Session, effect: Claimed) -> bool:
     """It is done; unless it was wanted once more meanwhile, then it waits again."""
+    here: dict[tuple[str, str], str] = s.info.get(_HERE, {})
+    if here.get((effect.run_id, f"{effect.kind}:{effect.subject}")) == effect.token:
+        _DONE_HERE.later(s, of_effect=effect.id, token=effect.token)  # its row is locked since
+        return True
     row = _DONE.first(s, of_effect=effect.id, token=effect.token, seen=effect.wanted)
     if row is not None and row["state"] is EffectState.PENDING:
         note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])

@@ -3,7 +3,7 @@
 A transaction costs what its round trips cost, and in this process what the driver does for each of its
 statements. Here BEGIN travels with the first statement, writes that only need to have changed a row gather
 until something is read, and the COMMIT follows the last of them. The order stays; so does what is checked:
-a count is looked at before anything that is sent later, and before the COMMIT.
+a statement that must change one row and does not is an error to the server, so the COMMIT may go with it.
 
 Under it is libpq's pipeline mode (postgresql.org/docs/current/libpq-pipeline-mode.html): after an error the
 server skips what was sent with it, so nothing of that is done.
@@ -13,6 +13,7 @@ import select
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -29,6 +30,8 @@ _WIRE: Final = "wire"
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
 _OTHER_COLUMNS: Final = "0A000"  # the same: feature not supported; of what ran before, a table was altered
+_NO_ROW: Final = "22012"  # PostgreSQL: division by zero
+_LOCKS: Final = ("FOR UPDATE", "FOR SHARE", "FOR NO KEY", "FOR KEY", "pg_advisory_xact_lock")
 _IDLE: Final = pq.TransactionStatus.IDLE
 
 
@@ -50,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A statement that is to be sent. Of one whose count is checked the rows are not read."""
+    """A statement that is to be sent. Of one that is checked the server makes sure (`_one_row`)."""
 
     sql: str
     values: Sequence[Any]
@@ -74,16 +77,18 @@ class Pipeline:
         """By the last exchange."""
         self._named = 0
         self._waiting: list[_Word] = []
-        self.foreign = False
+        self._heard = False
+        """Whether somebody must hear of what waits before the COMMIT."""
         self._spoilt = False
         """Something was not as it must be: whoever caught that, nothing of this transaction may stay."""
+        self.foreign = self.loose = False
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = self._spoilt = False
+        self.foreign = self.loose = self._heard = self._spoilt = False
 
     @property
     def lost(self) -> bool:
@@ -94,9 +99,10 @@ class Pipeline:
         """Send it with what follows."""
         self._add(sql, values, check, read=False)
 
-    def learn(self, sql: str, values: Sequence[Any], hear: Hear) -> None:
+    def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
         """See `Wire`."""
         self._add(sql, values, None, read=True, hear=hear)
+        self._heard = self._heard or not last
 
     def ask(self, sql: str, values: Sequence[Any]) -> Found:
         """Send it, and all before it; returns what it came to."""
@@ -112,13 +118,14 @@ class Pipeline:
     def flush(self) -> list[Found]:
         """Send what waits. Raises what the first that failed came to, as SQLAlchemy does, or its check."""
         words, self._waiting = self._waiting, []
+        self._heard = False
         if not words:
             return []
         return self._exchange(words, ())
 
     def commit(self) -> None:
-        """Send what waits, and end the transaction: at once, unless something must be looked at before."""
-        if any(w.check or w.hear for w in self._waiting):
+        """Send what waits, and end the transaction: at once, unless somebody must hear of it before."""
+        if self.loose or self._heard:
             self.flush()
         if self._spoilt:
             raise sa.exc.InvalidRequestError("what failed in this transaction was caught, and cannot be kept")
@@ -140,7 +147,7 @@ class Pipeline:
             dumped = self._values.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else ()
         except psycopg.Error as e:
             raise wrapped(sql, e) from e
-        self._waiting.append(_Word(sql, dumped, check, read, hear))
+        self._waiting.append(_Word(_one_row(sql) if check else sql, dumped, check, read, hear))
 
     def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
         sql = words[0].sql if words else last[0].decode()
@@ -160,10 +167,8 @@ class Pipeline:
         return answers
 
     def _understood(self, word: _Word, result: Any) -> Found:
-        self._good(word.sql, result)
+        self._good(word, result)
         count = result.command_tuples or 0
-        if word.check is not None:
-            self._tell(word.check, count)
         if not word.read:
             return Found(count)
         self._values.set_pgresult(result)
@@ -180,20 +185,22 @@ class Pipeline:
             raise
 
     def _ended(self, word: bytes, result: Any) -> None:
-        self._good(word.decode(), result)
+        self._good(_Word(word.decode(), (), None, read=False), result)
         if result.command_status != word:  # a COMMIT of what had failed before rolls it back
             raise sa.exc.InvalidRequestError("the database rolled the transaction back")
 
-    def _good(self, sql: str, result: Any) -> None:
+    def _good(self, word: _Word, result: Any) -> None:
         if result.status in _OK:
             return
         error = errors.error_from_result(result, self._encoding)
-        before = sql in self._names and sql not in self._made
+        before = word.sql in self._names and word.sql not in self._made
         outdated = before and error.sqlstate == _OTHER_COLUMNS
         if outdated or error.sqlstate == _UNKNOWN_NAME:
             self._names.clear()
             raise ForgottenError from error
-        raise wrapped(sql, error) from error
+        if error.sqlstate == _NO_ROW and word.check is not None:
+            word.check(0)
+        raise wrapped(word.sql, error) from error
 
     @property
     def _encoding(self) -> str:
@@ -205,7 +212,7 @@ class Pipeline:
         made = self._made = {}
         asked: list[str | None] = []
         pg.enter_pipeline_mode()
-        if pg.transaction_status == _IDLE:
+        if pg.transaction_status == _IDLE and not (self.loose and not _locks(words)):
             pg.send_query_params(b"BEGIN", None)
             asked.append("")
         for word in words:
@@ -264,6 +271,23 @@ class Pipeline:
     def _hang_up(self) -> None:
         with suppress(psycopg.Error):
             self._driver.close()
+
+
+@lru_cache
+def _one_row(sql: str) -> str:
+    """An error to the server, `_NO_ROW`, unless the statement changes a row. One more is no concern here:
+    what is checked is found by its key.
+    """
+    return f"WITH done AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM done"  # noqa: S608  our own statement
+
+
+def _locks(words: Sequence[_Word]) -> bool:
+    return any(_locking(w.sql) for w in words)
+
+
+@lru_cache
+def _locking(sql: str) -> bool:
+    return any(sign in sql for sign in _LOCKS)
 
 
 def begin(connection: sa.Connection) -> Pipeline:

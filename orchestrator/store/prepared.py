@@ -87,6 +87,16 @@ class Prepared:
         else:
             hear([ready.text.row(r) for r in ready.send(values).fetchall()])
 
+    def learn_last(self, s: Session, hear: Hear, /, **values: Any) -> None:
+        """`learn` for who decides nothing by it: `hear` may be told with the COMMIT, before that is sure."""
+        ready = self._on(s)
+        if ready.held.wire is None:
+            self.learn(s, hear, **values)
+            return
+        wire, text = ready.held.wire, ready.text
+        heard = lambda found: hear([text.row(r) for r in found])  # noqa: E731
+        wire.learn(text.sql, text.parameters(values), heard, last=True)
+
     def later_many(self, s: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same for each of those, in their order, of no matter how many rows."""
         ready = self._on(s) if rows else None
@@ -382,6 +392,13 @@ def hold(s: Session) -> Held:
         wire = known.wire if known is not None else None
         known = s.info[_HELD] = replace(_held(_transaction(s), connection, seen), wire=wire)
     return known
+
+
+def flush(s: Session) -> None:
+    """Send what waits to be sent: for who goes on with the driver's own connection."""
+    wire = hold(s).wire
+    if wire is not None:
+        wire.flush()
 
 
 def on_sqlite(s: Session) -> bool:

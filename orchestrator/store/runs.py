@@ -18,7 +18,7 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStat
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs, recollection
-from orchestrator.store.database import CHANNEL, StaleRowError, grew
+from orchestrator.store.database import StaleRowError, grew
 from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
@@ -38,7 +38,10 @@ from orchestrator.store.run_rows import (
     turn_value,
     written,
 )
+from orchestrator.store.tables import EffectRow, table
 from orchestrator.store.wire import Check
+
+effect_t = table(EffectRow)
 
 _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
 """In which states a turn may have calls."""
@@ -47,6 +50,14 @@ _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresq
 _MARK = Prepared(
     sa.select(run_t.c.version, run_t.c.updated_at)
     .where(run_t.c.id == sa.bindparam("of_run"))
+    .with_for_update()
+)
+_MARK_OF = Prepared(
+    sa.select(run_t.c.id, run_t.c.version, run_t.c.updated_at)
+    .where(
+        run_t.c.id
+        == sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")).scalar_subquery()
+    )
     .with_for_update()
 )
 _OPEN = Prepared(
@@ -93,14 +104,7 @@ _MOVE_APPROVAL = Changing(
         approval_t.c.id == sa.bindparam("of_approval"), approval_t.c.status == sa.bindparam("of_status")
     )
 )
-_RECORD = Prepared(
-    lambda dialect: (
-        event_t.insert().returning(sa.func.pg_notify(CHANNEL, event_t.c.run_id))
-        if dialect == "postgresql"
-        else event_t.insert()
-    )
-)
-"""On PostgreSQL the same statement tells the other processes, after the COMMIT."""
+_RECORD = Prepared(event_t.insert())
 _SUCCEEDED = Prepared(
     sa.select(sa.func.count().label("made")).where(
         call_t.c.run_id == sa.bindparam("of_run"),
@@ -144,6 +148,21 @@ def lock(s: Session, run_id: str) -> None:
             load(s, run_id)
     else:
         _MARK.learn(s, partial(_confirm, s, known), of_run=run_id)
+
+
+def lock_of(s: Session, effect: int | tuple[str, str]) -> None:
+    """`lock` the run of an effect, by the effect's number, or by run and key."""
+    if isinstance(effect, tuple):
+        lock(s, effect[0])
+    else:
+        _MARK_OF.learn(s, partial(_recognise, s), of_effect=effect)
+
+
+def _recognise(s: Session, found: Sequence[Row]) -> None:
+    """A run is locked; it need not be read where this process knows it as it is."""
+    known = recalled(s, found[0]["id"]) if found else None
+    if known is not None:
+        _confirm(s, known, found)
 
 
 def _confirm(s: Session, known: Known, found: Sequence[Row]) -> bool:

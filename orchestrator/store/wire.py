@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 Check = Callable[[int], None]
-"""Told how many rows a statement changed; raises where that is not as it must be."""
+"""Told how many rows a statement changed that must change one, found by its key; raises where it is none."""
 Hear = Callable[[Sequence[Any]], object]
 """Told the rows a statement found."""
 
@@ -42,6 +42,9 @@ class Wire(Protocol):
     """In which its statements are spelled."""
     foreign: bool
     """Whether this transaction sent a statement that is no `Prepared`: it may have changed anything."""
+    loose: bool
+    """Set for one that only reads: without a lock to hold, what is sent together is a transaction by itself,
+    which sees no less than it would in a longer one where each statement sees what is committed by then."""
 
     @property
     def lost(self) -> bool:
@@ -49,11 +52,11 @@ class Wire(Protocol):
         ...
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send it with what follows."""
+        """Send it with what follows, the COMMIT even. With a check it has no `RETURNING`."""
         ...
 
-    def learn(self, sql: str, values: Sequence[Any], hear: Hear) -> None:
-        """Send it with what follows, and tell what it found."""
+    def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
+        """Send it with what follows, and tell what it found; if `last`, that may be the COMMIT."""
         ...
 
     def ask(self, sql: str, values: Sequence[Any]) -> Answer:

@@ -50,7 +50,7 @@ async def _sent(stage: Stage, run_id: str, count: int) -> bool:
 
 async def test_with_a_create_in_flight_that_was_taken(tmp_path: Path, database_url: str) -> None:
     """Its webhook is refused while we are down, comes again, and says whose interaction it is."""
-    async with staged(tmp_path, database_url, gemini={"create_grace_seconds": 30}) as stage:
+    async with staged(tmp_path, database_url, gemini={"create_grace_seconds": 300}) as stage:
         stage.gemini.inject("create", "slow", seconds=60)
         run_id = await stage.play(asks(call("charge", item="book", amount=3), think=0.4), says("Done."))
         await until(lambda: _sent(stage, run_id, 1), "the create on the wire")

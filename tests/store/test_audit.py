@@ -217,6 +217,26 @@ async def test_many_at_once_make_one_chain(database_url: str) -> None:
         theirs.close()
 
 
+@pytest.mark.asyncio
+async def test_both_databases_bind_an_entry_alike(sqlite_url: str, postgres_url: str) -> None:
+    facts = {"a": "\ud800 half", "t": 'ü 𝄞 \x00 " \\', "seq2": [1, {"z": None}], "z": Sealed({"x": 1.5})}
+    entries = [Entry(EntryKind.RUN_OPENED, f"run_{n}", facts, "" if n else "appr_1") for n in range(3)]
+
+    def job(s: Session) -> None:
+        audit.note(s, entries, NOON)
+
+    told = []
+    for url in (sqlite_url, postgres_url):
+        database = Database(url)
+        try:
+            await database.write(job)
+            told.append(await all_entries(database))
+        finally:
+            database.close()
+    assert told[0] == told[1]
+    assert verify(told[1], TENANT).broken is None
+
+
 # ------------------------------------------------------------------ the story
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
+from orchestrator.store import telling
 from orchestrator.store.changes import CONNECTION, Changes
-from orchestrator.store.database import CHANNEL, Database, grew
+from orchestrator.store.database import Database, grew
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,8 +24,6 @@ SILENCE = 0.1
 def grow(s: Session, *run_ids: str) -> None:
     for run_id in run_ids:
         grew(s, run_id)
-        if s.get_bind().dialect.name == "postgresql":  # what an entry of the record does
-            _notify(s, run_id)
 
 
 @pytest.fixture
@@ -45,15 +45,12 @@ async def listening(changes: Changes) -> AsyncIterator[Changes]:
 
 async def told_all(changes: Changes) -> None:
     """PostgreSQL tells twice, by the watcher and by its own NOTIFY; here all of the second has come."""
-    if changes._database.sqlite:
+    told = changes._database._telling
+    if told is None:
         return
     with changes.watch("marker") as signal:
-        await changes._database.write(_notify, "marker")
+        told.put(["marker"])  # what was put before is told before
         assert await signal.wait(SOON)
-
-
-def _notify(s: Session, run_id: str) -> None:
-    s.connection().execute(sa.select(sa.func.pg_notify(CHANNEL, run_id)))
 
 
 async def test_a_commit_rings_for_its_runs_and_no_others(database: Database) -> None:
@@ -135,6 +132,27 @@ async def test_another_process_is_heard(database: Database, elsewhere: Database)
             ]
             await database.write(grow, "run_b")
             assert await b.wait(SOON)
+
+
+@ON_POSTGRESQL
+async def test_many_are_told_and_the_last_before_the_end(database: Database, elsewhere: Database) -> None:
+    many = [f"run_{n}" for n in range(telling.MOST + 1)]
+    async with listening(Changes(database)) as changes:
+        with changes.watch(many[0]) as first, changes.watch(many[-1]) as last, changes.watch("late") as late:
+            await elsewhere.write(grow, *many)
+            assert await first.wait(SOON)
+            assert await last.wait(SOON)
+            await elsewhere.write(grow, "late")
+            elsewhere.close()
+            assert await late.wait(SOON)
+
+
+@ON_POSTGRESQL
+async def test_what_cannot_be_told_is_said(elsewhere: Database) -> None:
+    with capture_logs() as said:
+        await elsewhere.write(grow, "x" * 8000)  # longer than what is told may be
+        elsewhere.close()
+    assert [(line["event"], line["runs"]) for line in said] == [("changes_not_told", 1)]
 
 
 @ON_POSTGRESQL

@@ -135,16 +135,17 @@ async def test_a_thread_that_cannot_begin_leaves_nothing_to_be_done(monkeypatch:
 
 async def test_a_check_that_failed_ends_the_transaction_whoever_caught_it(postgres: Database) -> None:
     def refuse(rows: int) -> None:
-        raise StaleRowError("somebody was first")
+        if rows != 1:
+            raise StaleRowError("somebody was first")
 
     def job(s: Session) -> str:
-        NEW.later(s, refuse, id=1, text="")
+        MOVE.later(s, refuse, which=1, text="")
         with pytest.raises(StaleRowError):
             IDS.rows(s)
         new(s, 2)
         return "done"
 
-    with pytest.raises(sa.exc.InvalidRequestError):
+    with pytest.raises(sa.exc.SQLAlchemyError):
         await postgres.write(job)
     assert await there(postgres) == set()
     assert await postgres.write(new, 3) == 3

@@ -14,6 +14,7 @@ from support.clock import NOON
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
+from orchestrator.store.prepared import flush
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 from orchestrator.store.together import Together
 
@@ -163,6 +164,7 @@ async def test_a_delivery_that_is_being_kept_elsewhere_is_not_kept_again(databas
 
     def slow(s: Session) -> None:
         inbox.put(s, [hook("w1", body=b"first")])
+        flush(s)
         began.set()
         go.wait(60)
 

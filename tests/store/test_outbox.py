@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -226,3 +227,32 @@ def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None
     assert outbox.prune(s, NOON + timedelta(days=8)) == 1
     left = s.connection().execute(sa.select(table(EffectRow).c.subject)).scalars()
     assert set(left) == {"kept", "waiting", "new"}
+
+
+@pytest.mark.asyncio
+async def test_done_where_it_was_claimed_unless_asked_for_again(database: Database) -> None:
+    def job(subject: str, again: bool, s: Session) -> None:
+        ask(s, subject=subject)
+        claimed = outbox.claim(s, ("r1", f"{FETCH}:{subject}"), NOON, LEASE)
+        assert claimed is not None
+        if again:
+            ask(s, subject=subject)
+        assert outbox.done(s, claimed)
+        assert [a.subject for a in outbox.ripe(s, "r1", NOON)] == ([subject] if again else [])
+
+    await database.write(partial(job, "once", False))
+    await database.write(partial(job, "twice", True))
+    states = [await database.read(lambda s, of=of: row(s, of)["state"]) for of in ("once", "twice")]
+    assert states == [EffectState.DONE, EffectState.PENDING]
+
+
+@pytest.mark.asyncio
+async def test_done_is_said_by_the_last_who_claimed_it_in_a_transaction(database: Database) -> None:
+    def job(s: Session) -> tuple[bool, bool]:
+        ask(s)
+        first, second = (outbox.claim(s, ("r1", f"{FETCH}:i1"), at, LEASE) for at in (NOON, NOON + LEASE))
+        assert first is not None
+        assert second is not None
+        return outbox.done(s, first), outbox.done(s, second)
+
+    assert await database.write(job) == (False, True)

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import Conversation, wish
 
 from orchestrator.domain.decision import Decision
+from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.domain.model import CallStatus, Run, Turn
-from orchestrator.store import runs
+from orchestrator.store import audit, runs
+from orchestrator.store.chain import Head
 from orchestrator.store.database import Database, StaleRowError
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.pipeline import Pipeline
+from orchestrator.store.prepared import Prepared, flush, hold
 
 pytestmark = pytest.mark.asyncio
 
@@ -210,3 +214,85 @@ async def test_a_call_that_was_changed_by_hand_is_read_when_that_shows(postgres:
 def _moved(s: Session, run_id: str, turn: Callable[[Run], Turn]) -> Run:
     run = runs.load(s, run_id)
     return runs.save(s, run, Decision(replace(run, turn=turn(run))), now=NOON)
+
+
+async def told(database: Database, job: Callable[[Session], Any]) -> list[str]:
+    """What went to the server in each round trip of that transaction."""
+    sent: list[str] = []
+
+    def watched(s: Session) -> None:
+        wire = hold(s).wire
+        assert isinstance(wire, Pipeline)
+        talk = wire._talk
+
+        def heard(words: Any, last: Any) -> Any:
+            sent.append("; ".join([*(w.sql.split(" ", 1)[0] for w in words), *(w.decode() for w in last)]))
+            return talk(words, last)
+
+        wire._talk = heard  # type: ignore[method-assign]
+        job(s)
+
+    try:
+        await database.write(watched)
+    finally:
+        await database.write(lambda s: hold(s).wire.__dict__.pop("_talk"))
+    return sent
+
+
+async def test_what_is_checked_and_what_is_said_go_with_the_commit(postgres: Database) -> None:
+    def job(s: Session) -> None:
+        NEW.later(s, id=1, text="new")
+        MOVE.later(s, changed, which=1, text="moved")
+
+    assert await told(postgres, job) == ["INSERT; WITH; COMMIT"]
+    assert await things(postgres) == {1: "moved"}
+
+
+async def test_what_is_heard_last_costs_no_round_trip(postgres: Database) -> None:
+    heard: list[Any] = []
+    job = partial(ECHO.learn_last, id=1, text="new")
+    assert await told(postgres, lambda s: job(s, heard.extend)) == ["INSERT; COMMIT"]
+    assert heard == [{"text": "new"}]
+
+
+async def test_the_driver_itself_finds_what_was_written_before(postgres: Database) -> None:
+    found: list[int] = []
+
+    def ending(s: Session) -> None:
+        flush(s)
+        driver = s.connection().connection.driver_connection
+        assert driver is not None
+        found.extend(driver.execute("SELECT id FROM thing").fetchone())
+
+    postgres.ending = ending
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+    assert found == [1]
+    assert await things(postgres) == {1: "new"}
+
+
+async def test_who_only_reads_holds_no_transaction_but_for_a_lock(postgres: Database) -> None:
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+
+    def job(statement: Prepared, s: Session) -> tuple[str, str]:
+        value = statement.value(s, which=1)
+        wire = hold(s).wire
+        assert isinstance(wire, Pipeline)
+        return value, TransactionStatus(wire._pg.transaction_status).name
+
+    locked = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")).with_for_update())
+    assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")
+    assert await postgres.read(partial(job, locked)) == ("new", "INTRANS")
+    assert await postgres.read(partial(job, TEXT)) == ("new", "IDLE")
+
+
+async def test_a_row_that_is_refused_with_the_commit_is_told_as_such(postgres: Database) -> None:
+    """The chain of entries is not to blame for it, though it goes with the same message."""
+    await postgres.write(lambda s: NEW.later(s, id=1, text="new"))
+
+    def job(s: Session) -> None:
+        NEW.later(s, id=1, text="again")
+        audit.note(s, [Entry(EntryKind.RUN_OPENED, "run_1", {})], NOON)
+
+    with pytest.raises(sa.exc.IntegrityError, match="thing"):
+        await postgres.write(job)
+    assert await postgres.read(audit.head) == Head()

@@ -7,11 +7,11 @@ large, of another type than it says, cut off, or never end.
 import asyncio
 import re
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from hashlib import sha256
 from pathlib import Path
 from time import time
-from typing import Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import structlog
 
@@ -81,7 +81,7 @@ class Storage:
     ) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset` on, at most `length`. Raises as `size`."""
         checked(path)
-        file = await asyncio.to_thread(self._found, self._place.open, path)
+        file = await _opened(asyncio.to_thread(self._found, self._place.open, path))
         try:
             left = length
             await asyncio.to_thread(file.seek, offset)
@@ -133,6 +133,21 @@ class Storage:
             return do(path)
         except FileNotFoundError:
             raise NotFoundError("there is no such file in the storage") from None
+
+
+async def _opened(opening: Coroutine[Any, Any, IO[bytes]]) -> IO[bytes]:
+    """A file that a thread opens; closed too where its caller is cancelled before it is there."""
+    task = asyncio.create_task(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_close)
+        raise
+
+
+def _close(opened: "asyncio.Task[IO[bytes]]") -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()
 
 
 class _Taking:

@@ -215,6 +215,9 @@ def test_a_watch_tells_what_comes_and_goes_until_it_is_interrupted(
     monkeypatch.setattr("orchestrator.cli.questions.say", told.append)
     ended = threading.Event()
 
+    # Whoever runs the tests in a shell's background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def meanwhile() -> None:
         deadline = time.monotonic() + 60
         while not told and time.monotonic() < deadline:
@@ -230,6 +233,7 @@ def test_a_watch_tells_what_comes_and_goes_until_it_is_interrupted(
     code = shell("approvals watch --json --every 1")[0]
     ended.set()
     other.join()
+    signal.signal(signal.SIGINT, before)
     changes = [(c["change"], c["approval"]["status"]) for c in map(json.loads, told)]
     assert (code, changes) == (0, [("asked", "pending"), ("closed", "rejected")])
 

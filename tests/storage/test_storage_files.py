@@ -3,11 +3,13 @@
 import asyncio
 import os
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -273,3 +275,35 @@ async def test_a_bucket_in_trouble_is_not_now_and_says_no_address(tmp_path: Path
     refused = await fails(Storage(bucket.Bucket(Gone(), "b"), max_bytes=MIB).size("x"))
     assert isinstance(refused, UnavailableError)
     assert "canary" not in str(refused)
+
+
+class Slow(Folder):
+    """A place that takes its time to open a file."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, min_free_bytes=0)
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.files: list[IO[bytes]] = []
+
+    def open(self, path: str) -> IO[bytes]:
+        self.asked.set()
+        self.go.wait(30)
+        self.files.append(super().open(path))
+        return self.files[-1]
+
+
+@pytest.mark.asyncio
+async def test_who_goes_away_before_a_file_is_open_leaves_it_closed(tmp_path: Path) -> None:
+    (tmp_path / "run_1").mkdir()
+    (tmp_path / "run_1" / "a.mp4").write_bytes(b"film")
+    place = Slow(tmp_path)
+    reading = asyncio.ensure_future(anext(Storage(place, max_bytes=100).read("run_1/a.mp4")))
+    await asyncio.to_thread(place.asked.wait, 30)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    place.go.set()
+    deadline = time.monotonic() + 30
+    while not (place.files and place.files[0].closed) and time.monotonic() < deadline:
+        await asyncio.to_thread(time.sleep, 0.01)
+    assert place.files[0].closed

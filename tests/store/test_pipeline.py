@@ -31,7 +31,7 @@ MOVE = Prepared(THING.update().where(THING.c.id == sa.bindparam("which")), ["tex
 TEXT = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")))
 ECHO = Prepared(THING.insert().returning(THING.c.text))
 END_OTHERS = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import httpx
 from laboratory import RECOVERY_SECONDS, Laboratory, Wish, until
@@ -222,6 +223,15 @@ async def judged(storm: Storm, told: str) -> None:
         f" {len(lab.entries())} effects, none doubled; {len(orphans)} orphans, all stopped"
     )
     assert not lost, f"acknowledged and lost: {sorted(lost)[:10]}"
+
+
+async def all_settled(lab: Laboratory) -> list[dict[str, Any]]:
+    """Every run there is, at rest. One whose caller was broken off may begin while others are waited for."""
+    known: set[str] = set()
+    runs: list[dict[str, Any]] = []
+    while (found := await all_run_ids(lab)) != known:
+        known, runs = found, await lab.settled(found)
+    return runs
 
 
 async def all_run_ids(lab: Laboratory) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from laboratory import ENDED, Laboratory, Wish, laboratory, meanwhile, until
-from storm import STORIES, Size, Storm, all_run_ids, judged, play, seed
+from storm import STORIES, Size, Storm, all_settled, judged, play, seed
 
 from orchestrator.engine.commits import LEASE
 
@@ -182,11 +182,11 @@ async def test_a_worker_that_stood_still_is_too_late(tmp_path: Path, postgres_ur
             held = await _frozen_in_mid_work(lab, whom, dice)
             doubtable |= {call for call in held.values() if call}
             took.append(await taken_over(lab, held, lab.kills[-1], STILL_LEASE_SECONDS))
-            before = closed(await lab.settled(await all_run_ids(lab)))
+            before = closed(await all_settled(lab))
             await _thawed(lab, whom)
             now = closed(await lab.settled(before.keys()))
             assert {run_id: now[run_id] for run_id in before} == before, "it committed something"
-        runs = await lab.settled(await all_run_ids(lab))
+        runs = await all_settled(lab)
         lab.judge(runs)
         doubted = {c["id"] for r in runs for c in r["calls"] if c["status"] == "in_doubt"}
         assert doubted <= doubtable, "in doubt, though not held by the one that stood still"
@@ -269,7 +269,7 @@ async def test_workers_sent_away_under_load_leave_nothing_behind(tmp_path: Path,
                 await lab.at_work(f"w{n % 2}")
         began = time.monotonic()
         # All there are: the last question may have been broken off before its answer was heard.
-        runs = await lab.settled(await all_run_ids(lab))
+        runs = await all_settled(lab)
         assert {r["status"] for r in runs} == {"completed"}, [r["reason"] for r in runs]
         lab.judge(runs)
         assert await lab.judge_chain(runs) == [], "a clean stop leaves no orphan"

@@ -169,7 +169,7 @@ async def test_a_run_that_is_known_is_read_where_it_was_changed(
     run = Conversation().run
     await postgres.write(lambda s: runs.insert(s, Decision(run), now=NOON))
     known = await postgres.write(_rename, run.id, "ours")
-    assert await postgres.write(runs.load, run.id) is known
+    assert await postgres.write(runs.load, run.id) == known
     theirs = Database(postgres_url) if other else postgres
     await theirs.write(change, run.id)
     found = await postgres.write(runs.load, run.id)

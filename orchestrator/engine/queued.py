@@ -24,10 +24,10 @@ NEAR_SECONDS: Final = 20.0
 OVERDUE: Final = timedelta(seconds=3)
 """How long after its time an effect that nobody took must have lost its job."""
 NEAR_BATCH: Final = 1000
-PICKED: Final = 2
-"""Jobs of one lane this process looks at at once; while it has no room, others are kept waiting by them."""
+MAIL_PICKED: Final = 32
+"""Hints of mail taken at once: all of them come to one look."""
 HELD_SECONDS: Final = 0.1
-"""How long a job waits for room here before it is passed on."""
+"""How long a job whose place was taken, while it was picked, waits for another before it is passed on."""
 AGAIN: Final = timedelta(milliseconds=200)
 
 log = structlog.get_logger(__name__)
@@ -51,8 +51,8 @@ class QueuedWorker(Worker):
         super().__init__(*args, **kwargs)
         self._roll = roll
         self._freed = asyncio.Event()
-        lanes: Mapping[str, int] = {**dict.fromkeys(self._free, PICKED), MAIL: 1}
-        self.jobs = make_jobs(lanes=lanes, handle=self._handle)
+        lanes: Mapping[str, int] = {**self._free, MAIL: MAIL_PICKED}
+        self.jobs = make_jobs(lanes=lanes, handle=self._handle, room=self._room_in)
         self._sweep_at = self._near_at = 0.0
 
     async def run(self) -> None:
@@ -133,21 +133,38 @@ class QueuedWorker(Worker):
             return
         which = effect_of(payload)
         kind = EffectKind(which[1].partition(":")[0])
-        if self._free[lane] <= 0:
-            self._freed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HELD_SECONDS):
-                    await self._freed.wait()
-        if self._stopping:
+        reserved = await self._reserved(kind)
+        if self._stopping and not reserved:
             await asyncio.Event().wait()  # until `stop` gives the job back
-        if self._free[lane] <= 0:
-            await self._db.write(_pass_on, which, kind, self._clock() + AGAIN)
+        if reserved:
+            await asyncio.shield(self._own(self._in_slot(which, kind)))
         else:
-            await asyncio.shield(self._own(self._begin(which, kind)))
+            await self._db.write(_pass_on, which, kind, self._clock() + AGAIN)
+
+    async def _reserved(self, kind: EffectKind) -> bool:
+        """Take a place, now or as soon as one comes free; False where that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HELD_SECONDS):
+                while not self.reserve(kind):
+                    self._freed.clear()
+                    await self._freed.wait()
+                return True
+        return False
+
+    def _room_in(self, lane: str) -> int:
+        """How many jobs of that lane there is room for: what is picked without room keeps others waiting."""
+        if lane == MAIL:
+            return MAIL_PICKED
+        with self._counting:
+            free = self._free[lane]
+            self._starved = self._starved or free <= 0
+            return free
 
     def _room_made(self) -> None:
-        super()._room_made()
-        self._freed.set()
+        if self._starved:
+            self._starved = False
+            self._freed.set()
+            self.jobs.look()
 
 
 def _left_lying(

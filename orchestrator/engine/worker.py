@@ -85,6 +85,7 @@ class Worker:
         self._prune_at = clock()
         self._counting = threading.Lock()
         self._starved = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._next = clock()
         self.beat = beat
         self._tidy = tidy
@@ -170,6 +171,7 @@ class Worker:
 
     def attach(self) -> None:
         """From here on steps go straight on with what they make due, in this worker's slots."""
+        self._loop = asyncio.get_running_loop()
         commits = self._performer.commits
         commits.slots, commits.accept, commits.expect = self, self._accept, self.expect
 
@@ -187,6 +189,8 @@ class Worker:
         """See `Slots`."""
         with self._counting:
             self._free[LANE_OF[kind]] += 1
+        if self._starved and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._room_made)
 
     def _room(self) -> list[EffectKind]:
         """Kinds that may be begun now."""
@@ -238,8 +242,10 @@ class Worker:
 
     async def _begin(self, which: Which, kind: EffectKind) -> bool:
         """Claim an effect in a slot of ours and perform it; False without a slot, or nothing to claim."""
-        if not self.reserve(kind):
-            return False
+        return self.reserve(kind) and await self._in_slot(which, kind)
+
+    async def _in_slot(self, which: Which, kind: EffectKind) -> bool:
+        """`_begin` in a slot that is reserved for it."""
         taken = None
         try:
             taken = await self._performer.commits.take(which)
@@ -256,7 +262,6 @@ class Worker:
             await self._performer.perform(ticket)
         finally:
             self.give_back(ticket.effect.kind)
-            self._room_made()
 
     def _room_made(self) -> None:
         """What waits for a slot may be taken now; where nothing does, nobody needs to look."""

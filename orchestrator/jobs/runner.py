@@ -7,7 +7,7 @@ that they do, and writes down what they finished.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -41,6 +41,7 @@ LAST_WORDS_SECONDS: Final = 2.0
 PRUNE_EVERY: Final = timedelta(minutes=10)
 KEEP_LOG: Final = timedelta(hours=1)
 _NOBODY: Final = timedelta(days=36500)
+_ANY: Final = 1 << 30
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,8 @@ class Jobs:
         url: As for SQLAlchemy; a pooler on the way has to pool sessions, because of LISTEN. Two connections.
         lanes: How many jobs of each lane at once in this process; jobs of other lanes are left to others.
         handle: Gets the lane and the payload. What it raises is logged and the job is finished.
+        room: Where other work has a part in a lane's places: how many jobs of it may be begun now. Who made
+            it say none calls `look` when there is room again.
         heartbeat: How often running jobs are vouched for.
         stale: When a job that nobody vouches for is taken over, `poll` later at most.
         batch: Most jobs taken in one statement.
@@ -70,6 +73,7 @@ class Jobs:
         *,
         lanes: Mapping[str, int],
         handle: Handle,
+        room: Callable[[str], int] = lambda lane: _ANY,
         poll: timedelta = POLL,
         heartbeat: timedelta = HEARTBEAT,
         stale: timedelta = STALE,
@@ -86,6 +90,7 @@ class Jobs:
         self._batch = batch
         self._me = uuid4()
         self._hands = Hands(lanes, handle, self._nudge)
+        self._room = room
         self._news = asyncio.Event()
         self._look = True
         self._stopping = False
@@ -106,6 +111,10 @@ class Jobs:
     def busy(self) -> int:
         """How many jobs are being handled."""
         return len(self._hands.running)
+
+    def look(self) -> None:
+        """There is room again for a lane that had none."""
+        self._nudge(True)
 
     async def run(self) -> None:
         """Until `stop`; a database that goes away is waited for.
@@ -232,7 +241,8 @@ class Jobs:
         """Start what there is room for. Returns in how many seconds to look again if nobody wakes us."""
         from orchestrator.jobs import library
 
-        free = self._hands.free
+        most_of = {lane: min(n, self._room(lane)) for lane, n in self._hands.free.items()}
+        free = {lane: n for lane, n in most_of.items() if n > 0}
         if not free or self._stopping:
             return self._poll  # the first slot that comes free makes us look
         # No lane may get more than it has room for, and no job is to wait here while others are idle.
@@ -241,6 +251,8 @@ class Jobs:
         jobs = await library.pick(queries, self._me, free, most, abandoned_after)
         for job in jobs:
             self._hands.begin(job)
+        if jobs:
+            await asyncio.sleep(0)  # they take their places before anybody asks for room again
         if len(jobs) == most:
             return 0.0  # there may be more; a turn in between writes down what has ended, and vouches
         due = await library.next_due(queries, free)

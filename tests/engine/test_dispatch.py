@@ -34,6 +34,7 @@ HOUR: Final = 3600.0
 STORIES = {
     "look it up": (Plan((("lookup", {"order": "A-1"}),)), Plan(output="found")),
     "refund": (Plan((("refund", {"cents": 5}), ("lookup", {}))), Plan(output="refunded")),
+    "four": (Plan((("lookup", {}), ("lookup", {}), ("lookup", {}), ("lookup", {}))), Plan(output="found")),
     "wait": (Plan((("slow", {}),)), Plan(output="waited")),
 }
 Pace = Callable[..., None]
@@ -293,6 +294,17 @@ async def test_no_more_at_once_than_there_are_slots(place: Place) -> None:
     place.at_rest()
 
 
+async def test_what_waits_for_room_begins_as_soon_as_there_is_some(place: Place, pace: Pace) -> None:
+    """No hint is used up by a full lane: nothing is looked for here that no hint told of."""
+    pace(HOUR)
+    process = await place.process(slots={"tools": 1, "gemini": 1}, takes=0.002)
+    async with place.model_at_work(process):
+        runs = await asyncio.gather(*(place.trigger(process, "four") for _ in range(10)))
+        await place.ended(*runs)
+    assert len(process.tools.calls) == 40
+    place.at_rest()
+
+
 # --- among several processes --------------------------------------------------------------
 
 
@@ -373,8 +385,8 @@ async def test_every_job_was_lost(place: Place, pace: Pace) -> None:
 
 @QUEUED
 async def test_a_full_worker_does_not_hold_back_another(place: Place, pace: Pace) -> None:
-    """It may hold jobs it has no room for; another takes those effects once they are overdue."""
-    pace(0.3)
+    """It takes no jobs it has no room for, and nobody has to miss them first."""
+    pace(HOUR)
     gate = asyncio.Event()
     place.toolkit.rules["slow"] = Rule(gate=gate)
     full = await place.process(slots={"tools": 1})

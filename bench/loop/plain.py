@@ -121,8 +121,12 @@ class Sqlite:
                 if db.execute(text, values).rowcount != 1:
                     raise RuntimeError(f"not one row: {text}")
         db.execute("COMMIT")
-        loop = first[2]
-        loop.call_soon_threadsafe(lambda: [done.set_result(None) for _, done, _ in batch])
+        first[2].call_soon_threadsafe(_answer, [done for _, done, _ in batch])
+
+
+def _answer(waiting: "Sequence[asyncio.Future[None]]") -> None:
+    for done in waiting:
+        done.set_result(None)
 
 
 class Postgres:
@@ -163,8 +167,8 @@ async def opened(url: str, game: str) -> AsyncIterator[Plain]:
         connected = [await _connected(stack, url) for _ in range(CONNECTIONS)]
         for table in TABLES:
             await connected[0].execute(table)
-        version = psycopg.__version__
-        yield Plain(Postgres(connected), f"bare rows, psycopg {version}, {CONNECTIONS} connections, pipelined")
+        about = f"bare rows, psycopg {psycopg.__version__}, {CONNECTIONS} connections, pipelined"
+        yield Plain(Postgres(connected), about)
 
 
 async def _connected(stack: AsyncExitStack, url: str) -> psycopg.AsyncConnection[Any]:

@@ -35,7 +35,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
-from orchestrator.store import inbox, migrate, outbox, run_rows, views
+from orchestrator.store import inbox, migrate, outbox, run_rows, standstill, views
 from orchestrator.store.database import Database
 from orchestrator.web.paging import from_cursor, to_cursor
 
@@ -110,6 +110,7 @@ async def _stored(url: str, count: int) -> Stored:
         interactions = await seed.waiting_runs(database, WAITING)
         if not database.sqlite:
             with database.engine.begin() as conn:
+                standstill.unhurried(conn)
                 conn.exec_driver_sql("ANALYZE")
         return await database.read(_looked_at, url, count, interactions)
     finally:

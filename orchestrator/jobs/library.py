@@ -114,8 +114,11 @@ async def connected(url: sa.URL) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A connection of its own, in autocommit mode; closed on the way out, whatever it was doing."""
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, given = dialect.create_connect_args(url)
-    conn = await psycopg.AsyncConnection.connect(**{**_CONNECTION, **given}, autocommit=True)
+    conn = await psycopg.AsyncConnection.connect(
+        **{**_CONNECTION, **given, "client_encoding": "utf8"}, autocommit=True
+    )
     try:
+        await conn.execute("SET DateStyle = 'ISO'")  # the only one the driver reads instants in
         yield conn
     finally:
         await conn.close()

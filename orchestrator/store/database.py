@@ -46,8 +46,25 @@ RACES = 10
 """How often a transaction is tried that others are faster than."""
 LOCK_SECONDS = 60.0
 """How long a lock is waited for, by one short wait after the other; see `standstill`."""
-KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""Seconds; a machine that is gone without a word is noticed, and what it held let go."""
+KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Seconds, the last milliseconds; a machine that is gone without a word is noticed, and what it held let go.
+
+Linux asks nothing of a machine that has not acknowledged what it was sent, and gives that up after some
+15 minutes: hence the last, as long as the others come to together.
+"""
+SETTLED = {
+    "standard_conforming_strings": "on",
+    "DateStyle": "ISO",
+    "default_transaction_isolation": "read committed",
+}
+"""How each session on PostgreSQL has it, whatever the server or our role is set to: bytes and literals are
+written, and instants read, in one way only; and who waited for a lock sees what was committed meanwhile.
+"""
 KEPT_SECONDS = 0.02
 """How long the writer keeps its connection after a commit; getting one takes longer than a small step."""
 KEPT_AT_MOST = 1.0
@@ -507,11 +524,16 @@ def _postgres_engine(url: sa.URL, threads: int, still_seconds: float) -> sa.Engi
         json_serializer=dumps,
         json_deserializer=loads,
         hide_parameters=True,
-        connect_args={**KEEPALIVES, "fallback_application_name": standstill.APPLICATION},
+        connect_args={
+            **KEEPALIVES,
+            "client_encoding": "utf8",
+            "fallback_application_name": standstill.APPLICATION,
+        },
     )
 
     @sa.event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in SETTLED.items()))
         standstill.limit(dbapi, still_seconds)
 
     from orchestrator.store import pipeline  # needs the driver, which comes with the extra `postgres`

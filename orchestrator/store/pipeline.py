@@ -31,6 +31,7 @@ _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
 _OTHER_COLUMNS: Final = "0A000"  # the same: feature not supported; of what ran before, a table was altered
 _NO_ROW: Final = "22012"  # PostgreSQL: division by zero
+_ONLY_READS: Final = "25006"  # PostgreSQL: read only SQL transaction
 _LOCKS: Final = ("FOR UPDATE", "FOR SHARE", "FOR NO KEY", "FOR KEY", "pg_advisory_xact_lock")
 _IDLE: Final = pq.TransactionStatus.IDLE
 
@@ -200,6 +201,10 @@ class Pipeline:
             raise ForgottenError from error
         if error.sqlstate == _NO_ROW and word.check is not None:
             word.check(0)
+        if error.sqlstate == _ONLY_READS:
+            # A standby, where another took over: this session is of no use to anybody, and a new one may be.
+            self._hang_up()
+            raise sa.exc.OperationalError(word.sql, {}, error, hide_parameters=True) from error
         raise wrapped(word.sql, error) from error
 
     @property

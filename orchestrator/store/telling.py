@@ -7,6 +7,7 @@ What is told is a hint (see `changes`): one that is lost, as this process dies, 
 
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -43,8 +44,9 @@ class Telling:
         with self._changed:
             self._grown.update(dict.fromkeys(run_ids))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="db-tell", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="db-tell", daemon=True)
+                thread.start()  # where none can begin, the next that is told tries again
+                self._thread = thread
             self._changed.notify()
 
     def close(self) -> None:
@@ -60,7 +62,8 @@ class Telling:
             try:
                 self._tell(grown)
             except Exception as e:  # noqa: BLE001  whatever it is, the next are told all the same
-                log.warning("changes_not_told", error=type(e).__name__, runs=len(grown))
+                with suppress(Exception):  # the log itself may be what fails
+                    log.warning("changes_not_told", error=type(e).__name__, runs=len(grown))
             self._closed.wait(PAUSE_SECONDS)
 
     def _next(self) -> list[str]:

@@ -25,6 +25,17 @@ async def test_what_is_committed_is_handled_and_gone(shop: Workshop) -> None:
 
 
 @pytest.mark.asyncio
+async def test_jobs_are_handled_whatever_the_server_is_set_to(shop: Workshop) -> None:
+    with shop.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        for setting in ("DateStyle = 'German, DMY'", "client_encoding = 'LATIN1'"):
+            conn.exec_driver_sql(f"ALTER DATABASE {shop.url.database} SET {setting}")
+    shop.put(Job("tools", "k1", "\u4e2d".encode()))
+    async with shop.worker():
+        await until(shop.finished)
+    assert shop.handled == ["tools:\u4e2d"]
+
+
+@pytest.mark.asyncio
 async def test_what_was_put_while_nobody_listened_is_handled_later(shop: Workshop) -> None:
     shop.put(*numbered("gemini", range(20)))
     async with shop.worker():

@@ -1,9 +1,11 @@
 """Who watches a run hears of it: from this process, from another one, and after a lost connection."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -153,6 +155,46 @@ async def test_what_cannot_be_told_is_said(elsewhere: Database) -> None:
         await elsewhere.write(grow, "x" * 8000)  # longer than what is told may be
         elsewhere.close()
     assert [(line["event"], line["runs"]) for line in said] == [("changes_not_told", 1)]
+
+
+@ON_POSTGRESQL
+async def test_a_log_that_fails_keeps_nobody_from_being_told(
+    database: Database, elsewhere: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = threading.Event()
+
+    def fails(*_: object, **__: object) -> None:
+        said.set()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(telling, "log", SimpleNamespace(warning=fails))
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as signal:
+            await elsewhere.write(grow, "x" * 8000)
+            assert await asyncio.to_thread(said.wait, SOON)
+            await elsewhere.write(grow, "run_a")
+            assert await signal.wait(SOON)
+
+
+@ON_POSTGRESQL
+async def test_who_could_not_begin_to_tell_begins_with_the_next(
+    database: Database, elsewhere: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    told, never = telling.Telling(elsewhere.engine), telling.Telling(elsewhere.engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fails)
+        for each in (told, never):
+            with pytest.raises(RuntimeError, match="new thread"):
+                each.put(["run_a"])
+    never.close()  # waits for nobody
+    async with listening(Changes(database)) as changes:
+        with changes.watch("run_a") as a, changes.watch("run_b") as b:
+            told.put(["run_b"])
+            assert [await a.wait(SOON), await b.wait(SOON)] == [True, True]
+            told.close()
 
 
 @ON_POSTGRESQL

@@ -8,6 +8,8 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
+from itertools import count
+from math import ceil
 from typing import Any, Final
 
 import structlog
@@ -48,6 +50,8 @@ Gates = Mapping[EffectKind, Gate]
 
 _RENEWALS: Final = 3
 """Per lease, so that one that fails is not the end of it."""
+HEEDED: Final = timedelta(seconds=2)
+"""How soon a tool hears that its run was cancelled in another process, however long its lease is."""
 
 
 class Performer:
@@ -123,7 +127,7 @@ class Performer:
         effect = ticket.effect
         if not await self._still_ours(effect):
             return
-        holding = Holding(self._hold, effect, self.commits.lease / _RENEWALS)
+        holding = Holding(self._hold, effect, self._pause(effect))
         try:
             await ticket.act()
         except Exception as e:
@@ -148,17 +152,24 @@ class Performer:
         """Tell the tools that run for this run that nobody wants their result any more."""
         self.calls.stop(run_id)
 
+    def _pause(self, effect: Claimed) -> timedelta:
+        """Between two looks after an effect that is being performed."""
+        renewal = self.commits.lease / _RENEWALS
+        return min(renewal, HEEDED) if effect.kind is EffectKind.EXECUTE_TOOL else renewal
+
     async def _hold(self, effect: Claimed) -> None:
         """Renew the lease. A failing database is asked again while the lease still runs."""
-        commits = self.commits
-        while True:
+        commits, pause = self.commits, self._pause(effect)
+        renewing = ceil(commits.lease / _RENEWALS / pause)
+        for look in count():
             try:
-                await commits.write(outbox.renew, effect, commits.now(), commits.lease)
+                if look % renewing == 0:
+                    await commits.write(outbox.renew, effect, commits.now(), commits.lease)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
-            await asyncio.sleep(commits.lease.total_seconds() / _RENEWALS)
+            await asyncio.sleep(pause.total_seconds())
 
 
 class Holding:

@@ -27,7 +27,7 @@ from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
-from orchestrator.store import inbox, interactions, migrate, outbox, run_rows, runs
+from orchestrator.store import inbox, interactions, migrate, outbox, run_rows, runs, standstill
 from orchestrator.store.database import Database
 
 RECIPE = Recipe(
@@ -169,6 +169,7 @@ def _copy(engine: sa.Engine, interaction: str, count: int) -> None:
     told = sum(t.name == "audit" for t, _ in rows)
     for start in range(1, count + 1, CHUNK):
         with engine.begin() as conn:
+            standstill.unhurried(conn)
             for t, row in rows:
                 numbers = _series(start, min(start + CHUNK - 1, count))
                 conn.execute(_insert(t, row, ids, numbers, engine.dialect.name, told))

@@ -1,4 +1,5 @@
-"""`python -m bench.loop`: the same games on three engines and two databases, side by side in one run.
+"""`python -m bench.loop`: the same games on three engines and two databases, side by side in one run, and
+beside them bare rows, the least that could keep the loop's promises.
 
     python -m bench.loop                                           everything, written to bench/results/
     python -m bench.loop --games loop                              one of the games
@@ -76,7 +77,7 @@ def _matches(options: argparse.Namespace) -> list[tuple[Match, Contender]]:
         for game in options.games
         for database in options.databases
         for contender in CONTENDERS
-        if contender.name in options.only
+        if contender.name in options.only and game in contender.games
     ]
 
 

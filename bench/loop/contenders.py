@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.loop.databases import Counted, Server
+from bench.loop.games import GAMES, LOOP
 from bench.loop.player import Played
 
 ROOT: Final = Path(__file__).parents[2]
@@ -22,11 +23,17 @@ TRACED: Final = ("strace", "-f", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdata
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """An engine; `bars` say by database how many times as fast ours is to be in the loop, None for ours."""
+    """Who plays.
+
+    Args:
+        bars: By database how many times as fast ours is to be in the loop; only peers have them.
+        games: What it plays.
+    """
 
     name: str
     module: str
     bars: dict[str, float] | None = None
+    games: tuple[str, ...] = tuple(GAMES)
 
     @property
     def python(self) -> str:
@@ -35,6 +42,7 @@ class Contender:
 
 CONTENDERS: Final = (
     Contender("ours", "bench.loop.ours"),
+    Contender("rows", "bench.loop.plain", games=(LOOP.name,)),
     Contender("langgraph", "bench.loop.langgraph_peer", {"sqlite": 8.0, "postgresql": 3.0}),
     Contender("dbos", "bench.loop.dbos_peer", {"sqlite": 10.0, "postgresql": 4.0}),
 )

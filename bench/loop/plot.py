@@ -15,7 +15,7 @@ RIGHT: Final = 110
 ROW: Final = 30
 HEAD: Final = 34
 TOP: Final = 52
-COLOURS: Final = {"ours": "#1f6f78", "langgraph": "#b8743a", "dbos": "#7a6aa8"}
+COLOURS: Final = {"ours": "#1f6f78", "rows": "#9a9a9a", "langgraph": "#b8743a", "dbos": "#7a6aa8"}
 
 
 def svg(measured: Measured) -> str:

@@ -162,8 +162,11 @@ class Intake:
         """
         verdict = Verdict(approve, by, self._clock(), reason, refine, answer, stop)
         person = answers.Person(by, entitled_as, tuple(standing), digest)
-        # The decision alone: a tool that is claimed with it would be in doubt if the process ended here.
-        taken = await self._commits.write(answers.decide, approval_id, person, verdict, self._bench())
+        job = partial(
+            answers.decide, approval_id=approval_id, person=person, verdict=verdict, bench=self._bench()
+        )
+        # A yes alone: a tool that is claimed with it would be in doubt if the process ended here.
+        taken = await (self._commits.write(job) if approve else self._commits.advance(partial(_of_run, job)))
         self._taken(taken)
         if stop and taken.refused is None:
             self._stop_tools(taken.run)
@@ -355,3 +358,9 @@ class Intake:
     async def _apply(self, run_id: str, event: CancelRequested | AttentionResolved) -> step.Applied:
         now = self._clock()
         return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
+
+
+def _of_run(job: Callable[[Session], Answer], s: Session) -> tuple[str | None, Answer]:
+    """As `Commits.advance` takes it."""
+    answer = job(s)
+    return answer.run or None, answer

@@ -27,7 +27,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.outbox import Which
 
 SLOTS: Final[Mapping[str, int]] = {
-    "gemini": 16,
+    "gemini": 64,
     "tools": 16,
     "slack": 4,
     "files": 4,

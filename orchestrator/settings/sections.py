@@ -82,7 +82,7 @@ class Work(Section):
         default="auto",
         description="`embedded`: one process. `pgqueuer`: any number on PostgreSQL. `auto`: by the database.",
     )
-    gemini_slots: int = Field(default=16, ge=1, le=256, description="Requests to Gemini at once.")
+    gemini_slots: int = Field(default=64, ge=1, le=256, description="Requests to Gemini at once.")
     tools_slots: int = Field(default=16, ge=1, le=256, description="Tools running at once.")
     slack_slots: int = Field(default=4, ge=1, le=64, description="Messages to Slack at once.")
     files_slots: int = Field(default=4, ge=1, le=64, description="Results of long jobs copied here at once.")

@@ -29,9 +29,9 @@ def _pauses(s: Session, now: datetime) -> dict[str, timedelta]:
     return {run: due_at - now for run, due_at in found}
 
 
-async def _started(world: World, *, model: bool = True) -> str:
+async def _started(world: World, text: str = "one", *, model: bool = True) -> str:
     """A run that has come as far as it can at this moment."""
-    run_id = await world.start("one")
+    run_id = await world.start(text)
     await world.settle(model=model)
     return run_id
 
@@ -123,7 +123,7 @@ async def test_a_run_that_waits_for_its_turn_can_be_cancelled(database_url: str)
 async def test_who_leaves_a_place_calls_the_first_in_line(database_url: str) -> None:
     limits = Ceilings({"lookup": Pace(at_once=1)}, {"refunds": 1})
     async with world_with(database_url, Rule(), limits) as world:
-        waiting = [await world.start("three") for _ in range(3)]
+        waiting = [await _started(world, "three", model=False) for _ in range(3)]
         moment = world.clock()
         await world.settle()
         assert world.clock() == moment, "nobody waited for a look"

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -79,6 +80,7 @@ LONGEST_LOG = 16_000
 _SERIALIZATION = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
 _GREW = "grew"
 _LATER = "later"
+_SINCE = "since"
 
 
 def grew(s: Session, run_id: str) -> None:
@@ -91,6 +93,11 @@ def after_commit(s: Session, call: Callable[[], None]) -> None:
     it; not if it never is. It must not raise.
     """
     s.info.setdefault(_LATER, []).append(call)
+
+
+def age(s: Session) -> timedelta:
+    """How long ago this transaction began, at the most: what PostgreSQL calls `now()` is not longer ago."""
+    return timedelta(seconds=time.monotonic() - s.info.get(_SINCE, time.monotonic()))
 
 
 class StaleRowError(Exception):
@@ -412,6 +419,7 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         wire = pipeline.begin(connection)
         speak(s, connection, wire)
+        s.info[_SINCE] = time.monotonic()
         try:
             yield s, wire
         except BaseException:

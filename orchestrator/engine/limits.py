@@ -85,6 +85,8 @@ class Ceilings:
 
     def left(self, s: Session, before: Run, after: Run, now: datetime) -> None:
         """Call whoever is first in line for the places that a step of a run has left."""
+        if not (self.tools or self.workflows):
+            return
         for tool in _ran(before) - _ran(after):
             if (pace := self.tools.get(tool)) is not None and pace.at_once:
                 occupancy.call(s, _of_tool(tool), 1, now)

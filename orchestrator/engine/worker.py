@@ -38,7 +38,7 @@ SLOTS: Final[Mapping[str, int]] = {
 BATCH: Final = 50
 DELIVERIES: Final = 200
 SORT_EVERY: Final = 0.025
-"""Seconds between two looks into the inbox while webhooks keep coming."""
+"""Seconds between two looks into the inbox while each finds several."""
 LONGEST_SLEEP: Final = 15.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
@@ -80,6 +80,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._mail = True
         self._sorted_at = 0.0
+        self._storm = False
         self._turn = asyncio.Lock()
         self._stopping = False
         self._prune_at = clock()
@@ -105,7 +106,7 @@ class Worker:
             return  # the wake that is on its way finds this one too
         self._mail = True
         loop = asyncio.get_running_loop()
-        pause = self._sorted_at + SORT_EVERY - loop.time()
+        pause = self._sorted_at + SORT_EVERY - loop.time() if self._storm else 0.0
         if pause <= 0:
             self._wake.set()
         else:
@@ -215,6 +216,7 @@ class Worker:
         now = self._clock()
         heeded, others = await self._db.read(step.sift, DELIVERIES)
         count = len(heeded) + len(others)
+        self._storm = count > 1
         if count == 0:
             return 0
         if others:

@@ -26,9 +26,10 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import outbox, runs
-from orchestrator.store.database import Database, lost_race
+from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed, Which
 from orchestrator.store.prepared import on_sqlite
+from orchestrator.store.races import lost_race
 
 P = ParamSpec("P")
 T = TypeVar("T")

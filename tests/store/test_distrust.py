@@ -17,8 +17,10 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.model import Run
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
-from orchestrator.store.database import Database, StaleRowError, after_commit
+from orchestrator.store.afterwards import after_commit
+from orchestrator.store.database import Database
 from orchestrator.store.prepared import Prepared, hold
+from orchestrator.store.races import StaleRowError
 from orchestrator.store.threads import Threads
 
 pytestmark = pytest.mark.asyncio

@@ -17,9 +17,10 @@ from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.store import audit, runs
 from orchestrator.store.chain import Head
-from orchestrator.store.database import Database, StaleRowError
+from orchestrator.store.database import Database
 from orchestrator.store.pipeline import Pipeline
 from orchestrator.store.prepared import Prepared, flush, hold
+from orchestrator.store.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
 

@@ -23,8 +23,6 @@ Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
-MOST_SEEN: Final = 256
-"""How much is known from one transaction to the next: runs and turns, which may be large."""
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -223,7 +221,7 @@ class Held:
     """What the driver raises."""
     seen: dict[str, Any] = field(default_factory=dict)
     """What this transaction has read or written and holds alone, by key; of SQLite's only writer also what
-    those before it had, as long as nobody else writes (see `Memory`)."""
+    those before it had, as long as nobody else writes (see `memory`)."""
     wire: Wire | None = None
     """PostgreSQL's, where the transaction is `Database`'s own."""
 
@@ -332,44 +330,6 @@ def _out(kind: Any, dialect: sa.Dialect) -> Convert:
         return json_value
     convert: Convert = kind.dialect_impl(dialect).result_processor(dialect, None)
     return convert
-
-
-class Memory:
-    """What the only writer of a SQLite file knows from one transaction to the next.
-
-    It holds as long as nobody else has written: another connection shows in `data_version`, whoever borrows
-    the writer's own between two transactions in its count of changes.
-    """
-
-    def __init__(self) -> None:
-        self.seen: dict[str, Any] = {}
-        self._mark: tuple[Any, ...] = ()
-        self._version = 0
-
-    def begin(self, connection: Any) -> None:
-        """A transaction has begun on the driver's connection, and nobody else can write until it ends."""
-        (self._version,) = connection.execute("PRAGMA data_version").fetchone()
-        if self._mark != self._now(connection):
-            self.seen.clear()
-        elif len(self.seen) > MOST_SEEN:
-            for key in list(self.seen)[: -MOST_SEEN // 2]:  # what has not changed for longest
-                del self.seen[key]
-
-    def end(self, connection: Any) -> None:
-        """It was committed. Somebody else may have written since: what shows that is not asked for anew."""
-        self._mark = self._now(connection)
-
-    def unsettle(self, *_statement: Any) -> None:
-        """A statement goes out that is none of ours (`Prepared`): it may change anything."""
-        self.seen.clear()
-
-    def forget(self) -> None:
-        """It was not; or nothing needs to be known any more."""
-        self.seen.clear()
-        self._mark = ()
-
-    def _now(self, connection: Any) -> tuple[Any, ...]:
-        return connection, connection.total_changes, self._version
 
 
 def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = None) -> None:

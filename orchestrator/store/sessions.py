@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store.prepared import Memory, attach
+from orchestrator.store.memory import Memory
+from orchestrator.store.prepared import attach
 
 T = TypeVar("T")
 

@@ -424,7 +424,7 @@ def _begin(call: ToolCall, policy: Policy, now: datetime) -> tuple[ToolCall, tup
     return replace(call, jobs=jobs), effects
 
 
-def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
+def _put(run: Run, call: ToolCall, job: Job, **changes: Any) -> Run:
     job = replace(job, **changes)  # fields of `Job`, named by our own callers
     call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
     return with_turn(run, run.turn.with_call(call))

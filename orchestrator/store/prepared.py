@@ -6,7 +6,7 @@ for both databases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -339,7 +339,7 @@ def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = 
 
 def speak(s: Session, connection: sa.Connection, wire: Wire) -> None:
     """`attach` on PostgreSQL: statements go out over the wire, and who attaches it has them committed."""
-    s.info[_HELD] = replace(_held(None, connection), wire=wire)
+    s.info[_HELD] = _held(None, connection, wire=wire)
 
 
 def hold(s: Session) -> Held:
@@ -350,7 +350,7 @@ def hold(s: Session) -> Held:
         seen = known.seen if known is not None else {}
         seen.clear()  # a SAVEPOINT begins, or has ended: it may have been taken back
         wire = known.wire if known is not None else None
-        known = s.info[_HELD] = replace(_held(_transaction(s), connection, seen), wire=wire)
+        known = s.info[_HELD] = _held(_transaction(s), connection, seen, wire)
     return known
 
 
@@ -371,10 +371,12 @@ def forget(s: Session) -> None:
     hold(s).seen.clear()
 
 
-def _held(transaction: Any, connection: sa.Connection, seen: dict[str, Any] | None = None) -> Held:
+def _held(
+    transaction: Any, connection: sa.Connection, seen: dict[str, Any] | None = None, wire: Wire | None = None
+) -> Held:
     error: type[Exception] = connection.dialect.loaded_dbapi.Error
     driver = connection.connection.driver_connection
-    return Held(transaction, connection.dialect, driver, error, {} if seen is None else seen)
+    return Held(transaction, connection.dialect, driver, error, {} if seen is None else seen, wire)
 
 
 def _transaction(s: Session) -> Any:

@@ -29,7 +29,7 @@ from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import Claimed, Which
 from orchestrator.store.prepared import on_sqlite
-from orchestrator.store.races import lost_race
+from orchestrator.store.races import lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -157,7 +157,8 @@ class Commits:
         try:
             return await self.advance(job)  # nearly always that is all
         except _AWAY as e:
-            away: list[Exception] = [e]
+            again = resumed(e, lambda: self.advance(job))
+        # Not `AsyncRetrying(…)(again)`: it awaits only what is declared `async`.
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(_AWAY),
             wait=wait_random_exponential(0.1, max=2.0),
@@ -165,9 +166,7 @@ class Commits:
             reraise=True,
         ):
             with attempt:
-                if away:
-                    raise away.pop()  # the first try was that one
-                return await self.advance(job)
+                return await again()
         raise AssertionError("unreachable: tenacity returns or raises")
 
     async def take(self, which: Which) -> Taken | None:

@@ -35,18 +35,29 @@ def retried(transaction: Callable[[], T]) -> T:
     except Exception as e:
         if not lost_race(e):
             raise
-        lost: list[Exception] = [e]
-    for attempt in Retrying(
+        again = resumed(e, transaction)
+    return Retrying(
         retry=retry_if_exception(lost_race),
         stop=_enough,
         wait=wait_random_exponential(0.005, max=0.5),
         reraise=True,
-    ):
-        with attempt:
-            if lost:
-                raise lost.pop()  # the first try was that one
-            return transaction()
-    raise AssertionError("unreachable: tenacity returns or raises")
+    )(again)
+
+
+def resumed(error: Exception, call: Callable[[], T]) -> Callable[[], T]:
+    """What tenacity tries where the first try was made without it, and came to that error.
+
+    It raises the error first, so that tenacity waits as after its own. Tenacity from the start would cost
+    every transaction something, and nearly all need one try.
+    """
+    first = [error]
+
+    def attempt() -> T:
+        if first:
+            raise first.pop()
+        return call()
+
+    return attempt
 
 
 def _enough(state: RetryCallState) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain import choosing, joblife
+from orchestrator.domain import choosing, jobreports
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
 from orchestrator.domain.choosing import is_choosing
@@ -279,7 +279,7 @@ def _progress(calls: Sequence[ToolCall], call: ToolCall) -> str:
     """How far what a call waits for is, and a turn of several function calls; else empty."""
     calls = [c for c in calls if not is_own(c)]
     if len(calls) < 2:
-        return joblife.progress(call)
+        return jobreports.progress(call)
     decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)
     turn = f"{decided} of {len(calls)} calls of this turn need no decision any more"
-    return "; ".join(filter(None, (joblife.progress(call), turn)))
+    return "; ".join(filter(None, (jobreports.progress(call), turn)))

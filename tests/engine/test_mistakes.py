@@ -24,7 +24,7 @@ from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelReques
 from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.store import attest, audit, chain, outbox, together, writer
+from orchestrator.store import attest, audit, chain, claims, outbox, together, writer
 from orchestrator.store.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -84,7 +84,7 @@ def starts_every_tool_again(patch: pytest.MonkeyPatch) -> None:
 def settles_whoever_asks(patch: pytest.MonkeyPatch) -> None:
     rows = outbox.effect_t
     anybody = rows.update().where(rows.c.id == sa.bindparam("of_effect")).values(state="done")
-    patch.setattr(outbox, "_DONE", Prepared(anybody))
+    patch.setattr(claims, "_DONE", Prepared(anybody))
 
 
 def believes_its_old_claim(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,14 @@ from litestar import Litestar
 
 from orchestrator import arming, jobs, neighbours, opening, tooling
 from orchestrator.domain.model import Policy, Recipe
-from orchestrator.engine.breakers import Breaker, GuardedGemini, GuardedJobs, GuardedSlack
+from orchestrator.engine.breakers import (
+    Breaker,
+    GuardedGemini,
+    GuardedJobs,
+    GuardedSlack,
+    Standings,
+    own,
+)
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
@@ -29,6 +36,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
+from orchestrator.outlook import Outlook
 from orchestrator.readiness import State, WebhookSeen, Workspace
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
@@ -106,7 +114,7 @@ def build(
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
-    state = _state(ground, around, worker, role)
+    state = _state(ground, around, worker, role, _standings(ground, around, role))
     doors = _doors(ground, around, performer, intake, state, bells)
     lived = _lifetime(ground, around, state, doors, performer).lived
     changes = Changes(database)
@@ -251,7 +259,17 @@ def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
     )
 
 
-def _state(ground: Ground, around: Around, worker: Worker | None, role: Role) -> State:
+def _standings(ground: Ground, around: Around, role: Role) -> Standings:
+    """How the neighbours stand: who only answers hears it from those who work."""
+    outlook = Outlook(ground.database, [b.name for b in around.breakers], ground.clock)
+    if role is Role.WEB:
+        return outlook.read
+    if not ground.database.sqlite:
+        outlook.watch(around.breakers)
+    return own(around.breakers)
+
+
+def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
     seen = _webhook_seen(settings, database, clock)
     return State(
@@ -259,7 +277,7 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role) ->
         database,
         worker,
         Workspace(settings.slack.team_ids),
-        around.breakers,
+        standings,
         care=_care(settings, clock, role, seen),
         socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
@@ -361,7 +379,7 @@ def _doors(
         wake=bells.wake,
         mail=bells.mail,
         counters=ground.counters,
-        breakers=around.breakers,
+        breakers=state.standings,
         hearing=ground.hearing,
         triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
         callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),

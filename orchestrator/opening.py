@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -11,6 +12,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.settings import Secret, Settings
 from orchestrator.store import standstill
 from orchestrator.store.database import Database
+
+OLDEST_POSTGRESQL: Final = 12
+"""The first with `AS MATERIALIZED`, by which the audit's entries are bound (release notes of 12)."""
 
 
 @contextmanager
@@ -55,6 +59,9 @@ def _reach(database: Database, where: str) -> None:
         database.durable()
     except DBAPIError as e:
         raise ConfigError(f"{where} cannot be opened: {str(e.orig).strip()}") from e
+    found = getattr(database.engine.dialect, "server_version_info", None)
+    if not database.sqlite and found is not None and found[0] < OLDEST_POSTGRESQL:
+        raise ConfigError(f"{where} is a PostgreSQL {found[0]}; {OLDEST_POSTGRESQL} or newer is needed")
 
 
 def prepare_jobs(settings: Settings, database: Database) -> None:

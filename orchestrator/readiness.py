@@ -1,7 +1,7 @@
 """Whether this process can do its work now, and which Slack workspaces it serves."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.registration import Verdict
-from orchestrator.engine.breakers import Breaker, Position
+from orchestrator.engine.breakers import Position, Standing, Standings, nobody
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.webhook_care import WebhookCare
@@ -82,7 +82,7 @@ class State:
     database: Database
     worker: Worker | None
     workspace: Workspace
-    breakers: Sequence[Breaker] = ()
+    standings: Standings = nobody
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
     socket: Socket | None = None
@@ -98,7 +98,7 @@ class State:
             # A worker without jobs still finds its work, by looking for it every few seconds.
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
-        checks += [Check(b.name, True, self._told(b)) for b in self.breakers]
+        checks += [Check(name, True, self._told(name, how)) for name, how in (await self.standings()).items()]
         if self.socket is not None:
             # Other processes may hear Slack meanwhile, and the API decides as ever.
             checks.append(Check("slack_socket", True, self.socket.trouble))
@@ -119,11 +119,10 @@ class State:
         failing = await self.database.read(triggers.failing)
         return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
-    def _told(self, breaker: Breaker) -> str:
+    def _told(self, name: str, standing: Standing) -> str:
         """What is amiss with a neighbour, empty where nothing is."""
-        if breaker.name == "slack" and not self.workspace.teams:
+        if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"
-        standing = breaker.state()
         match standing.position:
             case Position.CLOSED:
                 return ""

@@ -32,6 +32,8 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 15.0
 """With the outbox's longest wait it stays below a minute: so soon is work taken up after an outage."""
 SHORTEST_PAUSE_SECONDS: Final = 0.5
+NOTEWORTHY_SECONDS: Final = 0.25
+"""What a pause has to grow by for others to hear: many calls may be told to wait at the same moment."""
 PROBE_SECONDS: Final = 1.0
 """How long the others are put off while one call finds out."""
 
@@ -56,15 +58,33 @@ class Standing:
     Args:
         rest: Seconds until a call may try again, 0 unless open.
         failures: In a row, as counted while closed.
-        opened: How often it opened since the process began.
+        opened: How often it opened since the process began; None where another process calls the neighbour.
         spared: How many calls were not sent since then.
     """
 
     position: Position
     rest: float
     failures: int
-    opened: int
+    opened: int | None
     spared: int
+
+
+Standings = Callable[[], Awaitable[Mapping[str, Standing]]]
+"""Asks how the neighbours' breakers stand, by name; raises what a database raises."""
+
+
+async def nobody() -> Mapping[str, Standing]:
+    """There is no neighbour."""
+    return {}
+
+
+def own(breakers: "Sequence[Breaker]") -> Standings:
+    """Those of this process, which calls the neighbours itself."""
+
+    async def ask() -> Mapping[str, Standing]:
+        return {breaker.name: breaker.state() for breaker in breakers}
+
+    return ask
 
 
 def is_away(error: Exception) -> bool | None:
@@ -102,6 +122,8 @@ class Breaker:
         self._until: float | None = None  # None while closed
         self._probing = False
         self._failures = self._strikes = self._opened = self._spared = 0
+        self.tell: Callable[[Standing], None] = lambda standing: None
+        """Called in the event loop when it opens, for longer too, and when it closes."""
         self._era = 0
         """Grows with each opening and closing: what a call of an earlier one came to is old news."""
 
@@ -169,9 +191,11 @@ class Breaker:
         if self._until is None or self._until <= now:
             self._opened += 1
             log.warning("breaker_opened", neighbour=self.name, seconds=round(seconds, 1))
-        self._until = max(self._until or now, now + seconds)
+        before, self._until = self._until or now, max(self._until or now, now + seconds)
         self._probing = False
         self._era += 1
+        if self._until - before > NOTEWORTHY_SECONDS:
+            self.tell(self.state())
 
     def _succeeded(self) -> None:
         self._failures = 0
@@ -179,6 +203,7 @@ class Breaker:
             log.info("breaker_closed", neighbour=self.name)
             self._until, self._probing, self._strikes = None, False, 0
             self._era += 1
+            self.tell(self.state())
 
 
 class _Line:

@@ -69,10 +69,7 @@ class Calls:
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
             return None
-        if (wait := self._limits.call(s, call.tool, self._commit.now())) is not None:
-            claims.retry(s, effect, wait.until, wait.why)
-            return None
-        return run, call
+        return (run, call) if self._limits.call(s, effect, call.tool, self._commit.now()) else None
 
     def _assess(self, run: Run, call: ToolCall, preview: Preview | None) -> Assessment:
         wish = FunctionCall(call.call_id, call.tool, call.arguments)

@@ -21,11 +21,12 @@ from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
 from orchestrator.engine.hearing import Go, Hearing, PutOff
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
-from orchestrator.store import claims, outbox, runs
+from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Which
 from orchestrator.store.database import Database
 from orchestrator.store.prepared import on_sqlite
@@ -52,6 +53,7 @@ class Commits:
         lease: How long a claim holds without being renewed.
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
+        limits: On tools and workflows: whoever waits for a place is called by whoever leaves it.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Commits:
         lease: timedelta = LEASE,
         hearing: Hearing | None = None,
         lines: Lines | None = None,
+        limits: Ceilings | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.lines = lines
+        self._limits = limits or Ceilings()
         self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
@@ -92,9 +96,16 @@ class Commits:
         return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
 
     async def _write(self, job: Callable[[Session], T]) -> T:
-        value, due = await self._db.write(_told, job)
+        value, due = await self._db.write(self._told, job)
         self._tell(due)
         return value
+
+    def _told(self, s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:
+        """The job's value, and when what it left to the rows is due."""
+        value = job(s)
+        for before, after in occupancy.movements(s):
+            self._limits.left(s, before, after, self._clock())
+        return value, outbox.earliest_left(s)
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:
@@ -135,7 +146,7 @@ class Commits:
             return (self._next(s, run_id, places) if run_id else []), value
 
         try:
-            (tickets, value), due = await self._db.write(_told, whole)
+            (tickets, value), due = await self._db.write(self._told, whole)
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")
@@ -293,11 +304,6 @@ def alarm(run_id: str, applied: step.Applied) -> None:
 
 def _no_gate(s: Session, effect: Claimed) -> Act | None:
     raise GateError("nothing is claimed before somebody performs")
-
-
-def _told(s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:
-    """The job's value, and when what it left to the rows is due."""
-    return job(s), outbox.earliest_left(s)
 
 
 def _leave_it_to_the_next_look(due: datetime) -> None:

@@ -18,6 +18,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
 from orchestrator.store.outbox import Asked
 from orchestrator.store.prepared import flush
+from orchestrator.store.transactions import age
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
     "gemini": (
@@ -100,7 +101,8 @@ class Queued:
     def put(self, s: Session) -> None:
         """See `Dispatcher`."""
         now = self._clock()
-        made = [_job(a, max(timedelta(0), a.due_at - now)) for a in outbox.asked(s, now + NEAR)]
+        spent = age(s)  # a delay counts from when the transaction began, and it may have waited for others
+        made = [_job(a, a.due_at - now, spent) for a in outbox.asked(s, now + NEAR)]
         if not self._own_mail and (newest := inbox.stored(s)):
             made.append(jobs.Job(MAIL, f"mail:{newest}", b""))
         if made:
@@ -108,11 +110,12 @@ class Queued:
             jobs.put(s, made)
 
 
-def _job(asked: Asked, delay: timedelta) -> jobs.Job:
+def _job(asked: Asked, left: timedelta, spent: timedelta) -> jobs.Job:
     # An effect may be asked for anew while its job is being handled: the time it is due makes the difference.
     key = f"{asked.run_id}:{asked.key}:{asked.due_at.timestamp():.6f}"
     payload = json.dumps([asked.run_id, asked.key]).encode()
-    return jobs.Job(LANE_OF[asked.kind], key, payload, delay + SLACK if delay else delay)
+    delay = left + spent + SLACK if left > timedelta(0) else timedelta(0)
+    return jobs.Job(LANE_OF[asked.kind], key, payload, delay)
 
 
 def effect_of(payload: bytes) -> tuple[str, str]:

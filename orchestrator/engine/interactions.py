@@ -53,8 +53,7 @@ class Interactions:
             lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
             self._commit.settle(s, effect, lost)
             return None
-        if (wait := self._limits.run(s, run, self._commit.now())) is not None and not run.closed:
-            claims.retry(s, effect, wait.until, wait.why)
+        if not run.closed and not self._limits.run(s, effect, run, self._commit.now()):
             return None
         applied = self._commit.apply(s, effect.run_id, CreateClaimed(turn, attempt))
         if applied.refused:

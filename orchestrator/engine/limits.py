@@ -1,4 +1,9 @@
-"""How much of one tool or workflow may go on at once, over all processes. What has no room stays a row."""
+"""How much of one tool or workflow may go on at once, over all processes.
+
+What has no room stands in line, a row each, in the order it was asked for. Whoever makes room calls the first
+of the line in the same transaction, and who begins calls the next where there is more; a look now and then
+finds room that nobody told of, the less often the further back one stands.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +12,14 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import Run
+from orchestrator.domain.model import CallStatus, Run, TurnStatus
 from orchestrator.store import occupancy
+from orchestrator.store.claims import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
-"""Nobody is told when room is made; whoever waits for it looks so often."""
+"""So often the first in line looks by itself; the second half as often, and so on."""
+SELDOM: Final = timedelta(minutes=1)
+"""Whoever stands far back looks so often all the same: the limit may be gone after a restart."""
 MINUTE: Final = timedelta(minutes=1)
 
 
@@ -29,11 +37,12 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Not now: until when at least, and for what."""
+class _Wait:
+    """Not now: until when at least, and for what; how many of those ahead could come."""
 
     until: datetime
     why: str
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +57,81 @@ class Ceilings:
     tools: Mapping[str, Pace] = field(default_factory=dict)
     workflows: Mapping[str, int] = field(default_factory=dict)
 
-    def call(self, s: Session, tool: str, now: datetime) -> Wait | None:
-        """Asked in the transaction that starts a call; None where there is room."""
-        pace = self.tools.get(tool)
-        if pace is None:
-            return None
-        occupancy.alone(s, f"tool:{tool}")
-        if pace.at_once and occupancy.executing(s, tool) >= pace.at_once:
-            return Wait(now + LOOK_AGAIN, f"{tool} runs {pace.at_once} times already")
-        last = occupancy.nth_start(s, tool, pace.per_minute) if pace.per_minute else None
-        if last is not None and last + MINUTE > now:
-            return Wait(last + MINUTE, f"{tool} was started {pace.per_minute} times within a minute")
-        return None
+    def call(self, s: Session, effect: Claimed, tool: str, now: datetime) -> bool:
+        """Whether a call may start in this transaction; if not, its effect stands in line."""
+        if (pace := self.tools.get(tool)) is None:
+            return True
+        line = _of_tool(tool)
+        occupancy.alone(s, line)
+        ahead = occupancy.ahead(s, effect.id, line)
+        free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
+        wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
+        if wait is None and pace.per_minute:
+            wait = _for_the_minute(s, tool, pace.per_minute, ahead, now)
+        return _admitted(s, effect, line, wait, free, now)
 
-    def run(self, s: Session, run: Run, now: datetime) -> Wait | None:
-        """Asked in the transaction in which a run begins; None where there is room."""
-        most = self.workflows.get(run.recipe.workflow)
+    def run(self, s: Session, effect: Claimed, run: Run, now: datetime) -> bool:
+        """Whether a run may begin in this transaction; if not, the effect that begins it stands in line."""
+        name = run.recipe.workflow
+        most = self.workflows.get(name)
         if most is None or run.turn.number > 1 or run.turn.attempt > 1:
-            return None
-        occupancy.alone(s, f"workflow:{run.recipe.workflow}")
-        if occupancy.begun(s, run.recipe.workflow) >= most:
-            return Wait(now + LOOK_AGAIN, f"{most} runs of {run.recipe.workflow} are under way already")
+            return True
+        line = _of_workflow(name)
+        occupancy.alone(s, line)
+        free = most - occupancy.begun(s, name)
+        ahead = occupancy.ahead(s, effect.id, line)
+        wait = _for_a_place(free, ahead, now, f"{most} runs of {name} are under way already")
+        return _admitted(s, effect, line, wait, free, now)
+
+    def left(self, s: Session, before: Run, after: Run, now: datetime) -> None:
+        """Call whoever is first in line for the places that a step of a run has left."""
+        if not (self.tools or self.workflows):
+            return
+        for tool in _ran(before) - _ran(after):
+            if (pace := self.tools.get(tool)) is not None and pace.at_once:
+                occupancy.call(s, _of_tool(tool), 1, now)
+        if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
+            occupancy.call(s, _of_workflow(before.recipe.workflow), 1, now)
+
+
+def _for_a_place(free: int, ahead: int, now: datetime, why: str) -> _Wait | None:
+    if ahead < free:
         return None
+    for_those_ahead = max(free, 0)
+    return _Wait(now + min(LOOK_AGAIN * (1 + ahead), SELDOM), why, for_those_ahead)
+
+
+def _for_the_minute(s: Session, tool: str, most: int, ahead: int, now: datetime) -> _Wait | None:
+    """Each of those ahead takes up one start, so it is known when this one comes."""
+    rounds, place = divmod(ahead, most)
+    began = occupancy.nth_start(s, tool, most - place)
+    until = max(began or now - MINUTE, now - MINUTE) + MINUTE * (1 + rounds)
+    return _Wait(until, f"{tool} was started {most} times within a minute") if until > now else None
+
+
+def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: int, now: datetime) -> bool:
+    """Call those who can come now as well: behind one that is let in, or ahead of one that is not."""
+    if wait is not None:
+        occupancy.stand(s, effect, line, wait.until, wait.why)
+    called = free - 1 if wait is None else wait.ahead
+    if called > 0:
+        occupancy.call(s, line, called, now)
+    return wait is None
+
+
+def _ran(run: Run) -> set[str]:
+    """The tools whose calls run."""
+    return {call.tool for call in run.turn.calls if call.status is CallStatus.EXECUTING}
+
+
+def _begun(run: Run) -> bool:
+    """As `occupancy.begun` counts it."""
+    return not run.closed and (run.turn.number > 1 or run.turn.status is not TurnStatus.INTENDED)
+
+
+def _of_tool(tool: str) -> str:
+    return f"tool:{tool}"
+
+
+def _of_workflow(workflow: str) -> str:
+    return f"workflow:{workflow}"

@@ -99,10 +99,17 @@ class Performer:
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
     ) -> None:
-        commits = Commits(
-            database, policy=policy, clock=clock, roll=roll, lease=lease, hearing=hearing, lines=lines
-        )
         limits = limits or Ceilings()
+        commits = Commits(
+            database,
+            policy=policy,
+            clock=clock,
+            roll=roll,
+            lease=lease,
+            hearing=hearing,
+            lines=lines,
+            limits=limits,
+        )
         self.commits = commits
         self.calls = Calls(commits, toolkit, limits)
         self.triggers = Triggers(commits, armed, feeds, roll, occurrences)

@@ -48,6 +48,7 @@ from orchestrator.store import (
     inbox,
     interactions,
     jobs,
+    occupancy,
     outbox,
     questions,
     refusals,
@@ -109,6 +110,7 @@ def apply(
             decision.refused,
             now,
         )
+        occupancy.moved(s, run, after)
     audit.note(s, told, now)
     dropped = decision.drop
     if after.closed and not run.closed:

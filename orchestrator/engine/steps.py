@@ -58,8 +58,7 @@ class Steps:
         if run.closed or not waits or run.doing is None:
             claims.done(s, effect)
             return None
-        if (wait := self._limits.run(s, run, self._commit.now())) is not None:
-            claims.retry(s, effect, wait.until, wait.why)
+        if not self._limits.run(s, effect, run, self._commit.now()):
             return None
         self._commit.settle(s, effect, self._begun(run))
         return None

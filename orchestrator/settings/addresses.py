@@ -71,9 +71,21 @@ def database_address(secret: Secret) -> Secret:
     scheme, _, rest = secret.reveal().partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
         return secret
-    if scheme == POSTGRESQL and rest:
+    if scheme == POSTGRESQL and rest and _is_read(secret):
         return secret
     raise ValueError(f"must be sqlite:///<file> or {POSTGRESQL}://<user>:<password>@<host>/<database>")
+
+
+def _is_read(secret: Secret) -> bool:
+    """Whether the library reads it as an address, a port that is a number included."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(secret.reveal())
+    except (ValueError, ArgumentError):  # its text may quote the address, password and all
+        return False
+    return True
 
 
 def carries_password(address: str) -> bool:

@@ -183,6 +183,7 @@ _PUT_OFF = Prepared(
         state=EffectState.PENDING,
         due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
         urgency=sa.bindparam("then", type_=sa.Integer),
+        error=sa.bindparam("why"),
         attempts=effect_t.c.attempts - 1,
         **_FREED,
     )
@@ -225,9 +226,10 @@ def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
     return ours
 
 
-def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency) -> None:
+def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency, why: str = "") -> None:
     """There is no room for it before that; it was not tried, and counts as before."""
-    if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then)) == 1:
+    said = (why or effect.error)[:1000]
+    if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then), why=said) == 1:
         outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-INSTANTS: Final = 256
-"""How many are remembered: one transaction writes and reads the same few again and again."""
+INSTANTS: Final = 4096
+"""How many are remembered: each transaction of a run writes and reads the same few again and again."""
 
 
 def prepare(*kinds: Any) -> None:

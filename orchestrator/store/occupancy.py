@@ -1,13 +1,19 @@
-"""How much is going on over all processes, for the limits on it. Each question reads a partial index."""
+"""How much is going on over all processes, and who stands in line. Each question reads a partial index."""
 
 from datetime import datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.model import CallStatus, TurnStatus
+from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.domain.model import CallStatus, Run, TurnStatus
+from orchestrator.store import claims, lines, outbox
+from orchestrator.store.claims import Claimed
+from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import Prepared, hold, words
 from orchestrator.store.run_rows import call_t, run_t, turn_t
+from orchestrator.store.tables import ID, EffectState
 
 _LOCK = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sa.bindparam("name")))))
 _EXECUTING = Prepared(
@@ -37,6 +43,71 @@ _OPEN_TURNS = Prepared(
     .where(turn_t.c.status.in_(words([TurnStatus.LIVE, TurnStatus.ACTION])))
     .group_by(turn_t.c.status)
 )
+
+_STANDING = sa.and_(
+    effect_t.c.line == sa.bindparam("of_line"),
+    sa.text("effect.line <> ''"),
+    effect_t.c.state == EffectState.PENDING,
+    effect_t.c.urgency == int(Urgency.NEXT),
+)
+_AHEAD = Prepared(
+    sa.select(sa.func.count()).where(
+        _STANDING, effect_t.c.id < sa.bindparam("of_effect", type_=sa.BigInteger)
+    )
+)
+
+
+def _first(dialect: str) -> sa.Select[Any]:
+    found = (
+        sa.select(effect_t.c.id, effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
+        .where(_STANDING)
+        .order_by(effect_t.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+    )
+    # Whoever is being claimed at this moment need not be called.
+    return found.with_for_update(skip_locked=True) if dialect == "postgresql" else found
+
+
+_FIRST = Prepared(_first)
+_CALL = Prepared(
+    effect_t.update().where(
+        effect_t.c.id == sa.bindparam("of_effect"), effect_t.c.state == EffectState.PENDING
+    ),
+    ["due_at"],
+)
+MOST_CALLED: Final = 32
+"""At once; whoever of them begins calls the next."""
+_MOVED: Final = "moved"
+
+
+def moved(s: Session, before: Run, after: Run) -> None:
+    """A step of that run was taken in this transaction: it may have left a place."""
+    s.info.setdefault(_MOVED, []).append((before, after))
+
+
+def movements(s: Session) -> list[tuple[Run, Run]]:
+    """The steps that were taken, each as the run was before and after; said once."""
+    found: list[tuple[Run, Run]] = s.info.pop(_MOVED, [])
+    return found
+
+
+def stand(s: Session, effect: Claimed, line: str, until: datetime, why: str) -> None:
+    """It waits there, behind those that were asked for before it, and looks again at that time."""
+    lines.stand(s, effect, line[:ID])
+    claims.put_off(s, effect, until, Urgency.NEXT, why)
+
+
+def ahead(s: Session, effect: int, line: str) -> int:
+    """How many that were asked for earlier stand there."""
+    count: int = _AHEAD.value(s, of_line=line[:ID], of_effect=effect)
+    return count
+
+
+def call(s: Session, line: str, most: int, now: datetime) -> None:
+    """The first so many there need not wait any longer."""
+    for row in _FIRST.rows(s, of_line=line[:ID], most=min(most, MOST_CALLED)):
+        if row["due_at"] > now and _CALL.run(s, of_effect=row["id"], due_at=now) == 1:
+            outbox.note(s, [outbox.Asked(row["run_id"], EffectKind(row["kind"]), row["subject"], now)])
 
 
 def alone(s: Session, name: str) -> None:

@@ -1,7 +1,9 @@
 """PostgreSQL's transactions: each job has one of its own, whose words go out over the pipeline."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -14,6 +16,13 @@ from orchestrator.store.recollection import Recollection
 from orchestrator.store.wire import Wire
 
 T = TypeVar("T")
+
+_SINCE = "since"
+
+
+def age(s: Session) -> timedelta:
+    """How long ago this transaction began, at the most: what PostgreSQL calls `now()` is not longer ago."""
+    return timedelta(seconds=time.monotonic() - s.info.get(_SINCE, time.monotonic()))
 
 
 class Transactions:
@@ -95,6 +104,7 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         wire = pipeline.begin(connection)
         speak(s, connection, wire)
+        s.info[_SINCE] = time.monotonic()
         try:
             yield s, wire
         except BaseException:

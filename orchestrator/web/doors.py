@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import named
-from orchestrator.engine.breakers import Breaker
+from orchestrator.engine.breakers import Standings, nobody
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
@@ -236,7 +236,7 @@ class Doors:
         wake: Called after something was made due.
         mail: Called after a webhook was put back to be worked on.
         counters: Where everything in this process counts.
-        breakers: The neighbours', for monitors.
+        breakers: How those of the neighbours stand, for monitors.
         hearing: How soon interactions are read again, for monitors.
         standing: Which of those entries of approvers a person stands for, beside themselves.
         triggers: What starts runs besides callers, and whose deliveries do.
@@ -259,7 +259,7 @@ class Doors:
     wake: Callable[[], None] = lambda: None
     mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
-    breakers: Sequence[Breaker] = ()
+    breakers: Standings = nobody
     hearing: Hearing | None = None
     standing: Standing = alone
     triggers: TriggerDoor | None = None

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.breakers import Breaker, Position
+from orchestrator.engine.breakers import Position, Standing
 from orchestrator.engine.hearing import Hearing
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
@@ -57,9 +57,18 @@ class Scrape:
     async def text(self) -> str:
         """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
         once = CollectorRegistry()
-        ours = [*_of_breakers(self._doors.breakers), *_of_hearing(self._doors.hearing)]
+        ours = [*await self._breakers(), *_of_hearing(self._doors.hearing)]
         once.register(_Families([*ours, *_of_database(await self._reading())]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
+
+    async def _breakers(self) -> list[Metric]:
+        """None where they are told by a database that does not answer, which is told as such."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return _of_breakers(await self._doors.breakers())
+        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
+            log.warning("metrics_without_breakers", error=type(e).__name__)
+            return []
 
     async def _reading(self) -> Reading | None:
         try:
@@ -109,18 +118,18 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(breakers: Iterable[Breaker]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, Standing]) -> list[Metric]:
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",
         "How a neighbour's breaker stands: 1 for the one state it is in.",
         labels=("neighbour", "state"),
     )
     opened = CounterMetricFamily("orchestrator_breaker_opened", "How often it opened.", labels=("neighbour",))
-    for breaker in breakers:
-        standing = breaker.state()
+    for name, standing in standings.items():
         for position in Position:
-            state.add_metric((breaker.name, position), float(standing.position is position))
-        opened.add_metric((breaker.name,), standing.opened)
+            state.add_metric((name, position), float(standing.position is position))
+        if standing.opened is not None:  # else each worker counts its own
+            opened.add_metric((name,), standing.opened)
     return [state, opened]
 
 

@@ -39,7 +39,6 @@ async def night(stage: Stage) -> list[str]:
 
 async def morning(stage: Stage, ids: list[str]) -> tuple[Message, dict[str, Json]]:
     """The message, and each question as it stands under it, by what it is about."""
-    stage.skip(7200)
     found = [(await stage.asked(run_id))[0] for run_id in ids]
     [over] = digests(stage)
     assert {stage.message(a).thread_ts for a in found} == {over.ts}
@@ -62,6 +61,7 @@ async def test_two_approved_in_one_go_one_rejected_alone_each_runs_once(
 ) -> None:
     async with staged(tmp_path, database_url, start=False) as stage:
         ids = await night(stage)
+        stage.skip(7200)
         over, asked = await morning(stage, ids)
         assert "3 questions of unattended runs: 3 to be decided" in text_of(over.blocks)
         assert all(f'"item": "{item}"' in text_of(over.blocks) for item in ITEMS)
@@ -102,7 +102,7 @@ async def test_an_hour_that_was_slept_through_is_made_up_for_once(tmp_path: Path
         await stage.stop()
         stage.skip(3 * 86_400)  # longer than a question is open
         await stage.start()
-        over, asked = await morning(stage, ids)
+        over, asked = await morning(stage, ids)  # at once: their time runs from then on
         await stage.restart()
         for approval in asked.values():
             await stage.click(approval)

@@ -194,3 +194,12 @@ def test_slots_are_by_lane(configured: Configured, sqlite_url: str) -> None:
 def test_a_mistake_names_its_key(configured: Configured, sqlite_url: str, name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"work\.{name}"):
         configured(sqlite_url, **{name: value})
+
+
+def test_a_server_that_is_too_old_is_named(
+    configured: Configured, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "OLDEST_POSTGRESQL", 99)
+    too_old = r"^database.url: .* is a PostgreSQL \d+; 99 or newer is needed$"
+    with pytest.raises(ConfigError, match=too_old), opening.opened(configured(postgres_url)):
+        pass

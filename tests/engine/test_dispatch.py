@@ -22,7 +22,7 @@ from support.processes import Place, now, until
 from support.toolkit import Rule
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine import dispatch, queued, worker
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.store import claims, inbox, ledger, outbox
@@ -165,6 +165,23 @@ async def test_a_near_timer_needs_no_look(place: Place, pace: Pace) -> None:
     assert place.jobs() == (1 if place.queued else 0)
     due_at = now() + timedelta(seconds=0.4)
     await process.ask(("timer", due_at))
+    await until(lambda: place.came("timer"), "the timer")
+    assert due_at <= place.gemini.came["timer"][0]
+
+
+@QUEUED
+async def test_a_near_timer_of_a_transaction_that_waited_for_others_needs_no_look(
+    place: Place, pace: Pace
+) -> None:
+    pace(HOUR)
+    process = await place.process()
+    due_at = now() + timedelta(seconds=1)
+
+    def job(s: Session) -> None:
+        s.execute(sa.text("SELECT pg_sleep(0.3)"))  # as for another's lock
+        outbox.add(s, "run_timer", [Effect(EffectKind.CANCEL_INTERACTION, "timer", due_at)])
+
+    await process.database.write(job)
     await until(lambda: place.came("timer"), "the timer")
     assert due_at <= place.gemini.came["timer"][0]
 

@@ -1,21 +1,39 @@
 """How much of one tool or workflow goes on at once: what has no room waits as a row, and nothing is lost."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.model import RunStatus
-from orchestrator.engine.limits import Ceilings, Pace
+from orchestrator.engine.limits import MINUTE, Ceilings, Pace
+from orchestrator.store import outbox
+from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
 
 CALL = ("lookup", {"n": 1})
+_WAIT = sa.and_(outbox.effect_t.c.state == EffectState.PENDING, outbox.effect_t.c.line != "")
 STORIES = {"one": [Plan((CALL,)), Plan()], "three": [Plan((CALL, CALL, CALL)), Plan()]}
 SECOND = timedelta(seconds=1)
+
+
+def _pauses(s: Session, now: datetime) -> dict[str, timedelta]:
+    """By run: until when its effect in line waits."""
+    found = s.execute(sa.select(outbox.effect_t.c.run_id, outbox.effect_t.c.due_at).where(_WAIT))
+    return {run: due_at - now for run, due_at in found}
+
+
+async def _started(world: World, text: str = "one", *, model: bool = True) -> str:
+    """A run that has come as far as it can at this moment."""
+    run_id = await world.start(text)
+    await world.settle(model=model)
+    return run_id
 
 
 def world_with(url: str, rule: Rule, limits: Ceilings) -> World:
@@ -100,3 +118,43 @@ async def test_a_run_that_waits_for_its_turn_can_be_cancelled(database_url: str)
         assert (found[first], found[second]) == (RunStatus.COMPLETED, RunStatus.CANCELLED)
         assert set(world.gemini.creates.values()) == {1}
         await world.check(first, second)
+
+
+async def test_who_leaves_a_place_calls_the_first_in_line(database_url: str) -> None:
+    limits = Ceilings({"lookup": Pace(at_once=1)}, {"refunds": 1})
+    async with world_with(database_url, Rule(), limits) as world:
+        waiting = [await _started(world, "three", model=False) for _ in range(3)]
+        moment = world.clock()
+        await world.settle()
+        assert world.clock() == moment, "nobody waited for a look"
+        assert set((await world.statuses()).values()) == {RunStatus.COMPLETED}
+        assert [run for run, turn, _ in world.gemini.creates if turn == 1] == waiting, "in their order"
+        await world.check(*waiting)
+
+
+async def test_a_cancel_makes_room(database_url: str) -> None:
+    from support.conversation import ANNA
+
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first, second = await world.start("one"), await world.start("one")
+        await world.settle(model=False)
+        await world.intake.cancel(first, ANNA)
+        await world.settle()
+        found = await world.statuses()
+        assert (found[first], found[second]) == (RunStatus.CANCELLED, RunStatus.COMPLETED)
+
+
+async def test_the_further_back_in_line_the_more_seldom_one_looks(database_url: str) -> None:
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first, *behind = [await _started(world, model=False) for _ in range(5)]
+        pauses = await world.database.read(_pauses, world.clock())
+        assert pauses == {run: SECOND * n for n, run in enumerate(behind, 1)}
+        assert first not in pauses
+
+
+async def test_of_those_who_wait_for_the_minute_each_knows_its_own(database_url: str) -> None:
+    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+        first, second, *behind = [await _started(world) for _ in range(6)]
+        pauses = await world.database.read(_pauses, world.clock())
+        assert pauses == {run: MINUTE * (1 + n // 2) for n, run in enumerate(behind)}
+        assert not {first, second} & {*pauses}

@@ -179,6 +179,7 @@ def test_every_required_key_is_tried_above() -> None:
         ("public_url", "https://agents.example.com:99999", "an address"),
         ("public_url", "http://127.1", "https"),
         ("database.url", "postgresql://db/x", "postgresql+psycopg"),
+        ("database.url", "postgresql+psycopg://db:port/x", "postgresql+psycopg://<user>"),
         ("database.url", "sqlite:///:memory:", "sqlite:///<file>"),
         ("database.url", "sqlite://", "sqlite:///<file>"),
         ("gemini.base_url", "http://gemini.example.com", "https"),

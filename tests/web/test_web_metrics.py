@@ -23,7 +23,7 @@ from web_kit import (
 )
 
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.engine.breakers import FAILURES, Breaker
+from orchestrator.engine.breakers import FAILURES, Breaker, own
 from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import UnavailableError
 from orchestrator.store import outbox
@@ -259,7 +259,7 @@ def test_how_the_breakers_stand(house: House) -> None:
                 await breaker.call(fail)
 
     asyncio.run(trouble())
-    with TestClient(house.app(breakers=(breaker, fine))) as client:
+    with TestClient(house.app(breakers=own((breaker, fine)))) as client:
         for seconds, state in ((0.0, "open"), (60.0, "half_open")):
             now[0] = seconds
             samples = scraped(client)

@@ -35,7 +35,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
-from orchestrator.store import inbox, migrate, outbox, run_rows, standstill, views
+from orchestrator.store import claims, inbox, migrate, run_rows, standstill, views
 from orchestrator.store.database import Database
 from orchestrator.web.paging import from_cursor, to_cursor
 
@@ -55,7 +55,7 @@ CARE: Final[Mapping[str, Job]] = {
     "the hourly pruning of webhooks, nothing to prune": lambda s: inbox.prune(
         s, datetime(2020, 1, 1, tzinfo=UTC)
     ),
-    "the release of claims at a start, nothing claimed": lambda s: outbox.release_all(s, datetime.now(UTC)),
+    "the release of claims at a start, nothing claimed": lambda s: claims.release_all(s, datetime.now(UTC)),
 }
 """What the service does for itself, in the one writer's time on SQLite."""
 
@@ -146,8 +146,8 @@ async def _stepped(database: Database) -> None:
 
 def _due(s: Session) -> None:
     inbox.waiting(s, 200)
-    outbox.due(s, datetime.now(UTC), 50, list(EffectKind))
-    outbox.next_due(s)
+    claims.due(s, datetime.now(UTC), 50, list(EffectKind))
+    claims.next_due(s)
 
 
 async def _outside(stored: Sequence[Stored]) -> dict[str, Row]:

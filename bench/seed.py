@@ -27,7 +27,7 @@ from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
-from orchestrator.store import inbox, interactions, migrate, outbox, run_rows, runs, standstill
+from orchestrator.store import claims, inbox, interactions, migrate, outbox, run_rows, runs, standstill
 from orchestrator.store.database import Database
 
 RECIPE = Recipe(
@@ -150,9 +150,9 @@ def _did(s: Session, run_id: str, event: Event, now: datetime) -> None:
     """The step, and all that was due is done."""
     step.apply(s, run_id, event, policy=POLICY, now=now)
     for asked in outbox.ripe(s, run_id, now):
-        effect = outbox.claim(s, (run_id, asked.key), now, timedelta(minutes=1))
+        effect = claims.claim(s, (run_id, asked.key), now, timedelta(minutes=1))
         if effect is not None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
 
 
 def _copy(engine: sa.Engine, interaction: str, count: int) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bench.scene import Scene, Scenes, numbered, on, under
-from orchestrator.domain import joblife
+from orchestrator.domain import jobreports
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew, names
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Stage, Vote
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
@@ -205,8 +205,8 @@ def _jobs() -> Scenes:
         description="Make films of prompts.",
     )
     over = replace(waits, call=replace(waits.call, status=C.SETTLED, settled_at=NOW + timedelta(hours=3)))
-    made = joblife.results(replace(waits.call, jobs=_made(11, 1, 0)))
-    none = joblife.results(replace(waits.call, jobs=_made(0, 2, 0)))
+    made = jobreports.results(replace(waits.call, jobs=_made(11, 1, 0)))
+    none = jobreports.results(replace(waits.call, jobs=_made(0, 2, 0)))
     done = replace(over.call, outcome=Outcome(K.SUCCEEDED, made))
     failed = replace(over.call, outcome=Outcome(K.FAILED, none))
     return {
@@ -224,7 +224,7 @@ def _jobs() -> Scenes:
 
 def _with_jobs(base: Card, jobs: tuple[Job, ...]) -> Card:
     call = replace(base.call, jobs=jobs)
-    return replace(base, call=call, progress=joblife.progress(call))
+    return replace(base, call=call, progress=jobreports.progress(call))
 
 
 def _made(succeeded: int, failed: int, left: int) -> tuple[Job, ...]:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import faults
 from orchestrator.domain.triggers import First, Missed, under
+from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Cron, Feed, Hook
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import ConfigError, RejectedError

@@ -18,7 +18,7 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.readiness import State
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import outbox
+from orchestrator.store import claims
 from orchestrator.web.doors import DynamicDoor
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Lifetime:
         database = self.state.database
         if database.sqlite:
             # The lock file says that no other process is there: whoever held a claim is gone.
-            released = await database.write(outbox.release_all, self.clock())
+            released = await database.write(claims.release_all, self.clock())
             log.info("started", taken_over=released)
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:

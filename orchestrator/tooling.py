@@ -1,12 +1,12 @@
 """The tools of this service: those the settings list and our own, under the policy the settings set."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from orchestrator.domain import resubmission
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, ToolOverride
 from orchestrator.toolkit import Tool, Toolkit, human, load_modules, longjobs, media

@@ -6,13 +6,13 @@ own: a long line is folded behind a bar, never by the terminal.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from rich.cells import cell_len, chop_cells
 
 from orchestrator.cli.entries import DOORS
+from orchestrator.domain.values import replace
 from orchestrator.slack.text import Shown, line, prose, render, visible
 
 COLUMNS: Final = ("approval", "about", "workflow", "asked by", "expires in", "state")

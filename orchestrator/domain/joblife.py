@@ -3,7 +3,7 @@
 A job's end is its call's business: with the last one the call is settled, with what they all have brought.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from orchestrator.domain.events import (
     JobSignalled,
     JobUncertain,
 )
+from orchestrator.domain.jobreports import results
 from orchestrator.domain.jobs import (
     LISTED,
     NAMELESS,
@@ -32,24 +33,16 @@ from orchestrator.domain.jobs import (
     JobKind,
     JobState,
     JobStatus,
-    StoredFile,
     Waiting,
     job_key,
 )
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, ToolCall
-from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.values import replace
 
 MOST_JOBS: Final = 500
 """Jobs one call may want."""
 MAX_SAID: Final = 1_000
 """Characters of what Gemini said about a job that are kept."""
-MOST_TOLD: Final = 100
-"""Entries of a list of facts that a model reads; the numbers beside it count all."""
-HALF_PRICE: Final = "billed at half the price"
-"""Source: Gemini API, Batch."""
-LEAST_DONE: Final = 3
-"""Jobs that must have ended before the time the others take is guessed."""
 SEARCH_AFTER: Final = timedelta(seconds=5)
 """From a start whose answer got lost to the first look for it."""
 STILL_AT_WORK: Final = (JobState.LIVE, JobState.STRANGE)
@@ -269,80 +262,6 @@ def _search(job: Job, now: datetime) -> Effect:
     return Effect(EffectKind.FETCH_JOB, job.id, now + SEARCH_AFTER)
 
 
-_RESULT: Final = frozenset({"succeeded", "failed", "files", "jobs"})
-
-
-def results(call: ToolCall) -> JsonObject:
-    """What all jobs of a call have brought, as the model and the next step read it."""
-    made = sum(1 for j in call.jobs if j.status is JobStatus.SUCCEEDED)
-    return {
-        "succeeded": made,
-        "failed": len(call.jobs) - made,
-        "files": [file.path for job in call.jobs for file in job.files],
-        "jobs": [_result(job) for job in call.jobs],
-    }
-
-
-def brief(result: Any) -> Any:
-    """What jobs have brought, for people: without each of them, but why some failed; else as it is."""
-    if not isinstance(result, Mapping) or set(result) != _RESULT or not isinstance(result["jobs"], list):
-        return result
-    told = {name: value for name, value in result.items() if name != "jobs"}
-    jobs = [job for job in result["jobs"] if isinstance(job, Mapping)]
-    errors = sorted({str(job["error"]) for job in jobs if job.get("error")})
-    return {**told, "errors": errors} if errors else told
-
-
-def progress(call: ToolCall) -> str:
-    """How far the jobs of a call are, in words; empty for a call without."""
-    return ", ".join(filter(None, (counted(call.jobs), remaining(left(call.jobs)))))
-
-
-def counted(jobs: Sequence[Job]) -> str:
-    """The same of any jobs."""
-    if not jobs:
-        return ""
-    ended = [j for j in jobs if j.ended]
-    failed = sum(1 for j in ended if j.status is not JobStatus.SUCCEEDED)
-    noun = "job" if len(jobs) == 1 else "jobs"
-    return f"{len(ended)} of {len(jobs)} {noun} done" + (f", {failed} failed" if failed else "")
-
-
-def left(jobs: Sequence[Job]) -> timedelta | None:
-    """How long those that have not ended will about take; None while too few have, or none is left."""
-    over = [j for j in jobs if j.ended and j.status is not JobStatus.LOST]
-    spans = [j.ended_at - j.sent_at for j in over if j.ended_at and j.sent_at]
-    open_ = [j for j in jobs if not j.ended]
-    if len(spans) < LEAST_DONE or not open_:
-        return None
-    at_once = sum(1 for j in open_ if j.status not in NOT_SENT)
-    return sum(spans, timedelta()) / len(spans) * len(open_) / max(at_once, 1)
-
-
-def remaining(span: timedelta | None) -> str:
-    """The same in words; empty for none."""
-    if span is None:
-        return ""
-    minutes = -(-int(span.total_seconds()) // 60)
-    if minutes < 2:
-        return "about a minute left"
-    hours, rest = divmod(minutes, 60)
-    return f"about {hours} h {rest} min left" if hours else f"about {minutes} min left"
-
-
-def _result(job: Job) -> JsonObject:
-    files = [_told(file) for file in job.files]
-    facts = {k: v[:MOST_TOLD] if isinstance(v, list) else v for k, v in job.facts.items()}
-    told: dict[str, Any] = {"job": job.id, "status": str(job.status), "files": files, **facts}
-    if job.kind is JobKind.BATCH and job.status is JobStatus.SUCCEEDED:
-        told["price"] = HALF_PRICE
-    return told if job.status is JobStatus.SUCCEEDED else {**told, "error": job.said}
-
-
-def _told(file: StoredFile) -> JsonObject:
-    return {"path": file.path, "type": file.type, "bytes": file.bytes, "sha256": file.sha256}
-
-
 # --- what a reading says -----------------------------------------------------------------------------------
 
 
@@ -424,7 +343,7 @@ def _begin(call: ToolCall, policy: Policy, now: datetime) -> tuple[ToolCall, tup
     return replace(call, jobs=jobs), effects
 
 
-def _put(run: Run, call: ToolCall, job: Job, **changes: object) -> Run:
+def _put(run: Run, call: ToolCall, job: Job, **changes: Any) -> Run:
     job = replace(job, **changes)  # fields of `Job`, named by our own callers
     call = replace(call, jobs=tuple(job if j.id == job.id else j for j in call.jobs))
     return with_turn(run, run.turn.with_call(call))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain import batches, calls, digests, inquiries, joblife, ladder, turns, verdicts
+from orchestrator.domain import batches, calls, creates, digests, inquiries, joblife, ladder, turns, verdicts
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
@@ -248,7 +248,7 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
         return calls.resolved(run, event, policy, now)
     match event.choice:
         case Choice.RETRY:
-            return turns.send_again(run, now)
+            return creates.send_again(run, now)
         case Choice.GIVE_UP:
             return finish(run, RunStatus.FAILED, now, reason=f"given up by {event.by.id}: {run.reason}")
         case Choice.HAPPENED:
@@ -257,14 +257,14 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
 
 _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     InteractionSignalled: turns.signalled,
-    CreateClaimed: turns.claim_create,
+    CreateClaimed: creates.claimed,
     StepBegun: turns.step_begun,
     InteractionObserved: turns.observe,
     InteractionMissing: turns.missing,
-    CreateUncertain: turns.create_uncertain,
-    CreateDeferred: turns.create_deferred,
-    CreateRefused: turns.create_refused,
-    CreateGraceEnded: turns.grace_ended,
+    CreateUncertain: creates.uncertain,
+    CreateDeferred: creates.deferred,
+    CreateRefused: creates.refused,
+    CreateGraceEnded: creates.grace_ended,
     CallPreviewed: calls.previewed,
     CallClaimed: calls.claim,
     CallFinished: calls.finished,

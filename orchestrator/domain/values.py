@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
 
 _Shape = tuple[Callable[[Any], tuple[Any, ...]], Mapping[str, int]]
 
 
-def replace(value: T, /, **changes: Any) -> T:
+def _replaced(value: T, /, **changes: Any) -> T:
     """What `dataclasses.replace` gives, in a third of the time: one decision asks for some ten of them.
 
     Raises:
@@ -39,3 +39,9 @@ def _shape(kind: Any) -> _Shape | None:
     if len(fields) < 2 or not all(f.init and not f.kw_only for f in fields):
         return None
     return attrgetter(*(f.name for f in fields)), {f.name: place for place, f in enumerate(fields)}
+
+
+if TYPE_CHECKING:
+    from dataclasses import replace as replace  # so that mypy knows what may be changed, and to what
+else:
+    replace = _replaced

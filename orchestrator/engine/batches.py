@@ -22,8 +22,8 @@ from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.saying import in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, runs
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Batches:
         """Show it, once, while something under it is open; what is decided already needs none."""
         run, turn = self._turn(s, effect)
         if turn.batch is None or turn.batch.ts:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         if self._slack is None:
             self._commit.settle(s, effect, BatchUndelivered(turn.number, "no Slack is set up"))
@@ -95,7 +95,7 @@ class Batches:
         run, turn = self._turn(s, effect)
         if self._slack is not None and turn.batch is not None and turn.batch.ts:
             return partial(self._update, effect, self._batch(s, effect, run, turn, turn.batch), self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _update(self, effect: Claimed, batch: BatchCard, slack: SlackPort) -> None:

@@ -16,9 +16,9 @@ from orchestrator.domain.effects import Urgency
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import callbacks, outbox, runs
+from orchestrator.store import callbacks, claims, runs
 from orchestrator.store.callbacks import Attempt, Patience, Sending
-from orchestrator.store.outbox import Claimed
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -57,10 +57,10 @@ class Callbacks:
         """The gate: one that nobody waits for is done, one whose address is left alone waits."""
         found = callbacks.take(s, effect.subject, self._patience, self._commits.now())
         if found is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         if not isinstance(found, Sending):
-            outbox.put_off(s, effect, found, Urgency.ASKED)
+            claims.put_off(s, effect, found, Urgency.ASKED)
             return None
         if self._sender is None:
             self._settle(s, effect, Attempt(None, NOTHING_SIGNS))
@@ -89,13 +89,13 @@ class Callbacks:
     def _settle(self, s: Session, effect: Claimed, attempt: Attempt) -> None:
         """What came of it, heard under its claim only: who took it over tells it himself."""
         commits, now = self._commits, self._commits.now()
-        if not outbox.renew(s, effect, now, commits.lease):
+        if not claims.renew(s, effect, now, commits.lease):
             return
         again = callbacks.settle(s, effect.subject, attempt, self._patience, now, commits.roll())
         if again is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
         else:
-            outbox.retry(s, effect, again, attempt.why)
+            claims.retry(s, effect, again, attempt.why)
 
 
 async def _tried(message: Sending, sender: CallbackPort) -> Attempt:

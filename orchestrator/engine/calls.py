@@ -25,8 +25,8 @@ from orchestrator.engine.resubmitting import whole
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import asked, attest, outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import asked, attest, claims, runs
+from orchestrator.store.claims import Claimed
 
 STOPPED: Final = 1000
 """How many runs that were stopped are remembered, for a tool that was claimed just before."""
@@ -67,7 +67,7 @@ class Calls:
             self._commit.settle(s, effect, CallCutOff(call.id, call.claim, "the process ended"))
             return None
         if call is None or call.status is not CallStatus.READY or run.closed:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return (run, call) if self._limits.call(s, effect, call.tool, self._commit.now()) else None
 
@@ -117,13 +117,13 @@ class Calls:
     def _seen(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> Act | None:
         """The gate for a call that was looked at, in a transaction of its own."""
         runs.lock(s, effect.run_id)
-        if not outbox.renew(s, effect, self._commit.now(), self._commit.lease):
+        if not claims.renew(s, effect, self._commit.now(), self._commit.lease):
             return None
         if (found := self._ready(s, effect)) is None:
             return None
         run, call = found
         if (call.arguments, call.approval) != (before.arguments, before.approval):
-            outbox.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
+            claims.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
             return None
         as_it_was, fresh = self._assess(run, call, _approved(call)), self._assess(run, call, preview)
         as_approved = as_it_was.sealed_like(call.approval) if call.approval else ""
@@ -137,7 +137,7 @@ class Calls:
         applied = self._commit.apply(s, run.id, claim)
         started = applied.run.turn.call(call.id)
         if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._run, effect, started, context_of(run, started))
 

@@ -26,10 +26,11 @@ from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
-from orchestrator.store import occupancy, outbox, runs
-from orchestrator.store.database import Database, lost_race
-from orchestrator.store.outbox import Claimed, Which
+from orchestrator.store import claims, occupancy, outbox, runs
+from orchestrator.store.claims import Claimed, Which
+from orchestrator.store.database import Database
 from orchestrator.store.prepared import on_sqlite
+from orchestrator.store.races import lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -167,7 +168,8 @@ class Commits:
         try:
             return await self.advance(job)  # nearly always that is all
         except _AWAY as e:
-            away: list[Exception] = [e]
+            again = resumed(e, lambda: self.advance(job))
+        # Not `AsyncRetrying(…)(again)`: it awaits only what is declared `async`.
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(_AWAY),
             wait=wait_random_exponential(0.1, max=2.0),
@@ -175,9 +177,7 @@ class Commits:
             reraise=True,
         ):
             with attempt:
-                if away:
-                    raise away.pop()  # the first try was that one
-                return await self.advance(job)
+                return await again()
         raise AssertionError("unreachable: tenacity returns or raises")
 
     async def take(self, which: Which) -> Taken | None:
@@ -204,7 +204,7 @@ class Commits:
         places.clear()
         if not on_sqlite(s):
             runs.lock_of(s, which)
-        effect = outbox.claim(s, which, self._clock(), self.lease)
+        effect = claims.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
@@ -229,7 +229,7 @@ class Commits:
     def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
-        effect = outbox.claim(s, (asked.run_id, asked.key), self._clock(), self.lease)
+        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.lease)
         ticket = self._passed(s, effect) if effect is not None else None
         if ticket is None:
             places.give_back(asked.kind)
@@ -245,13 +245,13 @@ class Commits:
         return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
-        effect = outbox.claim(s, which, self._clock(), self.lease)
+        effect = claims.claim(s, which, self._clock(), self.lease)
         if effect is not None:
-            outbox.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
+            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
     async def still_ours(self, effect: Claimed) -> bool:
         """Whether the claim holds, for another lease."""
-        return await self._db.write(outbox.renew, effect, self._clock(), self.lease)
+        return await self._db.write(claims.renew, effect, self._clock(), self.lease)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""
@@ -269,7 +269,7 @@ class Commits:
         """`conclude` within a transaction that does more than that."""
         of_run = run_id or effect.run_id
         runs.lock(s, of_run)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         with suppress(NotFoundError):  # the run was deleted meanwhile
             self.apply(s, of_run, event)
 
@@ -279,13 +279,13 @@ class Commits:
 
         def job(s: Session) -> None:
             self.apply(s, effect.run_id, event)
-            outbox.retry(s, effect, due_at, str(error))
+            claims.retry(s, effect, due_at, str(error))
 
         await self.write(job)
 
     async def again(self, effect: Claimed, why: str, error: Exception | None = None) -> None:
         """Not now; later, and not before the other side wants it."""
-        await self.write(outbox.retry, effect, self.later(effect, error), why)
+        await self.write(claims.retry, effect, self.later(effect, error), why)
 
     def later(self, effect: Claimed, error: Exception | None) -> datetime:
         """When to try again what came to that error."""
@@ -293,7 +293,7 @@ class Commits:
 
     async def done(self, effect: Claimed) -> None:
         """It is done, and no run needs to hear of it."""
-        await self.write(outbox.done, effect)
+        await self.write(claims.done, effect)
 
 
 def alarm(run_id: str, applied: step.Applied) -> None:

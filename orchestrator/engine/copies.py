@@ -21,8 +21,8 @@ from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +48,10 @@ class Copies:
         """Find out who is written to. In quiet hours that waits, but not where nobody sees the question."""
         card, now = self._card(s, effect, effect.subject), self._commit.now()
         if self._slack is None or card is None or not _to_be_spread(card):
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         if not unseen(card.approval) and (later := undisturbed(card.approval, now)) > now:
-            outbox.retry(s, effect, later, "quiet hours")
+            claims.retry(s, effect, later, "quiet hours")
             return None
         return partial(self._spread, effect, card, self._slack)
 
@@ -74,7 +74,7 @@ class Copies:
                 return in_turn(self._commit, s, effect, person, act)
             if effect.attempts > 1:
                 return partial(self._find, effect, card, person, self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:

@@ -23,8 +23,8 @@ from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.saying import LOOK_AGAIN, in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import digests, outbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, digests, outbox
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -92,14 +92,14 @@ class Digests:
             outbox.add(s, run_id, [Effect(EffectKind.REQUEST_APPROVAL, approval, now)])
         if ts:
             outbox.add(s, "", [Effect(EffectKind.UPDATE_DIGEST, name, now + LOOK_AGAIN)])
-        outbox.done(s, effect)
+        claims.done(s, effect)
 
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Drawn from what is true at this moment."""
         stands = digests.standing(s, effect.subject)
         if self._slack is not None and stands is not None and stands.ts:
             return partial(self._update, effect, self._picture(s, effect.subject), self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _update(self, effect: Claimed, digest: DigestCard, slack: SlackPort) -> None:

@@ -19,8 +19,8 @@ from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Inquiries:
                 return in_turn(self._commit, s, effect, telling.person or card.approval.channel, act)
             if effect.attempts > 1:
                 return partial(self._find, effect, card, telling, self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
@@ -63,7 +63,7 @@ class Inquiries:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("nobody_asked_back", approval=card.approval.id, what=telling.what, why=str(e))
-            await self._commit.write(outbox.bury, effect, str(e))
+            await self._commit.write(claims.bury, effect, str(e))
         else:
             if telling.answer:
                 await self._commit.done(effect)
@@ -81,7 +81,7 @@ class Inquiries:
         inquiry = numbered(card.approval, telling.number) if card is not None else None
         if self._slack is not None and card is not None and inquiry is not None and inquiry.places:
             return partial(self._update, effect, card, telling.number, self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _update(self, effect: Claimed, card: Card, number: int, slack: SlackPort) -> None:

@@ -23,8 +23,8 @@ from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import inbox, interactions, outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, inbox, interactions, runs
+from orchestrator.store.claims import Claimed
 
 PROBES: Final = 7
 """How often an unknown interaction is looked at, over about a minute, before it stays parked."""
@@ -57,7 +57,7 @@ class Interactions:
             return None
         applied = self._commit.apply(s, effect.run_id, CreateClaimed(turn, attempt))
         if applied.refused:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._send, effect, step.create_request(s, applied.run, self._toolkit))
 
@@ -90,7 +90,7 @@ class Interactions:
     ) -> None:
         def job(s: Session) -> tuple[str, None]:
             runs.lock(s, run_id)
-            outbox.done(s, effect)
+            claims.done(s, effect)
             tools, now = self._toolkit, self._commit.now()
             seen = step.observe(
                 s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy(s), now=now
@@ -104,11 +104,11 @@ class Interactions:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""
         owner = self._wanted_by(s, effect)
         if owner is None and effect.run_id:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
         if isinstance(room, PutOff):
-            outbox.put_off(s, effect, room.until, room.then)
+            claims.put_off(s, effect, room.until, room.then)
             return None
         return partial(self._read, effect, owner, room)
 
@@ -183,7 +183,7 @@ class Interactions:
             await self._commit.again(effect, str(e), e)
             return
         except RejectedError as e:
-            await self._commit.write(outbox.bury, effect, str(e))
+            await self._commit.write(claims.bury, effect, str(e))
             return
         if (
             snapshot is not None
@@ -197,5 +197,5 @@ class Interactions:
 
 def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
-    outbox.bury(s, effect, why)
+    claims.bury(s, effect, why)
     inbox.disown(s, effect.subject)

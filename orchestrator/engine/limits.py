@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
 from orchestrator.store import occupancy
-from orchestrator.store.outbox import Claimed
+from orchestrator.store.claims import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
 """So often the first in line looks by itself; the second half as often, and so on."""

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator.store import lines
-from orchestrator.store.outbox import Claimed
+from orchestrator.store.claims import Claimed
 
 SOON: Final = timedelta(minutes=2)
 """Whoever is due later than that does not wait for a turn, but for a time of its own."""

@@ -34,8 +34,8 @@ from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import inbox, jobs, outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, inbox, jobs, runs
+from orchestrator.store.claims import Claimed
 
 LOOKS_FOR_FILES: Final = 7
 """How often files that are not there yet are asked for, over half a minute or so.
@@ -92,7 +92,7 @@ class LongJobs:
         applied = self._commit.apply(s, effect.run_id, JobClaimed(job_id, attempt))
         found = applied.run.turn.by_job(job_id)
         if applied.refused or found is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._send, effect, found[1])
 
@@ -129,11 +129,11 @@ class LongJobs:
         """Read a job whose reading still matters, or look for one whose start had no answer."""
         job = _job(s, effect.run_id, effect.subject)
         if job is None or job.status not in WATCHED or runs.closed(s, effect.run_id):
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
         if isinstance(room, PutOff):
-            outbox.put_off(s, effect, room.until, room.then)
+            claims.put_off(s, effect, room.until, room.then)
             return None
         return partial(self._read, effect, job, room)
 
@@ -163,7 +163,7 @@ class LongJobs:
         """Bring what it made here."""
         job = _job(s, effect.run_id, effect.subject)
         if job is None or job.status is not JobStatus.STORING or runs.closed(s, effect.run_id):
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._harvest, effect, job)
 
@@ -174,7 +174,7 @@ class LongJobs:
         except (UnavailableError, UncertainError) as e:
             due = self._commit.later(effect, e)
             if effect.attempts < LOOKS_FOR_FILES or not _too_late(job, due):
-                await self._commit.write(outbox.retry, effect, due, str(e))
+                await self._commit.write(claims.retry, effect, due, str(e))
                 return
             harvest = Harvest((), trouble=f"not brought here before Gemini forgets it: {e}")
         except RejectedError as e:
@@ -190,7 +190,7 @@ class LongJobs:
         job_id, remote = parse_cancel(effect.subject)
         job = _job(s, effect.run_id, job_id)
         if job is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._cancel, effect, job, remote)
 
@@ -207,7 +207,7 @@ class LongJobs:
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
-            await self._commit.write(outbox.bury, effect, str(e))
+            await self._commit.write(claims.bury, effect, str(e))
         else:
             await self._commit.done(effect)
 
@@ -222,7 +222,7 @@ class LongJobs:
             return None
         room = self._commit.room(s, effect)
         if isinstance(room, PutOff):
-            outbox.put_off(s, effect, room.until, room.then)
+            claims.put_off(s, effect, room.until, room.then)
             return None
         return partial(self._last_look, effect, job, ended, room)
 

@@ -24,8 +24,8 @@ from orchestrator.engine.ports import PicturesPort, SlackPort
 from orchestrator.engine.saying import not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox, runs, uploads
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, outbox, runs, uploads
+from orchestrator.store.claims import Claimed
 from orchestrator.store.uploads import Upload
 
 MOST_TRIES: Final = 10
@@ -67,7 +67,7 @@ class Media:
             if not kept.shown:
                 files = uploads.recorded(s, choosing.paths(card.call.arguments))
                 return partial(self._send, effect, card, files, slack, pictures)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _send(
@@ -141,7 +141,7 @@ class Media:
         if upload.trouble or before.trouble:
             redraw = Effect(EffectKind.UPDATE_APPROVAL, effect.subject, self._commit.now())
             outbox.add(s, effect.run_id, [redraw])
-        outbox.done(s, effect)
+        claims.done(s, effect)
 
 
 def _sent(s: Session, effect: Claimed, names: Sequence[tuple[str, str]], trouble: str) -> Upload:

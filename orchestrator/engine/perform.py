@@ -39,10 +39,10 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
-from orchestrator.store import outbox, runs
+from orchestrator.store import claims, runs
 from orchestrator.store.callbacks import Patience
+from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +171,7 @@ class Performer:
         for look in count():
             try:
                 if look % renewing == 0:
-                    await commits.write(outbox.renew, effect, commits.now(), commits.lease)
+                    await commits.write(claims.renew, effect, commits.now(), commits.lease)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception:

@@ -16,8 +16,8 @@ from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError
-from orchestrator.store import asked, outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import asked, claims, runs
+from orchestrator.store.claims import Claimed
 
 
 class Previews:
@@ -32,7 +32,7 @@ class Previews:
         run = runs.load(s, effect.run_id)
         call = run.turn.call(effect.subject)
         if call is None or call.status is not CallStatus.PREVIEWING or run.closed:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         return partial(self._look, effect, call, context_of(run, call))
 
@@ -57,9 +57,9 @@ class Previews:
         run = runs.load(s, effect.run_id)
         call = run.turn.call(before.id) or before
         if call.status is CallStatus.PREVIEWING and call.arguments != before.arguments:
-            outbox.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
+            claims.retry(s, effect, self._commit.now(), "it was changed while it was looked at")
             return
-        if not outbox.done(s, effect):
+        if not claims.done(s, effect):
             return  # whoever took it over tells
         wish = FunctionCall(call.call_id, call.tool, call.arguments)
         fresh = assess(self._toolkit, run, run.turn.interaction_id or "", wish, preview)

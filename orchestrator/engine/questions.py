@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
-from orchestrator.domain import choosing, joblife
+from orchestrator.domain import choosing, jobreports
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
 from orchestrator.domain.choosing import is_choosing
@@ -27,8 +27,8 @@ from orchestrator.engine.restarting import successor
 from orchestrator.engine.saying import in_turn, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import digests, outbox, questions, runs, uploads
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, digests, outbox, questions, runs, uploads
+from orchestrator.store.claims import Claimed
 
 
 class _Files(TypedDict, total=False):
@@ -73,11 +73,11 @@ class Questions:
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
         if self._slack is None and not self._collected(s, effect):
-            outbox.done(s, effect)  # nobody is shown it, and nobody expects that
+            claims.done(s, effect)  # nobody is shown it, and nobody expects that
             return None
         card = self.card(s, effect, effect.subject)
         if card is not None and self._comes_with_others(s, effect, card):
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         if self._slack is None and card is not None and waits(card.approval):
             self._commit.settle(s, effect, ApprovalUndelivered(card.approval.id, "no Slack is set up"))
@@ -90,7 +90,7 @@ class Questions:
             if effect.attempts > 1:
                 taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
                 return partial(self._redraw, effect, card, taken, self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     def _collected(self, s: Session, effect: Claimed) -> bool:
@@ -126,7 +126,7 @@ class Questions:
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Drawn from what is true at this moment; what changes while it is sent is drawn once more."""
         if self._slack is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         card = self.card(s, effect, effect.subject)
         # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
@@ -134,7 +134,7 @@ class Questions:
         if card is not None and shown:
             taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
             return partial(self._redraw, effect, card, taken, self._slack)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _redraw(self, effect: Claimed, card: Card, taken: Places, slack: SlackPort) -> None:
@@ -150,7 +150,7 @@ class Questions:
                 # Looked for first: an earlier try may have put it there anew.
                 await self._post(effect, card, slack, seen_before=True)
             else:
-                await self._commit.write(outbox.bury, effect, str(e))
+                await self._commit.write(claims.bury, effect, str(e))
         else:
             failpoints.hit("after_update")
             await self._commit.write(self._redrawn, effect, card)
@@ -161,7 +161,7 @@ class Questions:
         if newest is not None and _taken_over(card, newest):
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
-        outbox.done(s, effect)
+        claims.done(s, effect)
 
     async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:
         """In the channel and in every copy; one that fails keeps no other from being redrawn."""
@@ -188,13 +188,13 @@ class Questions:
         card, now = self.card(s, effect, approval), self._commit.now()
         if card is not None and worth_saying(card.approval, what, now):
             if (later := undisturbed(card.approval, now)) > now:
-                outbox.retry(s, effect, later, "quiet hours")
+                claims.retry(s, effect, later, "quiet hours")
                 return None
             if self._slack is not None and (card.approval.ts or card.approval.copies):
                 act = partial(self._notify, effect, card, what, self._slack)
                 return in_turn(self._commit, s, effect, _told_in(card), act)
             log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
-        outbox.done(s, effect)
+        claims.done(s, effect)
         return None
 
     async def _notify(self, effect: Claimed, card: Card, what: str, slack: SlackPort) -> None:
@@ -209,7 +209,7 @@ class Questions:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
-            await self._commit.write(outbox.bury, effect, str(e))
+            await self._commit.write(claims.bury, effect, str(e))
         else:
             await self._commit.done(effect)
 
@@ -279,7 +279,7 @@ def _progress(calls: Sequence[ToolCall], call: ToolCall) -> str:
     """How far what a call waits for is, and a turn of several function calls; else empty."""
     calls = [c for c in calls if not is_own(c)]
     if len(calls) < 2:
-        return joblife.progress(call)
+        return jobreports.progress(call)
     decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)
     turn = f"{decided} of {len(calls)} calls of this turn need no decision any more"
-    return "; ".join(filter(None, (joblife.progress(call), turn)))
+    return "; ".join(filter(None, (jobreports.progress(call), turn)))

@@ -14,7 +14,7 @@ from orchestrator.domain.effects import EffectKind
 from orchestrator.engine.dispatch import MAIL, NEAR, effect_of
 from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Jobs
-from orchestrator.store import inbox, outbox
+from orchestrator.store import claims, inbox, outbox
 from orchestrator.store.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0
@@ -171,7 +171,7 @@ def _left_lying(
     s: Session, now: datetime, kinds: Collection[EffectKind]
 ) -> tuple[list[tuple[int, EffectKind]], bool]:
     """Effects and, whether there are any, webhooks that nobody took in time."""
-    return outbox.due(s, now, BATCH, kinds, OVERDUE), inbox.lingering(s, now - OVERDUE)
+    return claims.due(s, now, BATCH, kinds, OVERDUE), inbox.lingering(s, now - OVERDUE)
 
 
 def _pass_on(s: Session, which: tuple[str, str], kind: EffectKind, due: datetime) -> None:

@@ -24,8 +24,8 @@ from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits
 from orchestrator.errors import ConflictError
-from orchestrator.store import callbacks, outbox, runs, views
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import callbacks, claims, outbox, runs, views
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -204,7 +204,7 @@ class Restarts:
     def restart(self, s: Session, effect: Claimed) -> None:
         """In one transaction, which a crash undoes whole; what came before it, a cancel for one, has won."""
         run = runs.load(s, effect.run_id)
-        outbox.done(s, effect)
+        claims.done(s, effect)
         if (by := wanted_by(run, effect.subject)) is not None:
             # What a changed workflow would do once more, the one the run was begun with goes on behind.
             current = self._recipe(run.recipe.workflow)

@@ -14,8 +14,8 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import outbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims
+from orchestrator.store.claims import Claimed
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
@@ -35,7 +35,7 @@ def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) 
     later = lines.admit(s, effect, line, commits.now())
     if later is None:
         return partial(_in_turn, commits, lines, line, act)
-    outbox.put_off(s, effect, later, Urgency.NEXT)
+    claims.put_off(s, effect, later, Urgency.NEXT)
     return None
 
 
@@ -58,7 +58,7 @@ async def not_said(commits: Commits, effect: Claimed, error: UnavailableError | 
 
 
 def _not_said(s: Session, commits: Commits, effect: Claimed, due_at: datetime, why: str) -> None:
-    ours = outbox.retry(s, effect, due_at, why)
+    ours = claims.retry(s, effect, due_at, why)
     if ours and commits.lines is not None and effect.attempts <= PATIENT:
         commits.lines.wait(s, effect, due_at, commits.now())
 

@@ -18,8 +18,8 @@ from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.restarting import Wish, start
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
-from orchestrator.store import outbox, runs
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, runs
+from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Steps:
         run = runs.load(s, effect.run_id)
         waits = run.turn.status is TurnStatus.INTENDED and str(run.turn.number) == effect.subject
         if run.closed or not waits or run.doing is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
             return None
         if not self._limits.run(s, effect, run, self._commit.now()):
             return None
@@ -79,11 +79,11 @@ class Steps:
         recipe = self._recipe(name)
         if recipe is None:
             log.warning("hook_unknown", run_id=run.id, workflow=name)
-            outbox.bury(s, effect, f"there is no workflow {name}")
+            claims.bury(s, effect, f"there is no workflow {name}")
             return None
         wish = Wish(recipe, _told(run), run.requester, HOOKS, f"{name} after {run.id}", "")
         new_id, _ = start(s, wish, self._commit.now())
-        outbox.done(s, effect)
+        claims.done(s, effect)
         log.info("hook_started", run_id=run.id, workflow=name, started=new_id)
         return None
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind
-from orchestrator.store.outbox import Claimed
+from orchestrator.store.claims import Claimed
 
 Act = Callable[[], Awaitable[None]]
 """What remains to be done of an effect outside its transaction, and the commit of what came of it."""

@@ -14,7 +14,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.model import Run
 from orchestrator.engine.commits import Commits
 from orchestrator.store import inbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store.claims import Claimed
 
 
 class Timers:

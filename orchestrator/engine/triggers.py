@@ -41,8 +41,8 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.occurrences import REFUSED, Occasion, occur
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
-from orchestrator.store import outbox, triggers
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, outbox, triggers
+from orchestrator.store.claims import Claimed
 
 RUNS_AT_ONCE: Final = 50
 """Most runs one transaction starts for a feed or a clock; the others follow at once, in one of their own."""
@@ -124,9 +124,9 @@ class Triggers:
 
     def _not_ours(self, s: Session, effect: Claimed, now: datetime) -> None:
         if triggers.read(s, effect.subject) is None:
-            outbox.done(s, effect)
+            claims.done(s, effect)
         else:
-            outbox.put_off(s, effect, now + NOT_HERE, Urgency.ASKED)
+            claims.put_off(s, effect, now + NOT_HERE, Urgency.ASKED)
 
     def _tick(self, s: Session, effect: Claimed, armed: Armed, cron: Cron, row: Row) -> None:
         now, since = self._commits.now(), row["next_at"]
@@ -164,7 +164,7 @@ class Triggers:
 
     def _not_read(self, s: Session, effect: Claimed, armed: Armed, feed: Feed, error: Exception) -> None:
         """A blip is tried again soon, whatever lasts no oftener than the settings want it read."""
-        if not outbox.done(s, effect):
+        if not claims.done(s, effect):
             return  # somebody else took it over
         row = triggers.take(s, armed.name)
         row["failures"] += 1
@@ -179,7 +179,7 @@ class Triggers:
         outbox.add(s, "", [_timer(armed.name, row["next_at"])])
 
     def _read(self, s: Session, effect: Claimed, armed: Armed, feed: Feed, look: Look) -> None:
-        if not outbox.done(s, effect):
+        if not claims.done(s, effect):
             return
         row, now = triggers.take(s, armed.name), self._commits.now()
         entries = look.entries or ()
@@ -271,7 +271,7 @@ def _timer(name: str, due_at: datetime) -> Effect:
 
 
 def _wait(s: Session, effect: Claimed, until: datetime) -> None:
-    outbox.done(s, effect)
+    claims.done(s, effect)
     outbox.add(s, "", [_timer(effect.subject, until)])
 
 

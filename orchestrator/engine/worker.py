@@ -22,9 +22,9 @@ from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Ticket
-from orchestrator.store import inbox, outbox
+from orchestrator.store import claims, inbox
+from orchestrator.store.claims import Which
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Which
 
 SLOTS: Final[Mapping[str, int]] = {
     "gemini": 64,
@@ -236,7 +236,7 @@ class Worker:
 
     async def _claim(self) -> int:
         """Take what is due; returns how much that was."""
-        return await self._claim_of(await self._db.read(outbox.due, self._clock(), BATCH, self._room()))
+        return await self._claim_of(await self._db.read(claims.due, self._clock(), BATCH, self._room()))
 
     async def _claim_of(self, due: Sequence[tuple[int, EffectKind]]) -> int:
         """Take of those as many as their lanes have room for."""
@@ -274,7 +274,7 @@ class Worker:
     async def _sleep(self) -> None:
         now = self._clock()
         self._next = now + timedelta(seconds=LONGEST_SLEEP)  # what is left meanwhile is expected
-        due = await self._db.read(outbox.next_due)
+        due = await self._db.read(claims.next_due)
         self._next = min(self._next, due or self._next)
         try:
             async with asyncio.timeout(max(0.05, (self._next - self._clock()).total_seconds())):
@@ -287,6 +287,6 @@ class Worker:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_EVERY
             await self._db.write(inbox.prune, now - self._keep)
-            await self._db.write(outbox.prune, now - self._keep)
+            await self._db.write(claims.prune, now - self._keep)
             if self._tidy is not None and not self._stopping and (not self._tidying or self._tidying.done()):
                 self._tidying = asyncio.create_task(self._tidy())

@@ -9,11 +9,11 @@ import base64
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from orchestrator.domain.jobs import LISTED, Harvest, JobKind, JobOrder, JobReading, JobState, StoredFile
+from orchestrator.domain.values import replace
 from orchestrator.errors import InputError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import batch_results, job_wire, wire
 from orchestrator.gemini.connection import Connection

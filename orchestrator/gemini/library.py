@@ -16,10 +16,12 @@ import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+
+from orchestrator.domain.values import replace
 
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024

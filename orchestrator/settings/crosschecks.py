@@ -1,10 +1,10 @@
 """Faults that no setting shows alone: two that contradict each other, or one that points nowhere."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import ROLE, expand, faults, is_group
+from orchestrator.domain.values import replace
 from orchestrator.settings.approvals import Approvals, PolicyOverride
 from orchestrator.settings.environment import suggest
 from orchestrator.settings.fields import Path

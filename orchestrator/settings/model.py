@@ -1,6 +1,5 @@
 """The whole of the settings, and what the rest of the service takes from them; nothing is read here."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -9,6 +8,7 @@ from pydantic import Field, model_validator
 from orchestrator.domain.consent import AtTimeout, Edits, Terms
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.domain.terms import expand
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.settings.addresses import OwnAddress, WorkflowName
 from orchestrator.settings.approvals import Approvals

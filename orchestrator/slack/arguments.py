@@ -1,11 +1,11 @@
 """The arguments of a call as people may see them in Slack. No I/O."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.hidden import covered
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.slack.looks import approval_step
 from orchestrator.slack.text import Shown, facts, line, render
 

@@ -7,7 +7,6 @@ Sources: Slack, `chat.postMessage`, `chat.update`, `conversations.open`.
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import structlog
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card, Overview
+from orchestrator.domain.values import replace
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.slack.history import History, about
 from orchestrator.slack.message import Message

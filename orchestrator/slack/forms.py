@@ -10,9 +10,10 @@ Source: Slack, "Block elements" (limits of the inputs), "view_submission payload
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
+from orchestrator.domain.values import replace
 from orchestrator.slack import fields, kit
 from orchestrator.slack.entries import LABEL, MISSING, BadEntryError, compact, entry_in, from_json, typed_in
 from orchestrator.slack.fields import Read

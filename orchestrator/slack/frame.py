@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from orchestrator.domain import joblife
+from orchestrator.domain import jobreports
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Verdict
 from orchestrator.domain.human import is_question
@@ -119,7 +119,7 @@ def outcome(card: Card, state: Look) -> list[Block]:
         return []
     if state is Look.DONE and approval_step(card):
         return []  # it only says again what was shown and who said yes
-    result = joblife.brief(card.call.outcome.result)
+    result = jobreports.brief(card.call.outcome.result)
     text = result if isinstance(result, str) else render(result).text
     return [kit.quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
 

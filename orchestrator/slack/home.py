@@ -8,7 +8,7 @@ Source: Slack, "App Home", `views.publish`, "Implementing slash commands", "Bloc
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from orchestrator.domain.asking import is_own
 from orchestrator.domain.collecting import parse, waits
 from orchestrator.domain.human import is_question
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import approval_step, look

@@ -6,13 +6,13 @@ Sources: Slack, `chat.postMessage`, `chat.update`, `conversations.open`.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.errors import UncertainError
 from orchestrator.slack.blocks import draw, plain
 from orchestrator.slack.delivery import QUIET, Delivery, repeatable, stands

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import ConflictError, UnavailableError
-from orchestrator.store import migrate, outbox
+from orchestrator.store import claims, migrate
 from orchestrator.store.care import reason
 from orchestrator.store.database import Database
 from orchestrator.store.standstill import unhurried
@@ -85,7 +85,7 @@ def _copy(source: sa.Connection, s: Session, now: datetime, batch: int) -> Copie
     sent = tuple(_move(source, target, table, batch) for table in migrate.TABLES)
     _number_on(target)
     _compare(sent, tuple(content(target, table, batch) for table in migrate.TABLES))
-    released = outbox.release_all(s, now)
+    released = claims.release_all(s, now)
     if target.dialect.name == "postgresql":
         target.exec_driver_sql(f"ANALYZE {migrate.quoted(target)}")
     return Copied(sent, released)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.store.database import after_commit
+from orchestrator.store.afterwards import after_commit
 from orchestrator.store.prepared import Prepared, Row, insert_into, on_sqlite
 from orchestrator.store.run_rows import interaction_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.store import budget, outbox
-from orchestrator.store.outbox import Claimed, effect_t
+from orchestrator.store.claims import Claimed
+from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import EffectState
 

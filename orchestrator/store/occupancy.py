@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
-from orchestrator.store import lines, outbox
-from orchestrator.store.outbox import Claimed, effect_t
+from orchestrator.store import claims, lines, outbox
+from orchestrator.store.claims import Claimed
+from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import Prepared, hold, words
 from orchestrator.store.run_rows import call_t, run_t, turn_t
 from orchestrator.store.tables import ID, EffectState
@@ -93,7 +94,7 @@ def movements(s: Session) -> list[tuple[Run, Run]]:
 def stand(s: Session, effect: Claimed, line: str, until: datetime, why: str) -> None:
     """It waits there, behind those that were asked for before it, and looks again at that time."""
     lines.stand(s, effect, line[:ID])
-    outbox.put_off(s, effect, until, Urgency.NEXT, why)
+    claims.put_off(s, effect, until, Urgency.NEXT, why)
 
 
 def ahead(s: Session, effect: int, line: str) -> int:

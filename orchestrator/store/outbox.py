@@ -1,36 +1,18 @@
-"""What must be done. The row is the truth: claimed under a lease and a token, settled under the same."""
+"""What must be done, as it is asked for. The row is the truth; who does it claims it (`claims`)."""
 
-import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
-from orchestrator.store.prepared import Prepared, Row, hold, insert_into, listed, on_sqlite, words
+from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """An effect that is ours to perform until `lease_until`, under `token`."""
-
-    id: int
-    run_id: str
-    kind: EffectKind
-    subject: str
-    attempts: int
-    wanted: int
-    token: str
-    until: datetime
-    error: str
-    urgency: Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +123,19 @@ def asked(s: Session, before: datetime) -> list[Asked]:
     return [a for a in known.values() if a.due_at <= before]
 
 
+def took(s: Session, run_id: str, key: str, token: str) -> None:
+    """This transaction took that one itself, and holds its row."""
+    s.info.get(_ASKED, {}).pop((run_id, key), None)
+    if hold(s).wire is not None:
+        s.info.setdefault(_HERE, {})[run_id, key] = token
+
+
+def took_here(s: Session, run_id: str, key: str) -> str | None:
+    """The token under which it took it, if it was not asked for again since (PostgreSQL)."""
+    here: dict[tuple[str, str], str] = s.info.get(_HERE, {})
+    return here.get((run_id, key))
+
+
 _COME_NEAR = Prepared(
     sa.select(effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
     .where(
@@ -190,224 +185,3 @@ def drop(s: Session, run_id: str, keys: Collection[str]) -> None:
 def drop_all(s: Session, run_id: str) -> None:
     """The run has ended: all that would act for it is dropped, tidying up is not."""
     _DROP_ALL.later(s, of_run=run_id)
-
-
-@lru_cache
-def _due(kinds: frozenset[EffectKind]) -> tuple[Prepared, Prepared]:
-    """The abandoned ones of those kinds, and those that wait."""
-    return _waiting(EffectState.CLAIMED, effect_t.c.lease_until, kinds), _waiting(
-        EffectState.PENDING, effect_t.c.due_at, kinds
-    )
-
-
-def _waiting(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[EffectKind]) -> Prepared:
-    return Prepared(
-        sa.select(effect_t.c.id, effect_t.c.kind)
-        .where(
-            effect_t.c.state == state,
-            since <= sa.bindparam("at", type_=since.type),
-            effect_t.c.kind.in_(words(kinds)),
-        )
-        # Who only begins to stand in line is not in the way of anybody.
-        .order_by(sa.case((effect_t.c.urgency == int(Urgency.WATCH), 1), else_=0), since, effect_t.c.id)
-        .limit(sa.bindparam("most", type_=sa.Integer))
-    )
-
-
-_NEXT = Prepared(sa.select(sa.func.min(effect_t.c.due_at)).where(effect_t.c.state == EffectState.PENDING))
-_NEXT_LEASE = Prepared(
-    sa.select(sa.func.min(effect_t.c.lease_until)).where(effect_t.c.state == EffectState.CLAIMED)
-)
-
-
-def due(
-    s: Session,
-    now: datetime,
-    most: int,
-    kinds: Collection[EffectKind],
-    overdue: timedelta = timedelta(0),
-) -> list[tuple[int, EffectKind]]:
-    """What of those kinds was abandoned, and what waits to be done for at least `overdue`."""
-    if not kinds:
-        return []
-    abandoned, waiting = _due(frozenset(kinds))
-    found: list[Row] = []
-    abandoned.learn(s, found.extend, at=now, most=most)
-    found += waiting.rows(s, at=now - overdue, most=most)
-    return [(r["id"], EffectKind(r["kind"])) for r in found]
-
-
-def next_due(s: Session) -> datetime | None:
-    """When a sleeping worker must look again."""
-    found: list[Row] = []
-    _NEXT.learn(s, found.extend)
-    found += _NEXT_LEASE.rows(s)
-    return min((t for r in found for t in r.values() if t is not None), default=None)
-
-
-_TAKEN: Final = {
-    "state": EffectState.CLAIMED,
-    "claim": sa.bindparam("token"),
-    "lease_until": sa.bindparam("until", type_=effect_t.c.lease_until.type),
-    "attempts": effect_t.c.attempts + 1,
-}
-_FREE = sa.or_(
-    effect_t.c.state == EffectState.PENDING,
-    sa.and_(
-        effect_t.c.state == EffectState.CLAIMED,
-        effect_t.c.lease_until <= sa.bindparam("at", type_=effect_t.c.lease_until.type),
-    ),
-)
-_CLAIM = Prepared(
-    effect_t.update()
-    .where(effect_t.c.id == sa.bindparam("of_effect"), _FREE)
-    .values(_TAKEN)
-    .returning(effect_t)
-)
-_CLAIM_KEY = Prepared(
-    effect_t.update()
-    .where(
-        effect_t.c.run_id == sa.bindparam("of_run"),
-        effect_t.c.key == sa.bindparam("of_key"),
-        effect_t.c.due_at <= sa.bindparam("at", type_=effect_t.c.due_at.type),
-        _FREE,
-    )
-    .values(_TAKEN)
-    .returning(effect_t)
-)
-
-
-Which = int | tuple[str, str]
-"""An effect by its number, or by run and key."""
-
-
-def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed | None:
-    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free."""
-    taken = {"at": now, "token": secrets.token_hex(12), "until": now + lease}
-    if isinstance(which, int):
-        row = _CLAIM.first(s, of_effect=which, **taken)
-    else:
-        row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], **taken)
-    if row is None:
-        return None
-    s.info.get(_ASKED, {}).pop((row["run_id"], row["key"]), None)
-    if hold(s).wire is not None:
-        s.info.setdefault(_HERE, {})[row["run_id"], row["key"]] = row["claim"]
-    return _claimed(row)
-
-
-def _claimed(row: Row) -> Claimed:
-    return Claimed(
-        id=row["id"],
-        run_id=row["run_id"],
-        kind=EffectKind(row["kind"]),
-        subject=row["subject"],
-        attempts=row["attempts"],
-        wanted=row["wanted"],
-        token=row["claim"],
-        until=row["lease_until"],
-        error=row["error"],
-        urgency=Urgency(row["urgency"]),
-    )
-
-
-_OURS = sa.and_(effect_t.c.id == sa.bindparam("of_effect"), effect_t.c.claim == sa.bindparam("token"))
-_FREED: Final = {"claim": None, "lease_until": None}
-_RENEW = Prepared(effect_t.update().where(_OURS), ["lease_until"])
-_AGAIN = effect_t.c.wanted > sa.bindparam("seen", type_=sa.Integer)
-_OVER: Final = {"error": "", "attempts": 0, "line": "", **_FREED}
-_DONE = Prepared(
-    effect_t.update()
-    .where(_OURS)
-    .values(state=sa.case((_AGAIN, EffectState.PENDING), else_=EffectState.DONE), **_OVER)
-    .returning(effect_t.c.state, effect_t.c.due_at)
-)
-_DONE_HERE = Prepared(effect_t.update().where(_OURS).values(state=EffectState.DONE, **_OVER))
-_RETRY = Prepared(
-    effect_t.update()
-    .where(_OURS)
-    .values(
-        state=EffectState.PENDING,
-        due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
-        error=sa.bindparam("why"),
-        # Who has had his turn and failed begins anew.
-        urgency=sa.case(
-            (effect_t.c.urgency <= int(Urgency.TURN), int(Urgency.WATCH)), else_=int(Urgency.ASKED)
-        ),
-        **_FREED,
-    )
-)
-_PUT_OFF = Prepared(
-    effect_t.update()
-    .where(_OURS)
-    .values(
-        state=EffectState.PENDING,
-        due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
-        urgency=sa.bindparam("then", type_=sa.Integer),
-        error=sa.bindparam("why"),
-        attempts=effect_t.c.attempts - 1,
-        **_FREED,
-    )
-)
-_BURY = Prepared(
-    effect_t.update()
-    .where(_OURS)
-    .values(state=EffectState.DEAD, error=sa.bindparam("why"), line="", **_FREED)
-)
-
-
-def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
-    """Hold on to it a while longer; False when it is no longer ours."""
-    return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=now + lease) == 1
-
-
-def prune(s: Session, before: datetime) -> int:
-    """Forget what was done before that time and belongs to no run; a run's effects are kept with it."""
-    over = effect_t.c.state.in_((EffectState.DONE, EffectState.DROPPED))
-    nobodys = sa.and_(effect_t.c.run_id == "", over, effect_t.c.due_at < before)
-    return s.connection().execute(effect_t.delete().where(nobodys)).rowcount
-
-
-def done(s: Session, effect: Claimed) -> bool:
-    """It is done; unless it was wanted once more meanwhile, then it waits again."""
-    here: dict[tuple[str, str], str] = s.info.get(_HERE, {})
-    if here.get((effect.run_id, f"{effect.kind}:{effect.subject}")) == effect.token:
-        _DONE_HERE.later(s, of_effect=effect.id, token=effect.token)  # its row is locked since
-        return True
-    row = _DONE.first(s, of_effect=effect.id, token=effect.token, seen=effect.wanted)
-    if row is not None and row["state"] is EffectState.PENDING:
-        note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])
-    return row is not None
-
-
-def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
-    """Not now; again at `due_at`."""
-    ours = _RETRY.run(s, of_effect=effect.id, token=effect.token, at=due_at, why=error[:1000]) == 1
-    if ours:
-        note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
-    return ours
-
-
-def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency, why: str = "") -> None:
-    """There is no room for it before that; it was not tried, and counts as before."""
-    said = (why or effect.error)[:1000]
-    if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then), why=said) == 1:
-        note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
-
-
-def bury(s: Session, effect: Claimed, error: str) -> bool:
-    """It will never work; kept for a person to see."""
-    return _BURY.run(s, of_effect=effect.id, token=effect.token, why=error[:1000]) == 1
-
-
-def release_all(s: Session, now: datetime) -> int:
-    """At the start of the only process: whoever held a claim is gone."""
-    return (
-        s.connection()
-        .execute(
-            effect_t.update()
-            .where(effect_t.c.state == EffectState.CLAIMED)
-            .values(state=EffectState.PENDING, claim=None, lease_until=None, due_at=now)
-        )
-        .rowcount
-    )

@@ -6,7 +6,7 @@ for both databases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -23,8 +23,6 @@ Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
 
 _HELD: Final = "held"
-MOST_SEEN: Final = 256
-"""How much is known from one transaction to the next: runs and turns, which may be large."""
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:
@@ -223,7 +221,7 @@ class Held:
     """What the driver raises."""
     seen: dict[str, Any] = field(default_factory=dict)
     """What this transaction has read or written and holds alone, by key; of SQLite's only writer also what
-    those before it had, as long as nobody else writes (see `Memory`)."""
+    those before it had, as long as nobody else writes (see `memory`)."""
     wire: Wire | None = None
     """PostgreSQL's, where the transaction is `Database`'s own."""
 
@@ -334,44 +332,6 @@ def _out(kind: Any, dialect: sa.Dialect) -> Convert:
     return convert
 
 
-class Memory:
-    """What the only writer of a SQLite file knows from one transaction to the next.
-
-    It holds as long as nobody else has written: another connection shows in `data_version`, whoever borrows
-    the writer's own between two transactions in its count of changes.
-    """
-
-    def __init__(self) -> None:
-        self.seen: dict[str, Any] = {}
-        self._mark: tuple[Any, ...] = ()
-        self._version = 0
-
-    def begin(self, connection: Any) -> None:
-        """A transaction has begun on the driver's connection, and nobody else can write until it ends."""
-        (self._version,) = connection.execute("PRAGMA data_version").fetchone()
-        if self._mark != self._now(connection):
-            self.seen.clear()
-        elif len(self.seen) > MOST_SEEN:
-            for key in list(self.seen)[: -MOST_SEEN // 2]:  # what has not changed for longest
-                del self.seen[key]
-
-    def end(self, connection: Any) -> None:
-        """It was committed. Somebody else may have written since: what shows that is not asked for anew."""
-        self._mark = self._now(connection)
-
-    def unsettle(self, *_statement: Any) -> None:
-        """A statement goes out that is none of ours (`Prepared`): it may change anything."""
-        self.seen.clear()
-
-    def forget(self) -> None:
-        """It was not; or nothing needs to be known any more."""
-        self.seen.clear()
-        self._mark = ()
-
-    def _now(self, connection: Any) -> tuple[Any, ...]:
-        return connection, connection.total_changes, self._version
-
-
 def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = None) -> None:
     """Tell a session that has not begun which connection holds its transaction already, and what is known."""
     s.info[_HELD] = _held(None, connection, seen)
@@ -379,7 +339,7 @@ def attach(s: Session, connection: sa.Connection, seen: dict[str, Any] | None = 
 
 def speak(s: Session, connection: sa.Connection, wire: Wire) -> None:
     """`attach` on PostgreSQL: statements go out over the wire, and who attaches it has them committed."""
-    s.info[_HELD] = replace(_held(None, connection), wire=wire)
+    s.info[_HELD] = _held(None, connection, wire=wire)
 
 
 def hold(s: Session) -> Held:
@@ -390,7 +350,7 @@ def hold(s: Session) -> Held:
         seen = known.seen if known is not None else {}
         seen.clear()  # a SAVEPOINT begins, or has ended: it may have been taken back
         wire = known.wire if known is not None else None
-        known = s.info[_HELD] = replace(_held(_transaction(s), connection, seen), wire=wire)
+        known = s.info[_HELD] = _held(_transaction(s), connection, seen, wire)
     return known
 
 
@@ -411,10 +371,12 @@ def forget(s: Session) -> None:
     hold(s).seen.clear()
 
 
-def _held(transaction: Any, connection: sa.Connection, seen: dict[str, Any] | None = None) -> Held:
+def _held(
+    transaction: Any, connection: sa.Connection, seen: dict[str, Any] | None = None, wire: Wire | None = None
+) -> Held:
     error: type[Exception] = connection.dialect.loaded_dbapi.Error
     driver = connection.connection.driver_connection
-    return Held(transaction, connection.dialect, driver, error, {} if seen is None else seen)
+    return Held(transaction, connection.dialect, driver, error, {} if seen is None else seen, wire)
 
 
 def _transaction(s: Session) -> Any:

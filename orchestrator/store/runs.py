@@ -18,8 +18,9 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStat
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs, recollection
-from orchestrator.store.database import StaleRowError, grew
+from orchestrator.store.afterwards import grew
 from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
+from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
     APPROVAL,

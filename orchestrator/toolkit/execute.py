@@ -11,7 +11,7 @@ import asyncio
 import errno
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -24,6 +24,7 @@ from orchestrator.domain.human import QUESTIONS
 from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 from orchestrator.errors import InvalidError, ToolError, UnavailableError, UncertainError
 from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext

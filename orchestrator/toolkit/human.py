@@ -4,7 +4,6 @@ A workflow has it by naming it under `tools`. It is declared like any other tool
 validator read the same; but it never runs: `find` always asks people, and `execute` refuses it.
 """
 
-from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -12,6 +11,7 @@ from pydantic import Field
 from orchestrator.domain.consent import Edits, Terms
 from orchestrator.domain.human import ASK_HUMAN, faults
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import Tool, record_of, tool
 from orchestrator.toolkit.policy import Rule

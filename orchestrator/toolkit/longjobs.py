@@ -11,7 +11,6 @@ Nothing is made while the tool runs, so one that only says what it wants may be 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -21,6 +20,7 @@ from orchestrator.domain.joblife import MOST_JOBS
 from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.jobs import Waiting as Waiting
 from orchestrator.domain.resubmission import MOST_KEYS, RESUBMIT_BATCH, RESUBMIT_VIDEO
+from orchestrator.domain.values import replace
 from orchestrator.errors import ToolError
 from orchestrator.toolkit.declare import Tool, record_of, tool
 

@@ -7,7 +7,7 @@ not decide is let in again by a tool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Literal, TypedDict, TypeVar
 
@@ -20,6 +20,7 @@ from orchestrator.domain.terms import (
     MAX_STAGES,
     expand,
 )
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 
 E = TypeVar("E", bound=StrEnum)

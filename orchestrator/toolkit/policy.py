@@ -15,7 +15,7 @@ expression of theirs that fails refuses the call. What expressions are: see `too
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import faults
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.people import People, names, said, terms_of
 from orchestrator.toolkit.plain import compact

@@ -5,7 +5,7 @@ All that can be wrong is found when it is built; afterwards `find` only answers.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator.domain.assessment import CallContext, Finding, Ruling
@@ -15,6 +15,7 @@ from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import under
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit import human, media
 from orchestrator.toolkit.declare import Tool, record_of

@@ -3,7 +3,7 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Protocol
 
@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from orchestrator.domain.callbacks import ALL_NEWS, Callback, News
 from orchestrator.domain.model import Recipe
+from orchestrator.domain.values import replace
 from orchestrator.engine.callbacks import NOTHING_SIGNS, CallbackPort
 from orchestrator.errors import InvalidError, RejectedError
 

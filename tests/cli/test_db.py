@@ -25,7 +25,7 @@ from support.clock import NOON
 from orchestrator import cli
 from orchestrator.cli.examination import examine
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.store import migrate, outbox
+from orchestrator.store import claims, migrate, outbox
 from orchestrator.store.database import Database
 
 HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
@@ -350,5 +350,5 @@ async def test_a_backup_is_a_database_to_go_on_with(shell: Shell, database_url: 
     assert shell("db backup copy.db")[0] == 0
     database.close()
     restored = Database("sqlite:///copy.db")
-    assert await restored.read(outbox.next_due) == fetch.due_at
+    assert await restored.read(claims.next_due) == fetch.due_at
     restored.close()

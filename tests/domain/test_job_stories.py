@@ -24,7 +24,8 @@ from orchestrator.domain.events import (
     JobSignalled,
     JobUncertain,
 )
-from orchestrator.domain.joblife import MOST_JOBS, progress
+from orchestrator.domain.joblife import MOST_JOBS
+from orchestrator.domain.jobreports import progress
 from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, JobStatus, signal_key
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.clock import NOON
 
-from orchestrator.domain.joblife import MOST_TOLD, counted, left, remaining, results
+from orchestrator.domain.jobreports import MOST_TOLD, counted, left, remaining, results
 from orchestrator.domain.jobs import Job, JobKind, JobStatus
 from orchestrator.domain.model import CallStatus, ToolCall
 from orchestrator.domain.resubmission import LINES_OF, NotResubmittableError, filled, unanswered, wish

@@ -26,7 +26,7 @@ from orchestrator.domain.callbacks import ALL_NEWS, AddressState, Callback, Call
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.outbound.callbacks import CallbackSender
-from orchestrator.store import callback_care, outbox
+from orchestrator.store import callback_care, claims
 from orchestrator.store.callbacks import AddressRow, CallbackRow
 
 pytestmark = pytest.mark.asyncio
@@ -67,7 +67,7 @@ async def decided(world: World, run_id: str) -> None:
 async def pass_time(world: World, until: datetime) -> None:
     """Whatever is due till then is done at its time."""
     await world.settle()
-    while (due := await world.database.read(outbox.next_due)) is not None and due <= until:
+    while (due := await world.database.read(claims.next_due)) is not None and due <= until:
         world.clock.reach(due)
         await world.settle()
     world.clock.reach(until)

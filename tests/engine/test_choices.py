@@ -20,7 +20,7 @@ from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.failpoints import FailpointError
-from orchestrator.store import outbox, uploads
+from orchestrator.store import claims, uploads
 
 pytestmark = pytest.mark.asyncio
 
@@ -73,7 +73,7 @@ async def rested(world: World) -> None:
     """Whatever is tried again soon has come to something; what waits for people waits."""
     for _ in range(60):
         await world.settle()
-        due = await world.database.read(outbox.next_due)
+        due = await world.database.read(claims.next_due)
         if due is None or due - world.clock() > timedelta(minutes=2):
             return
         world.clock.reach(due)

@@ -25,7 +25,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine import dispatch, queued, worker
 from orchestrator.engine.queued import QueuedWorker
-from orchestrator.store import inbox, ledger, outbox
+from orchestrator.store import claims, inbox, ledger, outbox
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -195,7 +195,7 @@ async def test_far_timers_cost_neither_a_look_nor_a_hint(place: Place, pace: Pac
     await until(lambda: place.came("due"), "what is due")
     assert place.jobs(where="entrypoint <> 'gemini'") == 0
     every = frozenset(EffectKind)
-    abandoned, waiting = outbox._due(every)
+    abandoned, waiting = claims._due(every)
     at = now()
     for question, values in (
         (abandoned, {"at": at, "most": 50}),

@@ -15,7 +15,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.lines import Lines, Manners
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import outbox
+from orchestrator.store import claims
 
 pytestmark = pytest.mark.asyncio
 
@@ -61,7 +61,7 @@ class Told:
             await self.world.settle()
             if len(self.posted) >= count:
                 return [number for number, _ in self.posted]
-            due = await self.world.database.read(outbox.next_due)
+            due = await self.world.database.read(claims.next_due)
             assert due is not None
             self.world.clock.reach(due)
         raise AssertionError(f"only {self.posted} were posted")

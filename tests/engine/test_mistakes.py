@@ -24,7 +24,7 @@ from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelReques
 from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.store import attest, audit, chain, database, outbox, together
+from orchestrator.store import attest, audit, chain, claims, outbox, together, writer
 from orchestrator.store.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -54,7 +54,7 @@ def believes_the_savepoint(patch: pytest.MonkeyPatch) -> None:
             sqlite.execute("ROLLBACK TO job")
             sqlite.execute("RELEASE job")
 
-    patch.setattr(database, "_undo", undo)
+    patch.setattr(writer, "_undo", undo)
 
 
 def trusts_webhooks_to_arrive(patch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def starts_every_tool_again(patch: pytest.MonkeyPatch) -> None:
 def settles_whoever_asks(patch: pytest.MonkeyPatch) -> None:
     rows = outbox.effect_t
     anybody = rows.update().where(rows.c.id == sa.bindparam("of_effect")).values(state="done")
-    patch.setattr(outbox, "_DONE", Prepared(anybody))
+    patch.setattr(claims, "_DONE", Prepared(anybody))
 
 
 def believes_its_old_claim(patch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from orchestrator.domain.evidence import SAME_REFUSALS
 from orchestrator.domain.model import CallStatus, Recipe, RunStatus
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import outbox
-from orchestrator.store.outbox import Claimed
+from orchestrator.store import claims, outbox
+from orchestrator.store.claims import Claimed
 from orchestrator.store.tables import AuditRow, EventRow, RunRow, table
 
 pytestmark = pytest.mark.asyncio
@@ -351,7 +351,7 @@ async def test_a_worker_paused_before_it_began_leaves_its_successor_alone(
         while not (await world.run(run_id)).turn.calls:
             await world.turn()
         now = world.clock()
-        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
+        ((effect_id, _),) = await world.database.read(claims.due, now, 9, [EffectKind.EXECUTE_TOOL])
         taken = await world.performer.commits.take(effect_id)
         assert taken is not None
         assert taken.own is not None
@@ -369,7 +369,7 @@ async def test_a_create_claimed_by_a_paused_worker_is_not_sent_by_it(database_ur
     async with world_on(database_url) as world:
         run_id = await world.start("work")
         now = world.clock()
-        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.CREATE_INTERACTION])
+        ((effect_id, _),) = await world.database.read(claims.due, now, 9, [EffectKind.CREATE_INTERACTION])
         taken = await world.performer.commits.take(effect_id)
         assert taken is not None
         assert taken.own is not None
@@ -488,11 +488,11 @@ async def test_a_storm_of_late_things_leaves_an_ended_record(sqlite_url: str) ->
 async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(database_url: str) -> None:
     async with world_on(database_url) as world:
         await world.start("work")
-        due = await world.database.read(outbox.due, world.clock(), 10, list(outbox.EffectKind))
+        due = await world.database.read(claims.due, world.clock(), 10, list(outbox.EffectKind))
         ((effect_id, _),) = due
-        mine = await world.database.write(outbox.claim, effect_id, world.clock(), timedelta(seconds=30))
+        mine = await world.database.write(claims.claim, effect_id, world.clock(), timedelta(seconds=30))
         assert mine is not None
-        assert await world.database.write(outbox.release_all, world.clock()) == 1
-        assert await world.database.write(outbox.done, mine) is False
+        assert await world.database.write(claims.release_all, world.clock()) == 1
+        assert await world.database.write(claims.done, mine) is False
         await world.settle()
         assert sum(world.gemini.creates.values()) == 2

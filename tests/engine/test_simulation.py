@@ -25,7 +25,7 @@ from orchestrator.domain.events import Choice
 from orchestrator.domain.jobs import JobKind, JobState, JobWish, signal_key
 from orchestrator.domain.model import ENDED, Limits, Policy, Recipe, Run, RunStatus
 from orchestrator.errors import ConflictError
-from orchestrator.store import outbox
+from orchestrator.store import claims
 
 pytestmark = pytest.mark.asyncio
 
@@ -162,7 +162,7 @@ class Simulation:
         self.world.clock.advance(seconds=self.dice.uniform(0, 40))
 
     async def _jump(self) -> None:
-        due = await self.world.database.read(outbox.next_due)
+        due = await self.world.database.read(claims.next_due)
         if due is not None:
             self.world.clock.reach(due)
 

@@ -10,7 +10,7 @@ from slack_limits import faults, markup, texts
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew
 from orchestrator.domain.consent import ApprovalStatus, Stage, Verdict, Vote
-from orchestrator.domain.joblife import results
+from orchestrator.domain.jobreports import results
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import Card

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from orchestrator.store import telling
+from orchestrator.store.afterwards import grew
 from orchestrator.store.changes import CONNECTION, Changes
-from orchestrator.store.database import Database, grew
+from orchestrator.store.database import Database
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import ConflictError
-from orchestrator.store.database import Database, StaleRowError, after_commit, grew
+from orchestrator.store.afterwards import after_commit, grew
+from orchestrator.store.database import Database
+from orchestrator.store.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
 

@@ -12,49 +12,41 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import Conversation
+from support.things import MOVE, NEW, TEXT, THING, opened
 
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.model import Run
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
-from orchestrator.store.database import Database, StaleRowError, after_commit
+from orchestrator.store.afterwards import after_commit
+from orchestrator.store.database import Database
 from orchestrator.store.prepared import Prepared, hold
+from orchestrator.store.races import StaleRowError
 from orchestrator.store.threads import Threads
 
 pytestmark = pytest.mark.asyncio
 
-THING = sa.Table(
-    "thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)
-)
-NEW = Prepared(THING.insert())
-MOVE = Prepared(THING.update().where(THING.c.id == sa.bindparam("which")), ["text"])
-TEXT = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")))
 IDS = Prepared(sa.select(THING.c.id))
 PATIENCE = 30
-
-
-def opened(url: str, **more: Any) -> Iterator[Database]:
-    database = Database(url, **more)
-    with database.engine.begin() as conn:
-        THING.create(conn)
-    yield database
-    database.close()
 
 
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[Database]:
     """With one thread, so that every transaction comes to the same connection."""
-    yield from opened(postgres_url, threads=1)
+    with opened(postgres_url, threads=1) as database:
+        yield database
 
 
 @pytest.fixture
 def sqlite(sqlite_url: str) -> Iterator[Database]:
-    yield from opened(sqlite_url)
+    with opened(sqlite_url) as database:
+        yield database
 
 
 @pytest.fixture
 def either(database_url: str) -> Iterator[Database]:
-    yield from opened(database_url)
+    with opened(database_url) as database:
+        yield database
 
 
 def new(s: Session, number: int) -> int:

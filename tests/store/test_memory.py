@@ -17,7 +17,8 @@ from orchestrator.domain.model import Run, RunStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import MOST_SEEN, Memory, hold
+from orchestrator.store.memory import MOST_SEEN, Memory
+from orchestrator.store.prepared import hold
 
 ADD = "INSERT INTO t VALUES (1)"
 

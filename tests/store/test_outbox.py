@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from support.clock import NOON
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
-from orchestrator.store import outbox
+from orchestrator.store import claims, outbox
+from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Claimed
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 LEASE = timedelta(seconds=30)
@@ -37,8 +37,8 @@ def ask(
 
 
 def take(s: Session, now: datetime = NOON) -> list[Claimed]:
-    due = outbox.due(s, now, 50, ALL)
-    return [c for i, _ in due if (c := outbox.claim(s, i, now, LEASE)) is not None]
+    due = claims.due(s, now, 50, ALL)
+    return [c for i, _ in due if (c := claims.claim(s, i, now, LEASE)) is not None]
 
 
 def row(s: Session, subject: str = "i1") -> sa.RowMapping:
@@ -63,16 +63,16 @@ def test_runs_do_not_share_effects(s: Session) -> None:
 @pytest.mark.parametrize(("offset", "due"), [(-SECOND, False), (timedelta(0), True), (SECOND, True)])
 def test_nothing_is_due_before_its_time(s: Session, offset: timedelta, due: bool) -> None:
     ask(s, due=NOON)
-    assert bool(outbox.due(s, NOON + offset, 10, ALL)) is due
-    assert outbox.next_due(s) == NOON
+    assert bool(claims.due(s, NOON + offset, 10, ALL)) is due
+    assert claims.next_due(s) == NOON
 
 
 def test_only_the_kinds_with_room_and_no_more_than_wanted(s: Session) -> None:
     for n in range(5):
         ask(s, subject=f"i{n}", due=NOON - n * SECOND)
     ask(s, EffectKind.EXECUTE_TOOL, "c1")
-    assert outbox.due(s, NOON, 10, [EffectKind.END_RUN]) == []
-    found = outbox.due(s, NOON, 3, [FETCH])
+    assert claims.due(s, NOON, 10, [EffectKind.END_RUN]) == []
+    found = claims.due(s, NOON, 3, [FETCH])
     assert len(found) == 3
     oldest = s.connection().execute(sa.select(effect_t.c.id).where(effect_t.c.subject == "i4")).scalar_one()
     assert found[0][0] == oldest
@@ -83,7 +83,7 @@ def test_a_claim_excludes_until_its_lease_is_over(s: Session) -> None:
     (mine,) = take(s)
     assert (mine.kind, mine.subject, mine.attempts, mine.wanted) == (FETCH, "i1", 1, 1)
     assert take(s, NOON + LEASE - SECOND) == []
-    assert outbox.next_due(s) == NOON + LEASE
+    assert claims.next_due(s) == NOON + LEASE
     (theirs,) = take(s, NOON + LEASE)
     assert theirs.token != mine.token
     assert theirs.attempts == 2
@@ -94,15 +94,15 @@ def test_an_old_token_settles_nothing(s: Session) -> None:
     (mine,) = take(s)
     (theirs,) = take(s, NOON + LEASE)
     for settled in (
-        outbox.done(s, mine),
-        outbox.retry(s, mine, NOON, "x"),
-        outbox.bury(s, mine, "x"),
-        outbox.renew(s, mine, NOON, LEASE),
+        claims.done(s, mine),
+        claims.retry(s, mine, NOON, "x"),
+        claims.bury(s, mine, "x"),
+        claims.renew(s, mine, NOON, LEASE),
     ):
         assert settled is False
     assert row(s)["claim"] == theirs.token
-    assert outbox.done(s, theirs) is True
-    assert outbox.done(s, theirs) is False
+    assert claims.done(s, theirs) is True
+    assert claims.done(s, theirs) is False
     assert row(s)["state"] == EffectState.DONE
     assert take(s, NOON + timedelta(days=1)) == []
 
@@ -110,7 +110,7 @@ def test_an_old_token_settles_nothing(s: Session) -> None:
 def test_a_renewed_lease_holds_longer(s: Session) -> None:
     ask(s)
     (mine,) = take(s)
-    assert outbox.renew(s, mine, NOON + 20 * SECOND, LEASE)
+    assert claims.renew(s, mine, NOON + 20 * SECOND, LEASE)
     assert take(s, NOON + LEASE) == []
     assert len(take(s, NOON + 50 * SECOND)) == 1
 
@@ -120,11 +120,11 @@ def test_wanted_again_while_it_is_performed(s: Session) -> None:
     (mine,) = take(s)
     ask(s, due=NOON + SECOND)
     assert row(s)["state"] == EffectState.CLAIMED
-    assert outbox.done(s, mine)
+    assert claims.done(s, mine)
     assert row(s)["state"] == EffectState.PENDING
     (again,) = take(s, NOON + SECOND)
     assert again.attempts == 1
-    assert outbox.done(s, again)
+    assert claims.done(s, again)
     assert row(s)["state"] == EffectState.DONE
 
 
@@ -134,21 +134,21 @@ def test_a_wish_for_now_is_not_put_off_by_one_for_later(s: Session) -> None:
     (mine,) = take(s)
     ask(s, due=NOON + SECOND)
     ask(s, due=NOON + timedelta(hours=6))
-    outbox.done(s, mine)
+    claims.done(s, mine)
     assert len(take(s, NOON + SECOND)) == 1
 
 
 def test_asked_again_after_it_was_done_or_given_up(s: Session) -> None:
-    for settle in (lambda c: outbox.done(s, c), lambda c: outbox.bury(s, c, "no"), None):
+    for settle in (lambda c: claims.done(s, c), lambda c: claims.bury(s, c, "no"), None):
         ask(s, due=NOON)
         if settle is None:
             outbox.drop(s, "r1", [f"{FETCH}:i1"])
         else:
             settle(take(s, NOON)[0])
-        assert outbox.due(s, NOON + timedelta(days=9), 9, ALL) == []
+        assert claims.due(s, NOON + timedelta(days=9), 9, ALL) == []
         ask(s, due=NOON + SECOND)
         assert (row(s)["state"], row(s)["due_at"]) == (EffectState.PENDING, NOON + SECOND)
-        outbox.done(s, take(s, NOON + SECOND)[0])
+        claims.done(s, take(s, NOON + SECOND)[0])
 
 
 def test_retry_waits_and_counts(s: Session) -> None:
@@ -156,14 +156,14 @@ def test_retry_waits_and_counts(s: Session) -> None:
     for attempt in (1, 2, 3):
         (mine,) = take(s, NOON + (attempt - 1) * 10 * SECOND)
         assert (mine.attempts, mine.error) == (attempt, "" if attempt == 1 else "busy")
-        assert outbox.retry(s, mine, NOON + attempt * 10 * SECOND, "busy")
+        assert claims.retry(s, mine, NOON + attempt * 10 * SECOND, "busy")
         assert take(s, NOON + attempt * 10 * SECOND - SECOND) == []
 
 
 def test_buried_is_kept_to_be_seen(s: Session) -> None:
     ask(s)
     (mine,) = take(s)
-    assert outbox.bury(s, mine, "x" * 5000)
+    assert claims.bury(s, mine, "x" * 5000)
     assert (row(s)["state"], len(row(s)["error"])) == (EffectState.DEAD, 1000)
 
 
@@ -181,7 +181,7 @@ def test_dropping_leaves_what_is_being_performed_and_other_runs(s: Session) -> N
         "r1waiting": EffectState.DROPPED,
         "r2waiting": EffectState.PENDING,
     }
-    assert outbox.done(s, mine)
+    assert claims.done(s, mine)
     outbox.drop(s, "r1", [])
 
 
@@ -200,8 +200,8 @@ def test_a_restart_frees_what_the_dead_process_held(s: Session) -> None:
     ask(s)
     ask(s, subject="later", due=NOON + timedelta(hours=1))
     (mine,) = take(s)
-    assert outbox.release_all(s, NOON + SECOND) == 1
-    assert outbox.done(s, mine) is False
+    assert claims.release_all(s, NOON + SECOND) == 1
+    assert claims.done(s, mine) is False
     (again,) = take(s, NOON + SECOND)
     assert again.attempts == 2
 
@@ -209,11 +209,10 @@ def test_a_restart_frees_what_the_dead_process_held(s: Session) -> None:
 @pytest.mark.asyncio
 async def test_claimed_by_exactly_one_of_many(database: Database) -> None:
     await database.write(lambda s: outbox.add(s, "r1", [Effect(FETCH, f"i{n}", NOON) for n in range(40)]))
-    ids = [i for i, _ in await database.read(outbox.due, NOON, 100, ALL)]
+    ids = [i for i, _ in await database.read(claims.due, NOON, 100, ALL)]
     assert len(ids) == 40
-    claims = await asyncio.gather(*(database.write(outbox.claim, i, NOON, LEASE) for i in ids * 4))
-    taken = [claim.id for claim in claims if claim is not None]
-    assert sorted(taken) == sorted(ids)
+    taken = await asyncio.gather(*(database.write(claims.claim, i, NOON, LEASE) for i in ids * 4))
+    assert sorted(claim.id for claim in taken if claim is not None) == sorted(ids)
 
 
 def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None:
@@ -221,10 +220,10 @@ def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None
         outbox.add(s, run_id, [Effect(EffectKind.FETCH_INTERACTION, subject, NOON)])
     for effect in take(s):
         if effect.subject != "waiting":
-            outbox.done(s, effect)
+            claims.done(s, effect)
     outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, "new", NOON + timedelta(days=9))])
-    assert outbox.prune(s, NOON) == 0
-    assert outbox.prune(s, NOON + timedelta(days=8)) == 1
+    assert claims.prune(s, NOON) == 0
+    assert claims.prune(s, NOON + timedelta(days=8)) == 1
     left = s.connection().execute(sa.select(table(EffectRow).c.subject)).scalars()
     assert set(left) == {"kept", "waiting", "new"}
 
@@ -233,11 +232,11 @@ def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None
 async def test_done_where_it_was_claimed_unless_asked_for_again(database: Database) -> None:
     def job(subject: str, again: bool, s: Session) -> None:
         ask(s, subject=subject)
-        claimed = outbox.claim(s, ("r1", f"{FETCH}:{subject}"), NOON, LEASE)
+        claimed = claims.claim(s, ("r1", f"{FETCH}:{subject}"), NOON, LEASE)
         assert claimed is not None
         if again:
             ask(s, subject=subject)
-        assert outbox.done(s, claimed)
+        assert claims.done(s, claimed)
         assert [a.subject for a in outbox.ripe(s, "r1", NOON)] == ([subject] if again else [])
 
     await database.write(partial(job, "once", False))
@@ -250,9 +249,9 @@ async def test_done_where_it_was_claimed_unless_asked_for_again(database: Databa
 async def test_done_is_said_by_the_last_who_claimed_it_in_a_transaction(database: Database) -> None:
     def job(s: Session) -> tuple[bool, bool]:
         ask(s)
-        first, second = (outbox.claim(s, ("r1", f"{FETCH}:i1"), at, LEASE) for at in (NOON, NOON + LEASE))
+        first, second = (claims.claim(s, ("r1", f"{FETCH}:i1"), at, LEASE) for at in (NOON, NOON + LEASE))
         assert first is not None
         assert second is not None
-        return outbox.done(s, first), outbox.done(s, second)
+        return claims.done(s, first), claims.done(s, second)
 
     assert await database.write(job) == (False, True)

@@ -11,24 +11,20 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import Conversation, wish
+from support.things import MOVE, NEW, TEXT, THING, opened
 
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.store import audit, runs
 from orchestrator.store.chain import Head
-from orchestrator.store.database import Database, StaleRowError
+from orchestrator.store.database import Database
 from orchestrator.store.pipeline import Pipeline
 from orchestrator.store.prepared import Prepared, flush, hold
+from orchestrator.store.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
 
-THING = sa.Table(
-    "thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)
-)
-NEW = Prepared(THING.insert())
-MOVE = Prepared(THING.update().where(THING.c.id == sa.bindparam("which")), ["text"])
-TEXT = Prepared(sa.select(THING.c.text).where(THING.c.id == sa.bindparam("which")))
 ECHO = Prepared(THING.insert().returning(THING.c.text))
 END_OTHERS = (
     "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity"
@@ -39,11 +35,8 @@ END_OTHERS = (
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[Database]:
     """With one thread, so that every transaction comes to the same connection."""
-    database = Database(postgres_url, threads=1)
-    with database.engine.begin() as conn:
-        THING.create(conn)
-    yield database
-    database.close()
+    with opened(postgres_url, threads=1) as database:
+        yield database
 
 
 async def things(database: Database) -> dict[int, str]:

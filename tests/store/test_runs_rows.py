@@ -23,8 +23,9 @@ from orchestrator.domain.model import CallStatus, Run
 from orchestrator.domain.plain import exact
 from orchestrator.errors import NotFoundError
 from orchestrator.store import interactions, questions, runs
-from orchestrator.store.database import Database, StaleRowError
+from orchestrator.store.database import Database
 from orchestrator.store.prepared import forget
+from orchestrator.store.races import StaleRowError
 from orchestrator.store.tables import ApprovalRow, CallRow, EventRow, InteractionRow, RunRow, TurnRow, table
 
 

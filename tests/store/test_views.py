@@ -17,7 +17,7 @@ from orchestrator.domain.events import CancelRequested
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import RunStatus, call_key
 from orchestrator.errors import NotFoundError
-from orchestrator.store import inbox, outbox, runs, views
+from orchestrator.store import claims, inbox, outbox, runs, views
 from orchestrator.store.database import Database
 
 SECOND = timedelta(seconds=1)
@@ -138,9 +138,9 @@ def test_the_backlog(s: Session) -> None:
     outbox.add(
         s, "r", [Effect(fetch, "i1", NOON), Effect(fetch, "i2", NOON + SECOND), Effect(fetch, "i3", NOON)]
     )
-    due = outbox.due(s, NOON, 1, [fetch])
-    claimed = outbox.claim(s, due[0][0], NOON, SECOND)
+    due = claims.due(s, NOON, 1, [fetch])
+    claimed = claims.claim(s, due[0][0], NOON, SECOND)
     assert claimed is not None
-    outbox.bury(s, claimed, "x")
+    claims.bury(s, claimed, "x")
     inbox.put(s, [inbox.Arrived("w", "k", "i", 1, b"", NOON)])
     assert views.backlog(s, NOON) == {"deliveries": 1, "effects_due": 1, "effects_dead": 1}

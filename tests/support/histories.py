@@ -40,7 +40,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, Run, RunStatus, ToolCall
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
-from orchestrator.store import attest, audit, migrate, outbox, run_rows, runs
+from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs
 
 COUNT: Final = 10_000
 CLEO, EVE = Actor("U0CLEO", "cleo", "slack"), Actor("U0EVE", "eve", "slack")
@@ -233,7 +233,7 @@ class History:
 
     async def work(self) -> None:
         """What is due of previews, tools and lapses; a death on the way is followed by another process."""
-        for which, _ in self.write(outbox.due, self.clock(), 20, PERFORMED):
+        for which, _ in self.write(claims.due, self.clock(), 20, PERFORMED):
             taken = await self.performer.commits.take(which)
             if taken is not None and taken.own is not None:
                 await self.performer.perform(taken.own)
@@ -241,7 +241,7 @@ class History:
             if self.performer.dead:
                 failpoints._points.clear()
                 self.boot()
-                self.write(outbox.release_all, self.clock())
+                self.write(claims.release_all, self.clock())
             self.look()
 
     def questions(self, *, open_only: bool = True) -> list[tuple[ToolCall, Approval]]:
@@ -334,7 +334,7 @@ class History:
         """At once, or at the next point of that name."""
         if self.dice.random() < 0.3:
             self.boot()
-            self.write(outbox.release_all, self.clock())
+            self.write(claims.release_all, self.clock())
         failpoints._hits.clear()
         failpoints._points[self.dice.choice(DEATHS)] = ("raise", self.dice.randint(1, 2))
 

@@ -23,7 +23,7 @@ from orchestrator.domain.consent import TENANT, Actor, Approval
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Recipe, RunStatus
-from orchestrator.store import audit, chain, outbox
+from orchestrator.store import audit, chain, claims, outbox
 from orchestrator.store.tables import CallRow, table
 
 STORIES = {
@@ -148,14 +148,14 @@ async def an_old_claim_settles_nothing(url: str) -> None:
         lease, now = timedelta(seconds=30), world.clock()
         effect = Effect(EffectKind.EXECUTE_TOOL, "call_1", now)
         await world.database.write(outbox.add, "run_1", [effect])
-        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, list(EffectKind))
-        old = await world.database.write(outbox.claim, effect_id, now, lease)
+        ((effect_id, _),) = await world.database.read(claims.due, now, 9, list(EffectKind))
+        old = await world.database.write(claims.claim, effect_id, now, lease)
         assert old is not None
-        assert await world.database.write(outbox.claim, effect_id, now, lease) is None, "claimed by two"
-        new = await world.database.write(outbox.claim, effect_id, now + lease, lease)
+        assert await world.database.write(claims.claim, effect_id, now, lease) is None, "claimed by two"
+        new = await world.database.write(claims.claim, effect_id, now + lease, lease)
         assert new is not None
-        assert await world.database.write(outbox.done, old) is False, "a paused worker's word counted"
-        assert await world.database.write(outbox.done, new) is True
+        assert await world.database.write(claims.done, old) is False, "a paused worker's word counted"
+        assert await world.database.write(claims.done, new) is True
 
 
 async def a_paused_worker_leaves_its_successor_alone(url: str) -> None:
@@ -170,7 +170,7 @@ async def a_paused_worker_leaves_its_successor_alone(url: str) -> None:
         while not (await world.run(run_id)).turn.calls:
             await world.turn()
         now, lease = world.clock(), timedelta(seconds=30)
-        ((effect_id, _),) = await world.database.read(outbox.due, now, 9, [EffectKind.EXECUTE_TOOL])
+        ((effect_id, _),) = await world.database.read(claims.due, now, 9, [EffectKind.EXECUTE_TOOL])
         taken = await world.performer.commits.take(effect_id)
         assert taken is not None
         assert taken.own is not None

@@ -32,7 +32,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, outbox, run_rows, runs
+from orchestrator.store import asked, attest, audit, claims, run_rows, runs
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -186,7 +186,7 @@ class World:
         self.deaths.append(why)
         self.performer.dead = why  # what it was still about to do is not done any more
         self.boot()
-        await self.database.write(outbox.release_all, self.clock())
+        await self.database.write(claims.release_all, self.clock())
 
     def close(self) -> None:
         self.database.close()
@@ -228,7 +228,7 @@ class World:
             found = await self.statuses()
             if all(found[r] in RESTING for r in run_ids):
                 return
-            due = await self.database.read(outbox.next_due)
+            due = await self.database.read(claims.next_due)
             assert due is not None, f"nothing is due and the runs are {found}"
             self.clock.reach(due)
         raise AssertionError(f"not ended: {[(await self.run(r)).status for r in run_ids]}")

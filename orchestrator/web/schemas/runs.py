@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from orchestrator.domain import joblife
+from orchestrator.domain import jobreports
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import CallStatus, RunStatus, TurnStatus
 from orchestrator.web.schemas.calls import CallOut
@@ -125,12 +125,12 @@ def _progress(turn: int, calls: list[CallOut], jobs: Mapping[str, Sequence[Job]]
     undecided = sum(1 for c in newest if c.status is CallStatus.AWAITING_APPROVAL)
     settled = sum(1 for c in newest if c.status is CallStatus.SETTLED)
     made = [job for call in newest for job in jobs.get(call.id, ())]
-    left = joblife.left(made)
+    left = jobreports.left(made)
     return Progress(
         calls=len(newest),
         undecided=undecided,
         settled=settled,
-        jobs=joblife.counted(made),
+        jobs=jobreports.counted(made),
         left_seconds=left.total_seconds() if left else None,
     )
 

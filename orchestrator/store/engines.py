@@ -1,0 +1,135 @@
+"""How each connection of ours is set up, and the lock that keeps a second process from a SQLite file."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.errors import ConflictError
+from orchestrator.store import standstill
+from orchestrator.store.encoding import dumps, loads
+
+KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Seconds, the last milliseconds; a machine that is gone without a word is noticed, and what it held let go.
+
+Linux asks nothing of a machine that has not acknowledged what it was sent, and gives that up after some
+15 minutes: hence the last, as long as the others come to together.
+"""
+SETTLED = {
+    "standard_conforming_strings": "on",
+    "DateStyle": "ISO",
+    "default_transaction_isolation": "read committed",
+}
+"""How each session on PostgreSQL has it, whatever the server or our role is set to: bytes and literals are
+written, and instants read, in one way only; and who waited for a lock sees what was committed meanwhile.
+"""
+LONGEST_LOG = 16_000
+"""Pages of 4 KiB: a log longer than that is moved by the commit that finds it so."""
+
+
+def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
+    """As many connections as threads.
+
+    Args:
+        still_seconds: How long the server waits for this process; see `standstill`.
+    """
+    engine = sa.create_engine(
+        url,
+        pool_size=threads,
+        max_overflow=2,  # for `let_go`, and for what is told
+        json_serializer=dumps,
+        json_deserializer=loads,
+        hide_parameters=True,
+        connect_args={
+            **KEEPALIVES,
+            "client_encoding": "utf8",
+            "fallback_application_name": standstill.APPLICATION,
+        },
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in SETTLED.items()))
+        standstill.limit(dbapi, still_seconds)
+
+    from orchestrator.store import pipeline  # needs the driver, which comes with the extra `postgres`
+
+    pipeline.listen(engine)
+    return engine
+
+
+def sqlite(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
+    """So many connections, which write or cannot."""
+    engine = sa.create_engine(
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        poolclass=sa.pool.QueuePool,
+        hide_parameters=True,  # rows hold arguments and webhooks, error texts end up in logs
+        json_serializer=dumps,
+        json_deserializer=loads,
+        pool_size=pool,
+        max_overflow=0,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+            "temp_store=MEMORY",
+            "cache_size=-16000",
+            f"wal_autocheckpoint={LONGEST_LOG}",
+            f"query_only={'OFF' if writer else 'ON'}",
+        ):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    start = "BEGIN IMMEDIATE" if writer else "BEGIN"
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(conn: sa.Connection) -> None:
+        try:
+            conn.connection.driver_connection.execute(start)  # type: ignore[union-attr]
+        except sqlite3.Error as e:
+            raise raised(e) from e
+
+    return engine
+
+
+def raised(error: BaseException) -> BaseException:
+    """As SQLAlchemy raises it, also what the driver said to a statement of ours."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    return sa.exc.DBAPIError.instance("", {}, error, sqlite3.Error, hide_parameters=True)
+
+
+def lock(path: str | None) -> int | None:
+    """Keep a second process out: two writers, or two checkpointers, would hurt the file.
+
+    Returns:
+        What holds the lock until it is closed, None for a database that is no file.
+
+    Raises:
+        ConflictError: Another process has it.
+    """
+    if not path or path == ":memory:":
+        return None
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConflictError(
+            f"{path} is in use by another process; stop it first, or use PostgreSQL for several"
+        ) from None
+    return handle

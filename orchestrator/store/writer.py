@@ -124,6 +124,8 @@ class Writer:
             self._guarded_until = time.monotonic() + GUARDED_SECONDS
         if s is not None:
             self._tell(s)
+            if self._kept is not None and self._kept.in_transaction():
+                self._lay_down()  # who was told has begun another there, which comes to nothing
         _answer(results)
 
     def _committed(self, jobs: list[_Asked], attempt: _Attempt) -> tuple[Session, list[_Result]]:

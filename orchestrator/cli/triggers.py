@@ -90,8 +90,9 @@ def fire(
 @triggers.command("next")
 @click.argument("name")
 @click.option("-n", "many", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
+@client.json_option
 @click.pass_obj
-def next_(config: Path | None, name: str, many: int) -> None:
+def next_(config: Path | None, name: str, many: int, as_json: bool) -> None:
     """The next times of the cron trigger NAME by the settings, in its own time zone; asks nobody."""
     from orchestrator import arming
     from orchestrator.settings import load
@@ -104,7 +105,9 @@ def next_(config: Path | None, name: str, many: int) -> None:
     moment = datetime.now(UTC)
     for _ in range(many):
         moment = schedule.after(moment)
-        click.echo(f"{schedule.local(moment):%a %Y-%m-%d %H:%M %Z}  {moment:%Y-%m-%dT%H:%M:%SZ}")
+        local, at = schedule.local(moment), f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        told = json.dumps({"at": at, "local": local.isoformat(timespec="minutes")})
+        click.echo(told if as_json else f"{local:%a %Y-%m-%d %H:%M %Z}  {at}")
 
 
 def _standing(told: Mapping[str, Any]) -> list[object]:

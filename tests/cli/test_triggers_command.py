@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -64,5 +65,11 @@ def test_next_asks_nobody(shell: Shell, port: int) -> None:
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 3)
     assert all(re.fullmatch(r"\w{3} \d{4}-\d\d-\d\d 0[23]:[03]0 CES?T  \S+Z", line) for line in lines)
+    code, out, _ = shell("triggers next nightly -n 2 --json")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [datetime.fromisoformat(t["at"]) for t in told] == [
+        datetime.fromisoformat(t["local"]) for t in told
+    ]
     assert shell("triggers next news")[0] == 2
     assert "known are news, nightly" in shell("triggers next nope")[2]

@@ -1,8 +1,9 @@
 """Read-only questions that people ask: lists with keyset paging, a run's whole story."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.model import RunStatus
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
+from orchestrator.store.prepared import on_sqlite
 from orchestrator.store.run_rows import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
 
@@ -56,12 +58,8 @@ def runs(
     workflow: str | None = None,
 ) -> Page:
     """Runs, newest first."""
-    query = sa.select(*_RUN_COLUMNS)
-    if status is not None:
-        query = query.where(run_t.c.status == status)
-    if workflow is not None:
-        query = query.where(run_t.c.workflow == workflow)
-    return page(s, query, run_t.c.created_at, run_t.c.id, limit, after)
+    wanted = {run_t.c.workflow: workflow, run_t.c.status: status}
+    return page(s, sa.select(*_RUN_COLUMNS), run_t.c.created_at, run_t.c.id, limit, after, wanted)
 
 
 def approvals(
@@ -73,12 +71,11 @@ def approvals(
     run_id: str | None = None,
 ) -> Page:
     """Approvals with the call they are about, newest first."""
-    query = _APPROVALS
-    if status is not None:
+    query = _APPROVALS if run_id is None else _APPROVALS.where(approval_t.c.run_id == run_id)
+    wanted = {approval_t.c.status: status} if run_id is None else {}
+    if run_id is not None and status is not None:
         query = query.where(approval_t.c.status == status)
-    if run_id is not None:
-        query = query.where(approval_t.c.run_id == run_id)
-    return page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after)
+    return page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after, wanted)
 
 
 def approval(s: Session, approval_id: str) -> Row:
@@ -172,11 +169,44 @@ def page(
     key: sa.ColumnElement[Any],
     limit: int,
     after: tuple[datetime, str] | None,
+    wanted: Mapping[sa.Column[Any], Any] = MappingProxyType({}),
 ) -> Page:
-    """One page of what `query` selects, the greatest `at` first; `key` tells rows of the same time apart."""
-    if after is not None:
-        query = query.where(sa.tuple_(at, key) < sa.tuple_(*(sa.literal(v) for v in after)))
+    """One page of what `query` selects, the greatest `at` first; `key` tells rows of the same time apart.
+
+    Args:
+        wanted: Columns an index begins with before `at` and `key`, and what they must be; None for anything.
+    """
+    given = {column: value for column, value in wanted.items() if value is not None}
+    if given and not on_sqlite(s):
+        query = _along(query, given, (at, key), after)
+    else:
+        query = query.where(*(column == value for column, value in given.items()))
+        if after is not None:
+            query = query.where(sa.tuple_(at, key) < _values((at, key), after))
     rows = s.connection().execute(query.order_by(at.desc(), key.desc()).limit(limit + 1)).mappings().all()
     shown = [dict(r) for r in rows[:limit]]
     more = len(rows) > limit
     return Page(shown, (shown[-1][at.key], shown[-1][key.key]) if more and shown else None)
+
+
+def _along(
+    query: sa.Select[Any],
+    given: Mapping[sa.Column[Any], Any],
+    by: Sequence[sa.ColumnElement[Any]],
+    after: tuple[datetime, str] | None,
+) -> sa.Select[Any]:
+    """Have PostgreSQL walk the index that begins with those columns, by a range and an order it alone has.
+
+    For an equality it may walk all rows by age, and pass over those that are something else: its statistics
+    say they lie evenly, while the newest are those that have not ended yet, however many.
+    """
+    columns, values = [*given], [*given.values()]
+    first, last = sa.tuple_(*columns), _values(columns, values)
+    top = first <= last
+    if after is not None:
+        top = sa.tuple_(*columns, *by) < _values([*columns, *by], [*values, *after])
+    return query.where(first >= last, top).order_by(*(column.desc() for column in columns))
+
+
+def _values(columns: Sequence[sa.ColumnElement[Any]], values: Sequence[Any]) -> sa.Tuple:
+    return sa.tuple_(*(sa.literal(v, c.type) for c, v in zip(columns, values, strict=True)))

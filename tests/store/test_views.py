@@ -65,6 +65,29 @@ def test_runs_page_by_page(s: Session, same_time: bool, limit: int) -> None:
     assert pages == max(1, -(-7 // limit))
 
 
+@pytest.mark.parametrize("same_time", [False, True])
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_some_of_the_runs_page_by_page(s: Session, same_time: bool, limit: int) -> None:
+    """By each filter and by both: all of those, none twice, none else, the newest first."""
+    made = {opened(s, n, w, same_time): (w, RunStatus.QUEUED) for n, w in enumerate("abbaabab")}
+    for run_id in ("run_001", "run_002", "run_003", "run_006"):
+        run = runs.load(s, run_id)
+        ended = Conversation()
+        ended.run = run
+        runs.save(s, run, ended.happens(CancelRequested(ANNA)), now=NOON)
+        made[run_id] = made[run_id][0], RunStatus.CANCELLED
+    for workflow in ("a", "b", None):
+        for status in (RunStatus.CANCELLED, None):
+            found, after = [], None
+            while True:
+                page = views.runs(s, limit=limit, after=after, status=status, workflow=workflow)
+                found += [r["id"] for r in page.rows]
+                if (after := page.next) is None:
+                    break
+            wanted = [r for r, (w, st) in made.items() if workflow in (w, None) and status in (st, None)]
+            assert found == sorted(wanted, reverse=True), (workflow, status)
+
+
 def test_runs_by_status_and_workflow(s: Session) -> None:
     for n, workflow in enumerate(["a", "b", "a"]):
         opened(s, n, workflow)

@@ -5,6 +5,7 @@ of the line in the same transaction, and who begins calls the next where there i
 finds room that nobody told of, the less often the further back one stands.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -87,9 +88,9 @@ class Ceilings:
         """Call whoever is first in line for the places that a step of a run has left."""
         if not (self.tools or self.workflows):
             return
-        for tool in _ran(before) - _ran(after):
+        for tool, left in (_ran(before) - _ran(after)).items():
             if (pace := self.tools.get(tool)) is not None and pace.at_once:
-                occupancy.call(s, _of_tool(tool), 1, now)
+                occupancy.call(s, _of_tool(tool), left, now)
         if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
             occupancy.call(s, _of_workflow(before.recipe.workflow), 1, now)
 
@@ -119,9 +120,9 @@ def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: 
     return wait is None
 
 
-def _ran(run: Run) -> set[str]:
-    """The tools whose calls run."""
-    return {call.tool for call in run.turn.calls if call.status is CallStatus.EXECUTING}
+def _ran(run: Run) -> Counter[str]:
+    """How many calls run, by tool."""
+    return Counter(call.tool for call in run.turn.calls if call.status is CallStatus.EXECUTING)
 
 
 def _begun(run: Run) -> bool:

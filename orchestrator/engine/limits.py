@@ -127,7 +127,8 @@ def _ran(run: Run) -> Counter[str]:
 
 def _begun(run: Run) -> bool:
     """As `occupancy.begun` counts it."""
-    return not run.closed and (run.turn.number > 1 or run.turn.status is not TurnStatus.INTENDED)
+    turn = run.turn
+    return not run.closed and ((turn.number, turn.attempt) > (1, 1) or turn.status is not TurnStatus.INTENDED)
 
 
 def _of_tool(tool: str) -> str:

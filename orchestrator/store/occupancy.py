@@ -35,7 +35,12 @@ _BEGUN = Prepared(
     .where(
         run_t.c.workflow == sa.bindparam("of_workflow"),
         run_t.c.closed_at.is_(None),
-        sa.or_(turn_t.c.number > 1, turn_t.c.status.not_in(words([TurnStatus.INTENDED]))),
+        # What is sent again was begun before, and is asked for no place.
+        sa.or_(
+            turn_t.c.number > 1,
+            turn_t.c.attempt > 1,
+            turn_t.c.status.not_in(words([TurnStatus.INTENDED])),
+        ),
     )
 )
 _OPEN_TURNS = Prepared(

@@ -24,7 +24,8 @@ from support.toolkit import Rule
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine import dispatch, limits, queued, worker
-from orchestrator.engine.limits import Ceilings, Pace as Most
+from orchestrator.engine.limits import Ceilings
+from orchestrator.engine.limits import Pace as Most
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.store import claims, inbox, ledger, outbox
 from orchestrator.store.tables import EffectState

@@ -144,6 +144,21 @@ async def test_a_cancel_makes_room(database_url: str) -> None:
         assert (found[first], found[second]) == (RunStatus.CANCELLED, RunStatus.COMPLETED)
 
 
+async def test_a_run_whose_create_is_sent_again_keeps_its_place(database_url: str) -> None:
+    """Also while that has to wait: nobody asks it for a place a second time."""
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        world.gemini.faults["create"].extend(["lost", "busy"])
+        first = await _started(world, model=False)
+        while (await world.run(first)).turn.attempt == 1:
+            world.clock.advance(10 * SECOND)
+            await world.settle(model=False)
+        second = await _started(world, model=False)
+        assert second not in {run for run, _, _ in world.gemini.creates}
+        await world.to_the_end(first, second)
+        found = await world.statuses()
+        assert {found[first], found[second]} == {RunStatus.COMPLETED}
+
+
 async def test_the_further_back_in_line_the_more_seldom_one_looks(database_url: str) -> None:
     async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
         first, *behind = [await _started(world, model=False) for _ in range(5)]

@@ -102,6 +102,8 @@ class Commits:
 
     def _told(self, s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:
         """The job's value, and when what it left to the rows is due."""
+        outbox.begin(s)
+        occupancy.movements(s)  # of one that shares the COMMIT and was taken back
         value = job(s)
         for before, after in occupancy.movements(s):
             self._limits.left(s, before, after, self._clock())

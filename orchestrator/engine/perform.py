@@ -174,7 +174,7 @@ class Performer:
 
 
 def looks(kind: EffectKind, lease: timedelta) -> tuple[timedelta, int]:
-    """How long to wait between two looks after what is being performed, and the how-manieth renews its lease."""
+    """The pause between two looks after what is being performed, and the how-manieth renews its lease."""
     renewal = lease / _RENEWALS
     pause = min(renewal, HEEDED) if kind is EffectKind.EXECUTE_TOOL else renewal
     return pause, renewal // pause

@@ -105,9 +105,12 @@ class Commits:
         outbox.begin(s)
         occupancy.movements(s)  # of one that shares the COMMIT and was taken back
         value = job(s)
-        for before, after in occupancy.movements(s):
-            self._limits.left(s, before, after, self._clock())
+        self._leave(s)
         return value, outbox.earliest_left(s)
+
+    def _leave(self, s: Session) -> None:
+        """Whoever waits for a place that was left in this transaction is called."""
+        self._limits.left(s, occupancy.movements(s), self._clock())
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:
@@ -145,6 +148,7 @@ class Commits:
         def whole(s: Session) -> tuple[list[Ticket], T]:
             places.clear()  # of an attempt that lost a race
             run_id, value = job(s)
+            self._leave(s)  # before anything else is taken that others may hold while they wait for that
             return (self._next(s, run_id, places) if run_id else []), value
 
         try:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
@@ -102,10 +103,15 @@ class Commits:
 
     def _told(self, s: Session, job: Callable[[Session], T]) -> tuple[T, datetime | None]:
         """The job's value, and when what it left to the rows is due."""
+        outbox.begin(s)
+        occupancy.movements(s)  # of one that shares the COMMIT and was taken back
         value = job(s)
-        for before, after in occupancy.movements(s):
-            self._limits.left(s, before, after, self._clock())
+        self._leave(s)
         return value, outbox.earliest_left(s)
+
+    def _leave(self, s: Session) -> None:
+        """Whoever waits for a place that was left in this transaction is called."""
+        self._limits.left(s, occupancy.movements(s), self._clock())
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:
@@ -125,7 +131,7 @@ class Commits:
         alarm(run_id, applied)
         return applied
 
-    async def advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
+    async def advance(self, job: Callable[[Session], tuple[str | None, T]], *, tools: bool = True) -> T:
         """Commit a step of a run and go straight on with what it made due, as far as there is room.
 
         What is not taken here stays a row, and the worker finds it. A caller that is cancelled stops
@@ -134,16 +140,19 @@ class Commits:
         Args:
             job: Makes the step and returns the run's id, None if there is none to go on with, and a
                 value for the caller.
+            tools: Whether tools may be claimed with it; one that is would be in doubt if the process ended
+                right behind the step.
         """
-        return await asyncio.shield(self._kept(self._advance(job)))
+        return await asyncio.shield(self._kept(self._advance(job, tools)))
 
-    async def _advance(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
+    async def _advance(self, job: Callable[[Session], tuple[str | None, T]], tools: bool) -> T:
         places = Places(self.slots)
 
         def whole(s: Session) -> tuple[list[Ticket], T]:
             places.clear()  # of an attempt that lost a race
             run_id, value = job(s)
-            return (self._next(s, run_id, places) if run_id else []), value
+            self._leave(s)  # before anything else is taken that others may hold while they wait for that
+            return (self._next(s, run_id, places, tools) if run_id else []), value
 
         try:
             (tickets, value), due = await self._db.write(self._told, whole)
@@ -215,14 +224,15 @@ class Commits:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _next(self, s: Session, run_id: str, places: Places) -> list[Ticket]:
+    def _next(self, s: Session, run_id: str, places: Places, tools: bool = True) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
+        left_out = () if tools else (EffectKind.EXECUTE_TOOL,)
         tickets: list[Ticket] = []
         tried: set[outbox.Asked] = set()
         while left := [a for a in outbox.ripe(s, run_id, self._clock()) if a not in tried]:
             for asked in left:
                 tried.add(asked)
-                if (ticket := self._one(s, asked, places)) is not None:
+                if asked.kind not in left_out and (ticket := self._one(s, asked, places)) is not None:
                     tickets.append(ticket)
         return tickets
 

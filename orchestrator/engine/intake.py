@@ -165,8 +165,9 @@ class Intake:
         job = partial(
             answers.decide, approval_id=approval_id, person=person, verdict=verdict, bench=self._bench()
         )
-        # A yes alone: a tool that is claimed with it would be in doubt if the process ended here.
-        taken = await (self._commits.write(job) if approve else self._commits.advance(partial(_of_run, job)))
+        # A tool that is claimed with a decision would be in doubt if the process ended here.
+        advance = partial(self._commits.advance, partial(_of_run, job), tools=False)
+        taken = await (self._commits.write(job) if approve else advance())
         self._taken(taken)
         if stop and taken.refused is None:
             self._stop_tools(taken.run)

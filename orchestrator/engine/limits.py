@@ -5,7 +5,8 @@ of the line in the same transaction, and who begins calls the next where there i
 finds room that nobody told of, the less often the further back one stands.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -83,15 +84,26 @@ class Ceilings:
         wait = _for_a_place(free, ahead, now, f"{most} runs of {name} are under way already")
         return _admitted(s, effect, line, wait, free, now)
 
-    def left(self, s: Session, before: Run, after: Run, now: datetime) -> None:
-        """Call whoever is first in line for the places that a step of a run has left."""
-        if not (self.tools or self.workflows):
-            return
-        for tool in _ran(before) - _ran(after):
+    def left(self, s: Session, moves: Iterable[tuple[Run, Run]], now: datetime) -> None:
+        """Call whoever is first in line for the places that these steps of runs have left.
+
+        Alone, as who asks for one is: whoever is just being told that there is none stands in line only when
+        that is committed, and would be called by nobody.
+        """
+        places: Counter[str] = Counter()
+        for before, after in moves:
+            places.update(self._left(before, after))
+        for line in sorted(places):
+            occupancy.alone(s, line)
+            occupancy.call(s, line, places[line], now)
+
+    def _left(self, before: Run, after: Run) -> Iterator[str]:
+        """The line of each place."""
+        for tool in (_ran(before) - _ran(after)).elements() if self.tools else ():
             if (pace := self.tools.get(tool)) is not None and pace.at_once:
-                occupancy.call(s, _of_tool(tool), 1, now)
+                yield _of_tool(tool)
         if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
-            occupancy.call(s, _of_workflow(before.recipe.workflow), 1, now)
+            yield _of_workflow(before.recipe.workflow)
 
 
 def _for_a_place(free: int, ahead: int, now: datetime, why: str) -> _Wait | None:
@@ -111,22 +123,26 @@ def _for_the_minute(s: Session, tool: str, most: int, ahead: int, now: datetime)
 
 def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: int, now: datetime) -> bool:
     """Call those who can come now as well: behind one that is let in, or ahead of one that is not."""
-    if wait is not None:
-        occupancy.stand(s, effect, line, wait.until, wait.why)
-    called = free - 1 if wait is None else wait.ahead
-    if called > 0:
-        occupancy.call(s, line, called, now)
-    return wait is None
+    if wait is None:
+        if free > 1:
+            occupancy.call(s, line, free - 1, now)
+        return True
+    occupancy.stand(s, effect, line, wait.until, wait.why)
+    if wait.ahead:
+        # Not itself, where others claim those ahead: told to wait and called by turns, it would never end.
+        occupancy.call(s, line, wait.ahead, now, effect.id)
+    return False
 
 
-def _ran(run: Run) -> set[str]:
-    """The tools whose calls run."""
-    return {call.tool for call in run.turn.calls if call.status is CallStatus.EXECUTING}
+def _ran(run: Run) -> Counter[str]:
+    """How many calls run, by tool."""
+    return Counter(call.tool for call in run.turn.calls if call.status is CallStatus.EXECUTING)
 
 
 def _begun(run: Run) -> bool:
     """As `occupancy.begun` counts it."""
-    return not run.closed and (run.turn.number > 1 or run.turn.status is not TurnStatus.INTENDED)
+    turn = run.turn
+    return not run.closed and ((turn.number, turn.attempt) > (1, 1) or turn.status is not TurnStatus.INTENDED)
 
 
 def _of_tool(tool: str) -> str:

@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from itertools import count
-from math import ceil
 from typing import Any, Final
 
 import structlog
@@ -134,7 +133,7 @@ class Performer:
         effect = ticket.effect
         if not await self._still_ours(effect):
             return
-        holding = Holding(self._hold, effect, self._pause(effect))
+        holding = Holding(self._hold, effect, looks(effect.kind, self.commits.lease)[0])
         try:
             await ticket.act()
         except Exception as e:
@@ -159,15 +158,10 @@ class Performer:
         """Tell the tools that run for this run that nobody wants their result any more."""
         self.calls.stop(run_id)
 
-    def _pause(self, effect: Claimed) -> timedelta:
-        """Between two looks after an effect that is being performed."""
-        renewal = self.commits.lease / _RENEWALS
-        return min(renewal, HEEDED) if effect.kind is EffectKind.EXECUTE_TOOL else renewal
-
     async def _hold(self, effect: Claimed) -> None:
         """Renew the lease. A failing database is asked again while the lease still runs."""
-        commits, pause = self.commits, self._pause(effect)
-        renewing = ceil(commits.lease / _RENEWALS / pause)
+        commits = self.commits
+        pause, renewing = looks(effect.kind, commits.lease)
         for look in count():
             try:
                 if look % renewing == 0:
@@ -177,6 +171,13 @@ class Performer:
             except Exception:
                 log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
             await asyncio.sleep(pause.total_seconds())
+
+
+def looks(kind: EffectKind, lease: timedelta) -> tuple[timedelta, int]:
+    """The pause between two looks after what is being performed, and the how-manieth renews its lease."""
+    renewal = lease / _RENEWALS
+    pause = min(renewal, HEEDED) if kind is EffectKind.EXECUTE_TOOL else renewal
+    return pause, renewal // pause
 
 
 class Holding:

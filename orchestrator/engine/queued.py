@@ -119,7 +119,8 @@ class QueuedWorker(Worker):
             return
         self._sweep_at = clock() + SWEEP_SECONDS * (0.7 + 0.6 * self._roll())
         due, mail = await self._db.read(_left_lying, self._clock(), self._room())
-        self._mail = self._mail or mail
+        if mail:
+            self.mail()
         await self._claim_of(due)
         if clock() >= self._near_at:
             self._near_at = clock() + NEAR_SECONDS * (0.7 + 0.6 * self._roll())

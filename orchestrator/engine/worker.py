@@ -226,7 +226,8 @@ class Worker:
             by_subject.setdefault(delivery.subject, []).append(delivery)
         await asyncio.gather(*(self._hear(ds, now) for ds in by_subject.values()))
         failpoints.hit("after_delivery_taken")
-        self._mail = self._mail or count == DELIVERIES
+        if count == DELIVERIES:
+            self.mail()  # there may be more
         return count
 
     async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:

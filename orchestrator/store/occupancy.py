@@ -35,7 +35,12 @@ _BEGUN = Prepared(
     .where(
         run_t.c.workflow == sa.bindparam("of_workflow"),
         run_t.c.closed_at.is_(None),
-        sa.or_(turn_t.c.number > 1, turn_t.c.status.not_in(words([TurnStatus.INTENDED]))),
+        # What is sent again was begun before, and is asked for no place.
+        sa.or_(
+            turn_t.c.number > 1,
+            turn_t.c.attempt > 1,
+            turn_t.c.status.not_in(words([TurnStatus.INTENDED])),
+        ),
     )
 )
 _OPEN_TURNS = Prepared(
@@ -60,7 +65,7 @@ _AHEAD = Prepared(
 def _first(dialect: str) -> sa.Select[Any]:
     found = (
         sa.select(effect_t.c.id, effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
-        .where(_STANDING)
+        .where(_STANDING, effect_t.c.id < sa.bindparam("ahead_of", type_=sa.BigInteger))
         .order_by(effect_t.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
@@ -75,6 +80,7 @@ _CALL = Prepared(
     ),
     ["due_at"],
 )
+_ANYBODY: Final = (1 << 63) - 1
 MOST_CALLED: Final = 32
 """At once; whoever of them begins calls the next."""
 _MOVED: Final = "moved"
@@ -103,9 +109,9 @@ def ahead(s: Session, effect: int, line: str) -> int:
     return count
 
 
-def call(s: Session, line: str, most: int, now: datetime) -> None:
-    """The first so many there need not wait any longer."""
-    for row in _FIRST.rows(s, of_line=line[:ID], most=min(most, MOST_CALLED)):
+def call(s: Session, line: str, most: int, now: datetime, ahead_of: int = _ANYBODY) -> None:
+    """The first so many there, of those ahead of that effect, need not wait any longer."""
+    for row in _FIRST.rows(s, of_line=line[:ID], most=min(most, MOST_CALLED), ahead_of=ahead_of):
         if row["due_at"] > now and _CALL.run(s, of_effect=row["id"], due_at=now) == 1:
             outbox.note(s, [outbox.Asked(row["run_id"], EffectKind(row["kind"]), row["subject"], now)])
 

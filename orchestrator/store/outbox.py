@@ -123,6 +123,11 @@ def asked(s: Session, before: datetime) -> list[Asked]:
     return [a for a in known.values() if a.due_at <= before]
 
 
+def begin(s: Session) -> None:
+    """What is asked for from here on; where jobs share a COMMIT (SQLite), others' is theirs to go on with."""
+    s.info.pop(_ASKED, None)
+
+
 def took(s: Session, run_id: str, key: str, token: str) -> None:
     """This transaction took that one itself, and holds its row."""
     s.info.get(_ASKED, {}).pop((run_id, key), None)

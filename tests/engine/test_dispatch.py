@@ -8,7 +8,7 @@ is told in `test_races.py`, for it holds whoever carries the hints.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 import databases
 import pytest
@@ -23,7 +23,9 @@ from support.toolkit import Rule
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.engine import dispatch, queued, worker
+from orchestrator.engine import dispatch, limits, queued, worker
+from orchestrator.engine.limits import Ceilings
+from orchestrator.engine.limits import Pace as Most
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.store import claims, inbox, ledger, outbox
 from orchestrator.store.tables import EffectState
@@ -320,6 +322,68 @@ async def test_what_waits_for_room_begins_as_soon_as_there_is_some(place: Place,
         await place.ended(*runs)
     assert len(process.tools.calls) == 40
     place.at_rest()
+
+
+class _OneByOne(asyncio.Event):
+    """A gate that lets one of those who wait through with each `set`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passes = asyncio.Semaphore(0)
+
+    def set(self) -> None:
+        self._passes.release()
+
+    async def wait(self) -> Literal[True]:
+        return await self._passes.acquire()
+
+
+async def test_who_leaves_one_of_several_places_calls_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch, pace: Pace
+) -> None:
+    """Also where another call of the same run still has one; nobody looks by himself here."""
+    pace(HOUR)
+    monkeypatch.setattr(limits, "LOOK_AGAIN", timedelta(hours=1))
+    place.limits = Ceilings({"lookup": Most(at_once=2)})
+    place.toolkit.rules["lookup"] = Rule(gate=(gate := _OneByOne()))
+    process = await place.process()
+    async with place.model_at_work(process):
+        run = await place.trigger(process, "four")
+        await until(lambda: len(place.toolkit.starts) + _in_line(place) == 4, "two in line")
+        assert len(place.toolkit.starts) == 2
+        for begun in (3, 4):
+            gate.set()
+            await until(lambda begun=begun: len(place.toolkit.starts) == begun, "the next in line")
+        gate.set()
+        gate.set()
+        await place.ended(run)
+    place.at_rest()
+
+
+def _in_line(place: Place) -> int:
+    """How many effects no place was free for."""
+    return int(place.scalar("SELECT count(*) FROM effect WHERE line <> '' AND state = 'pending'"))
+
+
+async def test_more_webhooks_than_are_sorted_at_once_are_sorted_one_lot_behind_the_other(
+    place: Place, pace: Pace
+) -> None:
+    pace(HOUR)
+    process = await place.process(works=False)
+
+    def came_before(s: Session) -> None:
+        inbox.put(
+            s,
+            [inbox.Arrived(f"w{n}", "quota.changed", f"q{n}", 1, b"{}", now()) for n in range(450)],
+        )
+
+    await process.database.write(came_before)
+    unsorted = "SELECT count(*) FROM delivery WHERE verdict = ''"
+    assert place.scalar(unsorted) == 450
+    if place.lite:
+        await process.end()
+    await place.process()
+    await until(lambda: place.scalar(unsorted) == 0, "all of them")
 
 
 # --- among several processes --------------------------------------------------------------

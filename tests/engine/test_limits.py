@@ -1,18 +1,21 @@
 """How much of one tool or workflow goes on at once: what has no room waits as a row, and nothing is lost."""
 
 import asyncio
+import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.gemini import Plan
+from support.processes import until
 from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.model import RunStatus
 from orchestrator.engine.limits import MINUTE, Ceilings, Pace
-from orchestrator.store import outbox
+from orchestrator.store import occupancy, outbox
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -142,6 +145,71 @@ async def test_a_cancel_makes_room(database_url: str) -> None:
         await world.settle()
         found = await world.statuses()
         assert (found[first], found[second]) == (RunStatus.CANCELLED, RunStatus.COMPLETED)
+
+
+async def test_a_run_whose_create_is_sent_again_keeps_its_place(database_url: str) -> None:
+    """Also while that has to wait: nobody asks it for a place a second time."""
+    async with world_with(database_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        world.gemini.faults["create"].extend(["lost", "busy"])
+        first = await _started(world, model=False)
+        while (await world.run(first)).turn.attempt == 1:
+            world.clock.advance(10 * SECOND)
+            await world.settle(model=False)
+        second = await _started(world, model=False)
+        assert second not in {run for run, _, _ in world.gemini.creates}
+        await world.to_the_end(first, second)
+        found = await world.statuses()
+        assert {found[first], found[second]} == {RunStatus.COMPLETED}
+
+
+async def test_who_finds_the_one_ahead_at_the_door_waits_behind_him(postgres_url: str) -> None:
+    """He is being claimed at this moment and need not be called; nor is who has just been told to wait."""
+    engine = sa.create_engine(postgres_url)
+    async with world_with(postgres_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first, second, third = [await _started(world, model=False) for _ in range(3)]
+        with engine.begin() as claiming:
+            mine = sa.select(outbox.effect_t).where(_WAIT, outbox.effect_t.c.run_id == second)
+            assert len(claiming.execute(mine.with_for_update()).all()) == 1
+            await world.cancel(first)
+            async with asyncio.timeout(30):
+                await world.turn()
+            pauses = await world.database.read(_pauses, world.clock())
+            assert pauses == {second: SECOND, third: 2 * SECOND}
+        await world.to_the_end(second, third)
+        assert [run for run, turn, _ in world.gemini.creates if turn == 1] == [first, second, third]
+    engine.dispose()
+
+
+async def test_who_is_just_being_told_to_wait_is_called(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He stands in line when that is committed: who leaves a place meanwhile waits for him to stand there."""
+    engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    standing, go_on, stand = threading.Event(), threading.Event(), occupancy.stand
+
+    def slowly(*args: Any) -> None:
+        stand(*args)
+        standing.set()
+        go_on.wait(30)
+
+    def waits() -> bool:
+        with engine.connect() as conn:
+            asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return bool(conn.exec_driver_sql(asked).scalar_one())
+
+    async with world_with(postgres_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
+        first = await _started(world, model=False)
+        second = await world.start("one")
+        monkeypatch.setattr(occupancy, "stand", slowly)
+        told = asyncio.create_task(world.turn())
+        await until(standing.is_set, "the second, that is told to wait")
+        leaving = asyncio.create_task(world.cancel(first))
+        await until(lambda: leaving.done() or waits(), "the first, that leaves its place")
+        go_on.set()
+        await asyncio.gather(told, leaving)
+        pauses = await world.database.read(_pauses, world.clock())
+        assert pauses.get(second, timedelta(0)) == timedelta(0)
+    engine.dispose()
 
 
 async def test_the_further_back_in_line_the_more_seldom_one_looks(database_url: str) -> None:

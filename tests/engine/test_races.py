@@ -2,25 +2,31 @@
 
 import asyncio
 import os
-from datetime import timedelta
+import threading
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN
 from support.gemini import Plan
+from support.processes import until
 from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import SAME_REFUSALS
-from orchestrator.domain.model import CallStatus, Recipe, RunStatus
-from orchestrator.engine.tickets import Act
+from orchestrator.domain.model import CallStatus, Policy, Recipe, RunStatus
+from orchestrator.engine.commits import Commits
+from orchestrator.engine.perform import HEEDED, looks
+from orchestrator.engine.tickets import Act, Ticket
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import claims, outbox
 from orchestrator.store.claims import Claimed
+from orchestrator.store.database import Database
 from orchestrator.store.tables import AuditRow, EventRow, RunRow, table
 
 pytestmark = pytest.mark.asyncio
@@ -496,3 +502,53 @@ async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(databas
         assert await world.database.write(claims.done, mine) is False
         await world.settle()
         assert sum(world.gemini.creates.values()) == 2
+
+
+class _AnyRoom:
+    """`Slots` without an end."""
+
+    def reserve(self, kind: EffectKind) -> bool:
+        return True
+
+    def give_back(self, kind: EffectKind) -> None:
+        pass
+
+
+async def _nothing() -> None:
+    """An act."""
+
+
+async def test_who_shares_a_commit_goes_on_with_its_own_only(sqlite_url: str) -> None:
+    """As a no beside a yes of the same run: what that makes due is not to be claimed with it."""
+    database, begun, held = Database(sqlite_url), threading.Event(), threading.Event()
+    commits = Commits(database, policy=Policy(), clock=lambda: datetime.now(UTC))
+    taken: list[Ticket] = []
+    commits.slots, commits.accept = _AnyRoom(), taken.extend
+    commits.gate = lambda s, effect: _nothing
+
+    def hold(s: Session) -> None:
+        begun.set()
+        held.wait(30)
+
+    def ask(s: Session, subject: str) -> tuple[str, None]:
+        outbox.add(s, "run_1", [Effect(EffectKind.EXECUTE_TOOL, subject, datetime.now(UTC))])
+        return "run_1", None
+
+    before = asyncio.create_task(database.write(hold))
+    await until(begun.is_set, "the writer")
+    yes = asyncio.create_task(commits.write(ask, "of the yes"))
+    no = asyncio.create_task(commits.advance(partial(ask, subject="of the no")))
+    await until(lambda: database._queue.qsize() == 2, "both behind it")
+    held.set()
+    await asyncio.gather(before, yes, no)
+    assert [ticket.effect.subject for ticket in taken] == ["of the no"]
+    database.close()
+
+
+@pytest.mark.parametrize("kind", [EffectKind.EXECUTE_TOOL, EffectKind.CREATE_INTERACTION])
+async def test_a_lease_outlasts_a_renewal_that_failed(kind: EffectKind) -> None:
+    for tenths in range(20, 3001):  # as `work.lease_seconds` may be set
+        lease = timedelta(seconds=tenths / 10)
+        pause, nth = looks(kind, lease)
+        assert nth * pause <= lease / 3
+        assert kind is not EffectKind.EXECUTE_TOOL or pause <= HEEDED

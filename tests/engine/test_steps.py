@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.conversation import ANNA
+from support.conversation import ANNA, TERMS
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -22,6 +22,7 @@ from orchestrator.domain.pipeline import Step, StepKind, Thinker
 from orchestrator.domain.plain import MAX_HANDED_ON
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.restarting import Started
+from orchestrator.engine.tickets import NoSlots, Ticket
 from orchestrator.errors import ConflictError
 from orchestrator.failpoints import FailpointError
 from orchestrator.store import outbox
@@ -429,3 +430,37 @@ async def test_a_first_step_that_cannot_begin_is_told_and_written_down(database_
         entries = await world.rows(AuditRow, table(AuditRow).c.run_id == run_id)
         kinds = [e["kind"] for e in sorted(entries, key=lambda e: e["seq"])]
         assert kinds == ["run_opened", "run_closed"]
+
+
+class _AnyRoom:
+    """`Slots` without an end."""
+
+    def reserve(self, kind: EffectKind) -> bool:
+        return True
+
+    def give_back(self, kind: EffectKind) -> None:
+        pass
+
+
+async def test_an_answer_is_committed_before_a_step_behind_it_claims_its_tool(database_url: str) -> None:
+    """As a yes is: a tool that is claimed with it would be in doubt if the process ended there."""
+    first = Step("film", StepKind.TOOL, tool="film", arguments={"prompt": "dusk"})
+    then = Step("tell", StepKind.TOOL, tool="tell")
+    async with world_on(database_url) as world:
+        world.toolkit.rules["film"] = Rule(Ruling.ASK, terms=replace(TERMS, answers=True))
+        run_id = await begin(world, recipe(first, then))
+        await world.settle()
+        [approval] = await world.open_approvals(run_id)
+        taken: list[Ticket] = []
+        commits = world.performer.commits
+        commits.slots, commits.accept = _AnyRoom(), taken.extend
+        assert (await world.decide(approval, False, answer={"files": []})).refused is None
+        assert (await world.run(run_id)).step == 1, "it goes straight on"
+        assert EffectKind.EXECUTE_TOOL not in {ticket.effect.kind for ticket in taken}
+        for ticket in taken:
+            await world.performer.perform(ticket)
+        commits.slots = NoSlots()
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert [entry.tool for entry in world.toolkit.ledger] == ["tell"]
+        await world.check(run_id)

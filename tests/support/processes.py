@@ -27,6 +27,7 @@ from orchestrator.domain.model import ENDED, Outcome, Policy, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import SLOTS, Worker
@@ -111,7 +112,14 @@ class Process:
             self.database.ending = Queued(now, own_mail=works).put
         self.tools = Attributed(place.toolkit, takes)
         self.performer = Performer(
-            self.database, place.gemini, self.tools, place.slack, policy=place.policy, clock=now, lease=LEASE
+            self.database,
+            place.gemini,
+            self.tools,
+            place.slack,
+            policy=place.policy,
+            clock=now,
+            lease=LEASE,
+            limits=place.limits,
         )
         self.worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
@@ -188,6 +196,7 @@ class Place:
         self.url, self.queued = url, queued
         self.lite = url.startswith("sqlite")
         self.policy = Policy()
+        self.limits = Ceilings()
         self.slack = FakeSlack()
         self.toolkit = FakeToolkit()
         self.gemini = Probed({})

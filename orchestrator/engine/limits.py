@@ -58,12 +58,14 @@ class Ceilings:
     tools: Mapping[str, Pace] = field(default_factory=dict)
     workflows: Mapping[str, int] = field(default_factory=dict)
 
-    def call(self, s: Session, effect: Claimed, tool: str, now: datetime) -> bool:
+    def call(self, s: Session, effect: Claimed, run: Run, tool: str, now: datetime) -> bool:
         """Whether a call may start in this transaction; if not, its effect stands in line."""
         if (pace := self.tools.get(tool)) is None:
             return True
         line = _of_tool(tool)
-        occupancy.alone(s, line)
+        # Its other calls may be claimed next in this transaction: two runs must not wait for each other.
+        for other in sorted({tool} | self.tools.keys() & _ready(run)):
+            occupancy.alone(s, _of_tool(other))
         ahead = occupancy.ahead(s, effect.id, line)
         free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
         wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
@@ -132,6 +134,11 @@ def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: 
         # Not itself, where others claim those ahead: told to wait and called by turns, it would never end.
         occupancy.call(s, line, wait.ahead, now, effect.id)
     return False
+
+
+def _ready(run: Run) -> set[str]:
+    """The tools whose calls may begin."""
+    return {call.tool for call in run.turn.calls if call.status is CallStatus.READY}
 
 
 def _ran(run: Run) -> Counter[str]:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
@@ -97,7 +98,7 @@ class Commits:
         return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
 
     async def _write(self, job: Callable[[Session], T]) -> T:
-        value, due = await self._db.write(self._told, job)
+        value, due = await self._db.step(partial(self._told, job=job))
         self._tell(due)
         return value
 
@@ -155,7 +156,7 @@ class Commits:
             return (self._next(s, run_id, places, tools) if run_id else []), value
 
         try:
-            (tickets, value), due = await self._db.write(self._told, whole)
+            (tickets, value), due = await self._db.step(partial(self._told, job=whole))
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")

@@ -13,9 +13,11 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.effects import Urgency
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
-from orchestrator.store import occupancy
+from orchestrator.store import claims, lines, occupancy
 from orchestrator.store.claims import Claimed
+from orchestrator.store.tables import ID
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
 """So often the first in line looks by itself; the second half as often, and so on."""
@@ -65,8 +67,8 @@ class Ceilings:
         line = _of_tool(tool)
         # Its other calls may be claimed next in this transaction: two runs must not wait for each other.
         for other in sorted({tool} | self.tools.keys() & _ready(run)):
-            occupancy.alone(s, _of_tool(other))
-        ahead = occupancy.ahead(s, effect.id, line)
+            lines.alone(s, _of_tool(other))
+        ahead = lines.ahead(s, effect, line)
         free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
         wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
         if wait is None and pace.per_minute:
@@ -80,9 +82,9 @@ class Ceilings:
         if most is None or run.turn.number > 1 or run.turn.attempt > 1:
             return True
         line = _of_workflow(name)
-        occupancy.alone(s, line)
+        lines.alone(s, line)
         free = most - occupancy.begun(s, name)
-        ahead = occupancy.ahead(s, effect.id, line)
+        ahead = lines.ahead(s, effect, line)
         wait = _for_a_place(free, ahead, now, f"{most} runs of {name} are under way already")
         return _admitted(s, effect, line, wait, free, now)
 
@@ -96,8 +98,8 @@ class Ceilings:
         for before, after in moves:
             places.update(self._left(before, after))
         for line in sorted(places):
-            occupancy.alone(s, line)
-            occupancy.call(s, line, places[line], now)
+            lines.alone(s, line)
+            lines.call(s, line, places[line], now)
 
     def _left(self, before: Run, after: Run) -> Iterator[str]:
         """The line of each place."""
@@ -127,12 +129,13 @@ def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: 
     """Call those who can come now as well: behind one that is let in, or ahead of one that is not."""
     if wait is None:
         if free > 1:
-            occupancy.call(s, line, free - 1, now)
+            lines.call(s, line, free - 1, now)
         return True
-    occupancy.stand(s, effect, line, wait.until, wait.why)
+    lines.stand(s, effect, line)
+    claims.put_off(s, effect, wait.until, Urgency.NEXT, wait.why)
     if wait.ahead:
         # Not itself, where others claim those ahead: told to wait and called by turns, it would never end.
-        occupancy.call(s, line, wait.ahead, now, effect.id)
+        lines.call(s, line, wait.ahead, now, effect)
     return False
 
 
@@ -153,8 +156,8 @@ def _begun(run: Run) -> bool:
 
 
 def _of_tool(tool: str) -> str:
-    return f"tool:{tool}"
+    return f"tool:{tool}"[:ID]
 
 
 def _of_workflow(workflow: str) -> str:
-    return f"workflow:{workflow}"
+    return f"workflow:{workflow}"[:ID]

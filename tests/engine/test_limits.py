@@ -15,7 +15,7 @@ from support.world import World
 
 from orchestrator.domain.model import RunStatus
 from orchestrator.engine.limits import MINUTE, Ceilings, Pace
-from orchestrator.store import occupancy, outbox
+from orchestrator.store import claims, outbox
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -185,10 +185,10 @@ async def test_who_is_just_being_told_to_wait_is_called(
 ) -> None:
     """He stands in line when that is committed: who leaves a place meanwhile waits for him to stand there."""
     engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    standing, go_on, stand = threading.Event(), threading.Event(), occupancy.stand
+    standing, go_on, put_off = threading.Event(), threading.Event(), claims.put_off
 
     def slowly(*args: Any) -> None:
-        stand(*args)
+        put_off(*args)
         standing.set()
         go_on.wait(30)
 
@@ -200,7 +200,7 @@ async def test_who_is_just_being_told_to_wait_is_called(
     async with world_with(postgres_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
         first = await _started(world, model=False)
         second = await world.start("one")
-        monkeypatch.setattr(occupancy, "stand", slowly)
+        monkeypatch.setattr(claims, "put_off", slowly)
         told = asyncio.create_task(world.turn())
         await until(standing.is_set, "the second, that is told to wait")
         leaving = asyncio.create_task(world.cancel(first))

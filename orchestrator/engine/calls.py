@@ -69,7 +69,7 @@ class Calls:
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
             return None
-        return (run, call) if self._limits.call(s, effect, run, call.tool, self._commit.now()) else None
+        return (run, call) if self._limits.call(s, effect, call.tool, self._commit.now()) else None
 
     def _assess(self, run: Run, call: ToolCall, preview: Preview | None) -> Assessment:
         wish = FunctionCall(call.call_id, call.tool, call.arguments)

@@ -151,7 +151,6 @@ class Commits:
         def whole(s: Session) -> tuple[list[Ticket], T]:
             places.clear()  # of an attempt that lost a race
             run_id, value = job(s)
-            self._leave(s)  # before anything else is taken that others may hold while they wait for that
             return (self._next(s, run_id, places, tools) if run_id else []), value
 
         try:
@@ -226,6 +225,7 @@ class Commits:
 
     def _next(self, s: Session, run_id: str, places: Places, tools: bool = True) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
+        self._leave(s)  # first: lines are taken in their order, and what is due may need a later one
         left_out = () if tools else (EffectKind.EXECUTE_TOOL,)
         tickets: list[Ticket] = []
         tried: set[outbox.Asked] = set()

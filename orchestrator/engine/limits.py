@@ -60,14 +60,13 @@ class Ceilings:
     tools: Mapping[str, Pace] = field(default_factory=dict)
     workflows: Mapping[str, int] = field(default_factory=dict)
 
-    def call(self, s: Session, effect: Claimed, run: Run, tool: str, now: datetime) -> bool:
-        """Whether a call may start in this transaction; if not, its effect stands in line."""
+    def call(self, s: Session, effect: Claimed, tool: str, now: datetime) -> bool:
+        """Whether a call may start in this transaction; if not, its effect stands in line, or is left."""
         if (pace := self.tools.get(tool)) is None:
             return True
         line = _of_tool(tool)
-        # Its other calls may be claimed next in this transaction: two runs must not wait for each other.
-        for other in sorted({tool} | self.tools.keys() & _ready(run)):
-            lines.alone(s, _of_tool(other))
+        if not _asked_in(s, effect, line):
+            return False
         ahead = lines.ahead(s, effect, line)
         free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
         wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
@@ -76,13 +75,15 @@ class Ceilings:
         return _admitted(s, effect, line, wait, free, now)
 
     def run(self, s: Session, effect: Claimed, run: Run, now: datetime) -> bool:
-        """Whether a run may begin in this transaction; if not, the effect that begins it stands in line."""
+        """Whether a run may begin in this transaction; if not, the effect that begins it stands in line,
+        or is left."""
         name = run.recipe.workflow
         most = self.workflows.get(name)
         if most is None or run.turn.number > 1 or run.turn.attempt > 1:
             return True
         line = _of_workflow(name)
-        lines.alone(s, line)
+        if not _asked_in(s, effect, line):
+            return False
         free = most - occupancy.begun(s, name)
         ahead = lines.ahead(s, effect, line)
         wait = _for_a_place(free, ahead, now, f"{most} runs of {name} are under way already")
@@ -98,8 +99,8 @@ class Ceilings:
         for before, after in moves:
             places.update(self._left(before, after))
         for line in sorted(places):
-            lines.alone(s, line)
-            lines.call(s, line, places[line], now)
+            if lines.alone(s, line):  # else the first there finds it at his next look
+                lines.call(s, line, places[line], now)
 
     def _left(self, before: Run, after: Run) -> Iterator[str]:
         """The line of each place."""
@@ -108,6 +109,13 @@ class Ceilings:
                 yield _of_tool(tool)
         if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
             yield _of_workflow(before.recipe.workflow)
+
+
+def _asked_in(s: Session, effect: Claimed, line: str) -> bool:
+    """Whether it may ask for a place there in this transaction; if not, it is left for another."""
+    if not (asked := lines.alone(s, line)):
+        claims.leave(s, effect)
+    return asked
 
 
 def _for_a_place(free: int, ahead: int, now: datetime, why: str) -> _Wait | None:
@@ -137,11 +145,6 @@ def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: 
         # Not itself, where others claim those ahead: told to wait and called by turns, it would never end.
         lines.call(s, line, wait.ahead, now, effect)
     return False
-
-
-def _ready(run: Run) -> set[str]:
-    """The tools whose calls may begin."""
-    return {call.tool for call in run.turn.calls if call.status is CallStatus.READY}
 
 
 def _ran(run: Run) -> Counter[str]:

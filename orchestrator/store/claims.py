@@ -188,6 +188,12 @@ _PUT_OFF = Prepared(
         **_FREED,
     )
 )
+_LEAVE = Prepared(
+    effect_t.update()
+    .where(_OURS)
+    .values(state=EffectState.PENDING, attempts=effect_t.c.attempts - 1, **_FREED)
+    .returning(effect_t.c.due_at)
+)
 _BURY = Prepared(
     effect_t.update()
     .where(_OURS)
@@ -231,6 +237,12 @@ def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency, why: s
     said = (why or effect.error)[:1000]
     if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then), why=said) == 1:
         outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
+
+
+def leave(s: Session, effect: Claimed) -> None:
+    """Not in this transaction: it was not tried, and is due as it was."""
+    if (row := _LEAVE.first(s, of_effect=effect.id, token=effect.token)) is not None:
+        outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:

@@ -3,6 +3,9 @@
 Whoever comes later waits for whoever was asked for before, and whoever makes room calls the first. A place in
 Slack is free again at a time, one row of the budgets, shared by all processes; of a tool or a workflow it is
 counted what goes on (`occupancy`).
+
+A transaction holds a line it has asked in until it ends, and asks in the order of their names: else two could
+wait for each other. What comes to its line too late is left for another transaction.
 """
 
 from datetime import datetime, timedelta
@@ -21,6 +24,7 @@ from orchestrator.store.tables import EffectState
 MOST_CALLED: Final = 32
 """At once; whoever of them begins calls the next."""
 _ANYBODY: Final = (1 << 63) - 1
+_HELD: Final = "lines held"
 _NAME: Final = 64  # characters of a budget's name
 
 _IN_LINE = sa.and_(effect_t.c.line == sa.bindparam("of_line"), sa.text("effect.line <> ''"))
@@ -56,10 +60,25 @@ _SPENT = Prepared(
 )
 
 
-def alone(s: Session, line: str) -> None:
-    """Let no other transaction ask for a place there until this one ends. SQLite has one writer anyway."""
+def in_order(s: Session, line: str) -> bool:
+    """Whether this transaction may wait for that line yet. SQLite has one writer, who waits for nobody."""
+    if on_sqlite(s):
+        return True
+    held: list[str] = s.info.setdefault(_HELD, [])
+    if line not in held:
+        if held and line < held[-1]:
+            return False
+        held.append(line)
+    return True
+
+
+def alone(s: Session, line: str) -> bool:
+    """Let no other transaction ask for a place there until this one ends; False if not `in_order`."""
+    if not in_order(s, line):
+        return False
     if not on_sqlite(s):
         _LOCK.first(s, name=f"orchestrator:{line}")
+    return True
 
 
 def stand(s: Session, effect: Claimed, line: str) -> None:

@@ -5,6 +5,7 @@ of the line in the same transaction, and who begins calls the next where there i
 finds room that nobody told of, the less often the further back one stands.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -159,8 +160,16 @@ def _begun(run: Run) -> bool:
 
 
 def _of_tool(tool: str) -> str:
-    return f"tool:{tool}"[:ID]
+    return _line(f"tool:{tool}")
 
 
 def _of_workflow(workflow: str) -> str:
-    return f"workflow:{workflow}"[:ID]
+    return _line(f"workflow:{workflow}")
+
+
+def _line(name: str) -> str:
+    """Its own, also where the name is longer than a line's may be."""
+    if len(name) <= ID:
+        return name
+    rest = f"#{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return name[: ID - len(rest)] + rest

@@ -226,3 +226,14 @@ async def test_of_those_who_wait_for_the_minute_each_knows_its_own(database_url:
         pauses = await world.database.read(_pauses, world.clock())
         assert pauses == {run: MINUTE * (1 + n // 2) for n, run in enumerate(behind)}
         assert not {first, second} & {*pauses}
+
+
+async def test_two_tools_with_long_names_that_begin_alike_have_each_its_own_line(sqlite_url: str) -> None:
+    long = "look_up_what_the_shop_knows_about_an_order_that_was_placed_in_"
+    first, other = f"{long}it", f"{long}us"
+    stories = {name: [Plan(((name, {"n": 1}),)), Plan()] for name in (first, other)}
+    limits = Ceilings({name: Pace(per_minute=1) for name in (first, other)})
+    async with World(sqlite_url, stories=stories, rules={n: Rule() for n in stories}, limits=limits) as world:
+        _, waits, free = [await _started(world, name) for name in (first, first, other)]
+        assert {*await world.database.read(_pauses, world.clock())} == {waits}
+        assert (await world.run(free)).status is RunStatus.COMPLETED

@@ -54,7 +54,7 @@ class Commits:
         lease: How long a claim holds without being renewed.
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
-        limits: On tools and workflows: whoever waits for a place is called by whoever leaves it.
+        limits: On single tools and workflows, over all processes; without, there are none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Commits:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.lines = lines
-        self._limits = limits or Ceilings()
+        self.limits = limits or Ceilings()
         self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
@@ -111,7 +111,7 @@ class Commits:
 
     def _leave(self, s: Session) -> None:
         """Whoever waits for a place that was left in this transaction is called."""
-        self._limits.left(s, occupancy.movements(s), self._clock())
+        self.limits.left(s, occupancy.movements(s), self._clock())
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:

@@ -55,9 +55,6 @@ _CALL = Prepared(
     ["due_at"],
 )
 _LINE_OF = Prepared(sa.select(effect_t.c.line).where(effect_t.c.id == sa.bindparam("of_effect")))
-_SPENT = Prepared(
-    sa.select(budget.budget_t.c.spent_until).where(budget.budget_t.c.name == sa.bindparam("of_name"))
-)
 
 
 def in_order(s: Session, line: str) -> bool:
@@ -122,7 +119,7 @@ def call_next(s: Session, line: str, now: datetime, spare: timedelta) -> None:
     Args:
         spare: How far ahead messages may be taken.
     """
-    spent: datetime = _SPENT.value(s, of_name=_name(line)) or now
+    spent = budget.seen(s, _name(line)) or now
     _call(s, _FIRST, line, 1, max(now, spent - spare), _ANYBODY)
 
 

@@ -235,7 +235,7 @@ class _Line:
 
     def cut(self, s: Session, longest: datetime, now: datetime) -> None:
         """Give moments that are farther away than that to who comes next."""
-        known = budget.seen(s, self._name)  # any step may count, and holds what others wait for
+        known = budget.seen(s, self._name)  # any step may count, and hold what others wait for
         if known is not None and known > longest and self._spent(s, now) > longest:
             budget.spend(s, self._name, longest)
             with self._lock:

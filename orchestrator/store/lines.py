@@ -58,7 +58,7 @@ _LINE_OF = Prepared(sa.select(effect_t.c.line).where(effect_t.c.id == sa.bindpar
 
 
 def in_order(s: Session, line: str) -> bool:
-    """Whether this transaction may wait for that line yet. SQLite has one writer, who waits for nobody."""
+    """Whether this transaction may still wait for that line. SQLite has one writer, who waits for nobody."""
     if on_sqlite(s):
         return True
     held: list[str] = s.info.setdefault(_HELD, [])

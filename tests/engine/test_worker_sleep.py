@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any, Literal
 
 import pytest
 from support.processes import Probed, until
@@ -11,7 +12,7 @@ from support.world import World
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine.worker import LONGEST_SLEEP, SLOTS, Worker
-from orchestrator.store import claims, outbox
+from orchestrator.store import outbox
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,18 +20,28 @@ KIND = EffectKind.CANCEL_INTERACTION
 SECOND = timedelta(seconds=1)
 
 
+class Bell(asyncio.Event):
+    """Counts how often somebody began to wait for it."""
+
+    waits = 0
+
+    async def wait(self) -> Literal[True]:
+        self.waits += 1
+        return await super().wait()
+
+
 class Counting(Worker):
     """Counts its looks, and how often it went to sleep after one."""
 
-    looks = slept = 0
+    looks = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bell = self._wake = Bell()
 
     async def _take(self, *, mail: bool = True) -> int:
         self.looks += 1
         return await super()._take(mail=mail)
-
-    async def _sleep(self) -> None:
-        self.slept += 1
-        await super()._sleep()
 
 
 @asynccontextmanager
@@ -47,11 +58,9 @@ async def at_work(world: World) -> AsyncIterator[Counting]:
         await running
 
 
-async def at_rest(world: World, worker: Counting) -> None:
-    """It has gone to sleep after its last look, and was given the time to find out for how long."""
-    await until(lambda: worker.slept == worker.looks, "a worker that sleeps")
-    for _ in range(30):
-        await world.database.read(claims.next_due)
+async def at_rest(worker: Counting) -> None:
+    """It sleeps after its last look, and knows for how long."""
+    await until(lambda: 0 < worker.bell.waits == worker.looks, "a worker that sleeps")
 
 
 async def pass_by(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -78,7 +87,7 @@ async def test_what_has_no_room_is_looked_for_when_there_is_some(
         await ask(world, "now")
         await ask(world, "later", SECOND)
         async with at_work(world) as worker:
-            await at_rest(world, worker)
+            await at_rest(worker)
             await pass_by(monkeypatch, LONGEST_SLEEP - 1)
             assert worker.looks == 1
             world.clock.advance(SECOND)
@@ -95,8 +104,8 @@ async def test_what_has_room_is_looked_for_when_it_is_due(
         soon = Effect(EffectKind.END_RUN, "soon", world.clock() + 10 * SECOND)
         await world.database.write(outbox.add, "", [soon])
         async with at_work(world) as worker:
-            await at_rest(world, worker)
+            await at_rest(worker)
             await pass_by(monkeypatch, 9)
             assert worker.looks == 1
             await pass_by(monkeypatch, 2)
-            assert worker.looks == 2
+            await until(lambda: worker.looks == 2, "a look")

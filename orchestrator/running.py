@@ -15,7 +15,7 @@ import uvloop
 from orchestrator.advice import advise
 from orchestrator.app import Role, Service, build, now
 from orchestrator.engine.ports import Clock
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, UnavailableError
 from orchestrator.opening import opened
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
@@ -87,9 +87,6 @@ def serve(
         quieten()
         log.info("serving", role=role)
         run(server)
-        if not server.started:
-            where = f"{settings.server.host}:{settings.server.port}"
-            raise ConfigError(f"server: could not listen on {where}; the line above says why")
 
 
 def work(settings: Settings, pulse: Path | None = None) -> None:
@@ -167,8 +164,11 @@ async def _until_stopped(service: Service) -> None:
 def run(server: uvicorn.Server) -> None:
     """Until a signal. uvicorn raises it once more when it has stopped; a clean end is ours to report as 0.
 
-    One that comes before uvicorn listens for signals counts, too. A start that fails ends in
-    `SystemExit`, with `server.started` still unset.
+    One that comes before uvicorn listens for signals counts, too.
+
+    Raises:
+        UnavailableError: The service did not come up, such as on a full disk.
+        ConfigError: The address cannot be had.
     """
 
     def asked(*_: object) -> None:
@@ -176,5 +176,10 @@ def run(server: uvicorn.Server) -> None:
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, asked)
-    with suppress(SystemExit):
+    with suppress(SystemExit):  # a start that failed; `server.started` is still unset then
         server.run()
+    if not server.started:
+        if server.lifespan.should_exit:
+            raise UnavailableError("the start failed, and may work later; the lines above say why")
+        where = f"{server.config.host}:{server.config.port}"
+        raise ConfigError(f"server: could not listen on {where}; the line above says why")

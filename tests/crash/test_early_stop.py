@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from laboratory import BUSY_SECONDS, laboratory, quiet_port, until
 
+from orchestrator.errors import UnavailableError
 from orchestrator.running import Server, run
 
 HANG_SECONDS = 60.0
@@ -86,6 +87,20 @@ def test_a_stop_in_the_moment_before_it_listens_for_signals_is_heard() -> None:
     run(server)
     assert server.started
     assert stopped == [True]
+
+
+async def nowhere_to_write(_scope: Any, receive: Any, send: Any) -> None:
+    """An application that cannot start."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "database or disk is full"})
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.timeout(60)
+def test_a_start_that_fails_is_not_told_as_a_taken_port() -> None:
+    config = uvicorn.Config(nowhere_to_write, port=quiet_port(), log_config=None, lifespan="on")
+    with pytest.raises(UnavailableError, match="the start failed"):
+        run(Server(config, stopping=lambda: None))
 
 
 @pytest.mark.asyncio

@@ -19,7 +19,7 @@ over a fresh database, warmed up. Processor time is that of the engine's process
 without the database server's. Commits: on SQLite write transactions by the file's own count, on PostgreSQL
 `xact_commit`, which counts reading transactions too. Fsyncs: on SQLite fsync and fdatasync under strace, on
 PostgreSQL those of its log. Both in a pass of its own, less what a pass without a run takes. Runs that wait
-for a commit at the same moment share it on SQLite: the busier, the fewer commits a run.
+for a commit at the same moment share it: the busier, the fewer commits a run.
 `rows` is no engine: six commits of bare rows, without anything a person could read, ask for or rely on beyond
 that. It is there to show what a database alone allows.
 The order is turned round every other round; what else the machine does moves all rows."""

@@ -238,15 +238,20 @@ def _get(value: object, key: str) -> object:
 
 
 def _pending(steps: list[Mapping[str, Any]]) -> tuple[FunctionCall, ...]:
-    """The calls nobody has answered, as they came: what no answer can fit is the domain's to judge."""
-    results = [step.get("call_id") for step in steps if step.get("type") == "function_result"]
-    answered = {call_id for call_id in results if isinstance(call_id, str)}
-    wished = (step for step in steps if step.get("type") == "function_call")
-    calls = (
-        FunctionCall(_text(step.get("id")), _text(step.get("name")), _arguments(step.get("arguments")))
-        for step in wished
-    )
-    return tuple(call for call in calls if call.id not in answered)
+    """The calls nobody has answered, as they came: what no answer can fit is the domain's to judge.
+
+    Only a result behind a call answers it: those before it are what this interaction was sent, for calls of
+    the one before, and ids are an interaction's own, so that both may have the same.
+    """
+    calls: list[FunctionCall] = []
+    for step in steps:
+        kind, answered = step.get("type"), step.get("call_id")
+        if kind == "function_result":
+            calls = [call for call in calls if call.id != answered]
+        elif kind == "function_call":
+            name, arguments = _text(step.get("name")), _arguments(step.get("arguments"))
+            calls.append(FunctionCall(_text(step.get("id")), name, arguments))
+    return tuple(calls)
 
 
 def _text(value: object) -> str:

@@ -75,6 +75,10 @@ async def test_who_changed_the_arguments_is_not_asked_about_them(tmp_path: Path,
         await stage.press_button(anew, "approve", "U0BOB")
         assert (await stage.ended(run_id))["output"] == "Charged."
         assert [row["amount"] for row in stage.book()] == [300]
+        asked_about = [(a["revision"], a["arguments"]["amount"]) for a in await stage.approvals(run_id)]
+        assert asked_about == [(1, 500), (2, 300)]
+        former = await stage.get(f"/v1/approvals/{approval['id']}")
+        assert (former["status"], former["arguments"]) == ("withdrawn", approval["arguments"])
 
 
 async def test_a_discreet_question_is_decided_in_the_window(tmp_path: Path, database_url: str) -> None:

@@ -261,7 +261,7 @@ def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
 
 def _standings(ground: Ground, around: Around, role: Role) -> Standings:
     """How the neighbours stand: who only answers hears it from those who work."""
-    outlook = Outlook(ground.database, [b.name for b in around.breakers], ground.clock)
+    outlook = Outlook(ground.database, [b.name for b in around.breakers])
     if role is Role.WEB:
         return outlook.read
     if not ground.database.sqlite:

@@ -1,10 +1,13 @@
-"""How the neighbours' breakers stand where another process works: who works tells, who only answers reads.
+"""How the neighbours' breakers stand where other processes work: who works tells, who only answers reads.
 
-Only who calls a neighbour knows whether it is away, and a worker beside others has no door to say so at.
+Only who calls a neighbour knows whether it is away, and a worker beside others has no door to say so at. Each
+tells of its own; a neighbour stands as the one says who finds it worst. Time is the database's: the clocks of
+two machines may differ by more than a breaker's pause.
 """
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -14,33 +17,42 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import replace
 from orchestrator.engine.breakers import Breaker, Position, Standing
-from orchestrator.engine.ports import Clock
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.sightings import Sighting
 
 FORGOTTEN: Final = timedelta(minutes=10)
 """After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone."""
-CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, None, 0)
+CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0, 0)
 
 log = structlog.get_logger(__name__)
 
 
 class Outlook:
-    """For one event loop.
+    """Of one process, for one event loop.
 
     Args:
         names: Of the neighbours there are.
+        moment: The time that all processes agree on.
     """
 
-    def __init__(self, database: Database, names: Sequence[str], clock: Clock) -> None:
-        self._database, self._names, self._clock = database, names, clock
+    def __init__(
+        self,
+        database: Database,
+        names: Sequence[str],
+        moment: Callable[[Session], datetime] = sightings.moment,
+    ) -> None:
+        self._database, self._names, self._moment = database, names, moment
+        self._process = secrets.token_hex(8)
+        self._opened: dict[str, int] = {}
+        """How often each opened, as far as that is written down."""
         self._telling: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     def watch(self, breakers: Sequence[Breaker]) -> None:
         """Write down, from now on, when one of those opens or closes."""
         for breaker in breakers:
-            breaker.tell = partial(self._told, breaker.name)
+            breaker.tell = partial(self._told, breaker)
 
     @property
     def busy(self) -> bool:
@@ -49,37 +61,58 @@ class Outlook:
 
     async def read(self) -> dict[str, Standing]:
         """How they stand by what was told last. Raises what the database raises."""
-        found = await self._database.read(_last, self._names)
-        now = self._clock()
-        return {name: _standing(seen, now) for name, seen in found.items()}
+        return await self._database.read(self._read)
 
-    def _told(self, name: str, standing: Standing) -> None:
-        task = asyncio.create_task(self._keep(name, standing))
+    def _read(self, s: Session) -> dict[str, Standing]:
+        now = self._moment(s)
+        return {name: _worst(s, name, now) for name in self._names}
+
+    def _told(self, breaker: Breaker, _: Standing) -> None:
+        task = asyncio.create_task(self._keep(breaker))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _keep(self, name: str, standing: Standing) -> None:
-        now = self._clock()
-        until = now + timedelta(seconds=standing.rest)
-        well = standing.position is Position.CLOSED
-        try:
-            await self._database.write(sightings.put, _key(name), Sighting(now, well, until.isoformat()))
-        except Exception as e:  # noqa: BLE001  the log has said it; monitors hear of the database itself
-            log.warning("breaker_not_told", neighbour=name, error=type(e).__name__)
+    async def _keep(self, breaker: Breaker) -> None:
+        """How it stands by then; one after the other, so that none overtakes what is newer."""
+        name = breaker.name
+        async with self._turn:
+            standing = breaker.state()
+            opened = standing.opened - self._opened.get(name, 0)
+            try:
+                await self._database.write(self._write, name, standing, opened)
+            except Exception as e:  # noqa: BLE001  the log has said it; monitors hear of the database itself
+                log.warning("breaker_not_told", neighbour=name, error=type(e).__name__)
+            else:
+                self._opened[name] = standing.opened
+
+    def _write(self, s: Session, name: str, standing: Standing, opened: int) -> None:
+        now, ours = self._moment(s), _of_all(name) + self._process
+        for key, seen in sightings.of(s, _of_all(name)).items():
+            if key == ours or _standing(seen, now) is CLOSED:
+                sightings.forget(s, key)
+        if standing.position is not Position.CLOSED:
+            sightings.put(s, ours, Sighting(now, False, str(standing.rest)))
+        if opened:
+            sightings.add(s, _openings(name), opened, now)
 
 
-def _key(name: str) -> str:
-    return f"breaker:{name}"
+def _of_all(name: str) -> str:
+    return f"breaker:{name}:"
 
 
-def _last(s: Session, names: Sequence[str]) -> dict[str, Sighting | None]:
-    return {name: sightings.last(s, _key(name)) for name in names}
+def _openings(name: str) -> str:
+    return f"breaker opened:{name}"
 
 
-def _standing(seen: Sighting | None, now: datetime) -> Standing:
-    if seen is None or seen.ok:
-        return CLOSED
-    rest = datetime.fromisoformat(seen.text) - now
+def _worst(s: Session, name: str, now: datetime) -> Standing:
+    standings = [_standing(seen, now) for seen in sightings.of(s, _of_all(name)).values()]
+    worst = max(standings, key=lambda at: (at.position is not Position.CLOSED, at.rest), default=CLOSED)
+    return replace(worst, opened=sightings.counted(s, _openings(name)))
+
+
+def _standing(seen: Sighting, now: datetime) -> Standing:
+    """As one process told: open for so many seconds from then on."""
+    rest = timedelta(seconds=float(seen.text)) - (now - seen.at)
     if rest > timedelta(0):
         return replace(CLOSED, position=Position.OPEN, rest=rest.total_seconds())
     return CLOSED if -rest > FORGOTTEN else replace(CLOSED, position=Position.HALF_OPEN)

@@ -58,14 +58,14 @@ class Standing:
     Args:
         rest: Seconds until a call may try again, 0 unless open.
         failures: In a row, as counted while closed.
-        opened: How often it opened since the process began; None where another process calls the neighbour.
+        opened: How often it opened since the process began; where others call the neighbour, in all of them.
         spared: How many calls were not sent since then.
     """
 
     position: Position
     rest: float
     failures: int
-    opened: int | None
+    opened: int
     spared: int
 
 

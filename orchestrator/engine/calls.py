@@ -19,7 +19,6 @@ from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import CallStatus, Outcome, Run, ToolCall
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.resubmitting import whole
 from orchestrator.engine.seal import assess
@@ -35,9 +34,8 @@ STOPPED: Final = 1000
 class Calls:
     """Performs the effects that run tools."""
 
-    def __init__(self, commits: Commits, toolkit: ToolkitPort, limits: Ceilings) -> None:
+    def __init__(self, commits: Commits, toolkit: ToolkitPort) -> None:
         self._commit = commits
-        self._limits = limits
         self._toolkit = toolkit
         self._running: dict[str, set[asyncio.Event]] = {}
         self._stopped: deque[str] = deque(maxlen=STOPPED)
@@ -69,7 +67,7 @@ class Calls:
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
             return None
-        return (run, call) if self._limits.call(s, effect, run, call.tool, self._commit.now()) else None
+        return (run, call) if self._commit.limits.call(s, effect, call.tool, self._commit.now()) else None
 
     def _assess(self, run: Run, call: ToolCall, preview: Preview | None) -> Assessment:
         wish = FunctionCall(call.call_id, call.tool, call.arguments)

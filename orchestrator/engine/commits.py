@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
@@ -54,7 +55,7 @@ class Commits:
         lease: How long a claim holds without being renewed.
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
-        limits: On tools and workflows: whoever waits for a place is called by whoever leaves it.
+        limits: On single tools and workflows, over all processes; without, there are none.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Commits:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.lines = lines
-        self._limits = limits or Ceilings()
+        self.limits = limits or Ceilings()
         self.hearing = hearing or Hearing(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
@@ -97,7 +98,7 @@ class Commits:
         return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
 
     async def _write(self, job: Callable[[Session], T]) -> T:
-        value, due = await self._db.write(self._told, job)
+        value, due = await self._db.step(partial(self._told, job=job))
         self._tell(due)
         return value
 
@@ -111,7 +112,7 @@ class Commits:
 
     def _leave(self, s: Session) -> None:
         """Whoever waits for a place that was left in this transaction is called."""
-        self._limits.left(s, occupancy.movements(s), self._clock())
+        self.limits.left(s, occupancy.movements(s), self._clock())
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:
@@ -151,11 +152,10 @@ class Commits:
         def whole(s: Session) -> tuple[list[Ticket], T]:
             places.clear()  # of an attempt that lost a race
             run_id, value = job(s)
-            self._leave(s)  # before anything else is taken that others may hold while they wait for that
             return (self._next(s, run_id, places, tools) if run_id else []), value
 
         try:
-            (tickets, value), due = await self._db.write(self._told, whole)
+            (tickets, value), due = await self._db.step(partial(self._told, job=whole))
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")
@@ -226,6 +226,7 @@ class Commits:
 
     def _next(self, s: Session, run_id: str, places: Places, tools: bool = True) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
+        self._leave(s)  # first: lines are taken in their order, and what is due may need a later one
         left_out = () if tools else (EffectKind.EXECUTE_TOOL,)
         tickets: list[Ticket] = []
         tried: set[outbox.Asked] = set()

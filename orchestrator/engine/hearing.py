@@ -235,7 +235,8 @@ class _Line:
 
     def cut(self, s: Session, longest: datetime, now: datetime) -> None:
         """Give moments that are farther away than that to who comes next."""
-        if self._spent(s, now) > longest:
+        known = budget.seen(s, self._name)  # any step may count, and hold what others wait for
+        if known is not None and known > longest and self._spent(s, now) > longest:
             budget.spend(s, self._name, longest)
             with self._lock:
                 self._kept = deque(m for m in self._kept if m < longest)

@@ -19,7 +19,6 @@ from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.hearing import Go, PutOff
-from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
@@ -37,9 +36,8 @@ Owner = tuple[str, int, int]
 class Interactions:
     """Performs the effects that talk to Gemini."""
 
-    def __init__(self, commits: Commits, gemini: GeminiPort, toolkit: ToolkitPort, limits: Ceilings) -> None:
+    def __init__(self, commits: Commits, gemini: GeminiPort, toolkit: ToolkitPort) -> None:
         self._commit = commits
-        self._limits = limits
         self._gemini = gemini
         self._toolkit = toolkit
 
@@ -53,7 +51,7 @@ class Interactions:
             lost = CreateUncertain(turn, attempt, "the process ended while the request was being sent")
             self._commit.settle(s, effect, lost)
             return None
-        if not run.closed and not self._limits.run(s, effect, run, self._commit.now()):
+        if not run.closed and not self._commit.limits.run(s, effect, run, self._commit.now()):
             return None
         applied = self._commit.apply(s, effect.run_id, CreateClaimed(turn, attempt))
         if applied.refused:

@@ -5,6 +5,7 @@ of the line in the same transaction, and who begins calls the next where there i
 finds room that nobody told of, the less often the further back one stands.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.effects import Urgency
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
-from orchestrator.store import occupancy
+from orchestrator.store import claims, lines, occupancy
 from orchestrator.store.claims import Claimed
+from orchestrator.store.tables import ID
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
 """So often the first in line looks by itself; the second half as often, and so on."""
@@ -58,15 +61,14 @@ class Ceilings:
     tools: Mapping[str, Pace] = field(default_factory=dict)
     workflows: Mapping[str, int] = field(default_factory=dict)
 
-    def call(self, s: Session, effect: Claimed, run: Run, tool: str, now: datetime) -> bool:
-        """Whether a call may start in this transaction; if not, its effect stands in line."""
+    def call(self, s: Session, effect: Claimed, tool: str, now: datetime) -> bool:
+        """Whether a call may start in this transaction; if not, its effect stands in line, or is left."""
         if (pace := self.tools.get(tool)) is None:
             return True
         line = _of_tool(tool)
-        # Its other calls may be claimed next in this transaction: two runs must not wait for each other.
-        for other in sorted({tool} | self.tools.keys() & _ready(run)):
-            occupancy.alone(s, _of_tool(other))
-        ahead = occupancy.ahead(s, effect.id, line)
+        if not _asked_in(s, effect, line):
+            return False
+        ahead = lines.ahead(s, effect, line)
         free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
         wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
         if wait is None and pace.per_minute:
@@ -74,15 +76,17 @@ class Ceilings:
         return _admitted(s, effect, line, wait, free, now)
 
     def run(self, s: Session, effect: Claimed, run: Run, now: datetime) -> bool:
-        """Whether a run may begin in this transaction; if not, the effect that begins it stands in line."""
+        """Whether a run may begin in this transaction; if not, the effect that begins it stands in line,
+        or is left."""
         name = run.recipe.workflow
         most = self.workflows.get(name)
         if most is None or run.turn.number > 1 or run.turn.attempt > 1:
             return True
         line = _of_workflow(name)
-        occupancy.alone(s, line)
+        if not _asked_in(s, effect, line):
+            return False
         free = most - occupancy.begun(s, name)
-        ahead = occupancy.ahead(s, effect.id, line)
+        ahead = lines.ahead(s, effect, line)
         wait = _for_a_place(free, ahead, now, f"{most} runs of {name} are under way already")
         return _admitted(s, effect, line, wait, free, now)
 
@@ -96,8 +100,8 @@ class Ceilings:
         for before, after in moves:
             places.update(self._left(before, after))
         for line in sorted(places):
-            occupancy.alone(s, line)
-            occupancy.call(s, line, places[line], now)
+            if lines.alone(s, line):  # else the first there finds it at his next look
+                lines.call(s, line, places[line], now)
 
     def _left(self, before: Run, after: Run) -> Iterator[str]:
         """The line of each place."""
@@ -106,6 +110,13 @@ class Ceilings:
                 yield _of_tool(tool)
         if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
             yield _of_workflow(before.recipe.workflow)
+
+
+def _asked_in(s: Session, effect: Claimed, line: str) -> bool:
+    """Whether it may ask for a place there in this transaction; if not, it is left for another."""
+    if not (asked := lines.alone(s, line)):
+        claims.leave(s, effect)
+    return asked
 
 
 def _for_a_place(free: int, ahead: int, now: datetime, why: str) -> _Wait | None:
@@ -127,18 +138,14 @@ def _admitted(s: Session, effect: Claimed, line: str, wait: _Wait | None, free: 
     """Call those who can come now as well: behind one that is let in, or ahead of one that is not."""
     if wait is None:
         if free > 1:
-            occupancy.call(s, line, free - 1, now)
+            lines.call(s, line, free - 1, now)
         return True
-    occupancy.stand(s, effect, line, wait.until, wait.why)
+    lines.stand(s, effect, line)
+    claims.put_off(s, effect, wait.until, Urgency.NEXT, wait.why)
     if wait.ahead:
         # Not itself, where others claim those ahead: told to wait and called by turns, it would never end.
-        occupancy.call(s, line, wait.ahead, now, effect.id)
+        lines.call(s, line, wait.ahead, now, effect)
     return False
-
-
-def _ready(run: Run) -> set[str]:
-    """The tools whose calls may begin."""
-    return {call.tool for call in run.turn.calls if call.status is CallStatus.READY}
 
 
 def _ran(run: Run) -> Counter[str]:
@@ -153,8 +160,16 @@ def _begun(run: Run) -> bool:
 
 
 def _of_tool(tool: str) -> str:
-    return f"tool:{tool}"
+    return _line(f"tool:{tool}")
 
 
 def _of_workflow(workflow: str) -> str:
-    return f"workflow:{workflow}"
+    return _line(f"workflow:{workflow}")
+
+
+def _line(name: str) -> str:
+    """Its own, also where the name is longer than a line's may be."""
+    if len(name) <= ID:
+        return name
+    rest = f"#{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return name[: ID - len(rest)] + rest

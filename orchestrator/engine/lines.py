@@ -16,7 +16,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from orchestrator.store import lines
+from orchestrator.domain.effects import Urgency
+from orchestrator.store import claims, lines
 from orchestrator.store.claims import Claimed
 
 SOON: Final = timedelta(minutes=2)
@@ -47,10 +48,19 @@ class Lines:
     def __init__(self, manners: Manners) -> None:
         self._manners = manners
 
-    def admit(self, s: Session, effect: Claimed, line: str, now: datetime) -> datetime | None:
-        """None if it is this one's turn, which is then taken; else when to come again."""
-        every = self._manners.every
+    def admit(self, s: Session, effect: Claimed, line: str, now: datetime) -> bool:
+        """Whether it is this one's turn, which is then taken; if not, it is put off, or left."""
         lines.stand(s, effect, line)
+        if not lines.in_order(s, line):
+            claims.leave(s, effect)
+            return False
+        if (later := self._later(s, effect, line, now)) is not None:
+            claims.put_off(s, effect, later, Urgency.NEXT)
+        return later is None
+
+    def _later(self, s: Session, effect: Claimed, line: str, now: datetime) -> datetime | None:
+        """When to come again; None if it is this one's turn, which is then taken."""
+        every = self._manners.every
         spent = lines.spent_until(s, line, now)
         free = max(now, spent - self._manners.spare)
         writing = lines.writing(s, effect, line)

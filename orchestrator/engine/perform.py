@@ -98,7 +98,6 @@ class Performer:
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
     ) -> None:
-        limits = limits or Ceilings()
         commits = Commits(
             database,
             policy=policy,
@@ -110,16 +109,16 @@ class Performer:
             limits=limits,
         )
         self.commits = commits
-        self.calls = Calls(commits, toolkit, limits)
+        self.calls = Calls(commits, toolkit)
         self.triggers = Triggers(commits, armed, feeds, roll, occurrences)
         questions = Questions(commits, slack, toolkit, link, file_link)
         self._gates: Gates = {
-            **_thinking(Interactions(commits, gemini, toolkit, limits)),
+            **_thinking(Interactions(commits, gemini, toolkit)),
             **_running(self.calls, Previews(commits, toolkit)),
             **_asking(commits, slack, questions, pictures),
             **_gathering(commits, slack, toolkit, questions, link),
             **_waiting(LongJobs(commits, long_jobs or NoJobs())),
-            **_following(Steps(commits, toolkit, recipe, limits), Restarts(commits, recipe), self.triggers),
+            **_following(Steps(commits, toolkit, recipe), Restarts(commits, recipe), self.triggers),
             **_due(Timers(commits)),
             EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }

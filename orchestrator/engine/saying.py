@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Place
-from orchestrator.domain.effects import Urgency
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
@@ -32,11 +31,9 @@ def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) 
     lines = commits.lines
     if lines is None or not line:
         return act
-    later = lines.admit(s, effect, line, commits.now())
-    if later is None:
-        return partial(_in_turn, commits, lines, line, act)
-    claims.put_off(s, effect, later, Urgency.NEXT)
-    return None
+    if not lines.admit(s, effect, line, commits.now()):
+        return None
+    return partial(_in_turn, commits, lines, line, act)
 
 
 async def _in_turn(commits: Commits, lines: Lines, line: str, act: Act) -> None:

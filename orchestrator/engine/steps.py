@@ -13,7 +13,6 @@ from orchestrator.domain.model import Recipe, Run, TurnStatus
 from orchestrator.domain.pipeline import UnresolvedError, resolve, step_call
 from orchestrator.domain.plain import MAX_HANDED_ON, size
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.restarting import Wish, start
 from orchestrator.engine.seal import assess
@@ -35,19 +34,13 @@ class Steps:
     """Performs the effects between steps; nothing of them leaves the transaction.
 
     Args:
-        limits: They hold for a run that begins with a tool's step as for any other.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
     """
 
     def __init__(
-        self,
-        commits: Commits,
-        toolkit: ToolkitPort,
-        recipe: Callable[[str], Recipe | None],
-        limits: Ceilings,
+        self, commits: Commits, toolkit: ToolkitPort, recipe: Callable[[str], Recipe | None]
     ) -> None:
         self._commit = commits
-        self._limits = limits
         self._toolkit = toolkit
         self._recipe = recipe
 
@@ -58,7 +51,7 @@ class Steps:
         if run.closed or not waits or run.doing is None:
             claims.done(s, effect)
             return None
-        if not self._limits.run(s, effect, run, self._commit.now()):
+        if not self._commit.limits.run(s, effect, run, self._commit.now()):
             return None
         self._commit.settle(s, effect, self._begun(run))
         return None

@@ -33,6 +33,9 @@ class Claimed:
     urgency: Urgency
 
 
+_ALL: Final = frozenset(EffectKind)
+
+
 @lru_cache
 def _due(kinds: frozenset[EffectKind]) -> tuple[Prepared, Prepared]:
     """The abandoned ones of those kinds, and those that wait."""
@@ -55,10 +58,19 @@ def _waiting(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[
     )
 
 
-_NEXT = Prepared(sa.select(sa.func.min(effect_t.c.due_at)).where(effect_t.c.state == EffectState.PENDING))
-_NEXT_LEASE = Prepared(
-    sa.select(sa.func.min(effect_t.c.lease_until)).where(effect_t.c.state == EffectState.CLAIMED)
-)
+@lru_cache
+def _next(kinds: frozenset[EffectKind]) -> tuple[Prepared, Prepared]:
+    """When the first of those kinds is abandoned, and when the first is due."""
+    return _earliest(EffectState.CLAIMED, effect_t.c.lease_until, kinds), _earliest(
+        EffectState.PENDING, effect_t.c.due_at, kinds
+    )
+
+
+def _earliest(state: EffectState, since: sa.ColumnElement[Any], kinds: frozenset[EffectKind]) -> Prepared:
+    of_those = sa.true() if kinds >= _ALL else effect_t.c.kind.in_(words(kinds))
+    return Prepared(
+        sa.select(since.label("at")).where(effect_t.c.state == state, of_those).order_by(since).limit(1)
+    )
 
 
 def due(
@@ -78,12 +90,15 @@ def due(
     return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
-def next_due(s: Session) -> datetime | None:
-    """When a sleeping worker must look again."""
+def next_due(s: Session, kinds: Collection[EffectKind] = _ALL) -> datetime | None:
+    """When a sleeping worker that has room for those kinds must look again."""
+    if not kinds:
+        return None
+    abandoned, waiting = _next(frozenset(kinds))
     found: list[Row] = []
-    _NEXT.learn(s, found.extend)
-    found += _NEXT_LEASE.rows(s)
-    return min((t for r in found for t in r.values() if t is not None), default=None)
+    abandoned.learn(s, found.extend)
+    found += waiting.rows(s)
+    return min((row["at"] for row in found if row["at"] is not None), default=None)
 
 
 _TAKEN: Final = {
@@ -188,6 +203,12 @@ _PUT_OFF = Prepared(
         **_FREED,
     )
 )
+_LEAVE = Prepared(
+    effect_t.update()
+    .where(_OURS)
+    .values(state=EffectState.PENDING, attempts=effect_t.c.attempts - 1, **_FREED)
+    .returning(effect_t.c.due_at)
+)
 _BURY = Prepared(
     effect_t.update()
     .where(_OURS)
@@ -231,6 +252,12 @@ def put_off(s: Session, effect: Claimed, due_at: datetime, then: Urgency, why: s
     said = (why or effect.error)[:1000]
     if _PUT_OFF.run(s, of_effect=effect.id, token=effect.token, at=due_at, then=int(then), why=said) == 1:
         outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
+
+
+def leave(s: Session, effect: Claimed) -> None:
+    """Not in this transaction: it was not tried, and is due as it was."""
+    if (row := _LEAVE.first(s, of_effect=effect.id, token=effect.token)) is not None:
+        outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:

@@ -1,8 +1,9 @@
-"""Transactions on SQLite and PostgreSQL behind two methods, `write` and `read`.
+"""Transactions on SQLite and PostgreSQL behind three methods: `write`, `step` and `read`.
 
 SQLite      one writer thread owns the only writing connection; jobs that wait at the same
             moment share one commit, each inside its own SAVEPOINT (`writer`). Readers cannot write.
-PostgreSQL  a thread pool; every job is a transaction of its own (`transactions`).
+PostgreSQL  a thread pool; every job is a transaction of its own (`transactions`), but for steps, which
+            share one where they wait at the same moment (`sharing`).
 
 A job is a plain sync function `job(session, ...) -> value`. It makes no network calls, does not
 sleep, and returns values, never rows that still want to load something.
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from orchestrator.store import afterwards, engines, standstill
 from orchestrator.store.checkpoints import Checkpoints
 from orchestrator.store.races import retried
 from orchestrator.store.sessions import once
+from orchestrator.store.sharing import Sharing
 from orchestrator.store.telling import Telling
 from orchestrator.store.threads import Threads
 from orchestrator.store.transactions import Transactions
@@ -68,6 +70,7 @@ class Database:
         self._writer: Writer | None = None
         self._checkpoints: Checkpoints | None = None
         self._transactions: Transactions | None = None
+        self._sharing: Sharing | None = None
         self._telling: Telling | None = None
         if self.sqlite:
             self.engine = engines.sqlite(self.url, writer=True)
@@ -80,6 +83,7 @@ class Database:
             self.engine = self._read_engine = engines.postgres(self.url, threads, still_seconds)
             self._pool = Threads(threads, "db")
             self._transactions = Transactions(self.engine, tell=self._tell)
+            self._sharing = Sharing(self._transactions, self._pool, self._end)
             self._telling = Telling(self.engine)
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
@@ -96,6 +100,15 @@ class Database:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put((partial(_called, job, args, kwargs), done))
         return await done
+
+    async def step(self, job: Callable[[Session], T]) -> T:
+        """`write` for a short one that is one of many: on PostgreSQL, too, it may share the COMMIT of others.
+
+        It is done anew where those with which it was done are taken back.
+        """
+        if self._sharing is None:
+            return await self.write(job)
+        return cast(T, await self._sharing.write(job))
 
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""
@@ -133,6 +146,9 @@ class Database:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _end(self, s: Session) -> None:
+        self.ending(s)
 
     def _tell(self, s: Session) -> None:
         elsewhere = self._telling.put if self._telling is not None else None

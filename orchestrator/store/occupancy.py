@@ -1,21 +1,15 @@
-"""How much is going on over all processes, and who stands in line. Each question reads a partial index."""
+"""How much is going on over all processes. Each question reads a partial index."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
-from orchestrator.store import claims, lines, outbox
-from orchestrator.store.claims import Claimed
-from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, hold, words
+from orchestrator.store.prepared import Prepared, words
 from orchestrator.store.run_rows import call_t, run_t, turn_t
-from orchestrator.store.tables import ID, EffectState
 
-_LOCK = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sa.bindparam("name")))))
 _EXECUTING = Prepared(
     sa.select(sa.func.count())
     .select_from(call_t)
@@ -49,40 +43,6 @@ _OPEN_TURNS = Prepared(
     .group_by(turn_t.c.status)
 )
 
-_STANDING = sa.and_(
-    effect_t.c.line == sa.bindparam("of_line"),
-    sa.text("effect.line <> ''"),
-    effect_t.c.state == EffectState.PENDING,
-    effect_t.c.urgency == int(Urgency.NEXT),
-)
-_AHEAD = Prepared(
-    sa.select(sa.func.count()).where(
-        _STANDING, effect_t.c.id < sa.bindparam("of_effect", type_=sa.BigInteger)
-    )
-)
-
-
-def _first(dialect: str) -> sa.Select[Any]:
-    found = (
-        sa.select(effect_t.c.id, effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
-        .where(_STANDING, effect_t.c.id < sa.bindparam("ahead_of", type_=sa.BigInteger))
-        .order_by(effect_t.c.id)
-        .limit(sa.bindparam("most", type_=sa.Integer))
-    )
-    # Whoever is being claimed at this moment need not be called.
-    return found.with_for_update(skip_locked=True) if dialect == "postgresql" else found
-
-
-_FIRST = Prepared(_first)
-_CALL = Prepared(
-    effect_t.update().where(
-        effect_t.c.id == sa.bindparam("of_effect"), effect_t.c.state == EffectState.PENDING
-    ),
-    ["due_at"],
-)
-_ANYBODY: Final = (1 << 63) - 1
-MOST_CALLED: Final = 32
-"""At once; whoever of them begins calls the next."""
 _MOVED: Final = "moved"
 
 
@@ -95,31 +55,6 @@ def movements(s: Session) -> list[tuple[Run, Run]]:
     """The steps that were taken, each as the run was before and after; said once."""
     found: list[tuple[Run, Run]] = s.info.pop(_MOVED, [])
     return found
-
-
-def stand(s: Session, effect: Claimed, line: str, until: datetime, why: str) -> None:
-    """It waits there, behind those that were asked for before it, and looks again at that time."""
-    lines.stand(s, effect, line[:ID])
-    claims.put_off(s, effect, until, Urgency.NEXT, why)
-
-
-def ahead(s: Session, effect: int, line: str) -> int:
-    """How many that were asked for earlier stand there."""
-    count: int = _AHEAD.value(s, of_line=line[:ID], of_effect=effect)
-    return count
-
-
-def call(s: Session, line: str, most: int, now: datetime, ahead_of: int = _ANYBODY) -> None:
-    """The first so many there, of those ahead of that effect, need not wait any longer."""
-    for row in _FIRST.rows(s, of_line=line[:ID], most=min(most, MOST_CALLED), ahead_of=ahead_of):
-        if row["due_at"] > now and _CALL.run(s, of_effect=row["id"], due_at=now) == 1:
-            outbox.note(s, [outbox.Asked(row["run_id"], EffectKind(row["kind"]), row["subject"], now)])
-
-
-def alone(s: Session, name: str) -> None:
-    """Let no other transaction count under that name until this one ends. SQLite has one writer anyway."""
-    if hold(s).dialect.name == "postgresql":
-        _LOCK.first(s, name=f"orchestrator:{name}")
 
 
 def executing(s: Session, tool: str) -> int:

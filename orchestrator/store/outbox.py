@@ -30,6 +30,8 @@ class Asked:
 
 
 _ASKED: Final = "asked"
+_BEFORE: Final = "asked before"
+"""By those that share the COMMIT, and said what they ask for earlier."""
 _HERE: Final = "claimed here"
 """What a transaction of `Database` claimed, with its token, unless asked for again since (PostgreSQL)."""
 
@@ -119,18 +121,20 @@ def earliest_left(s: Session) -> datetime | None:
 
 def asked(s: Session, before: datetime) -> list[Asked]:
     """What this transaction asked for, due before that time, and did not take itself; said once."""
-    known: dict[tuple[str, str], Asked] = s.info.pop(_ASKED, {})
+    begin(s)
+    known: dict[tuple[str, str], Asked] = s.info.pop(_BEFORE, {})
     return [a for a in known.values() if a.due_at <= before]
 
 
 def begin(s: Session) -> None:
-    """What is asked for from here on; where jobs share a COMMIT (SQLite), others' is theirs to go on with."""
-    s.info.pop(_ASKED, None)
+    """What is asked for from here on; where jobs share a COMMIT, others' is theirs to go on with."""
+    s.info.setdefault(_BEFORE, {}).update(s.info.pop(_ASKED, {}))
 
 
 def took(s: Session, run_id: str, key: str, token: str) -> None:
     """This transaction took that one itself, and holds its row."""
-    s.info.get(_ASKED, {}).pop((run_id, key), None)
+    for known in (_ASKED, _BEFORE):
+        s.info.get(known, {}).pop((run_id, key), None)
     if hold(s).wire is not None:
         s.info.setdefault(_HERE, {})[run_id, key] = token
 

@@ -275,8 +275,8 @@ class EffectRow(SQLModel, table=True):
     """The outbox. The row is the truth; whoever wakes a worker only hints at it.
 
     `run_id` is empty for a look at an interaction nobody knows. `wanted` counts requests, so
-    that one that comes while the effect is being performed is not lost. `line` is the place in Slack
-    it waits to write to, or writes to now.
+    that one that comes while the effect is being performed is not lost. `line` is the place it waits
+    for, or has now: one in Slack to write to, or one of a tool or a workflow.
     """
 
     __tablename__ = "effect"

@@ -7,13 +7,15 @@ process did.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Asked = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+_Asked = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
+Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
+"""Who waits, and the value or the error they wait for."""
 
 
 class Threads:
@@ -40,14 +42,23 @@ class Threads:
             RuntimeError: They have ended, or none could begin.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not self._put(call, done):
+            raise RuntimeError("the database is closed")
+        return await done
+
+    def go(self, call: Callable[[], None]) -> bool:
+        """Have it called, which must not raise; False where they have ended, and nothing is."""
+        return self._put(call, None)
+
+    def _put(self, call: Callable[[], Any], done: "asyncio.Future[Any] | None") -> bool:
         with self._lock:
             if self._closed:
-                raise RuntimeError("the database is closed")
+                return False
             if self._free <= 0 and len(self._threads) < self._most:
                 self._begin()
             self._queue.put((call, done))
             self._free -= 1
-        return await done
+        return True
 
     def close(self) -> None:
         """Finish what was asked, and end them."""
@@ -68,7 +79,9 @@ class Threads:
     def _work(self) -> None:
         while (asked := self._queue.get()) is not None:
             call, done = asked
-            if not done.cancelled():
+            if done is None:
+                call()
+            elif not done.cancelled():
                 _call(call, done)
             del asked, call, done  # an idle thread holds nothing
             with self._lock:
@@ -81,11 +94,25 @@ def _call(call: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
         value = call()
     except BaseException as e:  # noqa: BLE001  its caller is told
         error = e
-    with suppress(RuntimeError):  # its loop has ended: nobody waits any more
-        done.get_loop().call_soon_threadsafe(tell, done, value, error)
+    answer([(done, value, error)])
 
 
-def tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+def answer(results: Sequence[Result]) -> None:
+    """Each hears in its own loop; one whose loop has ended no longer waits."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Result]] = {}
+    for result in results:
+        by_loop.setdefault(result[0].get_loop(), []).append(result)
+    for loop, told in by_loop.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_hand_over, told)
+
+
+def _hand_over(results: Sequence[Result]) -> None:
+    for done, value, error in results:
+        _tell(done, value, error)
+
+
+def _tell(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
     """Answer one who waits, in the loop they wait in."""
     if done.done():
         return  # cancelled meanwhile

@@ -5,7 +5,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +14,13 @@ from orchestrator.store import afterwards, audit, engines
 from orchestrator.store.memory import Memory
 from orchestrator.store.prepared import forget, hold
 from orchestrator.store.sessions import session
-from orchestrator.store.threads import tell
+from orchestrator.store.threads import Result, answer
 
 Job = Callable[[Session], Any]
 Queue = queue.SimpleQueue[tuple[Job, "asyncio.Future[Any]"] | None]
 """Jobs, each with whoever waits for it; None ends the writer once it has done what came before."""
 _Asked = tuple[Job, "asyncio.Future[Any]"]
-_Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
-_Attempt = Callable[[Session, Job, "asyncio.Future[Any]"], _Result]
+_Attempt = Callable[[Session, Job, "asyncio.Future[Any]"], Result]
 
 KEPT_SECONDS = 0.02
 """How long the writer keeps its connection after a commit; getting one takes longer than a small step."""
@@ -126,9 +124,9 @@ class Writer:
             self._tell(s)
             if self._kept is not None and self._kept.in_transaction():
                 self._lay_down()  # who was told has begun another there, which comes to nothing
-        _answer(results)
+        answer(results)
 
-    def _committed(self, jobs: list[_Asked], attempt: _Attempt) -> tuple[Session, list[_Result]]:
+    def _committed(self, jobs: list[_Asked], attempt: _Attempt) -> tuple[Session, list[Result]]:
         if self._kept is None:
             self._kept, self._kept_since = self._engine.connect(), time.monotonic()
         try:
@@ -141,29 +139,14 @@ class Writer:
         return s, results
 
 
-def _answer(results: list[_Result]) -> None:
-    """Each caller hears in its own loop; one whose loop has ended no longer waits."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
-    for result in results:
-        by_loop.setdefault(result[0].get_loop(), []).append(result)
-    for loop, told in by_loop.items():
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_hand_over, told)
-
-
-def _hand_over(results: list[_Result]) -> None:
-    for done, value, error in results:
-        tell(done, value, error)
-
-
-def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
+def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
     value = job(s)
     audit.append(s)
     _still_begun(hold(s).connection)  # or its neighbours' statements would be transactions of their own
     return done, value, None
 
 
-def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> _Result:
+def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
     """One job of several: when it fails, its neighbours are kept."""
     sqlite, wanted = hold(s).connection, afterwards.wanted(s)
     before = len(wanted)

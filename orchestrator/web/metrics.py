@@ -128,8 +128,7 @@ def _of_breakers(standings: Mapping[str, Standing]) -> list[Metric]:
     for name, standing in standings.items():
         for position in Position:
             state.add_metric((name, position), float(standing.position is position))
-        if standing.opened is not None:  # else each worker counts its own
-            opened.add_metric((name,), standing.opened)
+        opened.add_metric((name,), standing.opened)
     return [state, opened]
 
 

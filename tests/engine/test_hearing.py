@@ -266,6 +266,20 @@ async def test_nobody_waits_for_the_budget_in_a_circle(postgres_url: str) -> Non
 
 
 @pytest.mark.asyncio
+async def test_who_counts_waits_for_nobody(postgres_url: str) -> None:
+    """Any step may count, also one that holds what somebody who reads waits for."""
+    engine = sa.create_engine(postgres_url)
+    clock, (reading, counting) = _hearings(2, 10)
+    with Session(engine) as one, Session(engine) as other:
+        assert isinstance(reading.admit(one, Urgency.WATCH), Go)
+        other.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+        assert counting.policy(other).watch_every == POLL.watch_every
+        clock.advance(COUNT_EVERY)
+        assert counting.policy(other).watch_every == POLL.watch_every
+    engine.dispose()
+
+
+@pytest.mark.asyncio
 async def test_what_a_failed_transaction_took_goes_to_nobody_twice(database: Database) -> None:
     _, (first, second) = _hearings(2, 50, ahead=4)
     moments: list[datetime] = []

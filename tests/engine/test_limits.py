@@ -15,7 +15,7 @@ from support.world import World
 
 from orchestrator.domain.model import RunStatus
 from orchestrator.engine.limits import MINUTE, Ceilings, Pace
-from orchestrator.store import occupancy, outbox
+from orchestrator.store import claims, outbox
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -185,10 +185,10 @@ async def test_who_is_just_being_told_to_wait_is_called(
 ) -> None:
     """He stands in line when that is committed: who leaves a place meanwhile waits for him to stand there."""
     engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    standing, go_on, stand = threading.Event(), threading.Event(), occupancy.stand
+    standing, go_on, put_off = threading.Event(), threading.Event(), claims.put_off
 
     def slowly(*args: Any) -> None:
-        stand(*args)
+        put_off(*args)
         standing.set()
         go_on.wait(30)
 
@@ -200,7 +200,7 @@ async def test_who_is_just_being_told_to_wait_is_called(
     async with world_with(postgres_url, Rule(), Ceilings(workflows={"refunds": 1})) as world:
         first = await _started(world, model=False)
         second = await world.start("one")
-        monkeypatch.setattr(occupancy, "stand", slowly)
+        monkeypatch.setattr(claims, "put_off", slowly)
         told = asyncio.create_task(world.turn())
         await until(standing.is_set, "the second, that is told to wait")
         leaving = asyncio.create_task(world.cancel(first))
@@ -226,3 +226,14 @@ async def test_of_those_who_wait_for_the_minute_each_knows_its_own(database_url:
         pauses = await world.database.read(_pauses, world.clock())
         assert pauses == {run: MINUTE * (1 + n // 2) for n, run in enumerate(behind)}
         assert not {first, second} & {*pauses}
+
+
+async def test_two_tools_with_long_names_that_begin_alike_have_each_its_own_line(sqlite_url: str) -> None:
+    long = "look_up_what_the_shop_knows_about_an_order_that_was_placed_in_"
+    first, other = f"{long}it", f"{long}us"
+    stories = {name: [Plan(((name, {"n": 1}),)), Plan()] for name in (first, other)}
+    limits = Ceilings({name: Pace(per_minute=1) for name in (first, other)})
+    async with World(sqlite_url, stories=stories, rules={n: Rule() for n in stories}, limits=limits) as world:
+        _, waits, free = [await _started(world, name) for name in (first, first, other)]
+        assert {*await world.database.read(_pauses, world.clock())} == {waits}
+        assert (await world.run(free)).status is RunStatus.COMPLETED

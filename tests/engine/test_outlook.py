@@ -13,11 +13,16 @@ from orchestrator.errors import UnavailableError
 from orchestrator.outlook import CLOSED, FORGOTTEN, Outlook
 from orchestrator.store.database import Database
 
+HOUR = 3600.0
 pytestmark = pytest.mark.asyncio
 
 
 async def _away() -> None:
     raise UnavailableError("no connection")
+
+
+async def _told_to_wait() -> None:
+    raise UnavailableError("later", retry_after=HOUR)
 
 
 async def _back() -> None:
@@ -34,13 +39,12 @@ async def test_who_only_answers_says_how_the_neighbours_of_those_who_work_stand(
     database = Database(database_url)
     clock = lambda: NOON + timedelta(seconds=seconds)  # noqa: E731
     breaker = Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0)
-    worker, web = (Outlook(database, ["gemini", "slack"], clock) for _ in range(2))
+    worker, web = (Outlook(database, ["gemini", "slack"], lambda s: clock()) for _ in range(2))
     worker.watch([breaker])
 
     async def told(position: Position) -> None:
-        while (standing := (await web.read())["gemini"]).position is not position:  # noqa: ASYNC110
+        while (await web.read())["gemini"].position is not position:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert standing.opened is None, "only who calls counts"
 
     async with asyncio.timeout(30):
         assert await web.read() == {"gemini": CLOSED, "slack": CLOSED}
@@ -55,13 +59,56 @@ async def test_who_only_answers_says_how_the_neighbours_of_those_who_work_stand(
         seconds += breaker.state().rest
         await _calls(breaker, _back, 1)
         await told(Position.CLOSED)
+        assert (await web.read())["gemini"].opened == breaker.state().opened == 2
+    database.close()
+
+
+async def _tells(outlook: Outlook, breaker: Breaker, work: Callable[[], Awaitable[None]], times: int) -> None:
+    await _calls(breaker, work, times)
+    await until(lambda: not outlook.busy, "it is written down")
+
+
+async def test_of_several_who_work_nobody_hides_what_another_one_says(database_url: str) -> None:
+    """One still finds nobody there, the other one has an answer: a monitor hears of the first."""
+    seconds = 0.0
+    database = Database(database_url)
+    one, other, web = (
+        Outlook(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds)) for _ in range(3)
+    )
+    ours, theirs = (Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0) for _ in range(2))
+    one.watch([ours])
+    other.watch([theirs])
+    await _tells(one, ours, _away, FAILURES)
+    await _tells(other, theirs, _away, FAILURES)
+    seconds = theirs.state().rest
+    await _tells(one, ours, _away, 1)
+    await _tells(other, theirs, _back, 1)
+    standing = (await web.read())["gemini"]
+    assert (standing.position, standing.rest) == (Position.OPEN, ours.state().rest)
+    assert standing.opened == 3, "by all of them"
+    seconds += ours.state().rest
+    await _tells(one, ours, _back, 1)
+    standing = (await web.read())["gemini"]
+    assert (standing.position, standing.opened) == (Position.CLOSED, 3)
+    database.close()
+
+
+async def test_how_long_it_is_left_alone_is_told_by_one_clock(postgres_url: str) -> None:
+    """The server's: whoever tells and whoever reads may each have another, and neither is asked."""
+    database = Database(postgres_url)
+    worker, web = (Outlook(database, ["gemini"]) for _ in range(2))
+    breaker = Breaker("gemini", clock=lambda: 0.0, roll=lambda: 1.0)
+    worker.watch([breaker])
+    await _tells(worker, breaker, _told_to_wait, 1)
+    standing = (await web.read())["gemini"]
+    assert HOUR - 60.0 < standing.rest < HOUR, "less the time of two statements"
     database.close()
 
 
 async def test_what_a_process_said_that_is_gone_is_forgotten(database_url: str) -> None:
     seconds = 0.0
     database = Database(database_url)
-    outlook = Outlook(database, ["gemini"], lambda: NOON + timedelta(seconds=seconds))
+    outlook = Outlook(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds))
     breaker = Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0)
     outlook.watch([breaker])
     await _calls(breaker, _away, FAILURES)
@@ -70,5 +117,6 @@ async def test_what_a_process_said_that_is_gone_is_forgotten(database_url: str) 
     seconds = FORGOTTEN.total_seconds()
     assert (await outlook.read())["gemini"].position is Position.HALF_OPEN
     seconds += 60.0
-    assert await outlook.read() == {"gemini": CLOSED}
+    standing = (await outlook.read())["gemini"]
+    assert (standing.position, standing.opened) == (Position.CLOSED, 1)
     database.close()

@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from support.things import batch
 
 from orchestrator.errors import ConflictError
+from orchestrator.store import sharing
 from orchestrator.store.afterwards import after_commit, grew
 from orchestrator.store.database import Database
 from orchestrator.store.races import StaleRowError
@@ -39,30 +43,20 @@ def insert(s: Session, n: int) -> int:
     return n
 
 
+def of(job: Callable[..., Any], *args: Any) -> Callable[[Session], Any]:
+    """As `Database.step` takes it."""
+    return lambda s: job(s, *args)
+
+
 def insert_and_fail(s: Session, n: int) -> None:
     insert(s, n)
     raise ValueError(f"job {n} does not want to")
 
 
-async def batch(database: Database, *jobs: object) -> list[object]:
-    """Those jobs waiting together for the writer, so that they share one commit on SQLite."""
-    go = threading.Event()
-
-    def hold(s: Session) -> None:
-        go.wait(60)
-
-    first = asyncio.ensure_future(database.write(hold))
-    await asyncio.sleep(0.05)
-    rest = [asyncio.ensure_future(database.write(*job)) for job in jobs]  # type: ignore[misc]
-    await asyncio.sleep(0.01)
-    go.set()
-    await first
-    return await asyncio.gather(*rest, return_exceptions=True)
-
-
 @pytest.mark.usefixtures("table_t")
 async def test_a_failing_job_loses_only_itself(database: Database) -> None:
-    told = await batch(database, (insert, 1), (insert_and_fail, 2), (insert, 3), (insert, 1), (insert, 4))
+    jobs = (of(insert, 1), of(insert_and_fail, 2), of(insert, 3), of(insert, 1), of(insert, 4))
+    told = await batch(database, *jobs)
     refused = [t for t in (told[0], told[3]) if isinstance(t, sa.exc.IntegrityError)]
     assert len(refused) == 1, "on PostgreSQL either may come first"
     assert 1 in (told[0], told[3])
@@ -80,7 +74,7 @@ async def test_what_a_failing_job_wanted_done_afterwards_is_not_done(database: D
         if n % 2:
             raise ValueError(f"job {n} does not want to")
 
-    await batch(database, *((job, n) for n in range(4)))
+    await batch(database, *(of(job, n) for n in range(4)))
     await database.write(job, 4)
     assert sorted(done) == [0, 2, 4], "and is done before the caller hears of the commit"
 
@@ -99,7 +93,7 @@ async def test_what_fails_after_the_commit_does_not_have_it_done_again(database:
         raise ValueError("nobody is there to be told")
 
     database.watcher = tells
-    assert await batch(database, (insert, 0), (job, 1), (grown_and, 2)) == [0, 1, 2]
+    assert await batch(database, of(insert, 0), of(job, 1), of(grown_and, 2)) == [0, 1, 2]
     assert tries == [1]
     assert await database.write(insert, 3) == 3
     assert await database.read(ids) == {0, 1, 2, 3}
@@ -124,7 +118,7 @@ async def test_whatever_a_job_raises_its_caller_hears_of_it_and_its_neighbours_d
         raise raised
 
     async with asyncio.timeout(30):
-        answers = await batch(database, (insert, 1), (job,), (insert, 3))
+        answers = await batch(database, of(insert, 1), job, of(insert, 3))
         with pytest.raises(told):
             await database.write(job)
     assert (answers[0], type(answers[1]), answers[2]) == (1, told, 3)
@@ -132,18 +126,21 @@ async def test_whatever_a_job_raises_its_caller_hears_of_it_and_its_neighbours_d
 
 
 @pytest.mark.usefixtures("table_t")
-async def test_where_jobs_fail_their_neighbours_are_not_done_twice_each_time(database: Database) -> None:
+async def test_where_jobs_fail_their_neighbours_are_not_done_twice_each_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else who sends what must be refused would take from the others what is no row and cannot be undone."""
+    monkeypatch.setattr(sharing, "APART_SECONDS", 60.0)
     tries: list[int] = []
 
     def job(s: Session, n: int) -> int:
         tries.append(n)
         return insert(s, n)
 
-    await batch(database, (job, 0), (insert_and_fail, 1))
+    await batch(database, of(job, 0), of(insert_and_fail, 1))
     del tries[:]
     for n in (2, 4, 6):
-        await batch(database, (job, n), (insert_and_fail, n + 1))
+        await batch(database, of(job, n), of(insert_and_fail, n + 1))
     assert tries == [2, 4, 6]
     assert await database.read(ids) == {0, 2, 4, 6}
 
@@ -159,7 +156,7 @@ async def test_who_hides_that_all_was_rolled_back_takes_nobody_along_unsaid(sqli
             run(s, "INSERT OR ROLLBACK INTO t VALUES (1)")
         return "done"
 
-    told = await batch(database, (insert, 2), (hides,), (insert, 3))
+    told = await batch(database, of(insert, 2), hides, of(insert, 3))
     assert all(isinstance(t, sa.exc.InvalidRequestError) for t in told)
     assert await database.read(ids) == {1}
     assert await database.write(insert, 4) == 4
@@ -256,8 +253,8 @@ def sqlite(sqlite_url: str):  # type: ignore[no-untyped-def]
 
 async def test_a_failing_commit_is_told_to_all(sqlite: Database) -> None:
     """A deferred constraint makes the COMMIT itself fail."""
-    broken = (run, "INSERT INTO child VALUES (999)")
-    told = await batch(sqlite, (insert, 1), broken, (insert, 2))
+    broken = of(run, "INSERT INTO child VALUES (999)")
+    told = await batch(sqlite, of(insert, 1), broken, of(insert, 2))
     assert all(isinstance(t, sa.exc.IntegrityError) for t in told), told
     assert await sqlite.read(ids) == {0}
     assert await sqlite.write(insert, 3) == 3, "the writer goes on"
@@ -277,7 +274,7 @@ async def test_when_sqlite_rolls_everything_back_nobody_is_told_otherwise(
             run(s, f"PRAGMA max_page_count = {pages}")
             run(s, "CREATE TABLE big AS SELECT zeroblob(9000000) AS b")
 
-    told = await batch(sqlite, (insert, 1), (job,), (insert, 2))
+    told = await batch(sqlite, of(insert, 1), job, of(insert, 2))
     there = await sqlite.read(ids)
     for n, answer in ((1, told[0]), (2, told[2])):
         assert (answer == n) is (n in there), "told to be stored, and it is not"

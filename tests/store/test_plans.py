@@ -11,6 +11,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.prepared import Prepared
 
 ABANDONED, WAITING = claims._due(frozenset({EffectKind.EXECUTE_TOOL}))
+NEXT_ABANDONED, NEXT = claims._next(frozenset({EffectKind.EXECUTE_TOOL}))
 BY: dict[str, tuple[Prepared, str]] = {
     "what people said no to": (
         questions._REJECTED,
@@ -20,7 +21,8 @@ BY: dict[str, tuple[Prepared, str]] = {
     "entries about a run": (attest._OF_RUN, "USING INDEX ix_audit_run (run_id=?)"),
     "abandoned effects": (ABANDONED, "USING INDEX ix_effect_lease (lease_until<?)"),
     "due effects": (WAITING, "USING INDEX ix_effect_due (due_at<?)"),
-    "the next one due": (claims._NEXT, "ix_effect_due"),
+    "the next one due": (NEXT, "ix_effect_due"),
+    "the next one abandoned": (NEXT_ABANDONED, "ix_effect_lease"),
     "webhooks to work on": (inbox._NEW, "USING INDEX ix_delivery_new"),
 }
 

@@ -1,11 +1,15 @@
-"""A table of a test's own, and statements about it, for stories of transactions."""
+"""A table of a test's own, statements about it, and jobs that share a COMMIT, for stories of transactions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
+from orchestrator.store import sharing
 from orchestrator.store.database import Database
 from orchestrator.store.prepared import Prepared
 
@@ -25,3 +29,32 @@ def opened(url: str, **more: Any) -> Iterator[Database]:
         THING.create(conn)
     yield database
     database.close()
+
+
+async def batch(database: Database, *jobs: Callable[[Session], Any]) -> list[Any]:
+    """Those jobs waiting at the same moment, so that they share one COMMIT; what each came to."""
+    async with busy(database):
+        told = [asyncio.ensure_future(database.step(job)) for job in jobs]
+        await asyncio.sleep(0)  # each of them is asked for
+    return await asyncio.gather(*told, return_exceptions=True)
+
+
+@asynccontextmanager
+async def busy(database: Database) -> AsyncIterator[threading.Event]:
+    """While steps have to wait, until the block ends or the event is set."""
+    loop, go = asyncio.get_running_loop(), threading.Event()
+    first: list[asyncio.Future[None]] = []
+    for _ in range(1 if database.sqlite else sharing.AT_ONCE):
+        begun = asyncio.Event()
+
+        def holds(s: Session, begun: asyncio.Event = begun) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            go.wait(30)
+
+        first.append(asyncio.ensure_future(database.step(holds)))
+        await begun.wait()  # else the next would come along
+    try:
+        yield go
+    finally:
+        go.set()
+    await asyncio.gather(*first)

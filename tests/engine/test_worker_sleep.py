@@ -1,0 +1,111 @@
+"""How often a worker looks at rows that it has no room for: not at all, until there is some."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
+from support.processes import Probed, until
+from support.world import World
+
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.engine.worker import LONGEST_SLEEP, SLOTS, Worker
+from orchestrator.store import outbox
+
+pytestmark = pytest.mark.asyncio
+
+KIND = EffectKind.CANCEL_INTERACTION
+SECOND = timedelta(seconds=1)
+
+
+class Bell(asyncio.Event):
+    """Counts how often somebody began to wait for it."""
+
+    waits = 0
+
+    async def wait(self) -> Literal[True]:
+        self.waits += 1
+        return await super().wait()
+
+
+class Counting(Worker):
+    """Counts its looks, and how often it went to sleep after one."""
+
+    looks = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bell = self._wake = Bell()
+
+    async def _take(self, *, mail: bool = True) -> int:
+        self.looks += 1
+        return await super()._take(mail=mail)
+
+
+@asynccontextmanager
+async def at_work(world: World) -> AsyncIterator[Counting]:
+    """With one place for what talks to Gemini, which is taken."""
+    slots = {**SLOTS, "gemini": 1}
+    worker = Counting(world.database, world.performer, policy=world.policy, clock=world.clock, slots=slots)
+    assert worker.reserve(KIND)
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        await worker.stop(30)
+        await running
+
+
+async def at_rest(worker: Counting) -> None:
+    """It sleeps after its last look, and knows for how long."""
+    await until(lambda: 0 < worker.bell.waits == worker.looks, "a worker that sleeps")
+
+
+async def pass_by(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The loop's time goes on, and whoever waited for that does too."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time
+    monkeypatch.setattr(loop, "time", lambda: begun() + seconds)
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def ask(world: World, subject: str, later: timedelta = timedelta(0)) -> None:
+    effects = [Effect(KIND, subject, world.clock() + later)]
+    await world.database.write(outbox.add, "", effects)
+
+
+async def test_what_has_no_room_is_looked_for_when_there_is_some(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Due now, and when the lane is full for long already."""
+    async with World(database_url) as world:
+        world.gemini = gemini = Probed({})
+        world.boot()
+        await ask(world, "now")
+        await ask(world, "later", SECOND)
+        async with at_work(world) as worker:
+            await at_rest(worker)
+            await pass_by(monkeypatch, LONGEST_SLEEP - 1)
+            assert worker.looks == 1
+            world.clock.advance(SECOND)
+            worker.give_back(KIND)
+            await until(lambda: {"now", "later"} <= gemini.came.keys(), "both")
+
+
+async def test_what_has_room_is_looked_for_when_it_is_due(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is due that has none."""
+    async with World(database_url) as world:
+        await ask(world, "now")
+        soon = Effect(EffectKind.END_RUN, "soon", world.clock() + 10 * SECOND)
+        await world.database.write(outbox.add, "", [soon])
+        async with at_work(world) as worker:
+            await at_rest(worker)
+            await pass_by(monkeypatch, 9)
+            assert worker.looks == 1
+            await pass_by(monkeypatch, 2)
+            await until(lambda: worker.looks == 2, "a look")

@@ -1,0 +1,177 @@
+"""On PostgreSQL, too, steps that wait at the same moment share a COMMIT; nobody pays for his neighbours."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from support.clock import NOON
+from support.things import MOVE, NEW, TEXT, batch, busy, opened
+
+from orchestrator.domain.effects import EffectKind
+from orchestrator.store import outbox, sharing
+from orchestrator.store.database import Database
+from orchestrator.store.prepared import Prepared
+
+pytestmark = pytest.mark.asyncio
+
+WHICH = Prepared(sa.select(sa.func.pg_current_xact_id().cast(sa.Text).label("xid")))
+HANG_UP = Prepared(sa.select(sa.func.pg_terminate_backend(sa.func.pg_backend_pid())))
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Database]:
+    with opened(postgres_url) as database:
+        yield database
+
+
+def new(number: int, tries: list[int] | None = None) -> Callable[[Session], str]:
+    """Writes a row, and says in which transaction."""
+
+    def job(s: Session) -> str:
+        if tries is not None:
+            tries.append(number)
+        NEW.later(s, id=number, text="new")
+        return str(WHICH.value(s))
+
+    return job
+
+
+async def texts(database: Database, *numbers: int) -> list[str | None]:
+    return [await database.read(lambda s, n=n: TEXT.value(s, which=n)) for n in numbers]
+
+
+async def test_what_waits_at_the_same_moment_shares_a_commit_and_the_rest_the_next(
+    postgres: Database,
+) -> None:
+    together = await batch(postgres, *(new(n) for n in range(sharing.MOST + 1)))
+    assert len(set(together[: sharing.MOST])) == 1
+    assert together[-1] != together[0]
+    assert await texts(postgres, 0, sharing.MOST) == ["new", "new"]
+
+
+async def test_nobody_waits_for_company(postgres: Database) -> None:
+    assert len({await postgres.step(new(n)) for n in range(3)}) == 3
+
+
+async def test_who_fails_does_so_alone_and_the_others_are_done_anew(postgres: Database) -> None:
+    tries: list[int] = []
+
+    def fails(s: Session) -> None:
+        new(2, tries)(s)
+        raise ValueError("not today")
+
+    first, failed, last = await batch(postgres, new(1, tries), fails, new(3, tries))
+    assert isinstance(failed, ValueError)
+    assert len({first, last}) == 2, "each has a transaction of its own"
+    assert sorted(tries) == [1, 1, 2, 2, 3], "and who came behind is not begun before"
+    assert await texts(postgres, 1, 2, 3) == ["new", None, "new"]
+
+
+async def test_what_only_the_commit_finds_wrong_is_told_to_whose_it_is(postgres: Database) -> None:
+    """A statement whose answer nobody waited for travels with the COMMIT."""
+    first, same, other = await batch(postgres, new(1), lambda s: NEW.later(s, id=1, text="same"), new(2))
+    told = [isinstance(t, sa.exc.IntegrityError) for t in (first, same)]
+    assert sorted(told) == [False, True]
+    assert isinstance(other, str)
+    assert await texts(postgres, 2) == ["new"]
+
+
+async def test_where_the_commit_has_no_answer_nobody_is_done_again(postgres: Database) -> None:
+    """It may be committed: who knows what that means for him asks again himself."""
+    tries: list[int] = []
+    told = await batch(postgres, new(1, tries), new(2, tries), lambda s: HANG_UP.learn_last(s, len))
+    assert [type(t) for t in told] == [sa.exc.OperationalError] * 3
+    assert tries == [1, 2]
+
+
+async def test_a_row_that_somebody_holds_keeps_only_those_who_need_it(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
+    await postgres.step(new(1))
+    with postgres.engine.begin() as holder:
+        holder.exec_driver_sql("UPDATE thing SET text = 'held' WHERE id = 1")
+        meanwhile = asyncio.Event()
+        told: list[Any] = []
+
+        async def one(job: Callable[[Session], Any]) -> None:
+            told.append(await postgres.step(job))
+            if len(told) == 2:
+                meanwhile.set()
+
+        def needs_it(s: Session) -> int:
+            return MOVE.run(s, which=1, text="moved")
+
+        waiting = asyncio.ensure_future(asyncio.gather(one(new(2)), one(needs_it), one(new(3))))
+        await asyncio.wait_for(meanwhile.wait(), 30)
+        assert not waiting.done()
+    await waiting
+    assert await texts(postgres, 1, 2, 3) == ["moved", "new", "new"]
+
+
+async def test_two_who_need_each_others_rows_do_not_wait_until_the_server_looks(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
+    await batch(postgres, new(1), new(2))
+    loop, begun, both = asyncio.get_running_loop(), asyncio.Event(), threading.Barrier(2)
+    tries: list[int] = []
+
+    def moves(mine: int, yours: int) -> Callable[[Session], None]:
+        def job(s: Session) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            MOVE.run(s, which=mine, text=f"by {mine}")
+            if mine not in tries:
+                tries.append(mine)
+                both.wait(30)
+            MOVE.run(s, which=yours, text=f"by {mine}")
+
+        return job
+
+    one = asyncio.ensure_future(postgres.step(moves(1, 2)))
+    await begun.wait()  # else the other would come along with it
+    await asyncio.gather(one, postgres.step(moves(2, 1)))
+    assert len(set(await texts(postgres, 1, 2))) == 1
+    with postgres.engine.connect() as server:
+        found = server.exec_driver_sql(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        assert found.scalar_one() == 0
+
+
+async def test_what_each_asked_for_is_told_once_at_the_end(postgres: Database) -> None:
+    ended: list[list[str]] = []
+    postgres.ending = lambda s: ended.append([a.run_id for a in outbox.asked(s, NOON + timedelta(hours=1))])
+
+    def asks(run_id: str) -> Callable[[Session], list[str]]:
+        def job(s: Session) -> list[str]:
+            outbox.begin(s)
+            outbox.note(s, [outbox.Asked(run_id, EffectKind.END_RUN, "", NOON)])
+            return [a.run_id for a in outbox.ripe(s, run_id, NOON)]
+
+        return job
+
+    assert await batch(postgres, asks("run_1"), asks("run_2")) == [["run_1"], ["run_2"]]
+    assert ended[-1] == ["run_1", "run_2"]
+
+
+async def test_who_no_longer_waits_is_not_begun_and_whoever_comes_too_late_is_told(
+    postgres: Database,
+) -> None:
+    tries: list[int] = []
+    async with busy(postgres) as go:
+        left, kept = (asyncio.ensure_future(postgres.step(new(n, tries))) for n in (1, 2))
+        await asyncio.sleep(0)
+        left.cancel()
+        closing = asyncio.get_running_loop().run_in_executor(None, postgres.close)
+        go.set()
+        await closing
+        await kept
+    assert tries == [2], "what was asked for before the end is finished"
+    with pytest.raises(RuntimeError, match="the database is closed"):
+        await postgres.step(new(3))

@@ -83,7 +83,7 @@ def approvals(
     return replace(found, rows=[_as_asked(s, row) for row in found.rows])
 
 
-def _as_asked(s: Session, row: Mapping[str, Any]) -> Row:
+def _as_asked(s: Session, row: Row) -> Row:
     """With the arguments that very question is, or was, about."""
     return {**row, "arguments": arguments_of(s, row)}
 
@@ -94,7 +94,7 @@ def approval(s: Session, approval_id: str) -> Row:
     row = s.connection().execute(query).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no approval {approval_id}")
-    return _as_asked(s, row)
+    return _as_asked(s, dict(row))
 
 
 def run(s: Session, run_id: str) -> Row:

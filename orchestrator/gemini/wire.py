@@ -244,14 +244,18 @@ def _pending(steps: list[Mapping[str, Any]]) -> tuple[FunctionCall, ...]:
     the one before, and ids are an interaction's own, so that both may have the same.
     """
     calls: list[FunctionCall] = []
-    for step in steps:
-        kind, answered = step.get("type"), step.get("call_id")
+    answered: set[str | None] = set()
+    for step in reversed(steps):
+        kind = step.get("type")
         if kind == "function_result":
-            calls = [call for call in calls if call.id != answered]
-        elif kind == "function_call":
-            name, arguments = _text(step.get("name")), _arguments(step.get("arguments"))
-            calls.append(FunctionCall(_text(step.get("id")), name, arguments))
-    return tuple(calls)
+            answered.add(_text(step.get("call_id")) or None)
+        elif kind == "function_call" and (call := _call(step)).id not in answered:
+            calls.append(call)
+    return tuple(reversed(calls))
+
+
+def _call(step: Mapping[str, Any]) -> FunctionCall:
+    return FunctionCall(_text(step.get("id")), _text(step.get("name")), _arguments(step.get("arguments")))
 
 
 def _text(value: object) -> str:

@@ -40,7 +40,7 @@ def opened(
             still_seconds=standstill.allowed(settings.work.lease_seconds),
         )
     except OSError as e:
-        raise ConfigError(f"{where} cannot be opened: {e.strerror}") from e
+        raise ConfigError(f"{where} cannot be opened: {e.filename}: {e.strerror}") from e
     except (ValueError, ArgumentError):  # its text may quote the address, password and all
         raise ConfigError(f"{where} cannot be read as an address") from None
     except ModuleNotFoundError as e:

@@ -15,7 +15,7 @@ import uvloop
 from orchestrator.advice import advise
 from orchestrator.app import Role, Service, build, now
 from orchestrator.engine.ports import Clock
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, UnavailableError
 from orchestrator.opening import opened
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
@@ -37,9 +37,18 @@ class Server(uvicorn.Server):
         stopping: Called when no new connections are taken any more.
     """
 
+    servers: list[asyncio.base_events.Server]  # uvicorn's own, once it listens
+
     def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._stopping = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says where it listens once it does: with port 0 nobody could know before."""
+        await super().startup(sockets)
+        for listener in (s for server in self.servers for s in server.sockets):
+            host, port = listener.getsockname()[:2]
+            log.info("listening", host=host, port=port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
@@ -76,11 +85,8 @@ def serve(
         built(service)
         server = Server(_config(settings, service), stopping=service.changes.stop)
         quieten()
-        log.info("listening", host=settings.server.host, port=settings.server.port, role=role)
-        _run(server)
-        if not server.started:
-            where = f"{settings.server.host}:{settings.server.port}"
-            raise ConfigError(f"server: could not listen on {where}; the line above says why")
+        log.info("serving", role=role)
+        run(server)
 
 
 def work(settings: Settings, pulse: Path | None = None) -> None:
@@ -155,12 +161,25 @@ async def _until_stopped(service: Service) -> None:
         log.info("stopping")
 
 
-def _run(server: uvicorn.Server) -> None:
+def run(server: uvicorn.Server) -> None:
     """Until a signal. uvicorn raises it once more when it has stopped; a clean end is ours to report as 0.
 
-    A start that fails ends in `SystemExit`, with `server.started` still unset.
+    One that comes before uvicorn listens for signals counts, too.
+
+    Raises:
+        UnavailableError: The service did not come up, such as on a full disk.
+        ConfigError: The address cannot be had.
     """
+
+    def asked(*_: object) -> None:
+        server.should_exit = True
+
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: None)
-    with suppress(SystemExit):
+        signal.signal(sign, asked)
+    with suppress(SystemExit):  # a start that failed; `server.started` is still unset then
         server.run()
+    if not server.started:
+        if server.lifespan.should_exit:
+            raise UnavailableError("the start failed, and may work later; the lines above say why")
+        where = f"{server.config.host}:{server.config.port}"
+        raise ConfigError(f"server: could not listen on {where}; the line above says why")

@@ -176,7 +176,7 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     said = json.loads(row["body"])
     by = said.get("by") or said.get("requester") or said.get("approved_by")
     who = f"{by['name'] or by['id']} ({by['door']})" if by else "–"
-    names = ("status", "verdict", "why", "outcome", "tool", "workflow", "reason", "because", "choice")
+    names = ("status", "verdict", "why", "outcome", "tool", "workflow", "reason", "because", "choice", "note")
     about = ", ".join(f"{n} {said[n]}" for n in names if said.get(n))
     told = f"{row['approval']}: {about}" if row["approval"] else about
     return [row["seq"], row["at"].isoformat(" ", "seconds")[:19], row["kind"], who, told, row["hash"][:12]]

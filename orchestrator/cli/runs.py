@@ -264,10 +264,21 @@ def _steps(run: Mapping[str, Any]) -> Iterator[str]:
     """Each step, how it stands, and what it came to."""
     for number, step in enumerate(run["steps"], 1):
         name = step["name"]
-        made = json.dumps(run["outputs"][name], ensure_ascii=False) if name in run["outputs"] else ""
-        cut = f"{made[:MOST_SHOWN]}…" if len(made) > MOST_SHOWN else made
+        made = f" {_short(run['outputs'][name])}" if name in run["outputs"] else ""
         what = f" {step['tool']}" if step["tool"] else ""
-        yield f"step {number:<5} {name} ({step['kind']}{what}): {step['state']}{cut and f' {cut}'}"
+        yield f"step {number:<5} {name} ({step['kind']}{what}): {step['state']}{made}"
+
+
+def _short(value: object) -> str:
+    made = json.dumps(value, ensure_ascii=False)
+    return f"{made[:MOST_SHOWN]}…" if len(made) > MOST_SHOWN else made
+
+
+def _stands(call: Mapping[str, Any]) -> str:
+    """How a call was settled, or stands: a yes alone does not say that it ran."""
+    ended = f" {call['outcome']}" if call["outcome"] else ""
+    asked = f", {call['approval']['status']} ({call['approval']['id']})" if call["approval"] else ""
+    return f"{call['status']}{ended}{asked}"
 
 
 def _cells(run: Mapping[str, Any]) -> list[object]:
@@ -288,8 +299,9 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"turn {turn['number']:<5} {turn['status']} {turn['gemini_status']} {where}"
         yield from (f"  said     {line}" for line in turn["said"].split("\n") if line)
         for call in (c for c in run["calls"] if c["turn"] == turn["number"]):
-            asked = f", {call['approval']['status']} ({call['approval']['id']})" if call["approval"] else ""
-            yield f"  call     {call['tool']} {json.dumps(call['arguments'])}: {call['status']}{asked}"
+            yield f"  call     {call['tool']} {json.dumps(call['arguments'])}: {_stands(call)}"
+            if call["outcome"] not in (None, "succeeded"):
+                yield f"  because  {_short(call['result'])}"
             yield from (f"  job      {job['id']} {job['kind']} {job['status']}" for job in call["jobs"])
     if run["progress"]["jobs"]:
         yield f"{'jobs':<10} {run['progress']['jobs']}"

@@ -1,8 +1,20 @@
 """`orchestrator serve` and `orchestrator worker`: the processes of the service."""
 
+import os
+import signal
 from pathlib import Path
 
 import rich_click as click
+
+
+def stoppable() -> None:
+    """From here on SIGTERM and SIGINT end the process at once, with exit code 0, until it is up.
+
+    Nothing has begun by then that would want an orderly end: a transaction that is cut off is rolled
+    back. Without this the first process of a container would not hear them at all.
+    """
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: os._exit(0))
 
 
 @click.command()
@@ -19,6 +31,7 @@ def serve(config: Path | None, web: bool) -> None:
 
     With PostgreSQL any number of these may run on any number of machines.
     """
+    stoppable()
     from orchestrator import telemetry
     from orchestrator.app import Role
     from orchestrator.running import serve as run
@@ -42,6 +55,7 @@ def worker(config: Path | None, pulse: Path | None) -> None:
     Start as many as you like, on as many machines. What one that died was doing, another takes over.
     SIGTERM stops it: nothing new is begun, running tools get their grace time.
     """
+    stoppable()
     from orchestrator import telemetry
     from orchestrator.running import work
     from orchestrator.settings import load

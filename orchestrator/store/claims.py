@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, Urgency
@@ -15,6 +16,8 @@ from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
 from orchestrator.store.prepared import Prepared, Row, words
 from orchestrator.store.tables import EffectState
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +264,18 @@ def leave(s: Session, effect: Claimed) -> None:
 
 
 def bury(s: Session, effect: Claimed, error: str) -> bool:
-    """It will never work; kept for a person to see."""
-    return _BURY.run(s, of_effect=effect.id, token=effect.token, why=error[:1000]) == 1
+    """It will never work; kept for a person to see, who is told in the log."""
+    ours = _BURY.run(s, of_effect=effect.id, token=effect.token, why=error[:1000]) == 1
+    if ours:
+        log.warning(
+            "effect_given_up",
+            effect=f"{outbox.PREFIX}{effect.id}",
+            kind=effect.kind,
+            run_id=effect.run_id,
+            why=error[:1000],
+            see="orchestrator effects retry or drop",
+        )
+    return ours
 
 
 def release_all(s: Session, now: datetime) -> int:

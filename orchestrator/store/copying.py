@@ -64,7 +64,8 @@ def copy(source: Database, target: Database, *, now: datetime, batch: int = BATC
 
     Raises:
         ConfigError: One of the two was made by a later program, or the source needs an upgrade.
-        ConflictError: The target is not empty, refuses a row, or holds other rows in the end.
+        ConflictError: The target is not empty, refuses a row, or holds other rows in the end. A table of
+            somebody else counts as well.
         UnavailableError: One of the two did not answer, or others hold its tables.
 
         Whatever is raised, the target is as empty as it was.
@@ -117,10 +118,13 @@ def _lock(conn: sa.Connection, tables: Sequence[sa.Table], mode: str) -> None:
 def _prepare(conn: sa.Connection) -> None:
     """An empty target with this program's schema, for us alone.
 
-    A database without any schema of ours, or with an empty one, will do.
+    A database without any schema of ours, or with an empty one, will do. One with tables of somebody
+    else is most likely not the one that was meant.
     """
     names = set(sa.inspect(conn).get_table_names())
     there = [t for t in migrate.TABLES if t.name in names]
+    if foreign := sorted(names - {t.name for t in migrate.TABLES} - {migrate.VERSIONS}):
+        raise ConflictError(f"the target holds a table {foreign[0]} that is not ours: name an empty database")
     postgresql = conn.dialect.name == "postgresql"
     if postgresql and there:
         _lock(conn, there, "ACCESS EXCLUSIVE")

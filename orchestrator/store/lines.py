@@ -19,6 +19,7 @@ from orchestrator.store import budget, outbox
 from orchestrator.store.claims import Claimed
 from orchestrator.store.outbox import effect_t
 from orchestrator.store.prepared import Prepared, on_sqlite
+from orchestrator.store.sharing import leave_company
 from orchestrator.store.tables import EffectState
 
 MOST_CALLED: Final = 32
@@ -58,12 +59,17 @@ _LINE_OF = Prepared(sa.select(effect_t.c.line).where(effect_t.c.id == sa.bindpar
 
 
 def in_order(s: Session, line: str) -> bool:
-    """Whether this transaction may still wait for that line. SQLite has one writer, who waits for nobody."""
+    """Whether this transaction may still wait for that line. SQLite has one writer, who waits for nobody.
+
+    Raises:
+        StaleRowError: Not in this transaction, which others share.
+    """
     if on_sqlite(s):
         return True
     held: list[str] = s.info.setdefault(_HELD, [])
     if line not in held:
         if held and line < held[-1]:
+            leave_company(s)  # where it may be that it only comes behind another's
             return False
         held.append(line)
     return True

@@ -42,6 +42,9 @@ ELSEWHERE: Final = (
 TABLES: Final[tuple[sa.Table, ...]] = tuple(RunRow.metadata.sorted_tables)
 """Our tables; one that refers to another comes after it."""
 
+VERSIONS: Final = "alembic_version"
+"""The table Alembic keeps the schema's version in."""
+
 Bind = sa.Engine | sa.Connection
 
 

@@ -13,6 +13,8 @@ from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
+PREFIX: Final = "eff_"
+"""Before an effect's number, wherever people see it."""
 
 
 @dataclass(frozen=True, slots=True)

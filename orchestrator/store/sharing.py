@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from orchestrator.store.prepared import hold
-from orchestrator.store.races import lost_race, retried
+from orchestrator.store.races import StaleRowError, lost_race, retried
 from orchestrator.store.threads import Result, Threads, answer
 from orchestrator.store.transactions import Transactions
 
@@ -34,6 +34,7 @@ WAIT_MILLISECONDS: Final = 400
 """For a lock: as long as any may, see `standstill`. PostgreSQL looks for a circle after a second."""
 APART_SECONDS: Final = 1.0
 """So long after some were taken back each goes alone: failures come in swarms."""
+_SEVERAL: Final = "several"
 
 
 class Sharing:
@@ -125,15 +126,25 @@ class _Whole:
         self._through = False
 
     def __call__(self, s: Session) -> list[Any]:
+        s.info[_SEVERAL] = len(self._jobs) > 1
         hold(s).say(f"SET LOCAL lock_timeout = {WAIT_MILLISECONDS}")
         values = [job(s) for job in self._jobs]
         self._through = True
         return values
 
     def taken_back(self, error: BaseException) -> bool:
-        """Whether that error means for sure that none of it was committed; a server that is gone while it
-        should commit has not said.
+        """Whether that error means for sure that nothing was committed.
+
+        A server that was lost over the COMMIT has not said.
         """
-        return (
-            not self._through or lost_race(error) or not isinstance(error, OperationalError | InterfaceError)
-        )
+        return not self._through or not isinstance(error, OperationalError | InterfaceError)
+
+
+def leave_company(s: Session) -> None:
+    """What is to be done next may only be done in a transaction of its own: if this is none, it is done anew.
+
+    Raises:
+        StaleRowError: Others share this transaction.
+    """
+    if s.info.get(_SEVERAL):
+        raise StaleRowError("it has to go alone")

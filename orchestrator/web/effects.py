@@ -17,6 +17,7 @@ from msgspec import Struct
 from orchestrator.domain.effects import EffectKind
 from orchestrator.errors import NotFoundError
 from orchestrator.store import deadletters
+from orchestrator.store.outbox import PREFIX
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, from_cursor, to_cursor
 from orchestrator.web.problems import problems
@@ -26,8 +27,7 @@ from orchestrator.web.schemas.orders import CancelOrder
 
 log = structlog.get_logger(__name__)
 
-PREFIX: Final = "eff_"
-_NUMBER: Final = re.compile(r"eff_([1-9][0-9]{0,17})", re.ASCII)
+_NUMBER: Final = re.compile(rf"{PREFIX}([1-9][0-9]{{0,17}})", re.ASCII)
 """At most 18 digits: what every database can compare."""
 
 _MAY_GO: Final = {**OPERATE, "body": "optional"}

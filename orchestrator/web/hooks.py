@@ -22,6 +22,7 @@ from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
 from orchestrator.web.patience import Patience
+from orchestrator.web.problems import of_database
 from orchestrator.web.slack_handler import Kind, SlackHandler
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,9 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             )
         except Exception as e:
             # Not taken, whatever the reason: the sender keeps it and comes again.
-            log.error("webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__)
+            log.error(
+                "webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__, why=of_database(e)
+            )
             raise UnavailableError("the delivery could not be stored; send it again") from e
 
     return gemini_webhook

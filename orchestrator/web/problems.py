@@ -28,6 +28,7 @@ from orchestrator.errors import (
     SignatureError,
     UnavailableError,
 )
+from orchestrator.store.care import reason
 from orchestrator.web import expected
 
 log = structlog.get_logger(__name__)
@@ -172,7 +173,10 @@ def on_error(request: Request[Any, Any, Any], exc: Exception) -> Response[Proble
 
 
 def log_failure(request: Request[Any, Any, Any], exc: Exception) -> None:
-    """Which error, where. Not its text: that of a database error holds the row, so a body or a secret."""
+    """Which error, where. Not its text: that of a database error holds the row, so a body or a secret.
+
+    What a database that is away, locked or full says of itself is told.
+    """
     route = request.scope.get("path_template", "")
     log.error(
         "request_failed",
@@ -180,8 +184,14 @@ def log_failure(request: Request[Any, Any, Any], exc: Exception) -> None:
         route=route,
         error=type(exc).__name__,
         cause=type(exc.__cause__).__name__ if exc.__cause__ else "",
+        why=of_database(exc),
         where=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(exc.__traceback__)[-8:]],
     )
+
+
+def of_database(exc: Exception) -> str:
+    """Why the database did not do it, for the log; empty where the error is another one."""
+    return reason(exc) if isinstance(exc, OperationalError) else ""
 
 
 HANDLERS: Final[ExceptionHandlersMap] = {

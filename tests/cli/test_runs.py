@@ -71,7 +71,9 @@ def test_a_run_that_waits_for_a_person_is_settled_or_taken_up(shell: Shell, serv
         CreateRefused(2, 1, "HTTP 400", "invalid_request"),
     )
     assert run_id in shell("runs list --status attention")[1]
-    assert "gone {}: settled" in shell(f"runs show {run_id}")[1]
+    out = shell(f"runs show {run_id}")[1]
+    assert "gone {}: settled failed\n  because  " in out
+    assert "there is no such tool" in out
     assert shell(f"runs resolve {run_id} retry") == (0, f"{run_id} is resuming\n", "")
     happens(served, run_id, CreateClaimed(2, 2), CreateRefused(2, 2, "HTTP 400", "invalid_request"))
     code, out, _ = shell(f"runs restart {run_id}")

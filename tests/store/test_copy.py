@@ -211,13 +211,20 @@ def test_tables_of_somebody_else_are_not_taken_for_ours(to: str, new_url: NewUrl
 
 
 @TO
-def test_tables_of_others_may_be_there(to: str, new_url: NewUrl, opened: Opened) -> None:
+@pytest.mark.parametrize("ours", [False, True], ids=["bare", "with our schema"])
+def test_a_target_with_tables_of_others_is_refused_by_name(
+    to: str, ours: bool, new_url: NewUrl, opened: Opened
+) -> None:
+    """Whoever names such a database has most likely taken the wrong one."""
     source, target = opened.full(new_url("sqlite")), opened(new_url(to))
+    if ours:
+        migrate.upgrade(target.engine)
     with target.engine.begin() as conn:
-        conn.exec_driver_sql("CREATE TABLE pgqueuer (id INTEGER)")
-        conn.exec_driver_sql("INSERT INTO pgqueuer VALUES (1)")
-    copying.copy(source, target, now=NOON)
-    assert rows_in(target)["pgqueuer"] == 1
+        conn.exec_driver_sql("CREATE TABLE customers (id INTEGER)")
+    before = rows_in(target)
+    with pytest.raises(ConflictError, match="a table customers that is not ours"):
+        copying.copy(source, target, now=NOON)
+    assert rows_in(target) == before
 
 
 def test_a_row_the_target_refuses_is_named_and_nothing_is_kept(new_url: NewUrl, opened: Opened) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 from support.clock import NOON
 
@@ -163,7 +164,12 @@ def test_retry_waits_and_counts(s: Session) -> None:
 def test_buried_is_kept_to_be_seen(s: Session) -> None:
     ask(s)
     (mine,) = take(s)
-    assert claims.bury(s, mine, "x" * 5000)
+    with structlog.testing.capture_logs() as logs:
+        assert claims.bury(s, mine, "x" * 5000)
+        assert not claims.bury(s, mine, "too late")
+    (said,) = logs
+    assert (said["event"], said["effect"], said["run_id"]) == ("effect_given_up", f"eff_{mine.id}", "r1")
+    assert said["why"] == "x" * 1000
     assert (row(s)["state"], len(row(s)["error"])) == (EffectState.DEAD, 1000)
 
 

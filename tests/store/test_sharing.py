@@ -13,7 +13,7 @@ from support.clock import NOON
 from support.things import MOVE, NEW, TEXT, batch, busy, opened
 
 from orchestrator.domain.effects import EffectKind
-from orchestrator.store import outbox, sharing
+from orchestrator.store import lines, outbox, sharing
 from orchestrator.store.database import Database
 from orchestrator.store.prepared import Prepared
 
@@ -114,17 +114,15 @@ async def test_a_row_that_somebody_holds_keeps_only_those_who_need_it(
     assert await texts(postgres, 1, 2, 3) == ["moved", "new", "new"]
 
 
-async def test_two_who_need_each_others_rows_do_not_wait_until_the_server_looks(
+async def test_who_shares_gives_way_before_the_server_has_to_look_who_waits_for_whom(
     postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
     await batch(postgres, new(1), new(2))
-    loop, begun, both = asyncio.get_running_loop(), asyncio.Event(), threading.Barrier(2)
-    tries: list[int] = []
+    both, tries = threading.Barrier(2), []
 
     def moves(mine: int, yours: int) -> Callable[[Session], None]:
         def job(s: Session) -> None:
-            loop.call_soon_threadsafe(begun.set)
             MOVE.run(s, which=mine, text=f"by {mine}")
             if mine not in tries:
                 tries.append(mine)
@@ -133,15 +131,30 @@ async def test_two_who_need_each_others_rows_do_not_wait_until_the_server_looks(
 
         return job
 
-    one = asyncio.ensure_future(postgres.step(moves(1, 2)))
-    await begun.wait()  # else the other would come along with it
-    await asyncio.gather(one, postgres.step(moves(2, 1)))
-    assert len(set(await texts(postgres, 1, 2))) == 1
+    await asyncio.gather(postgres.step(moves(1, 2)), postgres.write(moves(2, 1)))
+    assert await texts(postgres, 1, 2) == ["by 1", "by 1"]
     with postgres.engine.connect() as server:
         found = server.exec_driver_sql(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
         assert found.scalar_one() == 0
+
+
+async def test_whose_turn_comes_behind_a_neighbours_goes_alone(postgres: Database) -> None:
+    """Lines are asked in the order of their names; what asks by itself is not out of order."""
+    tries: list[str] = []
+
+    def asks(line: str) -> Callable[[Session], bool]:
+        def job(s: Session) -> bool:
+            tries.append(line)
+            return lines.alone(s, line)
+
+        return job
+
+    assert await batch(postgres, asks("a"), asks("b")) == [True, True]
+    assert tries == ["a", "b"]
+    assert await batch(postgres, asks("d"), asks("c")) == [True, True]
+    assert sorted(tries[2:]) == ["c", "c", "d", "d"]
 
 
 async def test_what_each_asked_for_is_told_once_at_the_end(postgres: Database) -> None:

@@ -257,8 +257,12 @@ def test_a_database_that_is_away_is_a_503(house: House) -> None:
         s.connection().exec_driver_sql("DROP TABLE event")  # type: ignore[attr-defined]
 
     house.write(drop)
-    with TestClient(house.app(), raise_server_exceptions=False) as client:
+    app = house.app()
+    with TestClient(app, raise_server_exceptions=False) as client, structlog.testing.capture_logs() as logs:
         answer = client.post("/v1/workflows/refund/runs", json={"input": "canary-input"}, headers=bearer())
+    (entry,) = [e for e in logs if e["event"] == "request_failed"]
+    assert entry["why"] == "no such table: event", "a full disk and a closed door want different hands"
+    assert "canary" not in str(logs)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "canary" not in answer.text
     assert "event" not in answer.text

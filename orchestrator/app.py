@@ -281,6 +281,7 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         care=_care(settings, clock, role, seen),
         socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
+        slack=around.slack,
     )
 
 

@@ -87,6 +87,7 @@ class State:
     care: WebhookCare | None = None
     socket: Socket | None = None
     webhook: WebhookSeen | None = None
+    slack: SlackGateway | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -123,6 +124,8 @@ class State:
         """What is amiss with a neighbour, empty where nothing is."""
         if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"
+        if name == "slack" and self.slack is not None and self.slack.trouble:
+            return self.slack.trouble
         match standing.position:
             case Position.CLOSED:
                 return ""

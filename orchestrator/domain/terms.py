@@ -45,7 +45,7 @@ def expand(entries: Iterable[str], roles: Mapping[str, Sequence[str]]) -> tuple[
 
 def everybody(terms: Terms) -> tuple[str, ...]:
     """Who may decide in any of its steps, without those who may never."""
-    return tuple(dict.fromkeys(p for step in terms.steps for p in _possible(step, terms.never)))
+    return tuple(dict.fromkeys(p for step in terms.steps for p in possible(step, terms.never)))
 
 
 def named(terms: Terms) -> frozenset[str]:
@@ -98,15 +98,16 @@ def _in_step(step: Stage, terms: Terms) -> Iterator[Fault]:
     if not step.approvers:
         yield "stages" if terms.stages else "approvers", f"{within}names nobody who may decide"
         return
-    possible = _possible(step, terms.never)
-    if not possible:
+    people = possible(step, terms.never)
+    if not people:
         yield "never", f"leaves nobody {within}to decide"
-    elif step.quorum > len(possible) and not any(map(is_group, possible)):
-        needs = f"{within}needs {step.quorum} different people, but only {len(possible)} may decide"
+    elif step.quorum > len(people) and not any(map(is_group, people)):
+        needs = f"{within}needs {step.quorum} different people, but only {len(people)} may decide"
         yield "stages" if terms.stages else "quorum", needs
 
 
-def _possible(step: Stage, never: Sequence[str]) -> tuple[str, ...]:
+def possible(step: Stage, never: Sequence[str]) -> tuple[str, ...]:
+    """Who may decide in a step, without those who may never."""
     return tuple(p for p in dict.fromkeys(step.approvers) if p not in never)
 
 
@@ -115,7 +116,7 @@ def _enough_people(terms: Terms) -> bool:
     choices = [
         people
         for step in terms.stages
-        for people in [_possible(step, terms.never)] * step.quorum
+        for people in [possible(step, terms.never)] * step.quorum
         if not any(map(is_group, people))
     ]
     seats: dict[str, int] = {}

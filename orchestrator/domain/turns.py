@@ -68,6 +68,9 @@ MEANING: Final[Mapping[str, Meaning]] = {
 }
 """All nine statuses (Gemini API, Interactions). The list is open: any other one is strange, so watched."""
 
+ENDS_TURN: Final = frozenset(Meaning) - {Meaning.LIVE, Meaning.STRANGE, Meaning.CANCELLED}
+"""What stops for something that the steps tell: calls, an answer, or what went wrong."""
+
 APPEARS: Final = 2
 """Graces of a create within which its interaction may be missing still: a minute by default, however
 often it is read (Gemini API, Interactions: 404 right after a create)."""
@@ -137,6 +140,8 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     on = not_restarted(run, now) if adopted else Decision(run)
     run, turn = on.run, on.run.turn
     sense = meaning(snap.status)
+    untold = adopted and sense in ENDS_TURN and not _tells(snap)
+    sense = Meaning.LIVE if untold else sense
     if turn.status is TurnStatus.ACTION and (
         sense in STILL_OPEN or (turn.planning and sense is Meaning.DONE)
     ):
@@ -161,12 +166,22 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         environment=snap.environment or turn.environment,
     )
     run = replace(run, turn=turn, usage=usage, sources=sources)
-    decision = _ROWS[sense](run, event, policy, now)
+    decision = _read_whole(run, event, now) if untold else _ROWS[sense](run, event, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
         decision = replace(decision, drop=(*decision.drop, grace, *on.drop))
     shown = {e.key for e in decision.effects}
     return replace(decision, effects=(*decision.effects, *(e for e in on.effects if e.key not in shown)))
+
+
+def _tells(snap: Snapshot) -> bool:
+    return bool(snap.calls or snap.output or snap.errors or snap.continuation)
+
+
+def _read_whole(run: Run, event: InteractionObserved, now: datetime) -> Decision:
+    """The answer to a create need not hold the steps: one that stops and says nothing is read first."""
+    read = Effect(EffectKind.FETCH_INTERACTION, event.snapshot.interaction_id, now)
+    return Decision(with_turn(run, run.turn), (read,))
 
 
 def stray(run: Run, event: InteractionObserved, now: datetime) -> Decision:

@@ -238,15 +238,24 @@ def _get(value: object, key: str) -> object:
 
 
 def _pending(steps: list[Mapping[str, Any]]) -> tuple[FunctionCall, ...]:
-    """The calls nobody has answered, as they came: what no answer can fit is the domain's to judge."""
-    results = [step.get("call_id") for step in steps if step.get("type") == "function_result"]
-    answered = {call_id for call_id in results if isinstance(call_id, str)}
-    wished = (step for step in steps if step.get("type") == "function_call")
-    calls = (
-        FunctionCall(_text(step.get("id")), _text(step.get("name")), _arguments(step.get("arguments")))
-        for step in wished
-    )
-    return tuple(call for call in calls if call.id not in answered)
+    """The calls nobody has answered, as they came: what no answer can fit is the domain's to judge.
+
+    Only a result behind a call answers it: those before it are what this interaction was sent, for calls of
+    the one before, and ids are an interaction's own, so that both may have the same.
+    """
+    calls: list[FunctionCall] = []
+    answered: set[str | None] = set()
+    for step in reversed(steps):
+        kind = step.get("type")
+        if kind == "function_result":
+            answered.add(_text(step.get("call_id")) or None)
+        elif kind == "function_call" and (call := _call(step)).id not in answered:
+            calls.append(call)
+    return tuple(reversed(calls))
+
+
+def _call(step: Mapping[str, Any]) -> FunctionCall:
+    return FunctionCall(_text(step.get("id")), _text(step.get("name")), _arguments(step.get("arguments")))
 
 
 def _text(value: object) -> str:

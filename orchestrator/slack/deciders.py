@@ -10,6 +10,7 @@ from typing import Final
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Stage, Terms
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.terms import possible
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look
@@ -24,7 +25,7 @@ def who_decides(terms: Terms) -> list[Block]:
     """Who may decide, at most five elements; where it goes by stages, `progress` tells of each."""
     if terms.stages:
         return [kit.plain(f"decided in {len(terms.stages)} stages", 300)]
-    return _deciders(terms.approvers)
+    return _deciders(possible(terms.steps[0], terms.never))
 
 
 def _deciders(approvers: Sequence[str]) -> list[Block]:
@@ -58,7 +59,7 @@ def progress(card: Card, state: Look) -> list[Block]:
         return []
     elements = [_step(card, number, step) for number, step in enumerate(terms.steps[:_MOST_STAGES])]
     if state is Look.PENDING and terms.stages and (now_at := _stage_now(card)) is not None:
-        elements += _deciders(terms.steps[now_at].approvers)
+        elements += _deciders(possible(terms.steps[now_at], terms.never))
     return [{"type": "context", "block_id": "votes", "elements": elements}]
 
 

@@ -65,6 +65,11 @@ class SlackGateway(Requests, Overviews, Threads):
         self.groups = Groups(api, clock)
         self._uploads_to = uploads.hosts(base_url)
 
+    @property
+    def trouble(self) -> str:
+        """Why Slack takes no messages from us, for an operator; empty where it does, or nobody knows yet."""
+        return self._api.trouble
+
     async def aclose(self) -> None:
         """Close the connections; the gateway may be used again afterwards."""
         await self._api.aclose()

@@ -25,7 +25,7 @@ from tenacity import (
 )
 
 from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
-from orchestrator.slack.refusals import BUSY, SlackUnavailableError, refusal
+from orchestrator.slack.refusals import BUSY, CREDENTIALS, SlackUnavailableError, refusal
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _ADDRESS: Final = re.compile(
     r"(https?)://(?:([A-Za-z0-9.-]+)|\[(::1)\])(:[0-9]{1,5})?(/[!-\[\]-~]*)?", re.ASCII
 )
+_MESSAGES: Final = ("chat_postMessage", "chat_update")
 _TRIES: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _SLOWEST_BYTES: Final = 100_000  # a second, of what is sent
@@ -67,6 +68,8 @@ class WebApi:
         self._held: dict[tuple[str, str], datetime] = {}
         self.scopes: frozenset[str] | None = None
         """What the token may do, as the latest answer said; None before."""
+        self.trouble = ""
+        """Why Slack takes no messages by this token, as it last said to one; empty where it does."""
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -93,6 +96,8 @@ class WebApi:
         except SlackApiError as e:
             error = _read(e)
             self._hold(place, error)
+            if isinstance(error, SlackUnavailableError) and error.code in CREDENTIALS:
+                self._note_trouble(method, str(error))
             raise error from e
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
             raise _UnreachedError(f"Slack cannot be reached ({type(e).__name__})") from e
@@ -104,7 +109,18 @@ class WebApi:
         if not isinstance(answer.data, dict):
             raise UncertainError("an answer that is not one of Slack's")
         self._note_scopes(answer.headers)
+        self._note_trouble(method, "")
         return answer.data
+
+    def _note_trouble(self, method: str, why: str) -> None:
+        """Of messages alone: that history may not be read, say, is no reason for an alarm."""
+        if method not in _MESSAGES or why == self.trouble:
+            return
+        self.trouble = why
+        if why:
+            log.error("slack_credentials_refused", why=why)
+        else:
+            log.info("slack_credentials_taken")
 
     def _note_scopes(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():

@@ -113,6 +113,12 @@ def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
     return bool(there) and all(r["call"] != row["call"] for r in there)
 
 
+def replaced(s: Session, approval: str) -> bool:
+    """Whether another question about the same call was put in the place of this one."""
+    call = _CALL_OF.first(s, of_approval=approval)
+    return call is not None and call["approval"] not in (None, approval)
+
+
 def _there(s: Session, channel: str, ts: str) -> list[Row]:
     """The questions a message shows or showed."""
     copies = (_APPROVAL.first(s, of_approval=known) for known in copied.there(s, channel, ts))

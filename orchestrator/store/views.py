@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.model import RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
 from orchestrator.store.prepared import on_sqlite
+from orchestrator.store.proposals import arguments_of
 from orchestrator.store.run_rows import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
 
@@ -39,6 +41,8 @@ _APPROVALS = (
         approval_t,
         call_t.c.tool,
         call_t.c.arguments,
+        call_t.c.call_id,
+        call_t.c.approval.label("asked_now"),
         call_t.c.status.label("call_status"),
         call_t.c.turn,
         run_t.c.workflow,
@@ -75,7 +79,13 @@ def approvals(
     wanted = {approval_t.c.status: status} if run_id is None else {}
     if run_id is not None and status is not None:
         query = query.where(approval_t.c.status == status)
-    return page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after, wanted)
+    found = page(s, query, approval_t.c.requested_at, approval_t.c.id, limit, after, wanted)
+    return replace(found, rows=[_as_asked(s, row) for row in found.rows])
+
+
+def _as_asked(s: Session, row: Row) -> Row:
+    """With the arguments that very question is, or was, about."""
+    return {**row, "arguments": arguments_of(s, row)}
 
 
 def approval(s: Session, approval_id: str) -> Row:
@@ -84,7 +94,7 @@ def approval(s: Session, approval_id: str) -> Row:
     row = s.connection().execute(query).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no approval {approval_id}")
-    return dict(row)
+    return _as_asked(s, dict(row))
 
 
 def run(s: Session, run_id: str) -> Row:

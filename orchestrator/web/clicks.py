@@ -19,7 +19,7 @@ from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
 from orchestrator.domain.pipeline import CONFIRM
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.terms import is_group
+from orchestrator.domain.terms import is_group, possible
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
@@ -29,6 +29,7 @@ from orchestrator.web.doors import Doors, SlackDoor
 log = structlog.get_logger(__name__)
 
 GONE: Final = "This is no longer active."
+CHANGED: Final = "This has changed since it was shown: look at its card as it is now."
 OUTSIDER: Final = "Only people of this workspace can decide here."
 NO_NOTE: Final = (
     "Nothing was sent back yet: write in the note what the agent should change, then press again."
@@ -71,7 +72,7 @@ class Clicks:
                 return GONE
             if row["revision"] != click.revision:
                 log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
-                return GONE
+                return CHANGED
             chosen = _chosen(click, row) if click.kind == "choose" else None
             if click.kind == "choose" and chosen is None:
                 return GONE
@@ -90,9 +91,12 @@ class Clicks:
                 answer=chosen,
                 standing=standing,
             )
+            told = words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
+            if told == GONE and await self._doors.database.read(questions.replaced, click.approval):
+                return CHANGED
         except NotFoundError:
             return GONE
-        return words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
+        return told
 
 
 def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:
@@ -187,6 +191,8 @@ def words(answer: Answer, *, by: Actor, approve: bool | None, refine: bool = Fal
         return f"{answer.note[:1].upper()}{answer.note[1:]}."  # one yes of several, and it was theirs
     if answer.refused is Refusal.NOT_NOW and verdict is None and answer.approval.open and answer.note:
         return f"Not recorded: {answer.note.replace(by.id, mention(by))}."
+    if answer.refused is Refusal.CHANGED:
+        return CHANGED
     if answer.refused not in _DECIDED or verdict is None:
         return GONE
     same = (verdict.by.id, verdict.approve, verdict.refine) == (by.id, approve, refine)
@@ -215,11 +221,11 @@ _ANY: Final = "one of those who may decide about this now"
 def _not_you(answer: Answer, by: Actor) -> str:
     """Why somebody may not, and who may; those who are named and still may not are told which rule it is."""
     terms = answer.approval.terms
-    if by.id in everybody(terms) and answer.note:
+    if any(by.id in step.approvers for step in terms.steps) and answer.note:
         return f"Not counted: {answer.note.replace(by.id, mention(by))}."
     other = _ANY if answer.tool.startswith(f"{CONFIRM}_") else f"an approver for {answer.tool}"
     about = _ABOUT.get(answer.tool, other)
-    return f"You are not {about}. {_ask(terms.steps[answer.approval.stage].approvers)}"
+    return f"You are not {about}. {_ask(possible(terms.steps[answer.approval.stage], terms.never))}"
 
 
 def _done(answer: Answer) -> str:

@@ -30,7 +30,7 @@ from orchestrator.slack import forms, human, modals
 from orchestrator.slack.action import NOTE_CHARS, Click, Shortcut, Submission
 from orchestrator.slack.inputs import ticked, typed
 from orchestrator.store import questions, runs
-from orchestrator.web.clicks import GONE, LONG_NOTE, admit, misplaced, person, words
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, admit, misplaced, person, words
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.group_clicks import GROUPS, GroupClicks
 from orchestrator.web.inquiry_clicks import INQUIRIES, InquiryClicks
@@ -117,7 +117,7 @@ class ModalClicks:
         back = click.kind in INQUIRIES  # of the run's own questions too
         if (is_own(asked.call) and not back) or not _same(asked.approval, click):
             log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
-            return GONE
+            return GONE if is_own(asked.call) else CHANGED
         standing = await self._standing(click, asked.approval)
         current = await self._doors.intake.terms_now(click.approval)
         if back:
@@ -236,7 +236,7 @@ class ModalClicks:
             back = sent.kind in INQUIRIES
             if asked.approval.revision != sent.revision or (is_own(asked.call) and not back):
                 log.warning("click_refused", approval_id=sent.approval, reason=str(Refusal.CHANGED))
-                return _said(GONE)
+                return _said(GONE if is_own(asked.call) else CHANGED)
             if back:
                 return await self._inquiries.send(sent, asked, await self._standing(sent, asked.approval))
             if sent.kind == "edit":

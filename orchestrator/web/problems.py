@@ -29,6 +29,7 @@ from orchestrator.errors import (
     UnavailableError,
 )
 from orchestrator.store.care import reason
+from orchestrator.web import expected
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +114,7 @@ def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Pro
         return on_error(request, exc)
     extra = exc.extra if isinstance(exc.extra, list) else []
     errors = [_field(_as_sent(request, e)) for e in extra if isinstance(e, dict)]
+    errors = [(field, expected.named(request, message, field)) for field, message in errors]
     title = http.HTTPStatus(exc.status_code).phrase
     detail = "The request does not fit; see errors." if errors else exc.detail
     headers = dict(exc.headers or {})

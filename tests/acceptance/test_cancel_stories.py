@@ -187,8 +187,7 @@ async def test_an_ended_run_is_not_cancelled_any_more(stage: Stage) -> None:
     answer = await stage.cancel(run_id)
     assert answer.status_code == 409
     assert "already completed" in answer.json()["detail"]
-    after = await stage.run(run_id)
-    assert {**after, "updated_at": None} == {**before, "updated_at": None}
+    assert await stage.run(run_id) == before
     refused = await stage.event(run_id, "CancelRequested")  # that somebody tried is in the record
     assert (refused["refused"], refused["status"]) == ("run_ended", "completed")
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from looking import Json, buttons, text_of
+from looking import Json, buttons, text_of, until
 from scenery import asks, call, says
 from stage import ON_SQLITE, Stage, staged
+
+from orchestrator.web.clicks import CHANGED
 
 pytestmark = [pytest.mark.asyncio, ON_SQLITE]
 
@@ -49,6 +51,34 @@ async def test_the_arguments_are_changed_in_a_form(tmp_path: Path, database_url:
         await stage.press(old)  # the old button is spent
         assert (await stage.ended(run_id))["output"] == "Charged."
         assert [(row["item"], row["amount"]) for row in stage.book()] == [("book", 300)]
+
+
+async def test_who_changed_the_arguments_is_not_asked_about_them(tmp_path: Path, database_url: str) -> None:
+    async with staged(tmp_path, database_url, approvals={**TERMS, "edits": "other"}) as stage:
+        run_id, approval = await asked(stage)
+        old = await stage.payload(approval, user="U0BOB")
+        await stage.press_button(approval, "edit")
+        [window] = stage.slack.views.stack("U0ALICE")
+        amount = next(b for b in window.blocks if b.get("label", {}).get("text") == "amount")["block_id"]
+        await stage.slack.submit("U0ALICE", {amount: {"v": "300"}})
+        await stage.press(old)
+        assert await stage.told("U0BOB") == CHANGED
+        [anew] = [a for a in await stage.approvals(run_id) if a["status"] == "pending"]
+
+        async def shown() -> bool:
+            return f"`{anew['id']}`" in text_of(stage.message(anew).blocks)
+
+        await until(shown, "the new question in the old one's message")
+        assert "may decide: <@U0BOB>" in text_of(stage.message(anew).blocks)
+        await stage.press_button(anew, "approve", "U0ALICE")
+        assert "may not decide about charge" in await stage.told("U0ALICE")
+        await stage.press_button(anew, "approve", "U0BOB")
+        assert (await stage.ended(run_id))["output"] == "Charged."
+        assert [row["amount"] for row in stage.book()] == [300]
+        asked_about = [(a["revision"], a["arguments"]["amount"]) for a in await stage.approvals(run_id)]
+        assert asked_about == [(1, 500), (2, 300)]
+        former = await stage.get(f"/v1/approvals/{approval['id']}")
+        assert (former["status"], former["arguments"]) == ("withdrawn", approval["arguments"])
 
 
 async def test_a_discreet_question_is_decided_in_the_window(tmp_path: Path, database_url: str) -> None:

@@ -42,6 +42,29 @@ async def away(stage: Stage, neighbour: str) -> None:
 
 @ON_SQLITE
 @ONE_PROCESS
+async def test_a_revoked_token_is_told_until_there_is_another(tmp_path: Path, database_url: str) -> None:
+    async with staged(tmp_path, database_url, **SOON) as stage:
+        stage.slack.fault("chat.postMessage", "ok_false", error="token_revoked", count=99)
+        run_id = await stage.play(*STORY)
+        await stage.asked(run_id, shown=False)
+
+        async def red() -> bool:
+            return "credentials (token_revoked)" in await told(stage, "slack")
+
+        await until(red, "a word about the token")
+        stage.slack.faults.clear()
+
+        async def shown() -> bool:
+            stage.skip(30)
+            return all(a["ts"] for a in await stage.approvals(run_id))
+
+        await until(shown, "the question in Slack")
+        assert await told(stage, "slack") == ""
+        await stage.cancel(run_id)
+
+
+@ON_SQLITE
+@ONE_PROCESS
 async def test_slack_is_away_and_comes_back(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, **SOON) as stage:
         stage.slack.fault("*", "status", status=503, count=10_000)

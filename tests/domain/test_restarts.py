@@ -167,7 +167,7 @@ def test_going_on_after_all_takes_the_question_back(event: Event, wanted: bool) 
         CancelRequested(ANNA),
         TakenUp(ANNA, "run_2"),
         AttentionResolved(Choice.GIVE_UP, ANNA),
-        seen("i2", "completed", turn=2),
+        seen("i2", "completed", turn=2, output="done"),
     ],
     ids=["cancelled", "taken up", "given up", "completed"],
 )

@@ -408,3 +408,17 @@ def test_an_action_without_calls_is_read_again_then_given_up() -> None:
     talk.hear(seen("i1", "requires_action"))
     assert talk.run.status is RunStatus.FAILED
     assert "cancel_interaction:i1" in talk.waiting
+
+
+@pytest.mark.parametrize("status", ["completed", "requires_action", "failed", "incomplete"])
+def test_a_create_that_answers_without_what_came_of_it_is_read_first(status: str) -> None:
+    talk = Conversation().hear(CreateClaimed(1, 1)).hear(seen("i1", status))
+    assert (talk.run.status, talk.run.turn.status) == (RunStatus.RUNNING, TurnStatus.LIVE)
+    assert talk.due(EffectKind.FETCH_INTERACTION, "i1") == NOON
+    talk.hear(seen("i1", "completed", output="quick", usage={"total": 7}))
+    assert (talk.run.status, talk.run.output, talk.run.usage) == (RunStatus.COMPLETED, "quick", {"total": 7})
+
+
+def test_a_create_that_answers_whole_counts_at_once() -> None:
+    talk = Conversation().hear(CreateClaimed(1, 1)).hear(seen("i1", "completed", output="quick"))
+    assert (talk.run.status, talk.run.output) == (RunStatus.COMPLETED, "quick")

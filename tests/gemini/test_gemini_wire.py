@@ -197,6 +197,14 @@ WAITING = {
 }
 
 
+def test_ids_are_an_interactions_own() -> None:
+    """What an interaction was sent stands first in it, and answers calls of the one before."""
+    sent = {"type": "function_result", "call_id": "call_1", "result": "late"}
+    again = {"type": "function_call", "id": "call_1", "name": "refund_order", "arguments": {}}
+    read = wire.snapshot({"id": "v1_b", "status": "requires_action", "steps": [sent, again]})
+    assert read.calls == (FunctionCall("call_1", "refund_order", {}),)
+
+
 def test_an_interaction_that_waits() -> None:
     assert wire.snapshot(WAITING) == Snapshot(
         "v1_Chd",

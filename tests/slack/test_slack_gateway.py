@@ -167,6 +167,18 @@ async def test_credentials_are_said_to_be_the_trouble_and_rows_stay_queued(code:
             assert "xoxb" not in str(e.value)
 
 
+async def test_refused_credentials_are_told_until_slack_takes_them_again() -> None:
+    async with FakeSlack(chat__postMessage=[no("token_revoked"), POSTED]) as slack, gateway(slack) as slacks:
+        assert slacks.trouble == ""
+        with pytest.raises(UnavailableError):
+            await slacks.post(card(), seen_before=False)
+        assert slacks.trouble.startswith("Slack does not accept our credentials (token_revoked)")
+        await slacks.members(["S0NOBODY"])  # another answer says nothing about messages
+        assert slacks.trouble != ""
+        await slacks.post(card(), seen_before=False)
+        assert slacks.trouble == ""
+
+
 async def test_a_missing_scope_is_named() -> None:
     reply = no("missing_scope", needed="chat:write", provided="commands")
     async with FakeSlack(chat__postMessage=reply) as slack, gateway(slack) as slacks:

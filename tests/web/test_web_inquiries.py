@@ -22,7 +22,7 @@ from orchestrator.domain.consent import Approval, ApprovalStatus, Place, Terms
 from orchestrator.domain.inquiries import CHARS
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import questions, run_rows
-from orchestrator.web.clicks import GONE
+from orchestrator.web.clicks import CHANGED, GONE
 from orchestrator.web.inquiry_clicks import EMPTY, NO_MORE, TOO_LONG
 
 DOOR = "/slack/interactivity"
@@ -224,7 +224,7 @@ def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: 
     press(house, *clicks)
     words = [w["text"] for w in house.whispered.said]
     assert words[0].startswith("You are not an approver")
-    assert words[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, GONE]
+    assert words[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, CHANGED]
     assert len(house.windows) == shown
     [not_asked, not_answered] = press(
         house, sent("ask", approval, "Me too?", "U0EVE"), sent("reply_1", approval, "Me.", "U0ALICE")

@@ -33,7 +33,7 @@ from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
-from orchestrator.web.clicks import GONE, LONG_NOTE, OUTSIDER
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, OUTSIDER
 from orchestrator.web.modal_clicks import NO_EDITS, NO_REASON, NOT_OPENED, TOO_LATE, UNCHANGED
 
 DOOR = "/slack/interactivity"
@@ -163,7 +163,7 @@ def test_it_is_checked_again_when_it_is_sent(house: House) -> None:
     ]
     answers = [words(a) for a in press(house, *others)]
     assert "Ask <@U0ALICE> or <@U0BOB>" in answers[0]
-    assert answers[1:3] == [GONE, GONE]
+    assert answers[1:3] == [CHANGED, CHANGED]
     assert "You are not an approver" in answers[3]
     assert answers[4] == GONE
     assert stands(house, approval).open
@@ -224,7 +224,7 @@ def test_who_may_not_is_told_and_no_window_opens(house: House) -> None:
     house.whispered.said.clear()
     fixed = asked(house)
     press(house, click_payload(fixed.id, kind="edit"), click_payload(fixed.id, kind="details", revision=2))
-    assert said(house) == [NO_EDITS, GONE]
+    assert said(house) == [NO_EDITS, CHANGED]
 
 
 def test_in_a_window_the_words_stand_in_another(house: House) -> None:

@@ -17,7 +17,7 @@ from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.engine.intake import Answer
 from orchestrator.slack.action import NOTE_CHARS, note_block
 from orchestrator.store import questions
-from orchestrator.web.clicks import GONE, LONG_NOTE, NO_NOTE, words
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_NOTE, words
 
 TERMS = Terms(("U0ALICE", "U0BOB"), CHANNEL, timedelta(hours=24))
 RESEARCH = Recipe(
@@ -174,7 +174,7 @@ def test_a_note_beside_a_tools_call_goes_nowhere(house: House) -> None:
             "You are not one of those who decide whether this run goes on. Ask <@U0ALICE> or <@U0BOB>.",
         ),
         (Refusal.EXPIRED, True, GONE),
-        (Refusal.CHANGED, True, GONE),
+        (Refusal.CHANGED, True, CHANGED),
     ],
 )
 def test_words_about_a_token_limit(house: House, refused: Refusal, approve: bool, said: str) -> None:

@@ -26,7 +26,7 @@ from web_kit import (
 from orchestrator.domain.consent import Approval, ApprovalStatus, Place
 from orchestrator.errors import RejectedError
 from orchestrator.store import questions
-from orchestrator.web.clicks import GONE, OUTSIDER
+from orchestrator.web.clicks import CHANGED, GONE, OUTSIDER
 from orchestrator.web.shortcuts import SHOWS_NONE
 
 DOOR = "/slack/interactivity"
@@ -236,7 +236,7 @@ def test_time_is_up(house: House) -> None:
 @pytest.mark.parametrize("more", [{"digest": "0" * 16}, {"revision": 2}])
 def test_a_picture_of_another_question(house: House, more: dict[str, Any]) -> None:
     approval = asked(house)
-    assert story(house, click_payload(approval.id, **more)) == ([200], [GONE])
+    assert story(house, click_payload(approval.id, **more)) == ([200], [CHANGED])
     assert stands(house, approval) is ApprovalStatus.PENDING
 
 

@@ -141,8 +141,16 @@ def _summary(row: Row) -> dict[str, Any]:
         "self": own,
         **{part: f"{own}/{part}" for part in ("events", "calls", "jobs", "approvals", "cancel", "restart")},
     }
-    same = ("id", "workflow", "status", "reason", "turn", "created_at", "updated_at", "deadline", "closed_at")
-    return {**{k: row[k] for k in same}, "requester": actor_out(row["requester"]), "links": links}
+    same = ("id", "workflow", "status", "reason", "turn", "created_at", "deadline", "closed_at")
+    changed = (
+        row["closed_at"] or row["updated_at"]
+    )  # what a closed run refuses is put on record, and changes nothing
+    return {
+        **{k: row[k] for k in same},
+        "updated_at": changed,
+        "requester": actor_out(row["requester"]),
+        "links": links,
+    }
 
 
 def _whole(row: Row) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""A value that is none of the choices is answered with those there are."""
+
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from web_kit import House, bearer
+
+APPROVAL = "apr_" + "0" * 24
+ONE = {"approval": APPROVAL, "digest": "0" * 16, "verdict": "maybe"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "taken"),
+    [
+        (f"/v1/approvals/{APPROVAL}/decision", ONE, "verdict", "answer, approve, edit, refine, reject"),
+        ("/v1/approvals/decisions", {"decisions": [ONE]}, "decisions[0].verdict", "approve, reject"),
+        ("/v1/runs/run_x/resolve", {"call": "x", "choice": "no"}, "choice", "give_up, happened, retry"),
+    ],
+)
+def test_of_a_body(house: House, path: str, body: dict[str, Any], field: str, taken: str) -> None:
+    body = {key: value for key, value in body.items() if key != "approval"} if "verdict" in body else body
+    with TestClient(house.app()) as client:
+        answer = client.post(path, json=body, headers=bearer())
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert error["message"].endswith(f"; taken are: {taken}")
+
+
+def test_of_a_query(house: House) -> None:
+    with TestClient(house.app()) as client:
+        answer = client.get("/v1/runs?status=zz", headers=bearer())
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (400, "status")
+    assert error["message"].startswith("Invalid enum value 'zz'; taken are: attention, cancelled, completed")

@@ -54,7 +54,8 @@ def card(told: Mapping[str, Any], *, now: datetime, width: int) -> list[str]:
     lines = [fact(name, value, width) for name, value in _facts(told, now)]
     label, subject = _subject(told)
     facts = (one for block in lines for one in block)
-    return [*facts, *_would(told.get("preview"), width), label, *_safe(subject, width)]
+    seen = [*_would(told.get("preview"), width), label, *_safe(subject, width)]
+    return [*facts, *seen, *_changed(told.get("edited"), width)]
 
 
 def shown(arguments: Mapping[str, Any], width: int) -> list[str]:
@@ -79,6 +80,11 @@ def _would(preview: Mapping[str, Any] | None, width: int) -> list[str]:
         return now_it
     changed = "! What it would do has changed since it was approved. Nothing was run."
     return [changed, *now_it, "before, as it was approved", *_safe(prose(preview["before"]), width)]
+
+
+def _changed(edited: Mapping[str, Any] | None, width: int) -> list[str]:
+    """What people changed of the arguments, before and after."""
+    return ["what was changed", *_safe(render(edited["changes"]), width)] if edited else []
 
 
 def whole(told: Mapping[str, Any]) -> bool:
@@ -182,6 +188,8 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
     yield from _deciders(told)
     if told["status"] == "pending" and told["edits"] in _EDITS:
         yield "arguments", _EDITS[told["edits"]]
+    if edited := told.get("edited"):
+        yield "changed by", f"{', '.join(map(who, edited['by']))}, {instant(edited['at'])}"
     if verdict := told["verdict"]:
         word = "sent back" if verdict["refine"] else "approved" if verdict["approve"] else "rejected"
         word = word if verdict["answer"] is None else "answered"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.domain.consent import Actor, Approval, Place, Verdict
+from orchestrator.domain.edits import Edited
 from orchestrator.domain.model import RunStatus, ToolCall
 
 
@@ -29,6 +30,7 @@ class Card:
     thread: str = ""  # the message it stands under, by its ts; empty for one that stands alone
     file_links: tuple[str, ...] = ()  # our pages of the files to choose among, if we have a public address
     no_pictures: str = ""  # in a sentence, of which of them no picture could be shown under it, and why
+    edited: Edited | None = None  # that people changed the arguments, and what they were
 
 
 @dataclass(frozen=True, slots=True)

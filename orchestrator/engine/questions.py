@@ -27,7 +27,7 @@ from orchestrator.engine.restarting import successor
 from orchestrator.engine.saying import in_turn, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, digests, outbox, questions, runs, uploads
+from orchestrator.store import claims, digests, outbox, proposals, questions, runs, uploads
 from orchestrator.store.claims import Claimed
 
 
@@ -239,6 +239,7 @@ class Questions:
             taken_up_link=self._link(taken_up_as) if taken_up_as else "",
             rejected_before=rejected,
             rejections=rejections,
+            edited=proposals.edited_since(s, run.id, call, approval),
             **self._files(s, call, approval),
         )
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.pictures import Card
-from orchestrator.slack import buttons, frame, inquiries, kit
+from orchestrator.slack import buttons, edits, frame, inquiries, kit
 from orchestrator.slack import subject as about
 from orchestrator.slack.arguments import discreet
 from orchestrator.slack.deciders import progress
@@ -45,6 +45,7 @@ def draw(card: Card, *, now: datetime) -> Message:
         *frame.words(card, state),
         frame.facts(card, state),
         *progress(card, state),
+        *edits.who(card),
     ]
     below = [
         *frame.before(card, state),
@@ -57,7 +58,10 @@ def draw(card: Card, *, now: datetime) -> Message:
     room = TEXT_BUDGET - _RESERVE - weigh([*above, *below, *note])
     would, seen = about.would(card, state, room)
     subject, whole = about.subject(card, state, room - weigh(would))
-    blocks = [*above, *would, subject, *below, *note]
+    changed = edits.what(
+        card, room - weigh([*would, subject])
+    )  # the arguments come first: they are what runs
+    blocks = [*above, *would, subject, *changed, *below, *note]
     if state is Look.PENDING:
         blocks += buttons.decide(card, whole=whole and seen)
     elif discreet(card):

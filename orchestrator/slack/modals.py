@@ -22,9 +22,10 @@ from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import step_of
-from orchestrator.slack import foresight, human, inquiries, kit
+from orchestrator.slack import edits, foresight, human, inquiries, kit
 from orchestrator.slack.action import NOTE_CHARS
 from orchestrator.slack.arguments import label, seen
+from orchestrator.slack.excerpts import FIRST_PART
 from orchestrator.slack.forms import Form
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import approval_step
@@ -70,7 +71,8 @@ def details(card: Card, *, open_: bool) -> View:
     shown, would = seen(card), _would(card)
     pages = _pages(shown, would, label(card)) if shown.whole else None
     blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown, label(card))]), *_notes(shown)]
-    blocks += [*_asked_back(card, pages or []), _seal(card)]
+    changed = [*edits.who(card), *edits.seen(card, FIRST_PART)]
+    blocks += [*changed, *_asked_back(card, [*(pages or []), *changed]), _seal(card)]
     if not open_ or is_own(card.call):
         return _view("details", "Details", blocks, card)
     blocks.append(_more(card))

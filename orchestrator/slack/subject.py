@@ -12,16 +12,16 @@ from orchestrator.domain.pictures import Card
 from orchestrator.slack import foresight, human, kit, modals
 from orchestrator.slack.arguments import discreet, seen
 from orchestrator.slack.arguments import label as label_of
+from orchestrator.slack.excerpts import FIRST_PART, all_of_it, written
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look
-from orchestrator.slack.text import Shown, line, prose, shorten, weight
+from orchestrator.slack.text import line, prose, shorten, weight
 from orchestrator.slack.wording import limit_reached, plan_of, refused
 
 ELSEWHERE: Final = (
     "It can be reviewed and decided with the HTTP API or on the command line, where everything is shown."
 )
 """Where to decide what Slack has no room for."""
-_FIRST_PART: Final = 2_000  # shown of arguments that do not fit
 
 
 def subject(card: Card, state: Look, room: int) -> tuple[Block, bool]:
@@ -49,8 +49,8 @@ def _call(card: Card, state: Look, room: int) -> tuple[list[Block], bool]:
     """The arguments of a tool's call, or the plan of an agent."""
     plan = plan_of(card.call)
     label, shown = (label_of(card), seen(card)) if plan is None else ("The plan", prose(plan))
-    written, to_its_end = _written(shown, room, *_all_of_it(card))
-    parts, whole = [kit.section(kit.bold(label)), *written], shown.whole and to_its_end
+    body, to_its_end = written(shown, room, *all_of_it(card))
+    parts, whole = [kit.section(kit.bold(label)), *body], shown.whole and to_its_end
     if state is Look.PENDING and not whole:
         parts.append(kit.section(kit.bold(_not_here(card))))
     return parts, whole
@@ -70,33 +70,19 @@ def _files(card: Card, state: Look) -> list[Block]:
 
 def would(card: Card, state: Look, room: int) -> tuple[list[Block], bool]:
     """What it would do, before the arguments, which keep some of the room; and whether it is all there."""
-    preview, room = card.approval.preview, max(0, room - _FIRST_PART)
+    preview, room = card.approval.preview, max(0, room - FIRST_PART)
     if preview is None or discreet(card):
         return [], True
-    written, whole = _written(foresight.would(preview), room)
+    body, whole = written(foresight.would(preview), room)
     was = foresight.before(card) if state is Look.PENDING else None
     parts = [] if was is None else [kit.section(kit.bold(foresight.CHANGED))]
-    parts += [kit.section(kit.bold(foresight.heading(preview))), *written]
+    parts += [kit.section(kit.bold(foresight.heading(preview))), *body]
     if was is not None:
-        former = shorten(was.text, max(0, min(_FIRST_PART, room - weigh(parts))))[0]
+        former = shorten(was.text, max(0, min(FIRST_PART, room - weigh(parts))))[0]
         parts += [kit.section(kit.bold(foresight.BEFORE)), kit.preformatted(former)]
     if state is Look.PENDING and not whole:
         parts.append(kit.section(kit.bold(_not_here(card))))
     return [{"type": "rich_text", "block_id": "w", "elements": parts}], whole
-
-
-def _written(shown: Shown, room: int, *all_of_it: Block) -> tuple[list[Block], bool]:
-    """A text within `room`, with what there is to know about it; and whether it is there to its end."""
-    text, shortened = shown.text, ""
-    if weight(text) > room:
-        text, shortened = shorten(text, max(0, min(_FIRST_PART, room)))
-    parts = [kit.preformatted(text)]
-    if shortened:
-        parts.append(kit.section(kit.text(f"{shortened}. "), *all_of_it))
-    if shown.notes:
-        parts.append(kit.section(kit.text("\n".join(shown.notes))))
-        parts += _in_ascii(shown, room - weight(text))
-    return parts, not shortened
 
 
 def _refused(facts: Sequence[str], said: str) -> Block:
@@ -104,7 +90,7 @@ def _refused(facts: Sequence[str], said: str) -> Block:
     shown = prose(said)
     elements = [kit.section(kit.text("\n".join(facts)))]
     if shown.text:
-        text = shorten(shown.text, _FIRST_PART)[0]
+        text = shorten(shown.text, FIRST_PART)[0]
         elements += [kit.section(kit.bold("What Gemini said (not checked)")), kit.preformatted(text)]
     return {"type": "rich_text", "block_id": "a", "elements": elements}
 
@@ -117,22 +103,6 @@ def _kept_back(card: Card, state: Look) -> Block:
     if not modals.fits(card) or (is_question(card.call) and human.form(card.call) is None):
         said, more = "The arguments are not shown here and too long for Slack.", f" {ELSEWHERE}"
     return {"type": "rich_text", "block_id": "a", "elements": [kit.section(kit.text(said + more))]}
-
-
-def _in_ascii(shown: Shown, room: int) -> list[Block]:
-    """The doubtful lines once more, in letters nobody can mistake."""
-    if not shown.ascii:
-        return []
-    text, shortened = shorten(shown.ascii, max(0, min(_FIRST_PART, room)))
-    if not text:
-        return []
-    label = f"The same in ASCII. {shortened}." if shortened else "The same in ASCII"
-    return [kit.section(kit.bold(label)), kit.preformatted(text)]
-
-
-def _all_of_it(card: Card) -> list[Block]:
-    link = kit.linked(card.link)
-    return [{"type": "link", "url": link, "text": "All of it"}] if link else []
 
 
 def _not_here(card: Card) -> str:

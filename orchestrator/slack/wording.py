@@ -106,8 +106,11 @@ def wording(card: Card) -> Wording:
         return _step(card, step)
     tool = line(card.call.tool, 100)
     short = line(card.call.tool, 60)
+    heads = {state: f"{words}: {tool}" for state, words in HEADLINES.items()}
+    if card.edited is not None:
+        heads[Look.APPROVED] = f"{HEADLINES[Look.APPROVED]} with changes: {tool}"
     return Wording(
-        {state: f"{words}: {tool}" for state, words in HEADLINES.items()},
+        heads,
         "Approve",
         "Reject",
         (f"Run {short}?", _follows(card)),

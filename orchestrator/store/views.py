@@ -15,7 +15,7 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
 from orchestrator.store.prepared import on_sqlite
-from orchestrator.store.proposals import arguments_of
+from orchestrator.store.proposals import arguments_of, edited
 from orchestrator.store.run_rows import approval_t, call_t, event_t, run_t, turn_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
 
@@ -84,8 +84,9 @@ def approvals(
 
 
 def _as_asked(s: Session, row: Row) -> Row:
-    """With the arguments that very question is, or was, about."""
-    return {**row, "arguments": arguments_of(s, row)}
+    """With the arguments that very question is, or was, about, and what people had changed of them."""
+    asked = {**row, "arguments": arguments_of(s, row)}
+    return {**asked, "edited": edited(s, asked)}
 
 
 def approval(s: Session, approval_id: str) -> Row:

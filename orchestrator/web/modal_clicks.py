@@ -19,6 +19,7 @@ from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Actor, Approval, Edits, Terms
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.edits import Edited
 from orchestrator.domain.entitlement import everybody, refusal
 from orchestrator.domain.hidden import kept
 from orchestrator.domain.model import CallStatus, Run, ToolCall
@@ -29,7 +30,7 @@ from orchestrator.errors import InvalidError, NotFoundError, RejectedError, Unav
 from orchestrator.slack import forms, human, modals
 from orchestrator.slack.action import NOTE_CHARS, Click, Shortcut, Submission
 from orchestrator.slack.inputs import ticked, typed
-from orchestrator.store import questions, runs
+from orchestrator.store import proposals, questions, runs
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, admit, misplaced, person, words
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.group_clicks import GROUPS, GroupClicks
@@ -67,6 +68,7 @@ class _Asked:
     run: Run
     call: ToolCall
     approval: Approval
+    edited: Edited | None = None
 
 
 class ModalClicks:
@@ -190,6 +192,7 @@ class ModalClicks:
             requester=asked.run.requester,
             run_status=asked.run.status,
             description=report.summary if report is not None else "",
+            edited=asked.edited,
         )
 
     async def _standing(self, taken: Click | Submission, approval: Approval) -> tuple[str, ...]:
@@ -359,7 +362,8 @@ def _asked(s: Session, approval_id: str) -> _Asked:
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     approval, call, run_id = found
-    return _Asked(runs.load(s, run_id), call, approval)
+    edited = proposals.edited_since(s, run_id, call, approval)
+    return _Asked(runs.load(s, run_id), call, approval, edited)
 
 
 def _may_be_made_anew(asked: _Asked) -> bool:

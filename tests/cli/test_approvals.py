@@ -200,6 +200,11 @@ def test_arguments_are_changed_by_who_has_seen_them(
     now = json.loads(shell(f"approvals show {replaced.split()[-1]} --json")[1])
     assert (now["arguments"]["amount"], now["status"]) == (3.0, "approved")
     assert [v["by"]["id"] for v in now["votes"]] == [ME]
+    assert now["edited"]["changes"] == {"amount": {"from": 12.5, "to": 3.0}}
+    shown = shell(f"approvals show {now['id']}")[1]
+    assert f"changed by env ({ME}), {now['edited']['at'][:10]}" in shown
+    assert '"from": 12.5' in shown.partition("what was changed")[2]
+    assert "changed by" not in shell(f"approvals show {approval}")[1]
     assert shell(f"approvals edit {approval} --set amount=4 {program}")[0] == 1
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
@@ -12,11 +13,12 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Stage, Terms
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.edits import changes
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.answers import Answer
 from orchestrator.errors import InvalidError
-from orchestrator.store import questions
+from orchestrator.store import questions, views
 
 pytestmark = pytest.mark.asyncio
 
@@ -86,6 +88,30 @@ async def test_an_edit_runs_as_edited_and_both_versions_stay_known(database_url:
         await world.drain()
         assert world.slack.live_buttons() == set()
         await world.check(run_id)
+
+
+async def test_people_are_shown_who_changed_what(database_url: str) -> None:
+    """Since it was proposed, whoever changed it on the way; and nothing once it is as it was proposed."""
+    terms = replace(TERMS, edits=Edits.SAME, approvers=(ANNA.id, BEN.id), quorum=2)
+    async with world_under(database_url, terms) as world:
+        run_id, _ = await asked(world)
+        for number, (by, n) in enumerate(((BEN, 2), (ANNA, 3), (BEN, 1), (ANNA, 4)), 2):
+            world.clock.advance(timedelta(minutes=1))
+            (now,) = await world.open_approvals(run_id)
+            await edit(world, now, by, {"n": n})
+            await world.settle()
+            (card,) = world.slack.messages.values()
+            rows = (await world.database.read(views.approvals, limit=9, run_id=run_id)).rows
+            assert (card.approval.revision, rows[0]["revision"]) == (number, number)
+            assert rows[0]["edited"] == card.edited
+            if n == 1:
+                assert card.edited is None
+                continue
+            assert card.edited is not None
+            assert changes(card.edited, card.call.arguments, ()) == {"n": {"from": 1, "to": n}}
+        assert card.edited.by == (BEN, ANNA)
+        told = {row["revision"]: row["edited"] and row["edited"].by for row in rows}
+        assert told == {1: None, 2: (BEN,), 3: (BEN, ANNA), 4: None, 5: (BEN, ANNA)}
 
 
 async def test_arguments_that_do_not_fit_leave_the_question_open(database_url: str) -> None:

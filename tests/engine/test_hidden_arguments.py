@@ -57,6 +57,7 @@ async def seen_by_api(world: World, run_id: str, logins: Logins) -> dict[str, An
     events = await world.database.read(views.events, run_id, after=0, limit=500)
     return {
         "approvals": [approval_out(a, hidden).arguments for a in asked],
+        "edited": [getattr(approval_out(a, {}).edited, "changes", None) for a in asked],
         "calls": {c["tool"]: call_out(c, None, (), hidden).arguments for c in calls},
         "frozen": [approval_out(a, {}).arguments for a in asked],  # the tool is not loaded any more
         "events": [event_out(e, hidden).data for e in events],
@@ -93,6 +94,7 @@ async def test_only_the_tool_gets_it(sqlite_url: str, caplog: pytest.LogCaptureF
     assert sorted(logins.seen) == [("erik", CANARY), ("probe", CANARY)], "what runs is the value itself"
     assert told["calls"] == {"reset": {"user": "erik", "password": COVER}, "probe": {"password": COVER}}
     assert {"user": "erik", "password": COVER} in told["frozen"]
+    assert {"user": {"from": "dana", "to": "erik"}} in told["edited"]
     assert CANARY in json.dumps(told.pop("stored")), "the record holds it, and would have told"
     assert CANARY not in json.dumps(told)
     assert any(COVER in card for card in cards)

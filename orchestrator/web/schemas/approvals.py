@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from orchestrator.domain import collecting
 from orchestrator.domain.consent import ApprovalStatus, Edits, Inquiry, Terms, Verdict, Vote
+from orchestrator.domain.edits import Edited, changes
 from orchestrator.domain.model import CallStatus
 from orchestrator.web.schemas.ground import (
     ActorOut,
@@ -67,6 +68,18 @@ class PreviewOut(Struct, kw_only=True):
     text: str
     trouble: str
     before: str | None
+
+
+class EditedOut(Struct, kw_only=True):
+    """That people changed the arguments: who, each once, and when last.
+
+    `changes` has by name what was changed `from` and what `to`, since the call was first proposed; of an
+    argument that was added or left out only one of these. What is kept from view is covered.
+    """
+
+    by: list[ActorOut]
+    at: datetime
+    changes: dict[str, dict[str, Any]]
 
 
 class PlaceOut(Struct, kw_only=True):
@@ -125,6 +138,7 @@ class ApprovalOut(Struct, kw_only=True):
     trouble: str
     copies: list[PlaceOut]
     preview: PreviewOut | None
+    edited: EditedOut | None
     questions: list[InquiryOut]
     links: Links
 
@@ -153,6 +167,7 @@ def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
         verdict=_verdict(row["verdict"]),
         copies=[msgspec.convert(place, PlaceOut) for place in row["copies"] or ()],
         preview=msgspec.convert(row["preview"], PreviewOut) if row["preview"] else None,
+        edited=_edited(row, terms.hidden, hidden),
         questions=_questions(row["questions"] or ()),
         links={
             "self": own,
@@ -161,6 +176,15 @@ def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
             "run": run_path(row["run_id"]),
         },
     )
+
+
+def _edited(row: Row, frozen: Collection[str], hidden: Hidden) -> EditedOut | None:
+    edited: Edited | None = row["edited"]
+    if edited is None:
+        return None
+    unseen = {*frozen, *hidden.get(row["tool"], ())}
+    told = whole_text(changes(edited, row["arguments"], unseen))
+    return EditedOut(by=[person(actor) for actor in edited.by], at=edited.at, changes=told)
 
 
 def _collected(row: Row) -> datetime | None:

@@ -17,7 +17,6 @@ from typing import Any, Final
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import buttons, edits, frame, inquiries, kit
 from orchestrator.slack import subject as about
-from orchestrator.slack.arguments import discreet
 from orchestrator.slack.deciders import progress
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, block_id, look
@@ -64,7 +63,7 @@ def draw(card: Card, *, now: datetime) -> Message:
     blocks = [*above, *would, subject, *changed, *below, *note]
     if state is Look.PENDING:
         blocks += buttons.decide(card, whole=whole and seen)
-    elif discreet(card):
+    else:
         blocks += buttons.only_details(card)
     return Message(_summary(card, state), [_named(b, card, state) for b in blocks], _metadata(card))
 

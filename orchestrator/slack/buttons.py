@@ -8,6 +8,7 @@ from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
+from orchestrator.domain.model import CallStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import human, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
@@ -100,7 +101,12 @@ def _review(card: Card) -> list[Block]:
 
 
 def only_details(card: Card) -> list[Block]:
-    """What was decided about stays readable for those who could decide."""
+    """What was decided about stays readable for those who could decide.
+
+    Not where another question is about to take its place, nor for the run's own, which have no window.
+    """
+    if is_own(card.call) or card.call.status is CallStatus.PREVIEWING:
+        return []
     elements = [_button(card, "details", "Details")]
     return [{"type": "actions", "block_id": "more", "elements": elements}]
 

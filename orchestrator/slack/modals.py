@@ -70,7 +70,11 @@ def details(card: Card, *, open_: bool) -> View:
         return _question(card, open_=open_)
     shown, would = seen(card), _would(card)
     pages = _pages(shown, would, label(card)) if shown.whole else None
-    blocks = [*_head(card), *(pages or [*would[:1], _too_long(shown, label(card))]), *_notes(shown)]
+    blocks = [
+        *_head(card),
+        *(pages or [*would[:1], _too_long(shown, label(card), open_=open_)]),
+        *_notes(shown),
+    ]
     changed = [*edits.who(card), *edits.seen(card, FIRST_PART)]
     blocks += [*changed, *_asked_back(card, [*(pages or []), *changed]), _seal(card)]
     if not open_ or is_own(card.call):
@@ -102,7 +106,7 @@ def _written(card: Card, would: list[Block]) -> list[Block]:
     """All of its arguments, or that they are too long."""
     shown, named = seen(card), label(card)
     pages = _pages(shown, would, named) if shown.whole else None
-    return [*(pages or [_too_long(shown, named)]), *_notes(shown)]
+    return [*(pages or [_too_long(shown, named, open_=True)]), *_notes(shown)]
 
 
 def _question(card: Card, *, open_: bool) -> View:
@@ -300,10 +304,13 @@ def _page(parts: list[str], index: int, label: str, key: str) -> Block:
     return {"type": "rich_text", "block_id": f"{key}:{index}", "elements": elements}
 
 
-def _too_long(shown: Shown, named: str) -> Block:
-    """Why nothing can be approved here."""
-    first, why = _parts(shown.text)[0], "Too long to show here, so it cannot be approved here."
-    way = "The HTTP API and the command line show everything and take a decision."
+def _too_long(shown: Shown, named: str, *, open_: bool) -> Block:
+    """Why not all of it is here, and nothing can be approved."""
+    first, why = _parts(shown.text)[0], "Too long to show here."
+    way = "The HTTP API and the command line show everything."
+    if open_:
+        why = "Too long to show here, so it cannot be approved here."
+        way = "The HTTP API and the command line show everything and take a decision."
     parts = [kit.section(kit.bold(f"{named}, the first part")), kit.preformatted(first)]
     return {
         "type": "rich_text",

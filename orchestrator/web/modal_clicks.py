@@ -124,6 +124,8 @@ class ModalClicks:
         current = await self._doors.intake.terms_now(click.approval)
         if back:
             return self._inquiries.view(asked, click, standing, current)
+        if click.kind == "details" and await self._doors.database.read(questions.replaced, click.approval):
+            return CHANGED  # the arguments are another question's by now, and this one's seal is not theirs
         if click.kind == "details":
             return self._details(asked, person(click), {click.user_id, *standing}, current)
         if (why := self._closed(asked, click, standing, current)) is not None:

@@ -100,14 +100,14 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
         ),
     ],
 )
-def test_a_decided_message_says_what_became_of_it_and_has_no_buttons(
+def test_a_decided_message_says_what_became_of_it_and_keeps_only_its_details(
     name: str, headline: str, words: str
 ) -> None:
     message = draw(states()[name], now=NOW)
     assert block(message, "h")["text"]["text"] == f"{headline}: refund_order"
     assert block(message, "state")["text"]["text"] == words
     assert message.text == f"{headline}: refund_order (workflow support)."
-    assert buttons(message) == []
+    assert buttons(message) == ["details"]
     assert '"order": 4711' in arguments_shown(message)
 
 
@@ -183,10 +183,10 @@ def test_block_ids_carry_revision_and_state(name: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-1, Look.PENDING), (0, Look.EXPIRED), (1, Look.EXPIRED)])
-def test_an_overdue_question_has_no_buttons(seconds: int, state: Look) -> None:
+def test_an_overdue_question_has_nothing_to_decide_with(seconds: int, state: Look) -> None:
     at = card().approval.expires_at + timedelta(seconds=seconds)
     assert look(card(), at) is state
-    assert bool(buttons(draw(card(), now=at))) == (state is Look.PENDING)
+    assert (buttons(draw(card(), now=at)) == ["details"]) == (state is not Look.PENDING)
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-1, Look.APPROVED), (0, Look.APPROVED), (1, Look.LAPSED)])
@@ -205,7 +205,8 @@ def test_a_question_of_an_ended_run_is_never_drawn_as_open() -> None:
 @pytest.mark.parametrize("call", [c for c in C if c is not C.AWAITING_APPROVAL])
 def test_buttons_need_a_call_that_waits(call: CallStatus) -> None:
     base = card()
-    assert buttons(draw(replace(base, call=replace(base.call, status=call)), now=NOW)) == []
+    left = [] if call is C.PREVIEWING else ["details"]  # another question takes its place
+    assert buttons(draw(replace(base, call=replace(base.call, status=call)), now=NOW)) == left
 
 
 @pytest.mark.parametrize("approval", S)
@@ -216,10 +217,12 @@ def test_every_combination_of_statuses_has_a_look(approval: ApprovalStatus, call
         message = draw(base, now=NOW)
         assert faults(message.blocks) == []
         state = look(base, NOW)
-        assert bool(buttons(message)) == (state is Look.PENDING)
+        assert ("approve" in buttons(message)) == (state is Look.PENDING)
         assert bool(sentence(base, state)) == (state is not Look.PENDING)
-        if buttons(message):
+        if state is Look.PENDING:
             assert (approval, call) == (S.PENDING, C.AWAITING_APPROVAL)
+        else:
+            assert buttons(message) == ([] if call is C.PREVIEWING else ["details"])
 
 
 def test_a_call_that_went_on_without_its_request_is_not_said_to_rest() -> None:

@@ -61,6 +61,12 @@ def test_the_details_of_what_is_over_have_nothing_to_press() -> None:
             view = taken(modals.details(shown, open_=False))
             assert "submit" not in view
             assert actions(view) == []
+    long = replace(states()["done"].call, arguments={"k": "x" * 300_000})
+    said = "\n".join(
+        texts(taken(modals.details(replace(states()["done"], call=long), open_=False))["blocks"])
+    )
+    assert "Too long to show here. " in said
+    assert "approve" not in said
 
 
 @pytest.mark.parametrize("size", [2_800, 2_900, 3_100, 18_400, 64_000, 150_000])

@@ -448,6 +448,16 @@ def test_a_field_that_was_not_in_the_window_is_not_an_empty_one(house: House) ->
     assert editing.taken == []
 
 
+def test_what_was_decided_can_still_be_read_by_who_may_decide(house: House) -> None:
+    approval = asked(house)
+    press(house, click_payload(approval.id, kind="approve"))
+    press(house, *(click_payload(approval.id, kind="details", user=user) for user in ("U0ALICE", "U0EVE")))
+    [window] = house.windows
+    assert "A-1042" in json.dumps(window)
+    assert "submit" not in window
+    assert "You are not an approver" in said(house)[-1]
+
+
 def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: House) -> None:
     approval = asked(house, edits=Edits.SAME)
     values = filled_in(house, approval, amount_cents="900")
@@ -465,6 +475,9 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
         ApprovalEdited(approval.id, DIGEST, Actor("U0ALICE"), house.clock(), fresh, "", "U0ALICE"),
     )
     assert not stands(house, approval).open
+    shown = len(house.windows)
+    press(house, click_payload(approval.id, kind="details"))
+    assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"
     house.doors = replace(house.doors, intake=Over(approval))  # type: ignore[arg-type]
     assert words(press(house, sent("edit", approval, values))[0]) == GONE
 

@@ -170,7 +170,7 @@ async def test_what_gemini_forgets_while_people_think_is_withdrawn(tmp_path: Pat
         run = await stage.ended(run_id, "failed")
         assert "retention" in run["reason"]
         message = await stage.redrawn(approval, "Withdrawn: charge")
-        assert buttons(message) == []
+        assert buttons(message) == ["details"]
         assert (await stage.decide(approval["id"])).status_code == 409
         assert stage.book() == []
         assert len(stage.creates(run_id)) == 1

@@ -33,7 +33,7 @@ async def test_an_approved_call_runs_once_and_the_record_is_closed(stage: Stage)
     [entry] = stage.book()
     assert (entry["item"], entry["amount"], entry["approved_by"]) == ("book", 1250, "U0ALICE")
     final = await stage.redrawn(approval, "Done: charge")
-    assert buttons(final) == []
+    assert buttons(final) == ["details"]
     assert "<@U0ALICE>" in text_of(final.blocks)
 
 
@@ -136,7 +136,7 @@ async def test_a_question_nobody_answers_lapses_as_a_no(stage: Stage) -> None:
     assert result["is_error"] is True
     assert "in time" in result["result"]
     assert stage.book() == []
-    assert buttons(await stage.redrawn(approval, "Expired: charge")) == []
+    assert buttons(await stage.redrawn(approval, "Expired: charge")) == ["details"]
 
 
 async def test_mixed_calls_of_one_turn_give_one_continuation(stage: Stage) -> None:
@@ -270,7 +270,7 @@ async def test_the_longest_time_ends_a_run_wherever_it_stands(stage: Stage) -> N
     for run_id in (waits, thinks):
         assert "not ended within" in (await stage.ended(run_id, "failed"))["reason"]
     await until(lambda: _cancelled(stage, thinks), "the end on the model's side")
-    assert buttons(await stage.redrawn(approval, "")) == []
+    assert buttons(await stage.redrawn(approval, "")) == ["details"]
     assert stage.book() == []
 
 

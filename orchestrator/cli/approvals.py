@@ -18,7 +18,9 @@ def approvals() -> None:
     """See what waits for a person, and answer it.
 
     Asks the running service; the token needs the scope `read` to look and `decide` to answer, and must
-    be named among those who may decide (as `api:NAME`, or as the Slack user it stands for).
+    be named among those who may decide (as `api:NAME`, or as the Slack user it stands for). Whatever
+    decides shows what it is about and asks; a program says --yes, and names what it saw where something may
+    happen by it.
 
     \b
     Exit codes

@@ -38,6 +38,8 @@ digests_option = click.option(
     " is refused.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; goes with --digest.")
+no_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; needed without a terminal.")
+"""For a no, by which nothing runs: a program need not have seen what it is about."""
 
 
 def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
@@ -60,9 +62,19 @@ def sealed(digest: str, *, yes: bool) -> str:
     """The digest a program names, or empty where a person can be asked. Raises `UsageError`."""
     if yes and not digest:
         raise click.UsageError("--yes needs --digest: say what is meant, as `approvals show --json` gave it")
-    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("there is nobody to ask without a terminal: use --yes and --digest")
+    _somebody(yes, "--yes and --digest")
     return checked(digest)
+
+
+def named(digest: str, *, yes: bool) -> str:
+    """The digest somebody may name who lets nothing happen by it; empty for none. Raises `UsageError`."""
+    _somebody(yes, "--yes")
+    return checked(digest)
+
+
+def _somebody(yes: bool, otherwise: str) -> None:
+    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(f"there is nobody to ask without a terminal: use {otherwise}")
 
 
 def checked(digest: str) -> str:

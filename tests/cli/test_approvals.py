@@ -132,7 +132,7 @@ def test_a_program_approves_what_it_has_seen_and_nothing_else(shell: Shell, serv
 
     code, out, _ = shell(f"approvals approve {approval} --yes --digest {told['digest'][:16]} --reason fine")
     assert (code, out.startswith(f"{approval} is approved by env ({ME}) at ")) == (0, True)
-    code, _, err = shell(f"approvals reject {approval} --json")
+    code, _, err = shell(f"approvals reject {approval} --yes --json")
     assert (code, "already approved by env" in " ".join(err.split())) == (1, True)
     assert shell("approvals list --status approved")[1].count(approval) == 1
 
@@ -147,11 +147,11 @@ def test_one_yes_of_two_is_told_as_such(shell: Shell, served: Database) -> None:
 
 def test_not_mine_to_decide_and_nothing_of_that_name(shell: Shell, served: Database) -> None:
     approval = asked(shell, served, Terms(approvers=("U0ALICE",)))
-    code, out, err = shell(f"approvals reject {approval} --reason no")
+    code, out, err = shell(f"approvals reject {approval} --yes --reason no")
     assert (code, out, "may not decide" in err) == (1, "", True)
     code, _, err = shell(f"approvals refine {approval}")
     assert (code, "--reason" in err) == (2, True)
-    for line in ("show apr_x", "reject apr_x", f"approve apr_x --yes --digest {DIGEST}"):
+    for line in ("show apr_x", "reject apr_x --yes", f"approve apr_x --yes --digest {DIGEST}"):
         code, _, err = shell(f"approvals {line}")
         assert (code, "there is no approval" in " ".join(err.split())) == (1, True), line
     assert shell(f"approvals approve ../runs --yes --digest {DIGEST}")[0] == 1
@@ -173,6 +173,37 @@ def test_a_person_sees_all_of_it_and_is_asked(
     assert (code, "is approved by env" in shown) == (0, True)
     code, shown = at_terminal(shell, f"approvals approve {approval}", "y\n")
     assert (code, "Approve?" in shown) == (1, False)
+
+
+def test_a_no_is_asked_like_a_yes_and_a_program_says_so(
+    shell: Shell, served: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval, at_terminal = asked(shell, served), Terminal(monkeypatch)
+    for line in (f"reject {approval}", f"reject {approval} {approval}x", f"refine {approval} --reason no"):
+        code, out, err = shell(f"approvals {line}")
+        assert (
+            code,
+            out,
+            "there is nobody to ask without a terminal: use --yes" in " ".join(err.split()),
+        ) == (
+            2,
+            "",
+            True,
+        ), line
+    code, shown = at_terminal(shell, f"approvals reject {approval}", "n\n")
+    assert (code, "Reject? [y/N]" in shown, DIGEST in shown) == (1, True, True)
+    code, shown = at_terminal(shell, f"approvals reject {approval} --stop", "n\n")
+    assert (code, "Reject it and stop the run? [y/N]" in shown) == (1, True)
+    code, shown = at_terminal(shell, f"approvals refine {approval} --reason no", "n\n")
+    assert (code, "Send back? [y/N]" in shown) == (1, True)
+    assert json.loads(shell(f"approvals show {approval} --json")[1])["status"] == "pending"
+    other = asked(shell, served)
+    code, shown = at_terminal(shell, f"approvals reject {approval} {other}", "y\nn\n")
+    assert (code, f"{approval} is rejected by env" in shown, f"{other} is" in shown) == (0, True, False)
+    code, shown = at_terminal(shell, f"approvals reject {other}", "y\n")
+    assert (code, f"{other} is rejected by env" in shown) == (0, True)
+    for command in ("approve", "reject", "refine", "edit", "answer"):
+        assert "--yes" in shell(f"approvals {command} --help")[1]
 
 
 def test_arguments_are_changed_by_who_has_seen_them(
@@ -310,7 +341,7 @@ def test_one_of_some_files_is_chosen_or_all_asked_for_anew(shell: Shell, served:
 
 def test_a_rejection_may_stop_the_run(shell: Shell, served: Database) -> None:
     approval = asked(shell, served)
-    assert shell(f"approvals reject {approval} --stop --reason enough")[0] == 0
+    assert shell(f"approvals reject {approval} --yes --stop --reason enough")[0] == 0
     [run] = [json.loads(line) for line in shell("runs list --json")[1].splitlines()]
     assert run["status"] == "cancelled"
 

@@ -56,11 +56,11 @@ def test_a_program_decides_about_several_and_hears_of_each(shell: Shell, served:
     first, second = out.splitlines()
     assert first.startswith(f"{one} is approved by env")
     assert second == f"{two} not recorded: the question has changed since it was shown"
-    code, out, _ = shell(f"approvals reject {two} {three} --reason no --json")
+    code, out, _ = shell(f"approvals reject {two} {three} --yes --reason no --json")
     told = json.loads(out)
     assert (code, told["recorded"]) == (0, 2)
     assert [d["approval"]["verdict"]["reason"] for d in told["decisions"]] == ["no", "no"]
-    code, out, _ = shell(f"approvals reject {two} {three}")
+    code, out, _ = shell(f"approvals reject {two} {three} --yes")
     assert (code, out.count("not recorded: already rejected by env")) == (1, 2)
 
 

@@ -9,6 +9,7 @@ from bench import asking, unattended
 from bench.scene import Scene, numbered, on, under
 from orchestrator.domain.consent import Actor, AtTimeout, Edits, Place, Preview, Stage, Vote
 from orchestrator.domain.deadlines import OVERDUE
+from orchestrator.domain.edits import Edited
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import BatchCard, Card
@@ -62,12 +63,19 @@ def _terms() -> dict[str, Scene]:
     escalates = refund(at_timeout=AtTimeout.ESCALATE, escalate_to=("U0BOB",))
     done = decided(S.APPROVED, C.SETTLED, verdict=YES, started=True, arguments=REFUND)
     changed = replace(done, call=replace(done.call, outcome=None, status=C.READY))
+    edited = Edited({**REFUND, "amount": "120.00", "note": "urgent"}, (ALICE,), NOW - timedelta(minutes=4))
+    anew = replace(refund(edits=Edits.OTHER), edited=edited)
     late = replace(card(REFUND), forgotten_at=NOW + timedelta(days=2), progress="1 of 3 calls are settled")
     return {
         "refund": Scene(whole_refund(), size=(1000, 740)),
         "refund preview failed": Scene(refund(preview=Preview("", "The shop did not answer."))),
         "refund preview changed": Scene(refund(preview=Preview(WOULD, before=WAS))),
         "refund preview approved": Scene(refund(changed, Preview(WOULD))),
+        "refund edited, asked anew": Scene(on(anew, lambda a: replace(a, revision=2))),
+        "refund edited and approved": Scene(
+            on(replace(changed, edited=edited), lambda a: replace(a, revision=2))
+        ),
+        "refund edited, details": Scene(anew, ("details",), {"details": modals.details(anew, open_=True)}),
         "refund stages, first yes": Scene(half),
         "refund discreet": Scene(refund(discreet=True)),
         "refund answers and edits by others": Scene(refund(edits=Edits.OTHER, answers=True)),

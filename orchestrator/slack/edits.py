@@ -22,7 +22,7 @@ def who(card: Card) -> list[Block]:
     more = len(edited.by) - _MOST_NAMED
     fields = [kit.person("Changed by", actor) for actor in edited.by[-_MOST_NAMED:]]
     fields += [kit.fact("Changed by", f"{grouped(more)} others before")] if more > 0 else []
-    fields.append(kit.markup("Changed", kit.date(edited.at)))
+    fields.append(kit.markup("Changed at", kit.date(edited.at)))
     return [{"type": "section", "block_id": "e", "fields": fields}]
 
 

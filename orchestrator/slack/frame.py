@@ -95,7 +95,7 @@ def reason(card: Card, state: Look) -> list[Block]:
     if verdict is not None and verdict.reason:
         most = _NOTE_PART if is_own(card.call) else _REASON_PART
         return [kit.quoted("r", reason_given(verdict), verdict.reason, most)]
-    if card.run_reason and state in (Look.WITHDRAWN, Look.IN_DOUBT):
+    if card.run_reason and state in (Look.WITHDRAWN, Look.IN_DOUBT) and not card.taken_up_as:  # said above
         return [kit.quoted("r", "About the run", card.run_reason, _REASON_PART)]
     return []
 

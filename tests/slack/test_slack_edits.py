@@ -58,7 +58,10 @@ def test_the_card_says_who_changed_what_from_what_to_what() -> None:
         "note": {"to": None},
         "why": {"from": "late"},
     }
-    assert [f["text"].split("\n")[0] for f in _block(asked, "e")["fields"]] == ["*Changed by*", "*Changed*"]
+    assert [f["text"].split("\n")[0] for f in _block(asked, "e")["fields"]] == [
+        "*Changed by*",
+        "*Changed at*",
+    ]
     assert "*Changed by*\n<@U0ALICE>" in said(asked)
     assert "Changed by" not in said(card())
     assert DIGEST[:8] in said(asked), "the seal is that of what runs"

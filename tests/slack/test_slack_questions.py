@@ -289,6 +289,9 @@ def test_the_card_leads_to_the_run_that_took_the_work_up() -> None:
     assert "*Restarted as*\nrun_new" in shown(draw(made, now=NOW))
     linked = draw(replace(made, taken_up_link="https://ops.example/v1/runs/run_new"), now=NOW)
     assert "*Restarted as*\n<https://ops.example/v1/runs/run_new|run_new>" in shown(linked)
+    assert shown(draw(own_states()["restart by another door"], now=NOW)).count("run_new") == 1, (
+        "once is enough"
+    )
     assert "*Restart asked for by*\n<@U0ALICE>" in shown(linked)
     assert "*Given up by*\n<@U0BOB>" in shown(draw(own_states()["restart refused"], now=NOW))
 

@@ -45,6 +45,8 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return f"it waits for {len(wishes)} long job{'s' if len(wishes) != 1 else ''}"
         case "CallCutOff", {"why": str(why)}:
             return f"a tool was cut off while it ran: {why}"
+        case "CallDoubted", {"doubts": [str(doubt), *_]}:
+            return f"what is stored about a call is not what the audit has: {doubt}"
         case "ApprovalPosted", _:
             return "the approval can be seen in Slack"
         case "ApprovalUndelivered", {"why": str(why)}:

@@ -38,6 +38,7 @@ from orchestrator.domain.events import (
     CallClaimed,
     CallCutOff,
     CallDeferred,
+    CallDoubted,
     CallFinished,
     CallPreviewed,
     Choice,
@@ -50,6 +51,7 @@ from orchestrator.domain.model import (
     RunStatus,
     ToolCall,
     Turn,
+    TurnStatus,
     call_key,
 )
 from orchestrator.domain.pipeline import named
@@ -144,10 +146,9 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     fresh, approval = event.assessment, call.approval
     stands = approval is not None and approval.status is not ApprovalStatus.WITHDRAWN
     if event.doubts and (
-        stands or fresh.ruling is Ruling.ALLOW
+        stands or approval is None or fresh.ruling is Ruling.ALLOW
     ):  # else people are asked about it as it is now
-        told = f"what is stored about {call.tool} is not what the audit has: {event.doubts[0]}"
-        return _changed(run, call, f"{told}; nothing was run", now)
+        return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
         fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
@@ -183,6 +184,23 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
     if approval.digest != fresh:
         return _drifted(run, call, approval, event.assessment, now)
     return _execute(run, call, event.claim, now)
+
+
+def doubted(run: Run, event: CallDoubted, policy: Policy, now: datetime) -> Decision:
+    """Found before anybody came to the gate. Where the call itself is gone, its turn cannot go on either."""
+    call = run.turn.call(event.call)
+    if call is None:
+        reason = _told("a call", event.doubts)
+        run = with_turn(run, replace(run.turn, status=TurnStatus.LOST), reason)
+        return Decision(run, note=reason, refused=Refusal.CHANGED, alarm=True)
+    if call.status not in (CallStatus.AWAITING_APPROVAL, CallStatus.READY):
+        return unheard(run, f"{event.call} does not wait for anything")
+    decision = _changed(run, call, _told(call.tool, event.doubts), now)
+    return replace(decision, drop=no_expiry(call.approval))
+
+
+def _told(what: str, doubts: tuple[str, ...]) -> str:
+    return f"what is stored about {what} is not what the audit has: {doubts[0]}; nothing was run"
 
 
 def _changed(run: Run, call: ToolCall, reason: str, now: datetime) -> Decision:

@@ -152,8 +152,8 @@ def advance(
     run: Run, now: datetime, effects: tuple[Effect, ...] = (), drop: tuple[str, ...] = ()
 ) -> Decision:
     """Go on to the next interaction once every call of the turn has its one result."""
-    if not all(c.settled for c in run.turn.calls):
-        return Decision(run, effects, drop)
+    if not all(c.settled for c in run.turn.calls) or run.turn.status is TurnStatus.LOST:
+        return Decision(run, effects, drop)  # of a turn that is lost, calls may be missing
     if run.turn.status is TurnStatus.ENDED and run.doing is not None:
         return step_done(run, run.outputs[run.doing.name], now, effects, drop)
     if run.calls_a_tool:
@@ -321,7 +321,7 @@ def finish(
     calls = tuple(_withdraw(c, now) for c in run.turn.calls)
     redraw = tuple(Effect(EffectKind.UPDATE_APPROVAL, c.approval.id, now) for c in calls if c.approval)
     interaction = run.turn.interaction_id
-    if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION):
+    if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION, TurnStatus.LOST):
         effects = (*effects, Effect(EffectKind.CANCEL_INTERACTION, interaction, now))
     begun = (j for c in run.turn.calls for j in c.jobs if not j.ended and j.status not in NOT_SENT)
     # A name that only a webhook has claimed may be another's, which is not ours to stop: it is looked for.

@@ -147,6 +147,17 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDoubted:
+    """What is stored about a call is not what was written down when it happened, and nobody came to the gate.
+
+    `doubts` say where; `call` may be one that is not there any more.
+    """
+
+    call: str
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CallCutOff:
     """The execution under `claim` ended without our learning how (crash, timeout)."""
 
@@ -472,6 +483,7 @@ Event = (
     | CallClaimed
     | CallFinished
     | CallCutOff
+    | CallDoubted
     | CallDeferred
     | StepBegun
     | CallWaits

@@ -30,6 +30,7 @@ from orchestrator.domain.events import (
     CallClaimed,
     CallCutOff,
     CallDeferred,
+    CallDoubted,
     CallFinished,
     CallPreviewed,
     CallWaits,
@@ -87,8 +88,9 @@ CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
         QuestionAnswered,
         ApprovalExpired,
         ReminderDue,
+        CallDoubted,
     ),
-    CallStatus.READY: (CallClaimed,),
+    CallStatus.READY: (CallClaimed, CallDoubted),
     CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred, CallWaits),
     CallStatus.AWAITING_JOB: (),
     CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred, CallWaits),
@@ -247,6 +249,8 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
     if event.call:
         return calls.resolved(run, event, policy, now)
     match event.choice:
+        case Choice.RETRY if run.turn.interaction_id is not None:
+            return unheard(run, "a call of it is gone: restart the run or give it up", Refusal.NOT_NOW)
         case Choice.RETRY:
             return creates.send_again(run, now)
         case Choice.GIVE_UP:
@@ -269,6 +273,7 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     CallClaimed: calls.claim,
     CallFinished: calls.finished,
     CallCutOff: calls.cut_off,
+    CallDoubted: calls.doubted,
     CallDeferred: calls.deferred,
     CallWaits: joblife.waits,
     JobClaimed: joblife.claimed,

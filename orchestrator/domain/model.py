@@ -47,7 +47,7 @@ class TurnStatus(StrEnum):
     INTENDED = "intended"  # to be created; nothing is on the wire
     SENDING = "sending"  # the create was claimed; it may be on the wire
     UNKNOWN = "unknown"  # the answer got lost; the interaction may or may not exist
-    LOST = "lost"  # it did not show itself; a person says whether to send again
+    LOST = "lost"  # it did not show itself, or a call of it is gone; a person says what now
     REFUSED = "refused"  # Gemini does not go on from the interaction before; a person says how
     LIVE = "live"  # Gemini works on it
     ACTION = "action"  # Gemini waits for our function results

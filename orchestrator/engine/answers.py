@@ -17,12 +17,13 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import (
     ApprovalDecided,
     ApprovalEdited,
+    CallDoubted,
     Event,
     QuestionAnswered,
     QuestionAsked,
 )
 from orchestrator.domain.exchange import FunctionCall
-from orchestrator.domain.model import Policy, Run, ToolCall
+from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import already
@@ -30,7 +31,7 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import questions, runs
+from orchestrator.store import attest, questions, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,10 @@ def _apply(
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found
     applied = step.apply(s, run_id, lambda run: event(run, asked, before), policy=bench.policy, now=bench.now)
+    if doubts := _doubts(s, applied, before, asked):
+        doubt = CallDoubted(asked.id, doubts)
+        seen_to = step.apply(s, run_id, doubt, policy=bench.policy, now=bench.now)
+        applied = replace(applied, run=seen_to.run)
     call = applied.run.turn.call(asked.id)
     if applied.refused is None and call is not None and call.approval is not None:
         return Answer(
@@ -255,3 +260,17 @@ def _apply(
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
     note = already(approval) if gone else applied.note
     return Answer(approval, asked.tool, note, applied.refused, run_id, applied.untold)
+
+
+def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCall) -> tuple[str, ...]:
+    """Why an answer was turned away that nothing would explain if the rows were as we left them.
+
+    A question keeps its digest, and a call waits for no question that is over, nor an open one for no call.
+    """
+    call = applied.run.turn.call(asked.id)
+    if applied.refused is None or applied.run.closed:
+        return ()
+    if call is None:
+        return attest.gone(s, applied.run, asked.id) if approval.open else ()
+    odd = call.status is CallStatus.AWAITING_APPROVAL and not (call.approval and call.approval.open)
+    return attest.doubts(s, call) if odd or applied.refused is Refusal.CHANGED else ()

@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain.assessment import Assessment, CallContext, Consent, Ruling
 from orchestrator.domain.consent import Approval, ApprovalStatus, Preview
-from orchestrator.domain.events import CallClaimed, CallCutOff, CallDeferred, CallFinished, CallWaits
+from orchestrator.domain.events import (
+    CallClaimed,
+    CallCutOff,
+    CallDeferred,
+    CallDoubted,
+    CallFinished,
+    CallWaits,
+)
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import CallStatus, Outcome, Run, ToolCall
@@ -63,6 +70,9 @@ class Calls:
         if call is not None and call.status is CallStatus.EXECUTING and call.claim:
             # Whoever ran it no longer holds the effect: it was cut off.
             self._commit.settle(s, effect, CallCutOff(call.id, call.claim, "the process ended"))
+            return None
+        if call is None and not run.closed and (doubts := attest.gone(s, run, effect.subject)):
+            self._commit.settle(s, effect, CallDoubted(effect.subject, doubts))
             return None
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
@@ -131,7 +141,9 @@ class Calls:
         self, s: Session, effect: Claimed, run: Run, call: ToolCall, fresh: Assessment, as_approved: str = ""
     ) -> Act | None:
         [fresh] = asked.counted(s, [fresh]) if not _still_stands(call) else [fresh]
-        claim = CallClaimed(call.id, effect.token, fresh, as_approved, attest.doubts(s, call))
+        lacking = call.approval is None and fresh.ruling is Ruling.ASK
+        doubts = attest.unasked(s, run.id, call) if lacking else attest.doubts(s, call)
+        claim = CallClaimed(call.id, effect.token, fresh, as_approved, doubts)
         applied = self._commit.apply(s, run.id, claim)
         started = applied.run.turn.call(call.id)
         if started is None or started.claim != effect.token or started.status is not CallStatus.EXECUTING:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import TENANT, ApprovalStatus
 from orchestrator.domain.evidence import EntryKind
-from orchestrator.domain.model import ToolCall
+from orchestrator.domain.model import Run, ToolCall
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
 from orchestrator.store.prepared import Prepared, words
@@ -104,6 +104,23 @@ def doubts(s: Session, call: ToolCall) -> tuple[str, ...]:
         return ("what the tables or the audit say of it cannot be read",)
 
 
+def unasked(s: Session, run_id: str, call: ToolCall) -> tuple[str, ...]:
+    """The same of a call that has no question: whether the audit has one."""
+    lives = _Lives(_one_tenant(_OF_RUN.rows(s, of_run=run_id)))
+    return ("the question about it is gone",) if call.id in lives.last else ()
+
+
+def gone(s: Session, run: Run, call: str) -> tuple[str, ...]:
+    """The same of a call that is to run and is none of the newest turn's: it may be of a turn before.
+
+    Not told by the audit, which knows no calls but those people were asked about.
+    """
+    row = _CALL.first(s, of_call=call)
+    if row is not None and row["run_id"] == run.id and row["turn"] < run.turn.number:
+        return ()
+    return ("it is not where it was",)
+
+
 def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
     question = _QUESTION.first(s, of_approval=approval)
     if question is None:
@@ -173,6 +190,9 @@ _COMPARING: Final = (
 _QUESTION: Final = Prepared(_COMPARING.where(approval_t.c.id == sa.bindparam("of_approval")))
 _OF_QUESTION: Final = Prepared(
     sa.select(audit_t).where(audit_t.c.approval == sa.bindparam("of_approval")).order_by(audit_t.c.seq)
+)
+_CALL: Final = Prepared(
+    sa.select(call_t.c.run_id, call_t.c.turn).where(call_t.c.id == sa.bindparam("of_call"))
 )
 _OF_RUN: Final = Prepared(
     sa.select(audit_t)

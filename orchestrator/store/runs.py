@@ -44,7 +44,7 @@ from orchestrator.store.wire import Check
 
 effect_t = table(EffectRow)
 
-_ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED})
+_ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUSED, TurnStatus.LOST})
 """In which states a turn may have calls."""
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)

@@ -23,7 +23,10 @@ from orchestrator.store.run_rows import approval_t, call_t
 
 pytestmark = pytest.mark.asyncio
 
-STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="done"))}
+STORIES = {
+    "ask": (Plan((("refund", {"n": 1}),)), Plan(output="done")),
+    "two": (Plan((("refund", {"n": 1}), ("refund", {"n": 2}), ("refund", {"n": 3}))), Plan(output="done")),
+}
 TWO = replace(TERMS, approvers=(ANNA.id, BEN.id), quorum=2)
 CLEO_SAID = {"by": {"id": "U0CLEO", "name": "", "door": "slack"}, "at": "2026-11-21T12:00:00Z", "stage": 0}
 FAR = datetime(2031, 1, 1, tzinfo=UTC)
@@ -130,6 +133,132 @@ async def test_what_was_forged_runs_nothing(database_url: str, forgery: Forgery)
         assert FORGERIES[forgery] in run.reason
         refused = [e for e in await world.events(run_id) if e["refused"] == Refusal.CHANGED]
         assert len(refused) == 1
+
+
+Poke = Callable[[str, str], sa.Update]
+GONE = "a call is not what the audit has: it is not where it was"
+MOVED: dict[str, tuple[Poke, str, bool]] = {
+    "run": (lambda run, other: call_t.update().values(run_id=other, turn=9), GONE, False),
+    "turn": (lambda run, other: call_t.update().values(turn=9), GONE, False),
+    "key": (lambda run, other: call_t.update().values(id="call_other"), GONE, False),
+    "question": (lambda run, other: call_t.update().values(approval=None), "question about it is gone", True),
+}
+
+
+def moved(world: World, run_id: str, other: str, how: Poke) -> Callable[[Session], None]:
+    """A row in another place; as a person with the file would, without asking the database's own checks."""
+
+    def job(s: Session) -> None:
+        conn = s.connection()
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        changed = conn.execute(how(run_id, other).where(call_t.c.run_id == run_id, call_t.c.call_id == "fc0"))
+        assert changed.rowcount == 1
+        if "id" in changed.last_updated_params():
+            conn.execute(approval_t.update().where(approval_t.c.run_id == run_id).values(call="call_other"))
+
+    return job
+
+
+@pytest.mark.parametrize("part", MOVED)
+async def test_a_call_that_is_not_where_it_was_is_seen_to_by_a_person(sqlite_url: str, part: str) -> None:
+    """Moved after the approval: what was to run is not there, and the run does not wait for it for ever."""
+    how, told, asked_again = MOVED[part]
+    async with world_on(sqlite_url) as world:
+        other = await world.start("ask")
+        run_id = await world.start("ask")
+        await world.settle()
+        await say_yes(world, run_id, ANNA, BEN)
+        await world.database.write(moved(world, run_id, other, how))
+        for _ in range(2):
+            await world.settle()
+            world.clock.advance(timedelta(minutes=10))
+            run = await world.run(run_id)
+            assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
+            assert told in run.reason
+        raised = await world.database.read(entries, run_id, "attention_raised")
+        assert len(raised) == 1
+        choice = AttentionResolved(Choice.RETRY, ANNA, run.turn.calls[0].id if asked_again else "")
+        again = await world.database.write(step.apply, run_id, choice, policy=world.policy, now=world.clock())
+        assert again.refused is (None if asked_again else Refusal.NOT_NOW)
+        await world.settle()
+        assert world.toolkit.ledger == []
+        up = AttentionResolved(Choice.GIVE_UP, ANNA, choice.call)
+        await world.database.write(step.apply, run_id, up, policy=world.policy, now=world.clock())
+        assert (await world.run(run_id)).status is RunStatus.FAILED
+
+
+async def test_a_turn_without_one_of_its_calls_is_not_continued(database_url: str) -> None:
+    """The others' approvals hold, one is still asked about, and the next interaction is never begun."""
+    async with world_on(database_url) as world:
+        other = await world.start("ask")
+        run_id = await world.start("two")
+        await world.settle()
+        asked = {a.id: a for a in await world.open_approvals(run_id)}
+        calls = (await world.run(run_id)).turn.calls
+        first, second, third = (asked[c.approval.id] for c in calls if c.approval)
+        for person in (ANNA, BEN):
+            await world.decide(first, True, person)
+        await world.database.write(moved(world, run_id, other, MOVED["run"][0]))
+        for person in (ANNA, BEN):
+            await world.decide(second, True, person)
+        await world.settle()
+        assert [entry.arguments for entry in world.toolkit.ledger] == [{"n": 2}]
+        await world.decide(third, False, ANNA)
+        await world.settle()
+        run = await world.run(run_id)
+        assert (run.status, run.turn.number) == (RunStatus.ATTENTION, 1)
+        assert all(call.settled for call in run.turn.calls)
+        await world.cancel(run_id)
+        await world.drain()
+        assert len([i for i in world.gemini.interactions.values() if i.status == "cancelled"]) == 1
+        assert len(world.toolkit.ledger) == 1
+
+
+def entries(s: Session, run_id: str, kind: str) -> list[Any]:
+    of_run = sa.select(audit.audit_t).where(audit.audit_t.c.run_id == run_id, audit.audit_t.c.kind == kind)
+    return list(s.connection().execute(of_run))
+
+
+BEFORE: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "digest": lambda row: {"digest": "f" * 64},
+    "status": lambda row: {"status": "approved"},
+    "verdict and status": lambda row: {"status": "rejected", "verdict": {**CLEO_SAID, "approve": False}},
+}
+
+
+@pytest.mark.parametrize("part", [*BEFORE, "moved"])
+async def test_what_was_forged_before_the_press_does_not_wait_for_ever(database_url: str, part: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        if part == "moved":
+            await world.database.write(moved(world, run_id, run_id, MOVED["turn"][0]))
+        else:
+            await forge(world, approval_t, BEFORE[part])
+        assert (await world.decide(approval, True, ANNA)).refused is not None
+        await world.settle()
+        run = await world.run(run_id)
+        assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
+        assert "is not what the audit has" in run.reason
+        assert len(await world.database.read(entries, run_id, "attention_raised")) == 1
+
+
+async def test_a_wrong_digest_alone_raises_nothing(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        old = replace(approval, digest="f" * 64)
+        assert (await world.decide(old, True, ANNA)).refused is Refusal.CHANGED
+        await say_yes(world, run_id, ANNA)
+        assert (await world.decide(approval, True, ANNA)).refused is Refusal.ALREADY_DECIDED
+        await say_yes(world, run_id, BEN)
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1
+        assert (await world.decide(approval, True, ANNA)).refused is not None
+        await world.check(run_id)
 
 
 async def test_a_call_made_another_one_never_runs_even_when_a_person_says_that_it_may(

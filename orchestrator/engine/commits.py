@@ -250,7 +250,7 @@ class Commits:
         try:
             act = self.gate(s, effect)
         except Exception as e:
-            if lost_race(e):
+            if lost_race(e) or isinstance(e, _AWAY):
                 raise
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None

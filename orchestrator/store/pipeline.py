@@ -82,14 +82,14 @@ class Pipeline:
         """Whether somebody must hear of what waits before the COMMIT."""
         self._spoilt = False
         """Something was not as it must be: whoever caught that, nothing of this transaction may stay."""
-        self.foreign = self.loose = False
+        self.foreign = self.loose = self.committing = False
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = self.loose = self._heard = self._spoilt = False
+        self.foreign = self.loose = self.committing = self._heard = self._spoilt = False
 
     @property
     def lost(self) -> bool:
@@ -132,6 +132,7 @@ class Pipeline:
             raise sa.exc.InvalidRequestError("what failed in this transaction was caught, and cannot be kept")
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
+            self.committing = not self.loose
             self._exchange(words, (b"COMMIT",))
 
     def rollback(self) -> None:
@@ -201,7 +202,7 @@ class Pipeline:
             raise ForgottenError from error
         if error.sqlstate == _NO_ROW and word.check is not None:
             word.check(0)
-        if error.sqlstate == _ONLY_READS:
+        if only_reads(error):
             # A standby, where another took over: this session is of no use to anybody, and a new one may be.
             self._hang_up()
             raise sa.exc.OperationalError(word.sql, {}, error, hide_parameters=True) from error
@@ -302,6 +303,11 @@ def begin(connection: sa.Connection) -> Pipeline:
         known = connection.info[_WIRE] = Pipeline(connection.connection.driver_connection)
     known.reset()
     return known
+
+
+def only_reads(error: BaseException) -> bool:
+    """Whether the server refuses to write, as a standby does."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) == _ONLY_READS
 
 
 def wrapped(sql: str, error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -87,6 +88,33 @@ async def test_where_the_commit_has_no_answer_nobody_is_done_again(postgres: Dat
     told = await batch(postgres, new(1, tries), new(2, tries), lambda s: HANG_UP.learn_last(s, len))
     assert [type(t) for t in told] == [sa.exc.OperationalError] * 3
     assert tries == [1, 2]
+
+
+async def test_a_connection_that_is_lost_before_the_commit_costs_nobody_more_than_another_try(
+    postgres: Database,
+) -> None:
+    """Such as by a server that ended the session of a process that stood still."""
+    tries: list[int] = []
+
+    def loses_it(s: Session) -> str:
+        tries.append(0)
+        if len(tries) == 1:
+            with suppress(sa.exc.OperationalError):
+                HANG_UP.value(s)
+            raise ValueError("without a database nothing comes of it")
+        return new(1)(s)
+
+    def only_reads(s: Session) -> str | None:
+        tries.append(0)
+        if len(tries) == 1:
+            HANG_UP.value(s)
+        return TEXT.value(s, which=1)
+
+    await postgres.write(loses_it)
+    assert len(tries) == 2
+    del tries[:]
+    assert await postgres.read(only_reads) == "new"
+    assert len(tries) == 2
 
 
 async def test_a_row_that_somebody_holds_keeps_only_those_who_need_it(

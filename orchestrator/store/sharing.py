@@ -33,8 +33,8 @@ AT_ONCE: Final = 3
 """Transactions under way. With fewer this process waits for the server, with more each of them is smaller."""
 MOST: Final = 16
 """Steps in one transaction: together they hold their rows for some ten milliseconds."""
-WAIT_MILLISECONDS: Final = 400
-"""For a lock: as long as any may, see `standstill`. PostgreSQL looks for a circle after a second."""
+WAIT_MILLISECONDS: Final = 100
+"""For a lock: ten times what others who share need. PostgreSQL looks for a circle after a second only."""
 APART_SECONDS: Final = 1.0
 """So long after some were taken back each goes alone: failures come in swarms."""
 _SEVERAL: Final = "several"

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
-from support.things import MOVE, NEW, TEXT, batch, busy, opened
+from support.things import MOVE, NEW, TEXT, THING, batch, busy, opened
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.store import claims, lines, outbox, sharing
@@ -103,6 +103,21 @@ async def test_what_the_server_refuses_at_the_end_is_refused_to_whose_it_is(post
     assert await texts(postgres, 1, 2, 3) == ["new", "new", None]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_who_takes_back_what_others_did_takes_back_his_own_only(postgres: Database, place: int) -> None:
+    """As the ORM does where it fails."""
+
+    def takes_back(s: Session) -> None:
+        s.execute(sa.insert(THING).values(id=3, text="new"))
+        s.rollback()
+
+    jobs = [new(1), new(2)]
+    told = await batch(postgres, *jobs[:place], takes_back, *jobs[place:])
+    del told[place]
+    assert [type(t) for t in told] == [str, str]
+    assert await texts(postgres, 1, 2, 3) == ["new", "new", None]
+
+
 async def test_a_server_that_gave_up_in_the_commit_may_have_done_it(postgres: Database) -> None:
     """To the driver its last word is an internal error; what is on its disk is there when it comes back."""
     tries: list[int] = []
@@ -130,7 +145,7 @@ async def test_what_has_an_order_is_waited_for_as_long_as_by_anybody(postgres: D
     ask = Prepared(sa.select(sa.func.current_setting("lock_timeout")))
     ends: list[str] = []
     postgres.ending = lambda s: ends.append(ask.value(s))
-    assert await batch(postgres, ask.value, ask.value) == ["400ms", "400ms"]
+    assert await batch(postgres, ask.value, ask.value) == [f"{sharing.WAIT_MILLISECONDS}ms"] * 2
     assert ends[-1] == "2s"
     assert await postgres.write(ask.value) == "2s"
 

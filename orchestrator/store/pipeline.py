@@ -78,6 +78,8 @@ class Pipeline:
         """By the last exchange."""
         self._named = 0
         self._waiting: list[_Word] = []
+        self._begun = False
+        """Whether a BEGIN was sent, by which what is said belongs together."""
         self._heard = False
         """Whether somebody must hear of what waits before the COMMIT."""
         self._spoilt = False
@@ -89,7 +91,8 @@ class Pipeline:
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = self.loose = self.committing = self._heard = self._spoilt = False
+        self.foreign = self.loose = self.committing = False
+        self._begun = self._heard = self._spoilt = False
 
     @property
     def lost(self) -> bool:
@@ -130,6 +133,7 @@ class Pipeline:
             self.flush()
         if self._spoilt:
             raise sa.exc.InvalidRequestError("what failed in this transaction was caught, and cannot be kept")
+        self._still_begun()
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
             self.committing = not self.loose
@@ -142,6 +146,11 @@ class Pipeline:
             with suppress(sa.exc.DBAPIError):  # what went wrong before is what is told
                 self._exchange((), (b"ROLLBACK",))
 
+    def _still_begun(self) -> None:
+        """Or what was said before is gone, and who said it would be told of a COMMIT."""
+        if self._begun and self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == _IDLE:
+            raise sa.exc.InvalidRequestError("the transaction was ended within it")
+
     def _add(
         self, sql: str, values: Sequence[Any], check: Check | None, *, read: bool, hear: Hear | None = None
     ) -> None:
@@ -152,6 +161,7 @@ class Pipeline:
         self._waiting.append(_Word(_one_row(sql) if check else sql, dumped, check, read, hear))
 
     def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
+        self._still_begun()
         sql = words[0].sql if words else last[0].decode()
         try:
             results = self._talk(words, last)
@@ -221,6 +231,7 @@ class Pipeline:
         if pg.transaction_status == _IDLE and not (self.loose and not _locks(words)):
             pg.send_query_params(b"BEGIN", None)
             asked.append("")
+            self._begun = True
         for word in words:
             name = self._names.get(word.sql) or made.get(word.sql)
             if name is None and self._prepares:

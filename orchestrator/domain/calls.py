@@ -145,9 +145,8 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
         return unheard(run, "the call is not ready to run", Refusal.NOT_NOW)
     fresh, approval = event.assessment, call.approval
     stands = approval is not None and approval.status is not ApprovalStatus.WITHDRAWN
-    if event.doubts and (
-        stands or approval is None or fresh.ruling is Ruling.ALLOW
-    ):  # else people are asked about it as it is now
+    spent = approval is not None and not stands
+    if event.doubts and (not spent or fresh.ruling is Ruling.ALLOW):  # else people are asked as it is now
         return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)

@@ -131,6 +131,8 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         return unheard(run, f"a late reading of turn {event.turn}, which the run has gone on from")
     if run.calls_a_tool:
         return stray(run, event, now)
+    if turn.status is TurnStatus.LOST and turn.interaction_id == snap.interaction_id:
+        return unheard(run, f"{snap.interaction_id} is not gone on with: a call of it is gone")
     if (event.turn, event.attempt) != (turn.number, turn.attempt) or turn.interaction_id not in (
         None,
         snap.interaction_id,

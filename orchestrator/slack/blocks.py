@@ -57,9 +57,8 @@ def draw(card: Card, *, now: datetime) -> Message:
     room = TEXT_BUDGET - _RESERVE - weigh([*above, *below, *note])
     would, seen = about.would(card, state, room)
     subject, whole = about.subject(card, state, room - weigh(would))
-    changed = edits.what(
-        card, room - weigh([*would, subject])
-    )  # the arguments come first: they are what runs
+    # The arguments come first: they are what runs.
+    changed = edits.what(card, room - weigh([*would, subject]))
     blocks = [*above, *would, subject, *changed, *below, *note]
     if state is Look.PENDING:
         blocks += buttons.decide(card, whole=whole and seen)

@@ -20,6 +20,7 @@ from orchestrator.domain.events import (
     CallClaimed,
     CallCutOff,
     CallDeferred,
+    CallDoubted,
     CallFinished,
     Choice,
 )
@@ -339,6 +340,23 @@ def cut(**more: bool) -> Conversation:
     talk.claims("c1", idempotent=more.get("idempotent", False))
     talk.hear(CallCutOff(talk.call("c1").id, "k1", "the process ended"))
     return talk
+
+
+def test_a_turn_of_which_a_call_is_gone_waits_for_a_person_whatever_is_read_of_it() -> None:
+    talk = Conversation().asks(wish("c1"), wish("c2"))
+    talk.hear(CallDoubted("call_gone", ("it is not where it was",)))
+    assert talk.run.status is RunStatus.ATTENTION
+    talk.runs("c1")
+    talk.runs("c2")
+    before = talk.run
+    talk.happens(seen("i1", "requires_action", wish("c1"), wish("c2")))
+    talk.happens(seen("i1", "completed"))
+    assert (talk.run, talk.turns) == (before, [])
+    refused = talk.happens(AttentionResolved(Choice.RETRY, ANNA, ""))
+    assert refused.refused is Refusal.NOT_NOW
+    ended = talk.happens(AttentionResolved(Choice.GIVE_UP, ANNA, ""))
+    assert ended.run.status is RunStatus.FAILED
+    assert EffectKind.CANCEL_INTERACTION in {e.kind for e in ended.effects}
 
 
 def test_an_idempotent_call_runs_anew_under_its_key() -> None:

@@ -170,9 +170,9 @@ async def test_a_call_that_is_not_where_it_was_is_seen_to_by_a_person(sqlite_url
         await world.settle()
         await say_yes(world, run_id, ANNA, BEN)
         await world.database.write(moved(world, run_id, other, how))
-        for _ in range(2):
+        for _ in range(3):  # over every reading of what Gemini waits for
             await world.settle()
-            world.clock.advance(timedelta(minutes=10))
+            world.clock.advance(timedelta(hours=1))
             run = await world.run(run_id)
             assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
             assert told in run.reason

@@ -84,7 +84,7 @@ class Callbacks:
             self._settle(s, effect, attempt)
             return None, None
 
-        await self._commits.outlast(job)
+        await self._commits.outlast(job, effect.run_id)
 
     def _settle(self, s: Session, effect: Claimed, attempt: Attempt) -> None:
         """What came of it, heard under its claim only: who took it over tells it himself."""

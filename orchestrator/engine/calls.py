@@ -105,7 +105,7 @@ class Calls:
             return effect.run_id, self._seen(s, effect, call, preview)
 
         held = self._commit.now() + self._commit.lease
-        if (act := await self._commit.advance(job)) is None:
+        if (act := await self._commit.advance(job, of=effect.run_id)) is None:
             return
         if self._commit.now() < held or await self._commit.still_ours(effect):
             await act()
@@ -171,7 +171,7 @@ class Calls:
             self._commit.settle(s, effect, _ended(call.id, effect.token, known))
             return effect.run_id, None
 
-        await self._commit.outlast(commit)
+        await self._commit.outlast(commit, effect.run_id)
 
     async def not_begun(self, effect: Claimed) -> None:
         """The claim was lost before the tool was started: who took it over must not doubt that."""
@@ -181,7 +181,7 @@ class Calls:
             self._commit.apply(s, effect.run_id, late)
             return effect.run_id, None
 
-        await self._commit.advance(job)
+        await self._commit.advance(job, of=effect.run_id)
 
     def _forget(self, run_id: str, cancelled: asyncio.Event) -> None:
         running = self._running.get(run_id, set())

@@ -97,8 +97,8 @@ class Commits:
         """A caller that is cancelled stops waiting; what it left to the rows is told of all the same."""
         return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
 
-    async def _write(self, job: Callable[[Session], T]) -> T:
-        value, due = await self._db.step(partial(self._told, job=job))
+    async def _write(self, job: Callable[[Session], T], of: str = "") -> T:
+        value, due = await self._db.step(partial(self._told, job=job), of)
         self._tell(due)
         return value
 
@@ -132,7 +132,9 @@ class Commits:
         alarm(run_id, applied)
         return applied
 
-    async def advance(self, job: Callable[[Session], tuple[str | None, T]], *, tools: bool = True) -> T:
+    async def advance(
+        self, job: Callable[[Session], tuple[str | None, T]], *, tools: bool = True, of: str = ""
+    ) -> T:
         """Commit a step of a run and go straight on with what it made due, as far as there is room.
 
         What is not taken here stays a row, and the worker finds it. A caller that is cancelled stops
@@ -143,10 +145,11 @@ class Commits:
                 value for the caller.
             tools: Whether tools may be claimed with it; one that is would be in doubt if the process ended
                 right behind the step.
+            of: The run, where it is known before; see `Database.step`.
         """
-        return await asyncio.shield(self._kept(self._advance(job, tools)))
+        return await asyncio.shield(self._kept(self._advance(job, tools, of)))
 
-    async def _advance(self, job: Callable[[Session], tuple[str | None, T]], tools: bool) -> T:
+    async def _advance(self, job: Callable[[Session], tuple[str | None, T]], tools: bool, of: str) -> T:
         places = Places(self.slots)
 
         def whole(s: Session) -> tuple[list[Ticket], T]:
@@ -155,7 +158,7 @@ class Commits:
             return (self._next(s, run_id, places, tools) if run_id else []), value
 
         try:
-            (tickets, value), due = await self._db.step(partial(self._told, job=whole))
+            (tickets, value), due = await self._db.step(partial(self._told, job=whole), of)
         except GateError:
             # The step itself must not be lost with it; what it made due is found as a row.
             log.exception("gate_failed")
@@ -168,16 +171,16 @@ class Commits:
         self._tell(due)
         return value
 
-    async def outlast(self, job: Callable[[Session], tuple[str | None, T]]) -> T:
+    async def outlast(self, job: Callable[[Session], tuple[str | None, T]], of: str = "") -> T:
         """`advance` for what came of an effect: it happened, so a database that is away is waited for.
 
         Nobody else can take the effect over meanwhile without that database; whoever did before loses
         nothing, because the outcome is heard under its claim only.
         """
         try:
-            return await self.advance(job)  # nearly always that is all
+            return await self.advance(job, of=of)  # nearly always that is all
         except _AWAY as e:
-            again = resumed(e, lambda: self.advance(job))
+            again = resumed(e, lambda: self.advance(job, of=of))
         # Not `AsyncRetrying(…)(again)`: it awaits only what is declared `async`.
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(_AWAY),
@@ -199,7 +202,8 @@ class Commits:
     async def _taken(self, which: Which) -> Taken | None:
         places = Places(self.slots)
         try:
-            return await self.write(self._take, which, places)
+            of = which[0] if isinstance(which, tuple) else ""
+            return await self._write(partial(self._take, which=which, places=places), of)
         except GateError as e:
             log.exception("gate_failed", effect=which)
             places.clear()
@@ -250,7 +254,7 @@ class Commits:
         try:
             act = self.gate(s, effect)
         except Exception as e:
-            if lost_race(e):
+            if lost_race(e) or isinstance(e, _AWAY):
                 raise
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None
@@ -272,7 +276,7 @@ class Commits:
             self.settle(s, effect, event, of_run)
             return of_run, None
 
-        await self.outlast(job)
+        await self.outlast(job, of_run)
 
     def settle(
         self, s: Session, effect: Claimed, event: Event | Callable[[Run], Event], run_id: str = ""

@@ -82,7 +82,7 @@ class Interactions:
             self._commit.settle(s, effect, CreateRefused(turn, attempt, str(error), error.code, made))
             return effect.run_id, None
 
-        await self._commit.outlast(job)
+        await self._commit.outlast(job, effect.run_id)
 
     async def _observed(
         self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
@@ -97,7 +97,7 @@ class Interactions:
             alarm(run_id, seen)
             return run_id, None
 
-        await self._commit.outlast(job)
+        await self._commit.outlast(job, run_id)
 
     def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""

@@ -123,7 +123,7 @@ class LongJobs:
                 self._commit.apply(s, effect.run_id, JobSignalled(job.id))
             return effect.run_id, None
 
-        await self._commit.outlast(commit)
+        await self._commit.outlast(commit, effect.run_id)
 
     def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read a job whose reading still matters, or look for one whose start had no answer."""

@@ -49,7 +49,7 @@ class Previews:
             self._tell(s, effect, call, preview)
             return effect.run_id, None
 
-        await self._commit.outlast(job)
+        await self._commit.outlast(job, effect.run_id)
 
     def _tell(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> None:
         """Sealed with everything else as it is at this moment."""

@@ -83,7 +83,8 @@ class Database:
             self.engine = self._read_engine = engines.postgres(self.url, threads, still_seconds)
             self._pool = Threads(threads, "db")
             self._transactions = Transactions(self.engine, tell=self._tell)
-            self._sharing = Sharing(self._transactions, self._pool, self._end)
+            patience = round(standstill.patience(still_seconds) * 1000)
+            self._sharing = Sharing(self._transactions, self._pool, self._end, patience)
             self._telling = Telling(self.engine)
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
@@ -101,14 +102,17 @@ class Database:
         self._queue.put((partial(_called, job, args, kwargs), done))
         return await done
 
-    async def step(self, job: Callable[[Session], T]) -> T:
+    async def step(self, job: Callable[[Session], T], of: str = "") -> T:
         """`write` for a short one that is one of many: on PostgreSQL, too, it may share the COMMIT of others.
 
         It is done anew where those with which it was done are taken back.
+
+        Args:
+            of: The run it is about, whose row it locks; empty for none, or where that is not known.
         """
         if self._sharing is None:
             return await self.write(job)
-        return cast(T, await self._sharing.write(job))
+        return cast(T, await self._sharing.write(job, of))
 
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""

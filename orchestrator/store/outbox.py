@@ -124,19 +124,24 @@ def earliest_left(s: Session) -> datetime | None:
 def asked(s: Session, before: datetime) -> list[Asked]:
     """What this transaction asked for, due before that time, and did not take itself; said once."""
     begin(s)
-    known: dict[tuple[str, str], Asked] = s.info.pop(_BEFORE, {})
-    return [a for a in known.values() if a.due_at <= before]
+    known: list[Asked] = s.info.pop(_BEFORE, [])
+    return [a for a in dict.fromkeys(known) if a.due_at <= before]
 
 
 def begin(s: Session) -> None:
-    """What is asked for from here on; where jobs share a COMMIT, others' is theirs to go on with."""
-    s.info.setdefault(_BEFORE, {}).update(s.info.pop(_ASKED, {}))
+    """What is asked for from here on; where jobs share a COMMIT, others' is theirs to go on with.
+
+    One that several of them asked for at different times is hinted at for each: which counts the row says.
+    """
+    known: dict[tuple[str, str], Asked] = s.info.pop(_ASKED, {})
+    s.info.setdefault(_BEFORE, []).extend(known.values())
 
 
 def took(s: Session, run_id: str, key: str, token: str) -> None:
     """This transaction took that one itself, and holds its row."""
-    for known in (_ASKED, _BEFORE):
-        s.info.get(known, {}).pop((run_id, key), None)
+    s.info.get(_ASKED, {}).pop((run_id, key), None)
+    if before := s.info.get(_BEFORE):
+        before[:] = [a for a in before if (a.run_id, a.key) != (run_id, key)]
     if hold(s).wire is not None:
         s.info.setdefault(_HERE, {})[run_id, key] = token
 

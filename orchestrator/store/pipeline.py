@@ -78,18 +78,21 @@ class Pipeline:
         """By the last exchange."""
         self._named = 0
         self._waiting: list[_Word] = []
+        self._begun = False
+        """Whether a BEGIN was sent, by which what is said belongs together."""
         self._heard = False
         """Whether somebody must hear of what waits before the COMMIT."""
         self._spoilt = False
         """Something was not as it must be: whoever caught that, nothing of this transaction may stay."""
-        self.foreign = self.loose = False
+        self.foreign = self.loose = self.committing = False
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
     def reset(self) -> None:
         """Nothing waits of a transaction that is over."""
         self._waiting.clear()
-        self.foreign = self.loose = self._heard = self._spoilt = False
+        self.foreign = self.loose = self.committing = False
+        self._begun = self._heard = self._spoilt = False
 
     @property
     def lost(self) -> bool:
@@ -130,8 +133,10 @@ class Pipeline:
             self.flush()
         if self._spoilt:
             raise sa.exc.InvalidRequestError("what failed in this transaction was caught, and cannot be kept")
+        self._still_begun()
         words, self._waiting = self._waiting, []
         if words or self._pg.transaction_status != _IDLE:
+            self.committing = not self.loose
             self._exchange(words, (b"COMMIT",))
 
     def rollback(self) -> None:
@@ -140,6 +145,11 @@ class Pipeline:
         if self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status != _IDLE:
             with suppress(sa.exc.DBAPIError):  # what went wrong before is what is told
                 self._exchange((), (b"ROLLBACK",))
+
+    def _still_begun(self) -> None:
+        """Or what was said before is gone, and who said it would be told of a COMMIT."""
+        if self._begun and self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == _IDLE:
+            raise sa.exc.InvalidRequestError("the transaction was ended within it")
 
     def _add(
         self, sql: str, values: Sequence[Any], check: Check | None, *, read: bool, hear: Hear | None = None
@@ -151,6 +161,7 @@ class Pipeline:
         self._waiting.append(_Word(_one_row(sql) if check else sql, dumped, check, read, hear))
 
     def _exchange(self, words: Sequence[_Word], last: Sequence[bytes]) -> list[Found]:
+        self._still_begun()
         sql = words[0].sql if words else last[0].decode()
         try:
             results = self._talk(words, last)
@@ -201,7 +212,7 @@ class Pipeline:
             raise ForgottenError from error
         if error.sqlstate == _NO_ROW and word.check is not None:
             word.check(0)
-        if error.sqlstate == _ONLY_READS:
+        if only_reads(error):
             # A standby, where another took over: this session is of no use to anybody, and a new one may be.
             self._hang_up()
             raise sa.exc.OperationalError(word.sql, {}, error, hide_parameters=True) from error
@@ -220,6 +231,7 @@ class Pipeline:
         if pg.transaction_status == _IDLE and not (self.loose and not _locks(words)):
             pg.send_query_params(b"BEGIN", None)
             asked.append("")
+            self._begun = True
         for word in words:
             name = self._names.get(word.sql) or made.get(word.sql)
             if name is None and self._prepares:
@@ -302,6 +314,11 @@ def begin(connection: sa.Connection) -> Pipeline:
         known = connection.info[_WIRE] = Pipeline(connection.connection.driver_connection)
     known.reset()
     return known
+
+
+def only_reads(error: BaseException) -> bool:
+    """Whether the server refuses to write, as a standby does."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) == _ONLY_READS
 
 
 def wrapped(sql: str, error: Exception) -> Exception:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from orchestrator.store import standstill
-from orchestrator.store.wire import ForgottenError
+from orchestrator.store.wire import CutOffError, ForgottenError
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class StaleRowError(Exception):
 def lost_race(error: BaseException) -> bool:
     """Whether the transaction may simply be tried again."""
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
-    again = isinstance(error, StaleRowError | ForgottenError)
+    again = isinstance(error, StaleRowError | ForgottenError | CutOffError)
     return again or code in _SERIALIZATION or standstill.kept_waiting(error)
 
 

@@ -50,9 +50,14 @@ def allowed(lease_seconds: float) -> float:
     return max(SHORTEST_SECONDS, min(LONGEST_SECONDS, lease_seconds / PER_LEASE))
 
 
+def patience(seconds: float) -> float:
+    """How many seconds a lock is waited for, of those that are allowed."""
+    return seconds * LOCK_SHARE
+
+
 def limit(dbapi: Any, seconds: float) -> None:
     """Set the server's clocks for a new connection of the driver's."""
-    clocks = {"idle_in_transaction_session_timeout": seconds, "lock_timeout": seconds * LOCK_SHARE}
+    clocks = {"idle_in_transaction_session_timeout": seconds, "lock_timeout": patience(seconds)}
     if dbapi.info.server_version >= 170000:
         clocks["transaction_timeout"] = TRANSACTION_SECONDS
     for name, most in clocks.items():

@@ -72,7 +72,12 @@ class Threads:
     def _begin(self) -> None:
         name = f"{self._name}_{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return  # the machine has no more of them now, and those there are come to it
         self._threads.append(thread)
         self._free += 1
 

@@ -13,7 +13,7 @@ from orchestrator.store import audit
 from orchestrator.store.prepared import hold, speak
 from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Recollection
-from orchestrator.store.wire import Wire
+from orchestrator.store.wire import CutOffError, Wire
 
 T = TypeVar("T")
 
@@ -107,8 +107,10 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
         s.info[_SINCE] = time.monotonic()
         try:
             yield s, wire
-        except BaseException:
+        except BaseException as e:
             wire.rollback()
             if wire.lost:
                 connection.invalidate()  # or its rollback, which fails, would be what is told
+                if isinstance(e, Exception) and not wire.committing and not pipeline.only_reads(e):
+                    raise CutOffError(None, None, e) from e
             raise

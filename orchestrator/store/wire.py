@@ -15,6 +15,10 @@ class ForgottenError(Exception):
     """The server has forgotten the statements it knew on this connection; the transaction is to be redone."""
 
 
+class CutOffError(sa.exc.OperationalError):
+    """The connection was lost before the COMMIT was sent: nothing is committed, and it may be redone."""
+
+
 class Answer(Protocol):
     """What a statement came to."""
 
@@ -45,6 +49,9 @@ class Wire(Protocol):
     loose: bool
     """Set for one that only reads: without a lock to hold, what is sent together is a transaction by itself,
     which sees no less than it would in a longer one where each statement sees what is committed by then."""
+
+    committing: bool
+    """Whether the COMMIT was sent: what comes of a connection that is lost then is not known."""
 
     @property
     def lost(self) -> bool:

@@ -249,8 +249,8 @@ async def test_a_worker_that_stood_still_between_the_gate_and_the_start_begins_n
         commits = world.performer.commits
         advance = commits.advance
 
-        async def stands_still(job: object) -> object:
-            act = await advance(job)  # type: ignore[arg-type]
+        async def stands_still(job: object, **more: str) -> object:
+            act = await advance(job, **more)  # type: ignore[arg-type]
             if act is not None:
                 commits.advance = advance  # type: ignore[method-assign]
                 world.clock.advance(commits.lease + SECOND)

@@ -35,6 +35,30 @@ async def test_what_goes_wrong_is_told_to_who_asked() -> None:
     threads.close()
 
 
+async def test_where_no_other_thread_can_begin_those_there_are_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, go, begun, loop = Threads(2, "t"), threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def slow() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(30)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    first = asyncio.ensure_future(threads.run(slow))
+    await begun.wait()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        second = asyncio.ensure_future(threads.run(threading.current_thread))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await Threads(1, "u").run(threading.current_thread)
+    go.set()
+    await first
+    assert (await second).name == "t_0"
+    threads.close()
+
+
 async def test_what_is_begun_is_finished_and_what_nobody_waits_for_is_not_begun() -> None:
     threads, go, begun, loop = Threads(1, "t"), threading.Event(), asyncio.Event(), asyncio.get_running_loop()
     told: list[str] = []

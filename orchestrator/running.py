@@ -20,6 +20,7 @@ from orchestrator.opening import opened
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
+from orchestrator.web.framing import Framing
 from orchestrator.web.stream import ENDLESS
 
 log = structlog.get_logger(__name__)
@@ -131,7 +132,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
         host=settings.server.host,
         port=settings.server.port,
         loop="uvloop",
-        http="httptools",
+        http=Framing,
         log_config=None,
         access_log=False,
         server_header=False,

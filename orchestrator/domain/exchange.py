@@ -31,7 +31,7 @@ class Snapshot:
     """One reading of an interaction with our own key; the only truth about it.
 
     `calls` are those without a function result. `usage` holds total counts by name, `sources` the
-    pages its text cites.
+    pages its text cites. `job` is the long job that it is, by the id sent along; empty for a turn.
     """
 
     interaction_id: str
@@ -45,6 +45,7 @@ class Snapshot:
     continuation: str | None = None
     environment: str | None = None
     sources: tuple[Source, ...] = ()
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,19 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running(app: Any, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve `app` on 127.0.0.1 while the block runs; yields its base address, without a slash at the end."""
+async def running(app: Any, *, port: int = 0, http: Any = "auto") -> AsyncIterator[str]:
+    """Serve `app` on 127.0.0.1 while the block runs; yields its base address, without a slash at the end.
+
+    Args:
+        http: uvicorn's name of a protocol, or the class of one.
+    """
     # The protocol is named, because asyncio sets TCP_NODELAY only then; without it an answer sent in
     # two pieces waits 40 ms for the other side's acknowledgement.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+        app, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"
     )
     server = _Quiet(config)
     task = asyncio.create_task(server.serve(sockets=[sock]))

@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.events import JobSignalled
+from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import CLAIMABLE, MAX_REMOTE, Job, JobKind, is_job_key, signal_key
 from orchestrator.store import jobs
 
@@ -22,11 +24,25 @@ def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
         (m for m in (data.get("user_metadata"), event.get("user_metadata")) if isinstance(m, dict)), {}
     )
     job = said.get("job")
-    known = jobs.find(s, job) if isinstance(job, str) and is_job_key(job) else None
-    if known is None or known[1].status not in CLAIMABLE:
+    known = _nameless(s, job)
+    if known is None:
         return None
     remote = _resource(known[1], data.get("id"))
     return (known[0], known[1].id, remote) if remote else None
+
+
+def echoed_by(s: Session, snapshot: Snapshot) -> tuple[str, JobSignalled] | None:
+    """The same of an interaction that was read with our own key: the run, and what it hears of its film."""
+    known = _nameless(s, snapshot.job)
+    if known is None or known[1].kind is not JobKind.VIDEO_INTERACTION:
+        return None
+    return known[0], JobSignalled(known[1].id, snapshot.interaction_id)
+
+
+def _nameless(s: Session, job: Any) -> tuple[str, Job] | None:
+    """Run and job, where nobody knows yet what Gemini calls it."""
+    known = jobs.find(s, job) if isinstance(job, str) and is_job_key(job) else None
+    return known if known is not None and known[1].status in CLAIMABLE else None
 
 
 def _resource(job: Job, named: Any) -> str:

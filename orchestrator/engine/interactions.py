@@ -17,6 +17,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.domain.model import TurnStatus
 from orchestrator.engine import step
+from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
@@ -123,6 +124,10 @@ class Interactions:
         failpoints.hit("after_fetch")
         if owner is None:
             owner = await self._commit.read(self._claims_to_be, snapshot)
+        if owner is None and (film := await self._commit.read(echoed_by, snapshot)) is not None:
+            run_id, signalled = film
+            await self._commit.conclude(effect, signalled, run_id)
+            return
         if owner is None:
             await self._look_again(effect, "it carries no metadata of a run of ours", seen=True)
             return

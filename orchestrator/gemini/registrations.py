@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 from tenacity import wait_random_exponential
 
 from orchestrator.domain.registration import Registration, SecretHint
+from orchestrator.domain.values import replace
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import asked_pause
@@ -29,6 +30,8 @@ from orchestrator.gemini.mapping import BlipError, Words, retrying, usable_key
 PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 100
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (a label, no secret)
+UNKNOWN: Final = "unknown"
+"""The state of a webhook whose answer names none."""
 AFTER_A_DAY: Final = "revoke_previous_secrets_after_h24"
 AT_ONCE: Final = "revoke_previous_secrets_immediately"
 
@@ -236,21 +239,25 @@ class Registrations:
     # -------------------------------------------------------------- answers
 
     def _read(self, what: str, value: Any) -> Registration:
-        """A webhook, out of whatever came."""
+        """A webhook, out of whatever came; it has an id, and of the rest what the answer says.
+
+        A list has everybody's of the project: one that lacks a field must not hide ours.
+        """
         name, uri, state = (_text(value, key) for key in ("id", "uri", "state"))
         name = name.removeprefix("webhooks/")
-        if not _ID.fullmatch(name) or not uri or not state:
+        if not _ID.fullmatch(name):
             raise self._unreadable(what)
         events = tuple(e for e in _items(value, "subscribed_events") if isinstance(e, str))
         hints = tuple(h for s in _items(value, "signing_secrets") if (h := _hint(s)) is not None)
-        return Registration(name, uri, state, events, _text(value, "name"), hints)
+        return Registration(name, uri, state or UNKNOWN, events, _text(value, "name"), hints)
 
     def _made(self, value: Any, uri: str, events: tuple[str, ...], name: str) -> Registration:
         """What was made, as far as the answer says it: its secret must not be lost over the rest."""
         try:
-            return self._read("create", value)
+            read = self._read("create", value)
         except UnavailableError:
-            return Registration(_text(value, "id"), uri, "unknown", events, name)
+            return Registration(_text(value, "id"), uri, UNKNOWN, events, name)
+        return replace(read, uri=read.uri or uri, events=read.events or events, name=read.name or name)
 
     def _unreadable(self, what: str) -> UnavailableError:
         return UnavailableError(self._words.tell(what, "the answer is not a webhook"))

@@ -22,6 +22,7 @@ from orchestrator.domain.exchange import (
     FunctionResult,
     Snapshot,
 )
+from orchestrator.domain.jobs import is_job_key
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
@@ -205,6 +206,7 @@ def snapshot(raw: object) -> Snapshot:
         raise UncertainError("the answer tells no status")
     steps = [step for step in _list(raw.get("steps")) if isinstance(step, Mapping)]
     previous, token = raw.get("previous_interaction_id"), raw.get("continuation_token")
+    metadata = _get(raw.get("webhook_config"), "user_metadata")
     return Snapshot(
         interaction_id,
         status,
@@ -213,7 +215,8 @@ def snapshot(raw: object) -> Snapshot:
         usage=_usage(raw.get("usage")),
         errors=tuple(_errors(raw, steps)),
         previous_id=previous if is_interaction_id(previous) else None,
-        correlation=correlation(_get(raw.get("webhook_config"), "user_metadata")),
+        correlation=correlation(metadata),
+        job=job_key(metadata),
         continuation=token if isinstance(token, str) and token else None,
         environment=_environment(raw.get("environment_id"), raw.get("environment")),
         sources=_sources(steps),
@@ -362,6 +365,12 @@ def correlation(metadata: object) -> Correlation | None:
     if not isinstance(run, str) or not 0 < len(run) <= 128 or turn is None or attempt is None:
         return None
     return Correlation(run, turn, attempt)
+
+
+def job_key(metadata: object) -> str:
+    """The long job of ours that metadata names; empty where it names none."""
+    value = _get(metadata, "job")
+    return value if isinstance(value, str) and is_job_key(value) else ""
 
 
 def _whole(value: object) -> int | None:

@@ -1,6 +1,6 @@
 """The Litestar app around the routes: errors, the OpenAPI document, what lives as long as the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import fields
 from typing import Any, Final
@@ -17,12 +17,11 @@ from orchestrator.engine.refusals import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
+from orchestrator.web.heads import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import HANDLERS
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
-from orchestrator.web.schemas.decisions import Answer
-from orchestrator.web.schemas.orders import CancelOrder, NewRun, Resolution
 from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.whispers import Whispers
 
@@ -57,7 +56,8 @@ def build_app(
         logging_config=None,
         openapi_config=_openapi(),
     )
-    app.asgi_handler = _ahead(_beside(trigger_hook.beside(app.asgi_handler, doors), doors, refusals), hook)
+    litestar = answering_heads(trigger_hook.beside(app.asgi_handler, doors))
+    app.asgi_handler = _ahead(_beside(litestar, doors, refusals), hook)
     return app
 
 
@@ -133,9 +133,33 @@ def _operation_id(handler: HTTPRouteHandler, _method: Any, _path: list[str | Pat
 
 def _tightened(document: dict[str, Any]) -> dict[str, Any]:
     """What Litestar enforces and does not document: unknown fields, and the second form of a run's record."""
-    for request in (NewRun, CancelOrder, Resolution, Answer):
-        document["components"]["schemas"][request.__name__]["additionalProperties"] = False
+    schemas = document["components"]["schemas"]
+    for name in _taken(document["paths"], schemas):
+        if "properties" in schemas[name]:
+            schemas[name]["additionalProperties"] = False
     told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
     record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
     record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}
     return document
+
+
+def _taken(paths: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
+    """The schemas that bodies of requests are made of, and those that these are made of."""
+    sent = [operation.get("requestBody") for path in paths.values() for operation in path.values()]
+    found, rest = set[str](), [*_named(sent)]
+    while rest:
+        if (name := rest.pop()) not in found:
+            found.add(name)
+            rest += _named(schemas[name])
+    return found
+
+
+def _named(value: Any) -> Iterator[str]:
+    """The schemas it refers to."""
+    if isinstance(value, dict):
+        if isinstance(ref := value.get("$ref"), str):
+            yield ref.rpartition("/")[2]
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _named(inner)

@@ -20,7 +20,7 @@ from orchestrator.engine.answers import Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import questions, views
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.paging import OWN, Cursor, Limit, from_cursor, own_id, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
 from orchestrator.web.schemas.approvals import ApprovalOut, ApprovalPage, approval_out
@@ -113,7 +113,7 @@ async def decide_many(
     The status of the answer is 200 whatever came of them: `recorded` and, of each, `status` tell. All of them
     are written in one transaction: after an error of the service none is recorded.
     """
-    ids = [own_id(one.approval, "approval") for one in data.decisions]
+    ids = [one.approval for one in data.decisions]
     if len(set(ids)) < len(ids):
         raise InvalidError("an approval is named twice", [("decisions", "must name each approval once")])
     asked = await doors.database.read(_terms, ids)
@@ -147,7 +147,7 @@ def _shown(s: Session, ids: list[str]) -> list[views.Row]:
 
 def _outcome(own: str, answer: Decided | None, rows: Mapping[str, ApprovalOut]) -> DecisionOut:
     if answer is None:
-        detail = f"there is no approval {own}"
+        detail = f"there is no approval {own}" if OWN.fullmatch(own) else "there is no approval of that id"
         return DecisionOut(approval_id=own, recorded=False, status=404, detail=detail, approval=None)
     refused = answer.refused
     status = 200 if refused is None else 403 if refused is Refusal.NOT_ENTITLED else 409

@@ -21,15 +21,11 @@ from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
-from orchestrator.web.patience import Patience
+from orchestrator.web.patience import BODIES
 from orchestrator.web.problems import of_database
 from orchestrator.web.slack_handler import Kind, SlackHandler
 
 log = structlog.get_logger(__name__)
-
-BODY_SECONDS: Final = 10.0
-"""How long a sender may take over its body; honest ones need milliseconds."""
-_PATIENCE: Final = Patience(BODY_SECONDS)
 
 _TAKEN: Final[Any] = {
     "type": "http.response.start",
@@ -187,12 +183,12 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-length" and (announced := _length(value)) > most:
             if announced <= DRAIN_BYTES:
-                await drain(receive)
+                await drain(scope, receive)
             raise _too_large(most)
         if name == b"content-encoding" and value.strip().lower() != b"identity":
             raise HTTPException(status_code=415, detail="an encoded body is not taken")
     try:
-        return await _PATIENCE.wait(_chunks(receive, most))
+        return await BODIES.wait(_chunks(scope, receive, most))
     except TimeoutError as e:
         raise HTTPException(status_code=408, detail="the body took too long", headers=_CLOSE) from e
 
@@ -203,7 +199,7 @@ def _length(announced: bytes) -> int:
     return int(announced)
 
 
-async def _chunks(receive: Receive, most: int) -> bytes:
+async def _chunks(scope: Scope, receive: Receive, most: int) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
@@ -214,7 +210,7 @@ async def _chunks(receive: Receive, most: int) -> bytes:
         size += len(chunk)
         if size > most:
             if message.get("more_body", False):
-                await drain(receive)
+                await drain(scope, receive)
             raise _too_large(most)
         chunks.append(chunk)
         more = message.get("more_body", False)

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+BODY_SECONDS: Final = 10.0
+"""How long a sender may take over its body; honest ones need milliseconds."""
 
 
 class Patience:
@@ -48,3 +51,7 @@ class Patience:
             loop.call_later(self.seconds / 10, self._look, loop)
         elif self._loop is loop:
             self._loop = None
+
+
+BODIES: Final = Patience(BODY_SECONDS)
+"""With whoever sends a body, at every door."""

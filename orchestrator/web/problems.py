@@ -89,6 +89,11 @@ def answer(
     return Response(problem, status_code=status, media_type=MEDIA, headers={**always, **(headers or {})})
 
 
+def encoded(status: int, detail: str) -> bytes:
+    """The body alone, for who answers before there is a request."""
+    return msgspec.json.encode(answer(status, detail).content)
+
+
 async def send_problem(scope: Scope, send: Send, exc: Exception) -> None:
     """The same answer from an endpoint that runs outside Litestar's stack."""
     request: Request[Any, Any, Any] = Request(scope)
@@ -117,8 +122,14 @@ def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Pro
     errors = [(field, expected.named(request, message, field)) for field, message in errors]
     title = http.HTTPStatus(exc.status_code).phrase
     detail = "The request does not fit; see errors." if errors else exc.detail
-    headers = dict(exc.headers or {})
+    headers = {name: _allowed(v) if name == "allow" else v for name, v in (exc.headers or {}).items()}
     return answer(exc.status_code, "" if detail == title else detail, errors, headers)
+
+
+def _allowed(methods: str) -> str:
+    """In one order, with the HEAD that every GET has."""
+    named = {method.strip() for method in methods.split(",")}
+    return ", ".join(sorted(named | ({"HEAD"} if "GET" in named else set())))
 
 
 def _as_sent(request: Request[Any, Any, Any], error: Mapping[str, Any]) -> Mapping[str, Any]:

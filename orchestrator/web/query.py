@@ -1,6 +1,7 @@
-"""Query parameters of what is read: one that a route does not know is refused, not passed over.
+"""Query parameters of what is read: one that a route does not know, or is given twice, is refused.
 
-A filter with a slip in its name would answer with everything, and nobody would see it.
+A filter with a slip in its name would answer with everything, and of two values for one name one would be
+passed over; nobody would see it.
 """
 
 from functools import cache
@@ -21,7 +22,8 @@ async def known_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
     """Guard of routes that are read.
 
     Raises:
-        InvalidError: A GET has a parameter that its route does not take; each is named, with those it does.
+        InvalidError: A GET has a parameter that its route does not take, which is named, with those it
+            does; or two values for one.
     """
     if connection.scope.get("method") != "GET" or not connection.scope["query_string"]:
         return
@@ -31,6 +33,9 @@ async def known_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
         can = f"is not known here; taken are: {', '.join(taken)}" if taken else "is not known: none is taken"
         fields = [(shown(name)[1:-1], can) for name in unknown[:MOST_NAMED]]
         raise InvalidError("unknown query parameters", fields)
+    twice = [name for name in taken if len(connection.query_params.getall(name, [])) > 1]
+    if twice:
+        raise InvalidError("doubled query parameters", [(name, "is given twice") for name in twice])
 
 
 @cache

@@ -16,6 +16,7 @@ from litestar.handlers.base import BaseRouteHandler
 from orchestrator.errors import InvalidError
 from orchestrator.strictjson import StrictReader
 from orchestrator.web.drain import drain
+from orchestrator.web.patience import BODIES
 
 MAX_DEPTH: Final = 32
 _READER: Final = StrictReader(depth=MAX_DEPTH, whole_bits=64, zero=False)
@@ -29,7 +30,8 @@ async def json_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     Raises:
         InvalidError: Not strict JSON in UTF-8: repeated keys, NaN, half surrogate pairs, U+0000,
             over 32 deep, numbers no other program would read back.
-        HTTPException: 415 for another content type or an encoded body, 413 for one too large.
+        HTTPException: 415 for another content type or an encoded body, 413 for one too large, 408 for a
+            sender that stalls.
     """
     if not isinstance(connection, Request) or connection.method != "POST":
         return
@@ -37,11 +39,14 @@ async def json_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     if not optional:
         _as_json(connection)
     try:
-        body = await connection.body()
+        body = await BODIES.wait(connection.body())
+    except TimeoutError as e:
+        headers = {"connection": "close"}
+        raise HTTPException(status_code=408, detail="the body took too long", headers=headers) from e
     except InternalServerException as e:
         raise InvalidError("the body did not arrive whole") from e
     except RequestEntityTooLarge as e:
-        await drain(connection.receive)
+        await drain(connection.scope, connection.receive)
         most = connection.route_handler.resolve_request_max_body_size()
         raise RequestEntityTooLarge(f"at most {most} bytes are taken") from e
     if not body and optional:

@@ -11,6 +11,7 @@ from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.events import JobSignalled
+from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStatus, JobWish, signal_key
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
 from orchestrator.engine import step
@@ -118,6 +119,41 @@ async def test_a_film_whose_answer_got_lost_is_found_by_its_webhook(database_url
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert set(world.jobs.starts.values()) == {1}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in its grace", "given up for lost"])
+async def test_a_film_that_is_an_interaction_is_found_by_what_it_echoes(
+    late: bool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says that an event carries our metadata; the interaction does, read with our own key."""
+    other = JobWish(JobKind.VIDEO_INTERACTION, {"model": "omni", "prompt": "a quay", "parameters": {}})
+    async with world_on(database_url, other, other) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].append("lost_after")
+        run_id = await filming(world)
+        if late:
+            world.clock.advance(Policy().job_grace)
+            await world.settle()
+        lost, second = sorted(await jobs_of(world, run_id), key=lambda job: job.remote is not None)
+        remote = next(r for r, order in world.jobs.made.items() if order.id == lost.id)
+        echoes = {remote: lost.id, "v1_theirs": "job_nobody", "v1_taken": second.id}
+
+        read = world.gemini.fetch
+
+        async def fetch(interaction_id: str) -> Snapshot:
+            if interaction_id not in echoes:
+                return await read(interaction_id)
+            return Snapshot(interaction_id, "completed", job=echoes[interaction_id])
+
+        monkeypatch.setattr(world.gemini, "fetch", fetch)
+        world.jobs.end()
+        for named in ("v1_theirs", "v1_taken", remote, second.remote or ""):
+            await told(world, named, kind="interaction.completed")
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert {j.remote for j in await jobs_of(world, run_id)} == set(world.jobs.made)
+        assert set(world.jobs.starts.values()) == {1}
+        await world.check(run_id)
 
 
 @pytest.mark.parametrize("answer", ["lost_after", ""])

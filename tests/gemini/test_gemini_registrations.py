@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.registration import EVENTS
+from orchestrator.domain.registration import EVENTS, judge
 from orchestrator.emulator.gemini.app import build
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.settings import EmulatorSettings
@@ -94,7 +94,7 @@ async def test_a_change_says_no_more_than_it_should(serving: Callable[[], Any], 
         assert server.requests[0].json == {"revocation_behavior": "revoke_previous_secrets_immediately"}
 
 
-ODD = (None, [], "text", {"webhooks": "x"}, {"webhooks": [3]}, {"webhooks": [{"id": "a"}]})
+ODD = (None, [], "text", {"webhooks": "x"}, {"webhooks": [3]}, {"webhooks": [{"uri": URI}]})
 
 
 async def test_an_answer_that_is_none_is_no_empty_list(serving: Callable[[], Any], reply: Any) -> None:
@@ -105,6 +105,18 @@ async def test_an_answer_that_is_none_is_no_empty_list(serving: Callable[[], Any
                 await webhooks.list()
         server.answer(reply.of({}))
         assert await webhooks.list() == ()
+
+
+async def test_one_that_says_little_of_itself_hides_no_other(serving: Callable[[], Any], reply: Any) -> None:
+    """The list has everybody's of the project, and nothing says which fields an answer always has."""
+    ours = {"id": "b", "uri": URI, "state": "enabled", "subscribed_events": ["batch.failed"]}
+    async with serving() as server, opened(server.base_url) as webhooks:
+        server.answer(reply.of({"webhooks": [{"id": "a"}, {"id": "c", "uri": "https://c.example"}, ours]}))
+        first, second, third = await webhooks.list()
+    assert (first.id, first.uri, first.state) == ("a", "", "unknown")
+    assert (second.uri, second.state, third.state) == ("https://c.example", "unknown", "enabled")
+    verdict = judge((first, second, third), address=URI, events=("batch.failed",))
+    assert (verdict.well, verdict.registration) == (True, third)
 
 
 async def test_what_may_be_repeated_outlives_two_blips() -> None:

@@ -281,3 +281,26 @@ def test_a_handler_without_a_scope_lets_nobody_in(house: House) -> None:
     tokens = tuple(replace(t, scopes=frozenset()) for t in ALL_TOKENS)
     with TestClient(house.app(tokens=tokens)) as client:
         assert client.get("/v1/runs", headers=bearer()).status_code == 403
+
+
+def test_a_head_is_answered_as_the_get_without_its_body(house: House) -> None:
+    """Monitors ask that way. A record goes on as a stream only for who reads it."""
+    with TestClient(house.app()) as client:
+        for path in ("/healthz", "/readyz", "/v1/runs", "/v1/runs/nobody", "/docs/openapi.json", "/nowhere"):
+            sent = {**bearer("reader"), "accept": "text/event-stream"}
+            got, head = client.get(path, headers=bearer("reader")), client.head(path, headers=sent)
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert head.headers["content-type"] == got.headers["content-type"]
+        assert client.head("/v1/runs").status_code == 401
+        assert client.head("/v1/workflows/refund/runs", headers=bearer("all")).status_code == 405
+
+
+def test_what_is_allowed_is_what_works(house: House) -> None:
+    with TestClient(house.app()) as client:
+        for path in ("/v1/runs", "/healthz", "/metrics"):
+            refused = client.put(path, headers=bearer("reader"))
+            assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS"), path
+            assert client.options(path, headers=bearer("reader")).status_code == 204
+        assert client.options("/v1/runs").status_code == 401
+        post = client.get("/v1/workflows/refund/runs", headers=bearer("all"))
+        assert (post.status_code, post.headers["allow"]) == (405, "OPTIONS, POST")

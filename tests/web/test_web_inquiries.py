@@ -133,6 +133,19 @@ def test_several_are_decided_each_by_itself(client: TestClient, house: House) ->
     assert (again["recorded"], "already approved by ops" in again["decisions"][0]["detail"]) == (0, True)
 
 
+def test_of_several_one_that_can_be_no_id_stops_no_other(client: TestClient, house: House) -> None:
+    good = asked(house)
+    wishes = [
+        {"approval": own, "verdict": "approve", "digest": DIGEST}
+        for own in ("", "../x", "a" * 64, "é\u202e", good.id)
+    ]
+    status, told = post(client, "/decisions", {"decisions": wishes}, "ops")
+    assert (status, told["recorded"]) == (200, 1)
+    assert [d["status"] for d in told["decisions"]] == [404, 404, 404, 404, 200]
+    assert {d["detail"] for d in told["decisions"][:4]} == {"there is no approval of that id"}
+    assert stands(house, good).status == "approved"
+
+
 @pytest.mark.parametrize("count", [0, 1, 50, 51])
 def test_how_many_at_once(client: TestClient, count: int) -> None:
     wishes = [{"approval": f"apr_{n}", "verdict": "reject", "digest": DIGEST} for n in range(count)]

@@ -65,3 +65,13 @@ def test_they_are_named_once_each_printable_and_not_all(house: House, query: str
 def test_a_stranger_is_not_told_what_is_taken(house: House) -> None:
     with TestClient(house.app()) as client:
         assert client.get("/v1/runs?x=1").status_code == 401
+
+
+@pytest.mark.parametrize("query", ["status=waiting&status=failed", "limit=5&status=failed&limit=5"])
+def test_two_values_for_one_are_refused(house: House, query: str) -> None:
+    """One of them would be passed over."""
+    twice = query.partition("=")[0]
+    with TestClient(house.app()) as client:
+        answer: Any = client.get(f"/v1/runs?{query}", headers=bearer("reader"))
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"field": twice, "message": "is given twice"}]

@@ -1,6 +1,7 @@
 """What only shows on a real socket: framing, lengths, senders that go away. The server is uvicorn."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,13 +9,14 @@ import pytest
 from web_kit import TOKENS, House, event_body, signed
 
 from orchestrator.emulator.serving import running
+from orchestrator.web.framing import MAX_HEAD_BYTES, Framing
 
 GOOD = event_body()
 
 
 @asynccontextmanager
 async def served(house: House) -> AsyncIterator[int]:
-    async with running(house.app()) as base:
+    async with running(house.app(), http=Framing) as base:
         yield int(base.rpartition(":")[2])
 
 
@@ -64,6 +66,8 @@ RAW = {
     "a length in words": (request(POST, "Content-Length: ten", body=GOOD), 400),
     "a negative length": (request(POST, "Content-Length: -5", body=GOOD), 400),
     "too long by its own word": (request(POST, "Content-Length: 99999999"), 413),
+    "a coding before chunked": (request(POST, "Transfer-Encoding: gzip, chunked", body=CHUNKED), 400),
+    "chunked, spelt otherwise": (request(POST, "transfer-encoding:  Chunked ", body=CHUNKED), 200),
     "a bad chunk": (request(POST, "Transfer-Encoding: chunked", body=b"zz\r\nhello"), 400),
     "a line break in a header": (request(POST, LENGTH, "X-A: b\rc: d", body=GOOD), 400),
     "no header name": (request(POST, LENGTH, ": x", body=GOOD), 400),
@@ -107,7 +111,7 @@ async def test_raw_requests(house: House) -> None:
 async def test_a_sender_that_goes_away_or_stalls_holds_nobody(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.web.hooks._PATIENCE.seconds", 600)
+    monkeypatch.setattr("orchestrator.web.patience.BODIES.seconds", 600)
     async with served(house) as port:
         stalled = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
         for _, writer in stalled:
@@ -123,9 +127,10 @@ async def test_a_sender_that_goes_away_or_stalls_holds_nobody(
 
 @pytest.mark.asyncio
 async def test_a_body_that_never_ends_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.web.hooks._PATIENCE.seconds", 0.05)
+    monkeypatch.setattr("orchestrator.web.patience.BODIES.seconds", 0.05)
     async with served(house) as port:
         assert status(await talk(port, request(POST, LENGTH, body=GOOD[:10]))) == 408
+        assert status(await talk(port, start().replace(START, START[:5]))) == 408
 
 
 @pytest.mark.asyncio
@@ -151,3 +156,83 @@ async def test_an_endless_chunked_body_is_cut(house: House, monkeypatch: pytest.
     async with served(house) as port:
         raw = request(POST, "Transfer-Encoding: chunked", body=chunk * 20)
         assert status(await talk(port, raw)) == 413
+
+
+@pytest.mark.asyncio
+async def test_who_announces_too_much_and_waits_is_told_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be waiting for a word before it sends any of it, by `Expect` or just so."""
+    monkeypatch.setattr("orchestrator.web.drain.DRAIN_SECONDS", 600)
+    monkeypatch.setattr("orchestrator.web.drain.PAUSE_SECONDS", 0.05)
+    own = (TOKEN, "Content-Type: application/json", "Content-Length: 2000000")
+    asked = "POST /v1/workflows/refund/runs HTTP/1.1"
+    async with served(house) as port:
+        assert status(await talk(port, request(asked, *own, body=b"ab", sign=False))) == 413
+        assert status(await talk(port, request(POST, "Content-Length: 2000000", body=b"ab"))) == 413
+        monkeypatch.setattr("orchestrator.web.drain.PAUSE_SECONDS", 600)
+        expects = "Expect: 100-continue"
+        assert status(await talk(port, request(asked, *own, expects, sign=False))) == 413
+        assert status(await talk(port, request(POST, "Content-Length: 2000000", expects))) == 413
+
+
+HEADS = {
+    "one header": ("Host: here", f"X-A: {'a' * MAX_HEAD_BYTES}"),
+    "many headers": tuple(f"X-{n}: {'a' * 90}" for n in range(1000)),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lines", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "without an end"])
+async def test_a_head_has_a_largest_size(house: House, lines: tuple[str, ...], whole: bool) -> None:
+    """Nobody knows yet who is asking, and a parser keeps all of it."""
+    raw = "\r\n".join(["GET /healthz HTTP/1.1", *lines, "", ""]).encode()
+    async with served(house) as port:
+        assert status(await talk(port, raw if whole else raw[:-2])) == 431
+        path = b"GET /" + b"a" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: here\r\n\r\n"
+        assert status(await talk(port, path)) == 431
+        fits = f"X-A: {'a' * (MAX_HEAD_BYTES - 2000)}"
+        assert status(await talk(port, request("GET /healthz HTTP/1.1", fits, sign=False))) == 200
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_of_the_framing_has_the_shape_of_all_others(house: House) -> None:
+    async with served(house) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nX A: b\r\n\r\n" + b"x" * 100_000)
+        async with asyncio.timeout(30):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.asyncio
+async def test_a_head_that_never_ends_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.web.framing.HEAD_SECONDS", 0.05)
+    healthy = request("GET /healthz HTTP/1.1", sign=False)
+    async with served(house) as port:
+        assert status(await talk(port, b"GET /healthz HTTP/1.1\r\nX-")) == 408
+        assert await talk(port, b"") == b""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(healthy)
+        async with asyncio.timeout(30):
+            assert status(await reader.readuntil(b'"ok"}')) == 200
+            writer.write(healthy[:20])  # on the same connection
+            assert status(await reader.readline()) == 408
+        writer.close()
+
+
+@pytest.mark.asyncio
+async def test_requests_behind_each_other_on_one_connection(house: House) -> None:
+    """As much as a head may have is counted for each of them, not for all."""
+    healthy = request("GET /healthz HTTP/1.1", f"X-A: {'a' * 20_000}", sign=False)
+    async with served(house) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(healthy * 10)
+        async with asyncio.timeout(30):
+            for _ in range(10):
+                assert b" 200 " in await reader.readline()
+                await reader.readuntil(b'"ok"}')
+        writer.close()

@@ -114,9 +114,12 @@ def build(
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
-    state = _state(ground, around, worker, role, _standings(ground, around, role))
+    outlook = _outlook(ground, around, role)
+    # Who only answers calls no neighbour itself.
+    standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
+    state = _state(ground, around, worker, role, standings)
     doors = _doors(ground, around, performer, intake, state, bells)
-    lived = _lifetime(ground, around, state, doors, performer).lived
+    lived = _lifetime(ground, around, state, doors, performer, outlook).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
     return Service(
@@ -259,14 +262,14 @@ def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
     )
 
 
-def _standings(ground: Ground, around: Around, role: Role) -> Standings:
-    """How the neighbours stand: who only answers hears it from those who work."""
+def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
+    """What those who work tell each other and who only answers; of a lone process there is nobody to tell."""
+    if ground.database.sqlite and role is not Role.WEB:
+        return None
     outlook = Outlook(ground.database, [b.name for b in around.breakers])
-    if role is Role.WEB:
-        return outlook.read
-    if not ground.database.sqlite:
+    if role is not Role.WEB:
         outlook.watch(around.breakers)
-    return own(around.breakers)
+    return outlook
 
 
 def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
@@ -285,13 +288,21 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
     )
 
 
-def _lifetime(ground: Ground, around: Around, state: State, doors: Doors, performer: Performer) -> Lifetime:
+def _lifetime(
+    ground: Ground,
+    around: Around,
+    state: State,
+    doors: Doors,
+    performer: Performer,
+    outlook: Outlook | None,
+) -> Lifetime:
     return Lifetime(
         state=state,
         gemini=around.gemini,
         slack=around.slack,
         dynamic=doors.dynamic,
         heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
+        outlook=outlook if state.worker else None,
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,

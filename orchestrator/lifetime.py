@@ -15,6 +15,7 @@ from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
 from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.outlook import Outlook
 from orchestrator.readiness import State
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import STALE_SECONDS, Storage
@@ -33,6 +34,7 @@ class Lifetime:
     slack: SlackGateway | None
     dynamic: DynamicDoor | None
     heads: Heads | None
+    outlook: Outlook | None
     triggers: Triggers
     files: Storage
     clock: Clock
@@ -80,6 +82,8 @@ class Lifetime:
         await asyncio.gather(*beside, return_exceptions=True)
         if self.heads is not None:
             await self.heads.stop()
+        if self.outlook is not None:
+            await self.outlook.leave()
         if self.dynamic is not None:
             await self.dynamic.verifier.aclose()
         await self.gemini.aclose()

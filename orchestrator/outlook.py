@@ -21,8 +21,9 @@ from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.sightings import Sighting
 
-FORGOTTEN: Final = timedelta(minutes=10)
-"""After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone."""
+FORGOTTEN: Final = timedelta(minutes=1)
+"""After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone. One that
+is there, and has something to call for, soon says how it went."""
 CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0, 0)
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,18 @@ class Outlook:
         """Write down, from now on, when one of those opens or closes."""
         for breaker in breakers:
             breaker.tell = partial(self._told, breaker)
+
+    async def leave(self) -> None:
+        """This process calls nobody any more: how its own breakers stood says nothing about what comes."""
+        async with self._turn:
+            try:
+                await self._database.write(self._forget)
+            except Exception as e:  # noqa: BLE001  then it is forgotten as that of one who was killed
+                log.warning("breakers_not_forgotten", error=type(e).__name__)
+
+    def _forget(self, s: Session) -> None:
+        for name in self._names:
+            sightings.forget(s, _of_all(name) + self._process)
 
     @property
     def busy(self) -> bool:

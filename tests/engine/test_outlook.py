@@ -120,3 +120,19 @@ async def test_what_a_process_said_that_is_gone_is_forgotten(database_url: str) 
     standing = (await outlook.read())["gemini"]
     assert (standing.position, standing.opened) == (Position.CLOSED, 1)
     database.close()
+
+
+async def test_what_a_process_said_that_left_in_order_is_forgotten_at_once(database_url: str) -> None:
+    database = Database(database_url)
+    leaves, stays = (Outlook(database, ["gemini"], lambda s: NOON) for _ in range(2))
+    ours, theirs = (Breaker("gemini", clock=lambda: 0.0, roll=lambda: 1.0) for _ in range(2))
+    leaves.watch([ours])
+    stays.watch([theirs])
+    await _tells(leaves, ours, _told_to_wait, 1)
+    await leaves.leave()
+    standing = (await stays.read())["gemini"]
+    assert (standing.position, standing.opened) == (Position.CLOSED, 1)
+    await _tells(stays, theirs, _away, FAILURES)
+    await leaves.leave()
+    assert (await stays.read())["gemini"].position is Position.OPEN, "of those who are there"
+    database.close()

@@ -62,7 +62,7 @@ async def test_the_agent_asks_and_goes_on_with_the_answer(tmp_path: Path, databa
         ]
         over = await stage.redrawn(by_kind["choice"], "Answered: question from asking")
         assert "deep blue" in text_of(over.blocks)
-        assert buttons(over) == []
+        assert buttons(over) == ["details"]
         assert stage.book() == []
 
 

@@ -29,9 +29,9 @@ from orchestrator.store.transactions import Transactions
 
 Job = Callable[[Session], Any]
 
-AT_ONCE: Final = 3
+AT_ONCE: Final = 5
 """Transactions under way. With fewer this process waits for the server, with more each of them is smaller."""
-MOST: Final = 16
+MOST: Final = 12
 """Steps in one transaction: together they hold their rows for some ten milliseconds."""
 WAIT_MILLISECONDS: Final = 100
 """For a lock: ten times what others who share need. PostgreSQL looks for a circle after a second only."""

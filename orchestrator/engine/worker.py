@@ -194,12 +194,8 @@ class Worker:
             self._loop.call_soon_threadsafe(self._room_made)
 
     def _room(self) -> list[EffectKind]:
-        """Kinds that may be begun now. Of the others nothing is looked for before there is room."""
-        if self._stopping:
-            return []
-        with self._counting:
-            self._starved = self._starved or min(self._free.values()) <= 0
-            return [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
+        """Kinds that may be begun now."""
+        return [] if self._stopping else [kind for kind, lane in LANE_OF.items() if self._free[lane] > 0]
 
     def _accept(self, tickets: Sequence[Ticket]) -> None:
         if tickets:
@@ -279,7 +275,16 @@ class Worker:
     async def _sleep(self) -> None:
         now = self._clock()
         self._next = now + timedelta(seconds=LONGEST_SLEEP)  # what is left meanwhile is expected
-        due = await self._db.read(claims.next_due, self._room())
+        room = self._room()
+        crowded = [kind for kind in LANE_OF if kind not in room]
+        due = await self._db.read(claims.next_due, room)
+        if crowded and (first := await self._db.read(claims.next_due, crowded)) is not None:
+            if first > now:
+                due = min(due or first, first)
+            else:  # nothing of them is looked for before there is room
+                self._starved = True
+                if self._room() != room:
+                    self._room_made()
         self._next = min(self._next, due or self._next)
         try:
             async with asyncio.timeout(max(0.05, (self._next - self._clock()).total_seconds())):

@@ -100,11 +100,12 @@ class QueuedWorker(Worker):
                 if mail:
                     await self._deliveries()
                 await self._sweep()
-        except Exception:
-            log.exception("worker_failed")
+        except Exception as e:  # noqa: BLE001  told by the spell
+            self._spell.failed(e)
             self._mail = True
             await asyncio.sleep(1.0)
         else:
+            self._spell.worked()
             await self._rest()
 
     async def _rest(self) -> None:

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import structlog
-
 from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
@@ -21,6 +19,7 @@ from orchestrator.engine import step
 from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.spells import Spell
 from orchestrator.engine.tickets import Ticket
 from orchestrator.store import claims, inbox
 from orchestrator.store.claims import Which
@@ -44,8 +43,6 @@ LONGEST_SLEEP: Final = 15.0
 PRUNE_EVERY: Final = timedelta(hours=1)
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Worker:
@@ -91,6 +88,7 @@ class Worker:
         self.beat = beat
         self._tidy = tidy
         self._tidying: asyncio.Task[None] | None = None
+        self._spell = Spell("worker")
 
     def wake(self) -> None:
         """Something was committed that may be due."""
@@ -137,10 +135,12 @@ class Worker:
             self._wake.clear()
             mail, self._mail = self._mail, False
             try:
-                if await self._take(mail=mail) == 0:
+                taken = await self._take(mail=mail)
+                self._spell.worked()
+                if taken == 0:
                     await self._sleep()
-            except Exception:
-                log.exception("worker_failed")
+            except Exception as e:  # noqa: BLE001  told by the spell
+                self._spell.failed(e)
                 self._mail = True
                 await asyncio.sleep(1.0)
             self.beat()

@@ -5,11 +5,13 @@ Nothing acknowledged is lost, every process stays up and is back by itself. `CRA
 """
 
 import asyncio
+import json
 import os
 import random
 import resource
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -135,6 +137,16 @@ async def test_postgresql_is_restarted_in_mid_load(tmp_path: Path, server: Serve
         )
         await judged(storm, f"{told}; longest pause between two pulses {pulses} s")
         assert max(pulses.values()) <= PULSE_SECONDS + BUSY_SECONDS
+        _told_once(lab)
+
+
+def _told_once(lab: Laboratory) -> None:
+    """Each worker that failed says so at length once for each kind of error, and when that is over."""
+    lines = [json.loads(text) for text in lab.log.read_text().splitlines() if '"worker_' in text]
+    failed = [line["error"] for line in lines if line["event"] == "worker_failed"]
+    assert max(Counter(failed).values(), default=0) <= len(lab.workers), failed
+    recovered = [line for line in lines if line["event"] == "worker_recovered"]
+    assert bool(recovered) == bool(failed)
 
 
 async def _watch_pulses(lab: Laboratory, longest: dict[str, float]) -> None:

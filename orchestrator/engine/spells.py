@@ -1,0 +1,54 @@
+"""Failures of a loop in a row, such as while the database is away, told as the one thing that they are."""
+
+import time
+from typing import Any, Final
+
+import structlog
+
+from orchestrator.engine.meters import Stopwatch
+
+AGAIN_SECONDS: Final = 60.0
+"""Between two lines that say that it still lasts."""
+
+log = structlog.get_logger(__name__)
+
+
+class Spell:
+    """Of one loop: its first failure is told with the traceback, its end with how long it took.
+
+    Between them a line a minute says that it lasts. A failure of another kind is told at length again.
+
+    Args:
+        name: Begins the events' names: `<name>_failed`, `<name>_still_failing`, `<name>_recovered`.
+    """
+
+    def __init__(self, name: str, clock: Stopwatch = time.monotonic) -> None:
+        self._name, self._clock = name, clock
+        self._since: float | None = None
+        self._told_at = 0.0
+        self._times = 0
+        self._kinds: set[str] = set()
+
+    def failed(self, error: Exception) -> None:
+        """It failed once more; called where it was caught."""
+        now, kind = self._clock(), type(error).__name__
+        self._since = now if self._since is None else self._since
+        self._times += 1
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self._told_at = now
+            log.error(f"{self._name}_failed", error=kind, exc_info=error)
+        elif now - self._told_at >= AGAIN_SECONDS:
+            self._told_at = now
+            log.warning(f"{self._name}_still_failing", error=kind, **self._so_far(now))
+
+    def worked(self) -> None:
+        """It did its work: whatever was is over."""
+        if self._since is not None:
+            log.info(f"{self._name}_recovered", **self._so_far(self._clock()))
+            self._since, self._times = None, 0
+            self._kinds.clear()
+
+    def _so_far(self, now: float) -> dict[str, Any]:
+        since = now if self._since is None else self._since
+        return {"seconds": round(now - since, 1), "failures": self._times}

@@ -118,6 +118,8 @@ def _ready(settings: Settings) -> Iterator[Database]:
     for line in advise(settings, now()):
         log.warning("setting_to_look_at", setting=line)
     with opened(settings) as database:
+        if database.made:  # of a misspelt name, too: whoever looks for the runs of before finds out here
+            log.warning("database_made", file=str(Path(database.url.database or "").absolute()))
         if database.sqlite:
             migrate.upgrade(database.engine)
         migrate.require_current(database.engine)

@@ -74,16 +74,28 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _database(settings: Settings) -> Finding:
-    """Its address and schema; one that a running service holds is looked at beside it, reading only."""
+    """Its address and schema; one that a running service holds is looked at beside it, reading only.
+
+    A file that is not there yet is left to the start: made here, a misspelt name would look like a database.
+    """
     try:
+        url = make_url(settings.database.url.reveal())
+        if url.get_backend_name() == "sqlite" and not (file := Path(url.database or "").absolute()).exists():
+            return _no_file(file)
         try:
             with opening.opened(settings) as database:
                 return _schema(settings, database.engine, "", may_be_new=database.sqlite)
         except ConflictError:
-            with care.reading(make_url(settings.database.url.reveal())) as engine:
+            with care.reading(url) as engine:
                 return _schema(settings, engine, "a service runs on it, or another command: ")
     except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
         return Finding("bad", "database", f"{type(e).__name__}: {e}")
+
+
+def _no_file(file: Path) -> Finding:
+    if file.parent.is_dir():
+        return Finding("warn", "database", f"there is no {file} yet; the start makes it, empty")
+    return Finding("bad", "database", f"there is no folder {file.parent} for {file.name}")
 
 
 def _schema(settings: Settings, engine: Engine, told: str, *, may_be_new: bool = False) -> Finding:

@@ -1,5 +1,6 @@
-"""How each connection of ours is set up, and the lock that keeps a second process from a SQLite file."""
+"""How each connection of ours is set up; a SQLite file, and the lock that keeps a second process from it."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -120,10 +121,15 @@ def lock(path: str | None) -> int | None:
 
     Raises:
         ConflictError: Another process has it.
+        FileNotFoundError: It is to be in a folder that is not there. Nobody misspells a path and wants that
+            folder made, with an empty database in it.
     """
     if not path or path == ":memory:":
         return None
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not (folder := Path(path).absolute().parent).is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "there is no such folder; make it, or mend the path", str(folder)
+        )
     handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,3 +139,20 @@ def lock(path: str | None) -> int | None:
             f"{path} is in use by another process; stop it first, or use PostgreSQL for several"
         ) from None
     return handle
+
+
+def make(path: str | None) -> bool:
+    """See that the file is there, a new one for its owner only: rows hold what people and tools said.
+
+    SQLite gives what it keeps beside the file the same mode.
+
+    Returns:
+        Whether there was none.
+    """
+    if not path or path == ":memory:":
+        return False
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True

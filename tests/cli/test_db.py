@@ -1,6 +1,7 @@
 """`orchestrator db` as a person types it: what it says, what it leaves behind, beside a running service."""
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -30,6 +31,12 @@ from orchestrator.store.database import Database
 
 HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 UNREACHABLE = "postgresql+psycopg://anna:s3cret@127.0.0.1:1/runs?connect_timeout=2"
+KEYS = {
+    "GEMINI_API_KEY": "a-key",
+    "GEMINI_WEBHOOK_SECRETS": HOOK,
+    "ORCHESTRATOR_API_TOKEN": secrets.token_hex(16),
+    "ORCHESTRATOR_GEMINI__BASE_URL": "http://127.0.0.1:1",
+}
 ON_SQLITE = pytest.mark.parametrize("new_database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
 
@@ -70,6 +77,21 @@ def shell(
     root.setLevel(level)
     for handler in [h for h in root.handlers if h not in handlers]:
         root.removeHandler(handler)
+
+
+def _run(words: str) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own, and all that it says, in long lines."""
+    command = [sys.executable, "-m", "orchestrator", *shlex.split(words)]
+    wide = {**os.environ, "COLUMNS": "400"}
+    return subprocess.run(
+        command,
+        env=wide,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def fill(url: str) -> None:
@@ -207,6 +229,46 @@ def test_a_misspelt_file_is_not_made(shell: Shell, tmp_path: Path, words: str) -
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.parametrize("words", ["serve", "doctor", "db upgrade"])
+def test_a_misspelt_folder_is_not_made(
+    shell: Shell, tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    shell.use(f"sqlite:///{tmp_path}/mispelt/runs.db")
+    process = _run(words)
+    assert process.returncode != 0
+    assert "there is no" in process.stdout
+    assert "mispelt" in process.stdout
+    assert "Traceback" not in process.stdout
+    assert not (tmp_path / "mispelt").exists()
+
+
+def test_a_look_makes_no_database(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    shell.use("sqlite:///mispelt.db")
+    assert f"there is no {tmp_path}/mispelt.db yet" in _run("doctor").stdout
+    assert not [*tmp_path.glob("mispelt.db*")]
+
+
+def test_a_service_that_begins_with_a_new_file_says_which_and_keeps_it_to_its_owner(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tools").mkdir(mode=0o700)
+    shell.use("sqlite:///runs.db")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = {"ORCHESTRATOR_SERVER__PORT": str(taken.getsockname()[1]), "ORCHESTRATOR_LOG__FORMAT": "json"}
+        for name, value in {**KEYS, **port}.items():
+            monkeypatch.setenv(name, value)
+        first, second = _run("serve").stdout, _run("serve").stdout
+    [made] = [json.loads(line) for line in first.splitlines() if '"database_made"' in line]
+    assert made["file"] == f"{tmp_path}/runs.db"
+    assert "database_made" not in second
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("runs.db*")} == {0o600}
+
+
 @pytest.mark.parametrize("words", ["upgrade", "check", "vacuum", "copy --to sqlite:///moved.db"])
 @pytest.mark.parametrize("url", [UNREACHABLE, UNREACHABLE.replace(":1/", ":port/")])
 def test_an_address_that_leads_nowhere_names_the_setting(shell: Shell, words: str, url: str) -> None:
@@ -291,10 +353,7 @@ def serving(sqlite_url: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> I
     shell.use(sqlite_url)
     Path("tools").mkdir(mode=0o700)
     for name, value in {
-        "GEMINI_API_KEY": "a-key",
-        "GEMINI_WEBHOOK_SECRETS": HOOK,
-        "ORCHESTRATOR_API_TOKEN": secrets.token_hex(16),
-        "ORCHESTRATOR_GEMINI__BASE_URL": "http://127.0.0.1:1",
+        **KEYS,
         "ORCHESTRATOR_SERVER__PORT": str(port),
         "ORCHESTRATOR_LOG__LEVEL": "error",
     }.items():

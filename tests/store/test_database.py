@@ -314,8 +314,10 @@ async def test_a_second_process_is_refused(sqlite_url: str) -> None:
     assert (await asyncio.to_thread(open_elsewhere, sqlite_url)).returncode == 0
 
 
-async def test_the_lock_and_the_folder_are_made_for_us_alone(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/new/folder/x.db")
-    lock = tmp_path / "new" / "folder" / "x.db.lock"
-    assert os.stat(lock).st_mode & 0o077 == 0
+async def test_the_file_and_its_lock_are_made_for_us_alone(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    assert {name: os.stat(tmp_path / name).st_mode & 0o077 for name in ("x.db", "x.db.lock")} == {
+        "x.db": 0,
+        "x.db.lock": 0,
+    }
     database.close()

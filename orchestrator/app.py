@@ -37,7 +37,7 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
-from orchestrator.readiness import State, WebhookSeen, Workspace
+from orchestrator.readiness import State, WebhookSeen, Workspace, Writes
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import Storage
@@ -280,6 +280,7 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         database,
         worker,
         Workspace(settings.slack.team_ids),
+        Writes(database, clock),
         standings,
         care=_care(settings, clock, role, seen),
         socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,

@@ -28,6 +28,7 @@ from orchestrator.store.sharing import Sharing
 from orchestrator.store.telling import Telling
 from orchestrator.store.threads import Threads
 from orchestrator.store.transactions import Transactions
+from orchestrator.store.unwritten import Unwritten
 from orchestrator.store.writer import Queue, Writer
 
 P = ParamSpec("P")
@@ -60,6 +61,7 @@ class Database:
         self.url = sa.make_url(url)
         self.still_seconds = still_seconds
         self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.unwritten = Unwritten()
         self.watcher: afterwards.Grown | None = None
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
@@ -96,13 +98,17 @@ class Database:
         Once begun it is never interrupted: a caller that is cancelled stops waiting, the
         transaction still completes.
         """
-        if (server := self._transactions) is not None:
-            return await self._pool.run(
-                lambda: retried(lambda: server.write(self.ending, job, *args, **kwargs))
-            )
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put((partial(_called, job, args, kwargs), done))
-        return await done
+        try:
+            if (server := self._transactions) is not None:
+                return await self._pool.run(
+                    lambda: retried(lambda: server.write(self.ending, job, *args, **kwargs))
+                )
+            done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._queue.put((partial(_called, job, args, kwargs), done))
+            return await done
+        except Exception as e:
+            self.unwritten.heard(e)
+            raise
 
     async def step(self, job: Callable[[Session], T], of: str = "") -> T:
         """`write` for a short one that is one of many: on PostgreSQL, too, it may share the COMMIT of others.
@@ -114,7 +120,11 @@ class Database:
         """
         if self._sharing is None:
             return await self.write(job)
-        return cast(T, await self._sharing.write(job, of))
+        try:
+            return cast(T, await self._sharing.write(job, of))
+        except Exception as e:
+            self.unwritten.heard(e)
+            raise
 
     async def read(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a transaction that must not write."""

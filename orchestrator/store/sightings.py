@@ -103,6 +103,12 @@ def forget(s: Session, name: str) -> None:
     _FORGET.run(s, of_name=name)
 
 
+def renew(s: Session, name: str, seen: Sighting) -> None:
+    """Remember it in any case, whatever was seen when."""
+    forget(s, name)
+    put(s, name, seen)
+
+
 def add(s: Session, name: str, more: int, now: datetime) -> None:
     """So many more were seen by this process."""
     _ADD.run(s, name=name, at=now, ok=True, text=str(more))

@@ -192,7 +192,12 @@ class Full(Outage):
         stored = {str(row[0]) for row in self.lab.rows("SELECT id FROM delivery")}
         await asyncio.sleep(FULL_SECONDS)
         assert self.acknowledged <= stored, "acknowledged without having been stored"
+        ready = await self.lab.api.get("/readyz")
+        assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE, ready.text
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    async def works(self) -> bool:
+        return (await self.lab.api.get("/readyz")).status_code == httpx.codes.OK
 
     async def _refused(self) -> bool:
         return bool(self.refused["503"])

@@ -16,8 +16,10 @@ from orchestrator.engine.breakers import (
     GuardedGemini,
     GuardedJobs,
     GuardedSlack,
+    Openings,
     Standings,
     own,
+    own_openings,
 )
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
@@ -117,8 +119,9 @@ def build(
     outlook = _outlook(ground, around, role)
     # Who only answers calls no neighbour itself.
     standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
+    openings = outlook.openings if outlook is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
-    doors = _doors(ground, around, performer, intake, state, bells)
+    doors = _doors(ground, around, performer, intake, state, bells, openings)
     lived = _lifetime(ground, around, state, doors, performer, outlook).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
@@ -371,7 +374,13 @@ def _recipes(settings: Settings) -> Callable[[str], Recipe | None]:
 
 
 def _doors(
-    ground: Ground, around: Around, performer: Performer, intake: Intake, state: State, bells: Bells
+    ground: Ground,
+    around: Around,
+    performer: Performer,
+    intake: Intake,
+    state: State,
+    bells: Bells,
+    openings: Openings,
 ) -> Doors:
     """The settings in the doors' own words, and who stands behind the doors."""
     settings, slack = ground.settings, around.slack
@@ -393,6 +402,7 @@ def _doors(
         mail=bells.mail,
         counters=ground.counters,
         breakers=state.standings,
+        openings=openings,
         hearing=ground.hearing,
         triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
         callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),

@@ -80,6 +80,12 @@ class Outlook:
         now = self._moment(s)
         return {name: _worst(s, name, now) for name in self._names}
 
+    async def openings(self) -> dict[str, int]:
+        """How often they opened, in all processes that ever were. Raises what the database raises."""
+        return await self._database.read(
+            lambda s: {name: sightings.counted(s, _openings(name)) for name in self._names}
+        )
+
     def _told(self, breaker: Breaker, _: Standing) -> None:
         task = asyncio.create_task(self._keep(breaker))
         self._telling.add(task)
@@ -119,8 +125,7 @@ def _openings(name: str) -> str:
 
 def _worst(s: Session, name: str, now: datetime) -> Standing:
     standings = [_standing(seen, now) for seen in sightings.of(s, _of_all(name)).values()]
-    worst = max(standings, key=lambda at: (at.position is not Position.CLOSED, at.rest), default=CLOSED)
-    return replace(worst, opened=sightings.counted(s, _openings(name)))
+    return max(standings, key=lambda at: (at.position is not Position.CLOSED, at.rest), default=CLOSED)
 
 
 def _standing(seen: Sighting, now: datetime) -> Standing:

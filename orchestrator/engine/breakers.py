@@ -58,7 +58,7 @@ class Standing:
     Args:
         rest: Seconds until a call may try again, 0 unless open.
         failures: In a row, as counted while closed.
-        opened: How often it opened since the process began; where others call the neighbour, in all of them.
+        opened: How often this process's own opened since it began.
         spared: How many calls were not sent since then.
     """
 
@@ -73,6 +73,10 @@ Standings = Callable[[], Awaitable[Mapping[str, Standing]]]
 """Asks how the neighbours' breakers stand, by name; raises what a database raises."""
 
 
+Openings = Callable[[], Awaitable[Mapping[str, int]]]
+"""Asks how often each neighbour's breakers opened, in all processes together; raises as `Standings`."""
+
+
 async def nobody() -> Mapping[str, Standing]:
     """There is no neighbour."""
     return {}
@@ -83,6 +87,20 @@ def own(breakers: "Sequence[Breaker]") -> Standings:
 
     async def ask() -> Mapping[str, Standing]:
         return {breaker.name: breaker.state() for breaker in breakers}
+
+    return ask
+
+
+async def never() -> Mapping[str, int]:
+    """There is no neighbour."""
+    return {}
+
+
+def own_openings(breakers: "Sequence[Breaker]") -> Openings:
+    """Of the one process there is."""
+
+    async def ask() -> Mapping[str, int]:
+        return {breaker.name: breaker.state().opened for breaker in breakers}
 
     return ask
 

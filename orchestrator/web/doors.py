@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import named
-from orchestrator.engine.breakers import Standings, nobody
+from orchestrator.engine.breakers import Openings, Standings, never, nobody
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Clock
@@ -237,6 +237,7 @@ class Doors:
         mail: Called after a webhook was put back to be worked on.
         counters: Where everything in this process counts.
         breakers: How those of the neighbours stand, for monitors.
+        openings: How often they opened, in all processes, for monitors.
         hearing: How soon interactions are read again, for monitors.
         standing: Which of those entries of approvers a person stands for, beside themselves.
         triggers: What starts runs besides callers, and whose deliveries do.
@@ -260,6 +261,7 @@ class Doors:
     mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
     breakers: Standings = nobody
+    openings: Openings = never
     hearing: Hearing | None = None
     standing: Standing = alone
     triggers: TriggerDoor | None = None

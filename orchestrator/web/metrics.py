@@ -65,7 +65,7 @@ class Scrape:
         """None where they are told by a database that does not answer, which is told as such."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return _of_breakers(await self._doors.breakers())
+                return _of_breakers(await self._doors.breakers(), await self._doors.openings())
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
             log.warning("metrics_without_breakers", error=type(e).__name__)
             return []
@@ -118,18 +118,28 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(standings: Mapping[str, Standing]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int]) -> list[Metric]:
+    """Who only answers has opened none itself, so that a sum over processes counts each opening once."""
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",
         "How a neighbour's breaker stands: 1 for the one state it is in.",
         labels=("neighbour", "state"),
     )
-    opened = CounterMetricFamily("orchestrator_breaker_opened", "How often it opened.", labels=("neighbour",))
+    opened = CounterMetricFamily(
+        "orchestrator_breaker_opened", "How often it opened in this process.", labels=("neighbour",)
+    )
+    by_all = CounterMetricFamily(
+        "orchestrator_breaker_opened_by_all",
+        "How often it opened in all processes together: each tells the same, so take one and no sum.",
+        labels=("neighbour",),
+    )
+    for name, times in openings.items():
+        by_all.add_metric((name,), times)
     for name, standing in standings.items():
         for position in Position:
             state.add_metric((name, position), float(standing.position is position))
         opened.add_metric((name,), standing.opened)
-    return [state, opened]
+    return [state, opened, by_all]
 
 
 def _of_hearing(hearing: Hearing | None) -> list[Metric]:

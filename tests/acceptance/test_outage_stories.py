@@ -91,7 +91,7 @@ async def test_slack_is_away_and_comes_back(tmp_path: Path, database_url: str) -
         for run_id in started:
             await stage.ended(run_id)
         assert len(stage.book()) == len(started)
-        opened = await number(stage, 'orchestrator_breaker_opened_total{neighbour="slack"}')
+        opened = await number(stage, 'orchestrator_breaker_opened_by_all_total{neighbour="slack"}')
         assert opened >= 1
 
 

@@ -1,4 +1,4 @@
-"""A database that answers and takes no writes makes its service not ready; asking that costs no write each."""
+"""A database that answers and takes no writes makes its service not ready; asking costs no write each."""
 
 from contextlib import closing
 from datetime import timedelta

@@ -23,7 +23,7 @@ from web_kit import (
 )
 
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.engine.breakers import FAILURES, Breaker, own
+from orchestrator.engine.breakers import FAILURES, Breaker, own, own_openings
 from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import UnavailableError
 from orchestrator.store import outbox
@@ -259,7 +259,8 @@ def test_how_the_breakers_stand(house: House) -> None:
                 await breaker.call(fail)
 
     asyncio.run(trouble())
-    with TestClient(house.app(breakers=own((breaker, fine)))) as client:
+    both = (breaker, fine)
+    with TestClient(house.app(breakers=own(both), openings=own_openings(both))) as client:
         for seconds, state in ((0.0, "open"), (60.0, "half_open")):
             now[0] = seconds
             samples = scraped(client)
@@ -267,6 +268,7 @@ def test_how_the_breakers_stand(house: House) -> None:
                 assert at(samples, "breaker_state", neighbour="gemini", state=other) == (other == state)
             assert at(samples, "breaker_state", neighbour="slack", state="closed") == 1
             assert at(samples, "breaker_opened_total", neighbour="gemini") == 1
+            assert at(samples, "breaker_opened_by_all_total", neighbour="gemini") == 1
 
 
 # ------------------------------------------------------------------ what it does not say

@@ -23,7 +23,7 @@ from orchestrator.domain.events import (
     QuestionAsked,
 )
 from orchestrator.domain.exchange import FunctionCall
-from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall
+from orchestrator.domain.model import Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import already
@@ -272,5 +272,6 @@ def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCa
         return ()
     if call is None:
         return attest.gone(s, applied.run, asked.id) if approval.open else ()
-    odd = call.status is CallStatus.AWAITING_APPROVAL and not (call.approval and call.approval.open)
-    return attest.doubts(s, call) if odd or applied.refused is Refusal.CHANGED else ()
+    if applied.refused is Refusal.CHANGED:
+        return attest.doubts(s, call)
+    return attest.idle(s, applied.run.id, call)

@@ -1,20 +1,29 @@
 """Timers that come due: nothing is asked of anybody, the run hears of it where the claim is made."""
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import parse_attempt, parse_notice
 from orchestrator.domain.events import (
     ApprovalExpired,
+    CallDoubted,
     CreateGraceEnded,
     Event,
     ForgettingNear,
     ReminderDue,
     RunOverdue,
 )
-from orchestrator.domain.model import Run
+from orchestrator.domain.model import Run, ToolCall
 from orchestrator.engine.commits import Commits
-from orchestrator.store import inbox
+from orchestrator.store import attest, inbox
 from orchestrator.store.claims import Claimed
+
+
+def _early(call: ToolCall, approval: str, now: datetime) -> bool:
+    """The clock was set back, or the question was given more time, whose timer is another."""
+    asked = call.approval
+    return asked is not None and asked.id == approval and asked.open and now < asked.expires_at
 
 
 class Timers:
@@ -24,8 +33,23 @@ class Timers:
         self._commits = commits
 
     def expire(self, s: Session, effect: Claimed) -> None:
-        """The time of a question is over."""
-        self._commits.settle(s, effect, ApprovalExpired(effect.subject))
+        """The time of a question is over: where the rows say otherwise, the audit is asked."""
+
+        def ended(run: Run) -> Event:
+            return self._doubted(s, run, effect.subject) or ApprovalExpired(effect.subject)
+
+        self._commits.settle(s, effect, ended)
+
+    def _doubted(self, s: Session, run: Run, approval: str) -> CallDoubted | None:
+        """A call that would wait on though nobody decided: its question was closed, moved or given more time
+        by hand.
+        """
+        for call in () if run.closed else run.turn.calls:
+            if not (doubts := attest.idle(s, run.id, call)) and _early(call, approval, self._commits.now()):
+                doubts = attest.doubts(s, call)
+            if doubts:
+                return CallDoubted(call.id, doubts)
+        return None
 
     def remind(self, s: Session, effect: Claimed) -> None:
         """A question is still open."""

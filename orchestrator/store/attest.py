@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import TENANT, ApprovalStatus
 from orchestrator.domain.evidence import EntryKind
-from orchestrator.domain.model import Run, ToolCall
+from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
 from orchestrator.store.prepared import Prepared, words
@@ -108,6 +108,13 @@ def unasked(s: Session, run_id: str, call: ToolCall) -> tuple[str, ...]:
     """The same of a call that has no question: whether the audit has one."""
     lives = _Lives(_one_tenant(_OF_RUN.rows(s, of_run=run_id)))
     return ("the question about it is gone",) if call.id in lives.last else ()
+
+
+def idle(s: Session, run_id: str, call: ToolCall) -> tuple[str, ...]:
+    """Why a call waits for people though its question is over or gone: nothing of ours leaves it so."""
+    if call.status is not CallStatus.AWAITING_APPROVAL or (call.approval and call.approval.open):
+        return ()
+    return doubts(s, call) if call.approval else unasked(s, run_id, call)
 
 
 def gone(s: Session, run: Run, call: str) -> tuple[str, ...]:

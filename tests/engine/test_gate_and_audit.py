@@ -245,6 +245,36 @@ async def test_what_was_forged_before_the_press_does_not_wait_for_ever(database_
         assert len(await world.database.read(entries, run_id, "attention_raised")) == 1
 
 
+UNANSWERED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    **{
+        status: lambda row, status=status: {"status": status}
+        for status in ("approved", "rejected", "expired")
+    },
+    "later": lambda row: {"expires_at": FAR},
+}
+
+
+@pytest.mark.parametrize("part", [*UNANSWERED, "gone"])
+async def test_what_was_forged_and_nobody_answers_does_not_wait_for_ever(
+    database_url: str, part: str
+) -> None:
+    """Whatever the row says: the time of the question comes, and nothing was decided in it."""
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        if part == "gone":
+            await world.database.write(lambda s: s.connection().execute(approval_t.delete()))
+        else:
+            await forge(world, approval_t, UNANSWERED[part])
+        world.clock.reach(approval.expires_at + timedelta(seconds=1))
+        await world.settle()
+        run = await world.run(run_id)
+        assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
+        assert "is not what the audit has" in run.reason
+        assert len(await world.database.read(entries, run_id, "attention_raised")) == 1
+
+
 async def test_a_wrong_digest_alone_raises_nothing(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id = await world.start("ask")

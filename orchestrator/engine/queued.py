@@ -82,13 +82,17 @@ class QueuedWorker(Worker):
 
     async def _free_rows(self) -> None:
         """What processes that stand still hold is let go, also while this one waits for just that."""
+        failing = False
         while True:
             await asyncio.sleep(self._db.still_seconds * LOOK_SHARE)
             try:
                 ended = await self._db.let_go()
-            except Exception as e:  # noqa: BLE001  the rounds say it at length
-                log.warning("sessions_not_looked_at", error=type(e).__name__)
+            except Exception as e:  # noqa: BLE001  the rounds say it at length, and when it is over
+                if not failing:
+                    log.warning("sessions_not_looked_at", error=type(e).__name__)
+                failing = True
             else:
+                failing = False
                 if ended:
                     log.warning("sessions_ended", sessions=ended, why="their process stands still")
 

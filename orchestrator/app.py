@@ -32,6 +32,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Keep, Retention
+from orchestrator.engine.steady import Steady
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
@@ -112,7 +113,8 @@ def build(
     queued = _dispatched(settings, database, clock, role)
     ground = _ground(settings, database, clock)
     around = _around(settings, clock)
-    performer = _performer(ground, around)
+    leases = Steady(clock)
+    performer = _performer(ground, around, leases)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
@@ -122,7 +124,7 @@ def build(
     openings = outlook.openings if outlook is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
     doors = _doors(ground, around, performer, intake, state, bells, openings)
-    lived = _lifetime(ground, around, state, doors, performer, outlook).lived
+    lived = _lifetime(ground, around, state, doors, performer, outlook, leases).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
     return Service(
@@ -192,7 +194,7 @@ def _around(settings: Settings, clock: Clock) -> Around:
     )
 
 
-def _performer(ground: Ground, around: Around) -> Performer:
+def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
     """Who acts on the world, with every neighbour watched."""
     settings, counters = ground.settings, ground.counters
     long_jobs = neighbours.long_jobs(around.gemini, around.files)
@@ -217,6 +219,7 @@ def _performer(ground: Ground, around: Around) -> Performer:
         callbacks=around.callbacks,
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
+        leases=leases,
     )
 
 
@@ -299,6 +302,7 @@ def _lifetime(
     doors: Doors,
     performer: Performer,
     outlook: Outlook | None,
+    leases: Steady,
 ) -> Lifetime:
     return Lifetime(
         state=state,
@@ -310,6 +314,7 @@ def _lifetime(
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,
+        leases=leases,
     )
 
 

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar import Litestar
 
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.steady import Steady
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
@@ -19,8 +20,13 @@ from orchestrator.outlook import Outlook
 from orchestrator.readiness import State
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import claims
+from orchestrator.store import claims, sightings
 from orchestrator.web.doors import DynamicDoor
+
+AGREE_SECONDS: Final = 60.0
+"""Between two looks at the database's time: two stopwatches part by milliseconds until then."""
+APART_SECONDS: Final = 5.0
+"""What two machines' clocks may differ by before it is worth a word."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +44,7 @@ class Lifetime:
     triggers: Triggers
     files: Storage
     clock: Clock
+    leases: Steady
 
     @asynccontextmanager
     async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
@@ -57,6 +64,8 @@ class Lifetime:
             # The lock file says that no other process is there: whoever held a claim is gone.
             released = await database.write(claims.release_all, self.clock())
             log.info("started", taken_over=released)
+        elif self.state.worker is not None:
+            await self._agree()
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         state = self.state
@@ -71,6 +80,24 @@ class Lifetime:
         yield self.triggers.run()
         if state.worker is not None:
             yield sweep(self.files)
+            if not state.database.sqlite:
+                yield self._keep_agreeing()
+
+    async def _agree(self) -> None:
+        """Let the time of leases be the database's, which is one for all. Raises what the database raises."""
+        asked = self.leases.stopwatch()
+        moment = await self.state.database.read(sightings.moment)
+        self.leases.agree(moment, asked)
+        if abs(apart := (self.clock() - moment).total_seconds()) > APART_SECONDS:
+            log.warning("clock_differs", ahead_of_the_database_by=round(apart, 1))
+
+    async def _keep_agreeing(self) -> None:
+        while True:
+            await asyncio.sleep(AGREE_SECONDS)
+            try:
+                await self._agree()
+            except Exception as e:  # noqa: BLE001  it goes on evenly meanwhile
+                log.warning("leases_not_agreed", error=type(e).__name__)
 
     async def _end(self, beside: Sequence[asyncio.Task[None]]) -> None:
         state = self.state

@@ -56,6 +56,7 @@ class Commits:
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
         limits: On single tools and workflows, over all processes; without, there are none.
+        leases: The time of leases; by default `clock`.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class Commits:
         hearing: Hearing | None = None,
         lines: Lines | None = None,
         limits: Ceilings | None = None,
+        leases: Clock | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
+        self._leases = leases or clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.lines = lines
@@ -85,6 +88,15 @@ class Commits:
 
     def now(self) -> datetime:
         return self._clock()
+
+    def held_at(self) -> datetime:
+        """Now, as leases are measured."""
+        return self._leases()
+
+    @property
+    def ahead(self) -> timedelta:
+        """Of `now`, so much is `held_at`; below zero where it is behind."""
+        return timedelta(0) if self._leases is self._clock else self._leases() - self._clock()
 
     def roll(self) -> float:
         """Dice, in [0, 1)."""
@@ -217,7 +229,7 @@ class Commits:
         places.clear()
         if not on_sqlite(s):
             runs.lock_of(s, which)
-        effect = claims.claim(s, which, self._clock(), self.lease)
+        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
@@ -244,7 +256,7 @@ class Commits:
     def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
-        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.lease)
+        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.lease, self.ahead)
         ticket = self._passed(s, effect) if effect is not None else None
         if ticket is None:
             places.give_back(asked.kind)
@@ -260,13 +272,13 @@ class Commits:
         return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
-        effect = claims.claim(s, which, self._clock(), self.lease)
+        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
     async def still_ours(self, effect: Claimed) -> bool:
         """Whether the claim holds, for another lease."""
-        return await self._db.write(claims.renew, effect, self._clock(), self.lease)
+        return await self._db.write(claims.renew, effect, self.held_at(), self.lease)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""

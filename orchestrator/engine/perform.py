@@ -71,6 +71,7 @@ class Performer:
         occurrences: How long is known what that came to.
         callbacks: Who sends news to callers; None where nothing signs them.
         patience: For how long that is tried.
+        leases: The time of leases; by default `clock`.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Performer:
         occurrences: timedelta = KEEP,
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
+        leases: Clock | None = None,
     ) -> None:
         commits = Commits(
             database,
@@ -107,6 +109,7 @@ class Performer:
             hearing=hearing,
             lines=lines,
             limits=limits,
+            leases=leases,
         )
         self.commits = commits
         self.calls = Calls(commits, toolkit)
@@ -143,7 +146,7 @@ class Performer:
 
     async def _still_ours(self, effect: Claimed) -> bool:
         """Whether nobody took it over while this process stood still, before anything was done about it."""
-        if self.commits.now() < effect.until or await self.commits.still_ours(effect):
+        if self.commits.held_at() < effect.until or await self.commits.still_ours(effect):
             return True
         log.warning("claim_lost", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
         if effect.kind is EffectKind.EXECUTE_TOOL:
@@ -164,7 +167,7 @@ class Performer:
         for look in count():
             try:
                 if look % renewing == 0:
-                    await commits.write(claims.renew, effect, commits.now(), commits.lease)
+                    await commits.write(claims.renew, effect, commits.held_at(), commits.lease)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception:

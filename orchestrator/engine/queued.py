@@ -123,7 +123,8 @@ class QueuedWorker(Worker):
         if clock() < self._sweep_at or self._stopping:
             return
         self._sweep_at = clock() + SWEEP_SECONDS * (0.7 + 0.6 * self._roll())
-        due, mail = await self._db.read(_left_lying, self._clock(), self._room())
+        ahead = self._performer.commits.ahead
+        due, mail = await self._db.read(_left_lying, self._clock(), self._room(), ahead)
         if mail:
             self.mail()
         await self._claim_of(due)
@@ -174,10 +175,10 @@ class QueuedWorker(Worker):
 
 
 def _left_lying(
-    s: Session, now: datetime, kinds: Collection[EffectKind]
+    s: Session, now: datetime, kinds: Collection[EffectKind], ahead: timedelta
 ) -> tuple[list[tuple[int, EffectKind]], bool]:
     """Effects and, whether there are any, webhooks that nobody took in time."""
-    return claims.due(s, now, BATCH, kinds, OVERDUE), inbox.lingering(s, now - OVERDUE)
+    return claims.due(s, now, BATCH, kinds, OVERDUE, ahead), inbox.lingering(s, now - OVERDUE)
 
 
 def _pass_on(s: Session, which: tuple[str, str], kind: EffectKind, due: datetime) -> None:

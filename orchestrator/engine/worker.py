@@ -237,7 +237,9 @@ class Worker:
 
     async def _claim(self) -> int:
         """Take what is due; returns how much that was."""
-        return await self._claim_of(await self._db.read(claims.due, self._clock(), BATCH, self._room()))
+        ahead = self._performer.commits.ahead
+        due = await self._db.read(claims.due, self._clock(), BATCH, self._room(), ahead=ahead)
+        return await self._claim_of(due)
 
     async def _claim_of(self, due: Sequence[tuple[int, EffectKind]]) -> int:
         """Take of those as many as their lanes have room for."""
@@ -277,8 +279,9 @@ class Worker:
         self._next = now + timedelta(seconds=LONGEST_SLEEP)  # what is left meanwhile is expected
         room = self._room()
         crowded = [kind for kind in LANE_OF if kind not in room]
-        due = await self._db.read(claims.next_due, room)
-        if crowded and (first := await self._db.read(claims.next_due, crowded)) is not None:
+        ahead = self._performer.commits.ahead
+        due = await self._db.read(claims.next_due, room, ahead)
+        if crowded and (first := await self._db.read(claims.next_due, crowded, ahead)) is not None:
             if first > now:
                 due = min(due or first, first)
             else:  # nothing of them is looked for before there is room

@@ -82,26 +82,34 @@ def due(
     most: int,
     kinds: Collection[EffectKind],
     overdue: timedelta = timedelta(0),
+    ahead: timedelta = timedelta(0),
 ) -> list[tuple[int, EffectKind]]:
-    """What of those kinds was abandoned, and what waits to be done for at least `overdue`."""
+    """What of those kinds was abandoned, and what waits to be done for at least `overdue`.
+
+    Args:
+        ahead: By how much the time of leases is ahead of `now`.
+    """
     if not kinds:
         return []
     abandoned, waiting = _due(frozenset(kinds))
     found: list[Row] = []
-    abandoned.learn(s, found.extend, at=now, most=most)
+    abandoned.learn(s, found.extend, at=now + ahead, most=most)
     found += waiting.rows(s, at=now - overdue, most=most)
     return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
-def next_due(s: Session, kinds: Collection[EffectKind] = _ALL) -> datetime | None:
-    """When a sleeping worker that has room for those kinds must look again."""
+def next_due(
+    s: Session, kinds: Collection[EffectKind] = _ALL, ahead: timedelta = timedelta(0)
+) -> datetime | None:
+    """When a sleeping worker that has room for those kinds must look again; `ahead` as for `due`."""
     if not kinds:
         return None
     abandoned, waiting = _next(frozenset(kinds))
     found: list[Row] = []
     abandoned.learn(s, found.extend)
-    found += waiting.rows(s)
-    return min((row["at"] for row in found if row["at"] is not None), default=None)
+    dues = [row["at"] for row in waiting.rows(s) if row["at"] is not None]
+    leases = [row["at"] - ahead for row in found if row["at"] is not None]  # learned by now
+    return min((*dues, *leases), default=None)
 
 
 _TAKEN: Final = {
@@ -114,7 +122,7 @@ _FREE = sa.or_(
     effect_t.c.state == EffectState.PENDING,
     sa.and_(
         effect_t.c.state == EffectState.CLAIMED,
-        effect_t.c.lease_until <= sa.bindparam("at", type_=effect_t.c.lease_until.type),
+        effect_t.c.lease_until <= sa.bindparam("held", type_=effect_t.c.lease_until.type),
     ),
 )
 _CLAIM = Prepared(
@@ -140,13 +148,19 @@ Which = int | tuple[str, str]
 """An effect by its number, or by run and key."""
 
 
-def claim(s: Session, which: Which, now: datetime, lease: timedelta) -> Claimed | None:
-    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free."""
-    taken = {"at": now, "token": secrets.token_hex(12), "until": now + lease}
+def claim(
+    s: Session, which: Which, now: datetime, lease: timedelta, ahead: timedelta = timedelta(0)
+) -> Claimed | None:
+    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free.
+
+    `ahead` as for `due`.
+    """
+    held = now + ahead
+    taken = {"held": held, "token": secrets.token_hex(12), "until": held + lease}
     if isinstance(which, int):
         row = _CLAIM.first(s, of_effect=which, **taken)
     else:
-        row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], **taken)
+        row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], at=now, **taken)
     if row is None:
         return None
     outbox.took(s, row["run_id"], row["key"], row["claim"])
@@ -220,7 +234,7 @@ _BURY = Prepared(
 
 
 def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
-    """Hold on to it a while longer; False when it is no longer ours."""
+    """Hold on to it a while longer; False when it is no longer ours. `now` is the time of leases."""
     return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=now + lease) == 1
 
 

@@ -29,7 +29,7 @@ from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
-from orchestrator.engine.ports import PicturesPort
+from orchestrator.engine.ports import Clock, PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import asked, attest, audit, claims, run_rows, runs
@@ -117,6 +117,7 @@ class World:
         limits: Ceilings | None = None,
         allowance: Allowance | None = None,
         lines: Lines | None = None,
+        leases: Clock | None = None,
     ) -> None:
         self.clock = SettableClock()
         self.policy = policy or Policy()
@@ -132,6 +133,7 @@ class World:
         self._limits = limits
         self._allowance = allowance
         self._lines = lines
+        self._leases = leases
         self.hooks = 0
         self._roll, self._lease, self._has_slack, self._eager = roll, lease, slack, eager
         self.boot()
@@ -150,6 +152,7 @@ class World:
             limits=self._limits,
             hearing=self.hears(),
             lines=self._lines,
+            leases=self._leases,
             recipe=self.as_it_stands,
             long_jobs=self.jobs,
             callbacks=self.callbacks,

@@ -1,0 +1,65 @@
+"""Leases are held by a time of their own: a clock that is set, or is wrong, takes nobody's work from him."""
+
+from datetime import timedelta
+
+import pytest
+from support.clock import NOON, SettableClock
+from support.world import World
+
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.engine.steady import Steady, awake_or_not
+from orchestrator.store import claims, outbox
+
+KIND = EffectKind.CANCEL_INTERACTION
+FIVE = timedelta(minutes=5)
+LEASE = timedelta(seconds=15)
+
+
+class Seconds:
+    """A stopwatch that is turned by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_goes_on_evenly_from_where_it_was_set() -> None:
+    clock, seconds = SettableClock(), Seconds()
+    steady = Steady(clock, seconds)
+    clock.advance(FIVE)
+    seconds.now += 2
+    assert steady() == NOON + timedelta(seconds=2)
+    steady.agree(NOON + FIVE, asked=seconds.now - 1)
+    assert steady() == NOON + FIVE + timedelta(seconds=1)
+
+
+def test_the_stopwatch_goes_on() -> None:
+    first = awake_or_not()
+    assert awake_or_not() >= first > 0
+
+
+async def _due(world: World) -> list[int]:
+    """What a look finds that nobody holds."""
+    ahead = world.performer.commits.ahead
+    return [n for n, _ in await world.database.read(claims.due, world.clock(), 50, [KIND], ahead=ahead)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("by", [FIVE, -FIVE])
+async def test_a_clock_that_is_set_leaves_what_runs_to_who_runs_it(database_url: str, by: timedelta) -> None:
+    seconds = Seconds()
+    leases = Steady(SettableClock(), seconds)
+    async with World(database_url, leases=leases, lease=LEASE) as world:
+        commits = world.performer.commits
+        await world.database.write(outbox.add, "", [Effect(KIND, "interaction", world.clock() - FIVE)])
+        (effect,) = await _due(world)
+        assert await commits.take(effect) is not None
+        world.clock.advance(by)
+        assert await _due(world) == []
+        assert await commits.take(effect) is None, "somebody has it"
+        first = await world.database.read(claims.next_due, [KIND], commits.ahead)
+        assert first == world.clock() + LEASE, "by the clock of who sleeps until then"
+        seconds.now += LEASE.total_seconds()
+        assert await _due(world) == [effect]
+        assert await commits.take(effect) is not None

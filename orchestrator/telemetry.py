@@ -32,4 +32,27 @@ def configure(level: Level = "info", form: Literal["console", "json"] = "console
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
+    level_of_others = max(number, logging.WARNING)
+    if form == "console":
+        logging.basicConfig(level=level_of_others, stream=sys.stderr, force=True)
+        return
+    others = logging.StreamHandler(sys.stderr)
+    others.setFormatter(_as_ours(renderer))
+    logging.basicConfig(level=level_of_others, handlers=[others], force=True)
+    logging.captureWarnings(True)
+
+
+def _as_ours(renderer: Any) -> logging.Formatter:
+    """A library's line in the shape of ours, with the name of its logger."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+    )

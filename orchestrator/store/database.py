@@ -67,9 +67,8 @@ class Database:
         self.ending: Callable[[Session], None] = lambda s: None
         """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT.
         Where it uses the driver itself, it calls `prepared.flush` first."""
-        self._lock = engines.lock(self.url.database) if self.sqlite else None
-        self.made = self.sqlite and engines.make(self.url.database)
-        """Whether there was no such SQLite file before."""
+        self._lock, self.made = engines.own(self.url.database) if self.sqlite else (None, False)
+        """What holds the SQLite file, and whether there was none before."""
         self._queue: Queue = SimpleQueue()
         self._writer: Writer | None = None
         self._checkpoints: Checkpoints | None = None

@@ -141,6 +141,17 @@ def lock(path: str | None) -> int | None:
     return handle
 
 
+def own(path: str | None) -> tuple[int | None, bool]:
+    """`lock` and `make` together; raises what they do, and holds nothing then."""
+    handle = lock(path)
+    try:
+        return handle, make(path)
+    except OSError:
+        if handle is not None:
+            os.close(handle)
+        raise
+
+
 def make(path: str | None) -> bool:
     """See that the file is there, a new one for its owner only: rows hold what people and tools said.
 
@@ -148,11 +159,16 @@ def make(path: str | None) -> bool:
 
     Returns:
         Whether there was none.
+
+    Raises:
+        PermissionError: It is there and may only be read.
     """
     if not path or path == ":memory:":
         return False
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
+        if not os.access(path, os.W_OK):  # SQLite would open it all the same, and say so with the first row
+            raise PermissionError(errno.EACCES, "it may not be written by this user", path) from None
         return False
     return True

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -79,9 +79,9 @@ def shell(
         root.removeHandler(handler)
 
 
-def _run(words: str) -> subprocess.CompletedProcess[str]:
+def _run(words: str, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """A command as a process of its own, and all that it says, in long lines."""
-    command = [sys.executable, "-m", "orchestrator", *shlex.split(words)]
+    command = [*before, sys.executable, "-m", "orchestrator", *shlex.split(words)]
     wide = {**os.environ, "COLUMNS": "400"}
     return subprocess.run(
         command,
@@ -267,6 +267,31 @@ def test_a_service_that_begins_with_a_new_file_says_which_and_keeps_it_to_its_ow
     assert made["file"] == f"{tmp_path}/runs.db"
     assert "database_made" not in second
     assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("runs.db*")} == {0o600}
+
+
+def _as_anybody() -> list[str]:
+    """What goes before a command so that modes of files hold for it: for root they do not."""
+    if os.geteuid() != 0:
+        return []
+    if (setpriv := shutil.which("setpriv")) is None:
+        pytest.skip("root may write any file, and cannot give that up here")
+    less = "-dac_override,-dac_read_search"
+    return [setpriv, f"--bounding-set={less}", f"--inh-caps={less}"]
+
+
+@pytest.mark.parametrize("words", ["serve", "doctor", "db upgrade"])
+def test_a_file_that_may_not_be_written_is_told_as_such(
+    shell: Shell, sqlite_url: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tools").mkdir(mode=0o700)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    shell.use(sqlite_url)
+    Path(sqlite_url.removeprefix("sqlite:///")).chmod(0o444)
+    process = _run(words, _as_anybody())
+    assert process.returncode in (1, 2), process.stdout
+    assert "may not be written" in process.stdout
+    assert "Traceback" not in process.stdout
 
 
 @pytest.mark.parametrize("words", ["upgrade", "check", "vacuum", "copy --to sqlite:///moved.db"])

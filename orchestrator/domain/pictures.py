@@ -31,6 +31,9 @@ class Card:
     file_links: tuple[str, ...] = ()  # our pages of the files to choose among, if we have a public address
     no_pictures: str = ""  # in a sentence, of which of them no picture could be shown under it, and why
     edited: Edited | None = None  # that people changed the arguments, and what they were
+    replaced: bool = (
+        False  # another question about the call was put in its place; its call is as it was asked
+    )
 
 
 @dataclass(frozen=True, slots=True)

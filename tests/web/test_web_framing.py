@@ -135,6 +135,19 @@ async def test_so_many_requests_may_stand_behind_each_other(house: House) -> Non
         assert await answers(port, HEALTHY * (MAX_PIPELINED + 2)) == [200] * (MAX_PIPELINED + 1) + [400]
 
 
+@pytest.mark.asyncio
+async def test_who_asked_first_and_was_refused_is_told_that_this_is_the_end(house: House) -> None:
+    """Told no, it need not send its body: what it sends next is a request, and would be read as that body."""
+    asked = ("Content-Type: application/json", "Content-Length: 100", "Expect: 100-continue")
+    raw = request("POST /v1/workflows/refund/runs HTTP/1.1", *asked, sign=False)
+    async with served(house) as port:
+        async with connected(port) as (reader, writer):
+            writer.write(raw)
+            told = await reader.readuntil(b"\r\n\r\n")
+            assert (status(told), b"\r\nconnection: close\r\n" in told) == (401, True)
+        assert await answers(port, start("Expect: 100-continue")) == [100, 202]
+
+
 UPGRADES = ("Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__")
 
 

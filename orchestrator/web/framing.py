@@ -27,6 +27,8 @@ HEAD_SECONDS: Final = 10.0
 """From the first byte of a head, or of a connection, to the head's end; or to the end of a body whose
 request is answered already.
 """
+IDLE_SECONDS: Final = 75
+"""Between two requests; longer than common proxies keep a connection, so that none sends on one we close."""
 READ_SECONDS: Final = 60.0
 """How long an answer may wait for a client that takes nothing of it."""
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -40,6 +42,7 @@ class Framing(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = IDLE_SECONDS
         self._in_head, self._begun = True, False
         self._fed, self._parsed, self._unanswered = 0, 0, 0
         self._refused: tuple[int, str] | None = None

@@ -10,7 +10,7 @@ import pytest
 from web_kit import House, signed
 from wire_kit import CHUNKED, GOOD, LENGTH, POST, TOKEN, request, served, start, status, talk
 
-from orchestrator.web.framing import MAX_HEAD_BYTES, MAX_PIPELINED
+from orchestrator.web.framing import IDLE_SECONDS, MAX_HEAD_BYTES, MAX_PIPELINED
 
 HEALTHY = request("GET /healthz HTTP/1.1", sign=False)
 BROKEN = b"GET /healthz HTTP/1.1\r\nX A: b\r\n\r\n"
@@ -81,6 +81,17 @@ async def test_who_was_answered_and_goes_silent_is_let_go(
         await reader.readuntil(b'"ok"}')
         writer.write(rest)
         assert status(await reader.read()) in (0, 408)
+
+
+@pytest.mark.asyncio
+async def test_proxies_give_up_an_idle_connection_before_we_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one sends a click, which Slack does not repeat, on a connection that is just being closed."""
+    assert IDLE_SECONDS > 60, "what nginx and AWS keep one for"
+    monkeypatch.setattr("orchestrator.web.framing.IDLE_SECONDS", 0.05)
+    async with served(house) as port:
+        assert await answers(port, HEALTHY * 2) == [200] * 2
 
 
 TRAILED = request(POST, "Transfer-Encoding: chunked", body=CHUNKED.removesuffix(b"\r\n"))

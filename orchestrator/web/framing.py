@@ -105,10 +105,8 @@ class Framing(HttpToolsProtocol):
             self._refuse(400, f"at most {MAX_PIPELINED} requests may wait behind one")
             raise ValueError("too many requests")
         super().on_headers_complete()
-        if self.expect_100_continue:
-            self.cycle.keep_alive = (
-                False  # told no it need not send its body, and what comes next may be either
-            )
+        if self.expect_100_continue:  # told no it need not send its body: what comes next may be either
+            self.cycle.keep_alive = False
         self._in_head, self._begun, self._fed = False, False, 0
         self._unanswered += 1
         self._stop_timer()

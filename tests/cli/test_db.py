@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import secrets
 import shlex
@@ -19,7 +18,6 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-import structlog
 import yaml
 from support.clock import NOON
 
@@ -64,19 +62,10 @@ class Shell:
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield Shell(monkeypatch, capsys)
-    # A command sets logging up for its process, which here goes on.
-    structlog.reset_defaults()
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
+    return Shell(monkeypatch, capsys)
 
 
 def _run(words: str, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:

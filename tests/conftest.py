@@ -6,6 +6,7 @@ under CI that is an error.
 """
 
 import gc
+import logging
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from typing import Final
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from hypothesis import settings
 
 from orchestrator.store.database import Database
@@ -71,6 +73,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command sets logging up for its process, which here goes on to the next test."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    structlog.reset_defaults()
+    root.setLevel(level)
+    for handler in [h for h in root.handlers if h not in handlers]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

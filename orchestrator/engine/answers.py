@@ -242,7 +242,7 @@ def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
 ) -> Answer:
-    found = questions.load_approval(s, approval_id)
+    found = questions.load_approval(s, approval_id, runs.lock_asked(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found

@@ -31,7 +31,6 @@ from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Which
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import on_sqlite
 from orchestrator.store.races import lost_race, resumed
 
 P = ParamSpec("P")
@@ -215,8 +214,7 @@ class Commits:
 
     def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
-        if not on_sqlite(s):
-            runs.lock_of(s, which)
+        runs.lock_of(s, which)
         effect = claims.claim(s, which, self._clock(), self.lease)
         if effect is None:
             return None

@@ -21,6 +21,7 @@ from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
+from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, inbox, interactions, runs
@@ -29,9 +30,6 @@ from orchestrator.store.claims import Claimed
 PROBES: Final = 7
 """How often an unknown interaction is looked at, over about a minute, before it stays parked."""
 CANCELS: Final = 20
-
-Owner = tuple[str, int, int]
-"""Run, turn and attempt an interaction belongs to."""
 
 
 class Interactions:
@@ -73,7 +71,7 @@ class Interactions:
             await self._refused(effect, turn, attempt, e)
         else:
             failpoints.hit("after_create")
-            await self._observed(effect, effect.run_id, turn, attempt, snapshot)
+            await self._observed(effect, (effect.run_id, turn, attempt), snapshot)
             failpoints.hit("after_observe")
 
     async def _refused(self, effect: Claimed, turn: int, attempt: int, error: RejectedError) -> None:
@@ -84,16 +82,15 @@ class Interactions:
 
         await self._commit.outlast(job, effect.run_id)
 
-    async def _observed(
-        self, effect: Claimed, run_id: str, turn: int, attempt: int, snapshot: Snapshot
-    ) -> None:
+    async def _observed(self, effect: Claimed, owner: Owner, snapshot: Snapshot) -> None:
+        run_id = owner[0]
+
         def job(s: Session) -> tuple[str, None]:
             runs.lock(s, run_id)
+            overtaken = step.overtaking(s, owner, snapshot.interaction_id)
             claims.done(s, effect)
-            tools, now = self._toolkit, self._commit.now()
-            seen = step.observe(
-                s, run_id, turn, attempt, snapshot, tools, policy=self._commit.policy(s), now=now
-            )
+            tools, policy, now = self._toolkit, self._commit.policy(s), self._commit.now()
+            seen = step.observe(s, owner, snapshot, tools, policy=policy, now=now, overtaken=overtaken)
             alarm(run_id, seen)
             return run_id, None
 
@@ -131,7 +128,7 @@ class Interactions:
         if owner is None:
             await self._look_again(effect, "it carries no metadata of a run of ours", seen=True)
             return
-        await self._observed(effect, *owner, snapshot)
+        await self._observed(effect, owner, snapshot)
 
     def _wanted_by(self, s: Session, effect: Claimed) -> Owner | None:
         """Run, turn and attempt for which this reading matters."""

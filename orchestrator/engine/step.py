@@ -168,21 +168,43 @@ def _data(event: Event) -> dict[str, Any]:
     return dict(msgspec.to_builtins(event))
 
 
+Owner = tuple[str, int, int]
+"""Run, turn and attempt an interaction belongs to."""
+
+
+def overtaking(s: Session, owner: Owner, interaction_id: str) -> Sequence[object]:
+    """Webhooks that came before it was known whose interaction it is, taken up with a reading of it.
+
+    Filled with what is asked next, where that is a round trip.
+    """
+    if on_sqlite(s) and _known(s, owner, interaction_id):
+        return ()  # nobody sorts webhooks beside this, who might park one of it just now
+    return inbox.take_parked(s, interaction_id, owner[0])
+
+
+def _known(s: Session, owner: Owner, interaction_id: str) -> bool:
+    run_id, number, attempt = owner
+    turn = runs.load(s, run_id).turn
+    return (turn.number, turn.attempt, turn.interaction_id) == (number, attempt, interaction_id)
+
+
 def observe(
     s: Session,
-    run_id: str,
-    turn: int,
-    attempt: int,
+    owner: Owner,
     snapshot: Snapshot,
     toolkit: ToolkitPort,
     *,
     policy: Policy,
     now: datetime,
+    overtaken: Sequence[object] = (),
 ) -> Applied:
-    """A reading of an interaction that is ours: remembered, its calls assessed, decided about."""
-    before = runs.load(s, run_id).turn
-    known = (before.number, before.attempt, before.interaction_id) == (turn, attempt, snapshot.interaction_id)
-    if not known:
+    """A reading of an interaction that is ours: remembered, its calls assessed, decided about.
+
+    Args:
+        overtaken: See `overtaking`.
+    """
+    run_id, turn, attempt = owner
+    if not _known(s, owner, snapshot.interaction_id):
         interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
@@ -192,12 +214,9 @@ def observe(
         return InteractionObserved(turn, attempt, snapshot, seen, former)
 
     applied = apply(s, run_id, event, policy=policy, now=now)
-    # Who sorts webhooks beside this (PostgreSQL) may park one of an interaction that is remembered just now.
-    overtaking = not (known and on_sqlite(s))
-    if overtaking and inbox.claim_parked(s, snapshot.interaction_id, run_id):
-        # Webhooks overtook the create's answer: they may tell of something newer than this reading.
-        overtaken = InteractionSignalled(snapshot.interaction_id)
-        apply(s, run_id, overtaken, policy=policy, now=now)
+    if overtaken:
+        # They overtook the create's answer, and may tell of something newer than this reading.
+        apply(s, run_id, InteractionSignalled(snapshot.interaction_id), policy=policy, now=now)
     return applied
 
 
@@ -281,6 +300,7 @@ def hear(
 ) -> tuple[str | None, None]:
     """Tell a run of webhooks about one of its interactions; many say no more than one."""
     subject = deliveries[0].subject
+    runs.lock_heard(s, subject)
     owner = interactions.owner_of(s, subject)
     run_id = owner[0] if owner else None
     if run_id is None and (about := _job_named(s, deliveries)) is not None:

@@ -266,6 +266,7 @@ _CLAIM_PARKED = Prepared(
     delivery_t.update()
     .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
     .values(state=DeliveryState.DONE, run_id=sa.bindparam("whose"), verdict=DeliveryVerdict.ADOPTED.value)
+    .returning(delivery_t.c.id)
 )
 _DISOWN = Prepared(
     delivery_t.update()
@@ -279,7 +280,14 @@ _PARKED = Prepared(
 
 def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
     """Whether webhooks came for this interaction before we knew it was ours; they are taken up now."""
-    return _CLAIM_PARKED.run(s, about=interaction_id, whose=run_id) > 0
+    return bool(_CLAIM_PARKED.rows(s, about=interaction_id, whose=run_id))
+
+
+def take_parked(s: Session, interaction_id: str, run_id: str) -> list[Row]:
+    """`claim_parked` for who asks something else first: the list is filled with the answer to that."""
+    found: list[Row] = []
+    _CLAIM_PARKED.learn(s, found.extend, about=interaction_id, whose=run_id)
+    return found
 
 
 def disown(s: Session, interaction_id: str) -> int:

@@ -12,7 +12,7 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
 from orchestrator.store import copied, runs
-from orchestrator.store.prepared import Prepared, Row, hold
+from orchestrator.store.prepared import Prepared, Row, hold, on_sqlite
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 
 MOST_REJECTED: Final = 100
@@ -94,9 +94,9 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
 
 
 def _recalled(s: Session, approval: str) -> Run | None:
-    """The run it is of, where this transaction knows that run already."""
+    """The run it is of, where SQLite's only writer knows that run already."""
     known: Run | None = None
-    if seen := hold(s).seen:
+    if on_sqlite(s) and (seen := hold(s).seen):
         known = seen.get(_RUN_OF.value(s, of_approval=approval))
     return known
 

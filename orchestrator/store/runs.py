@@ -33,6 +33,7 @@ from orchestrator.store.run_rows import (
     call_value,
     changed,
     event_t,
+    interaction_t,
     run_t,
     run_value,
     turn_t,
@@ -48,19 +49,23 @@ _ASKED: Final = frozenset({TurnStatus.ACTION, TurnStatus.ENDED, TurnStatus.REFUS
 """In which states a turn may have calls."""
 _RUN = sa.select(run_t).where(run_t.c.id == sa.bindparam("of_run"))
 _LOAD = Prepared(lambda dialect: _RUN.with_for_update() if dialect == "postgresql" else _RUN)
-_MARK = Prepared(
-    sa.select(run_t.c.version, run_t.c.updated_at)
-    .where(run_t.c.id == sa.bindparam("of_run"))
-    .with_for_update()
-)
-_MARK_OF = Prepared(
-    sa.select(run_t.c.id, run_t.c.version, run_t.c.updated_at)
-    .where(
-        run_t.c.id
-        == sa.select(effect_t.c.run_id).where(effect_t.c.id == sa.bindparam("of_effect")).scalar_subquery()
-    )
-    .with_for_update()
-)
+
+
+def _marked(run_id: sa.ColumnElement[Any]) -> Prepared:
+    """Takes the run, and tells which it is and as what it was committed last."""
+    marks = (run_t.c.id, run_t.c.version, run_t.c.updated_at)
+    return Prepared(sa.select(*marks).where(run_t.c.id == run_id).with_for_update())
+
+
+def _marked_of(column: sa.Column[Any], key: sa.Column[Any]) -> Prepared:
+    """The same of the run that column names in the row with that key."""
+    return _marked(sa.select(column).where(key == sa.bindparam("of_row")).scalar_subquery())
+
+
+_MARK = _marked(sa.bindparam("of_run"))
+_MARK_OF_EFFECT = _marked_of(effect_t.c.run_id, effect_t.c.id)
+_MARK_OF_APPROVAL = _marked_of(approval_t.c.run_id, approval_t.c.id)
+_MARK_OF_INTERACTION = _marked_of(interaction_t.c.run_id, interaction_t.c.id)
 _OPEN = Prepared(
     sa.select(run_t.c.id).where(run_t.c.id == sa.bindparam("of_run"), run_t.c.closed_at.is_(None))
 )
@@ -141,7 +146,7 @@ def lock(s: Session, run_id: str) -> None:
 
     SQLite has one writer, who needs no order.
     """
-    if not run_id or hold(s).dialect.name != "postgresql" or run_id in hold(s).seen:
+    if not run_id or on_sqlite(s) or run_id in hold(s).seen:
         return
     known = recalled(s, run_id)
     if known is None:
@@ -155,13 +160,31 @@ def lock_of(s: Session, effect: int | tuple[str, str]) -> None:
     """`lock` the run of an effect, by the effect's number, or by run and key."""
     if isinstance(effect, tuple):
         lock(s, effect[0])
-    else:
-        _MARK_OF.learn(s, partial(_recognise, s), of_effect=effect)
+    elif not on_sqlite(s):
+        _MARK_OF_EFFECT.learn(s, partial(_recognise, s), of_row=effect)
+
+
+def lock_heard(s: Session, interaction_id: str) -> None:
+    """`lock` the run of an interaction, if it is one of ours."""
+    if not on_sqlite(s):
+        _MARK_OF_INTERACTION.learn(s, partial(_recognise, s), of_row=interaction_id)
+
+
+def lock_asked(s: Session, approval_id: str) -> Run | None:
+    """`lock` the run of a question; returns it, where it need not be read for that."""
+    if on_sqlite(s):
+        return None
+    found = _MARK_OF_APPROVAL.rows(s, of_row=approval_id)
+    _recognise(s, found)
+    known: Run | None = hold(s).seen.get(found[0]["id"]) if found else None
+    return known
 
 
 def _recognise(s: Session, found: Sequence[Row]) -> None:
     """A run is locked; it need not be read where this process knows it as it is."""
-    known = recalled(s, found[0]["id"]) if found else None
+    if not found or found[0]["id"] in hold(s).seen:
+        return
+    known = recalled(s, found[0]["id"])
     if known is not None:
         _confirm(s, known, found)
 

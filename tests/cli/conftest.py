@@ -1,6 +1,5 @@
 """A service that listens on this machine, and a shell to type commands in."""
 
-import logging
 import shlex
 import sys
 import threading
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 import uvicorn
 import yaml
 from databases import sqlite_copy
@@ -24,7 +22,7 @@ Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """A folder with a config.yaml whose service listens at that port, once it is started."""
     monkeypatch.chdir(tmp_path)
     Path("tools").mkdir()
@@ -40,13 +38,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         "workflows": {"shop": {"model": "gemini-3.8-flash"}},
     }
     Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield chosen
-    structlog.reset_defaults()  # a command sets logging up for its process, which here goes on
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
+    return chosen
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`orchestrator db` as a person types it: what it says, what it leaves behind, beside a running service."""
 
 import asyncio
-import logging
 import os
 import secrets
 import shlex
@@ -17,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-import structlog
 import yaml
 from support.clock import NOON
 from support.ports import own_port
@@ -57,19 +55,10 @@ class Shell:
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield Shell(monkeypatch, capsys)
-    # A command sets logging up for its process, which here goes on.
-    structlog.reset_defaults()
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
+    return Shell(monkeypatch, capsys)
 
 
 def fill(url: str) -> None:

@@ -1,15 +1,13 @@
 """Which processes a service may consist of, and what is said where they do not fit the database."""
 
-import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import structlog
 import yaml
 
 from orchestrator import app, cli, jobs, opening
@@ -43,10 +41,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     def act(words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["orchestrator", *shlex.split(words)])
         code = 0
@@ -57,12 +52,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         told = capsys.readouterr()
         return code, told.out + told.err
 
-    yield act
-    # A command sets logging up for its process, which here goes on.
-    structlog.reset_defaults()
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
+    return act
 
 
 @pytest.mark.parametrize(

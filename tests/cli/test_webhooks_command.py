@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import logging
 import os
 import shlex
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 import yaml
 from standardwebhooks import Webhook
 
@@ -60,7 +58,7 @@ def gemini() -> Iterator[tuple[str, Emulator]]:
 
 
 @pytest.fixture
-def place(gemini: tuple[str, Emulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(gemini: tuple[str, Emulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with settings for that Gemini, and a project of its own there."""
     monkeypatch.chdir(tmp_path)
     Path("tools").mkdir()
@@ -76,13 +74,7 @@ def place(gemini: tuple[str, Emulator], tmp_path: Path, monkeypatch: pytest.Monk
         "gemini": {"base_url": gemini[0]},
     }
     Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield tmp_path
-    structlog.reset_defaults()  # a command sets logging up for its process, which here goes on
-    root.setLevel(level)
-    for handler in [h for h in root.handlers if h not in handlers]:
-        root.removeHandler(handler)
+    return tmp_path
 
 
 @pytest.fixture

@@ -214,11 +214,11 @@ async def test_a_link_of_the_chain_is_never_cancelled(database_url: str) -> None
         from orchestrator.engine import step
 
         await world.database.write(
-            step.observe, run_id, 1, 1, snapshot, world.toolkit, policy=world.policy, now=world.clock()
+            step.observe, (run_id, 1, 1), snapshot, world.toolkit, policy=world.policy, now=world.clock()
         )
         await world.to_the_end(run_id)
         await world.database.write(
-            step.observe, run_id, 1, 1, snapshot, world.toolkit, policy=world.policy, now=world.clock()
+            step.observe, (run_id, 1, 1), snapshot, world.toolkit, policy=world.policy, now=world.clock()
         )
         await world.drain()
         assert world.gemini.requests["cancel"] == 0

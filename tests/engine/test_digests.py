@@ -205,6 +205,7 @@ async def test_several_decisions_take_every_run_before_they_write(postgres_url: 
 
         def step_of_the_second(s: Session) -> None:
             runs.lock(s, second)
+            s.connection().execute(sa.text(WAITS))  # the lock goes with what is asked first
             held.set()
             while not s.connection().execute(sa.text(WAITS)).scalar_one():
                 """Until somebody waits for it."""

@@ -179,7 +179,9 @@ class History:
         self.observe()
 
     def observe(self) -> None:
-        self.write(step.observe, self.id, 1, 1, self.seen, self.toolkit, policy=self.policy, now=self.clock())
+        self.write(
+            step.observe, (self.id, 1, 1), self.seen, self.toolkit, policy=self.policy, now=self.clock()
+        )
         self.look()
 
     def look(self) -> Run:

@@ -5,7 +5,6 @@ import json
 import logging
 import resource
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,11 +58,9 @@ def test_why_it_was_refused_is_read_later(house: House) -> None:
 
 
 @pytest.fixture
-def quiet() -> Iterator[None]:
+def quiet() -> None:
     """Twenty thousand lines of a log would be what is measured."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    yield
-    structlog.reset_defaults()
 
 
 def test_a_flood_of_forgeries_costs_little(house: House, quiet: None) -> None:

@@ -159,7 +159,7 @@ async def test_create_follows_no_redirect_with_the_key(opened: Any, reply: Any) 
 
 @pytest.mark.asyncio
 async def test_create_without_an_answer_in_time(opened: Any, reply: Any) -> None:
-    for act, seconds in (("silence", 60.0), ("drip", 0.5)):
+    for act, seconds in (("silence", 60.0), ("drip", 0.5)):  # a byte now and then must not hold a worker
         async with opened(timeout_seconds=seconds) as (server, gemini):
             await gemini.warm()
             server.answer(reply(200, b" " * 4000, act=act))

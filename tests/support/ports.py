@@ -38,7 +38,7 @@ def _claims() -> IO[bytes]:
 def _claimed(port: int) -> bool:
     try:
         fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # it is another's; which of the two depends on the system
         return False
     return True
 

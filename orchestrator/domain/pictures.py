@@ -31,6 +31,7 @@ class Card:
     file_links: tuple[str, ...] = ()  # our pages of the files to choose among, if we have a public address
     no_pictures: str = ""  # in a sentence, of which of them no picture could be shown under it, and why
     edited: Edited | None = None  # that people changed the arguments, and what they were
+    replaced: bool = False  # another question took its place; the call is as this one was asked with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,9 @@ class Questions:
         if found is None:
             return None
         approval, call, _ = found
+        newest = questions.asked_now(s, call.id, run.id)
+        replaced = newest is not None and newest.id != approval.id
+        call = proposals.as_asked(s, run.id, call, approval) if replaced else call
         again = approval.open and not is_own(call)
         rejected, rejections = questions.rejections(s, run.id, call) if again else (None, 0)
         taken_up_as = successor(s, run.id) if call.tool == RESTART and run.closed else ""
@@ -240,6 +243,7 @@ class Questions:
             rejected_before=rejected,
             rejections=rejections,
             edited=proposals.edited_since(s, run.id, call, approval),
+            replaced=replaced,
             **self._files(s, call, approval),
         )
 

@@ -103,9 +103,9 @@ def _review(card: Card) -> list[Block]:
 def only_details(card: Card) -> list[Block]:
     """What was decided about stays readable for those who could decide.
 
-    Not where another question is about to take its place, nor for the run's own, which have no window.
+    Not where another question took its place or is about to, nor for the run's own, which have no window.
     """
-    if is_own(card.call) or card.call.status is CallStatus.PREVIEWING:
+    if is_own(card.call) or card.replaced or card.call.status is CallStatus.PREVIEWING:
         return []
     elements = [_button(card, "details", "Details")]
     return [{"type": "actions", "block_id": "more", "elements": elements}]

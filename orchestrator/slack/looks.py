@@ -8,7 +8,8 @@
              ├─ answered     by a person, instead: nothing runs
              ├─ rejected
              ├─ expired
-             └─ withdrawn                  also after an approval
+             ├─ withdrawn                  also after an approval
+             └─ replaced                   another question took its place, somewhere else
 
 A question of the run itself is settled by its answer: nothing runs by it.
 
@@ -46,6 +47,7 @@ class Look(StrEnum):
     SENT_BACK = "sent_back"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    REPLACED = "replaced"
 
 
 def block_id(name: str, revision: int, state: Look) -> str:
@@ -67,6 +69,7 @@ HEADLINES: Final = {
     Look.SENT_BACK: "Sent back",
     Look.EXPIRED: "Expired",
     Look.WITHDRAWN: "Withdrawn",
+    Look.REPLACED: "Replaced",
 }
 
 _SENTENCES: Final = {
@@ -80,6 +83,7 @@ _SENTENCES: Final = {
     Look.REJECTED: "Rejected. It does not run.",
     Look.ANSWERED: "A person answered in its place. It does not run.",
     Look.EXPIRED: "No decision in time. It does not run.",
+    Look.REPLACED: "Another question about the same call has taken the place of this one.",
 }
 _AT_WORK: Final = "Approved. Gemini is at work on it."
 _QUESTION_SENTENCES: Final = {
@@ -148,6 +152,8 @@ _MOVING: Final = {
 def look(card: Card, now: datetime) -> Look:
     """Which look the rows have at `now` (aware)."""
     approval = card.approval
+    if card.replaced:
+        return Look.REPLACED
     if is_own(card.call):
         return _own(card, now)
     if card.call.status is CallStatus.IN_DOUBT:

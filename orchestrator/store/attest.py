@@ -98,16 +98,19 @@ def doubts(s: Session, call: ToolCall) -> tuple[str, ...]:
     approval = call.approval
     if approval is None:
         return ()
-    try:
-        return tuple(_doubts(s, approval.id, approval.status is ApprovalStatus.WITHDRAWN))
-    except UNREADABLE:
-        return ("what the tables or the audit say of it cannot be read",)
+    return _read(_doubts(s, approval.id, approval.status is ApprovalStatus.WITHDRAWN))
 
 
 def unasked(s: Session, run_id: str, call: ToolCall) -> tuple[str, ...]:
     """The same of a call that has no question: whether the audit has one."""
-    lives = _Lives(_one_tenant(_OF_RUN.rows(s, of_run=run_id)))
-    return ("the question about it is gone",) if call.id in lives.last else ()
+    return _read(_unasked(s, run_id, call.id))
+
+
+def _read(found: Iterator[str]) -> tuple[str, ...]:
+    try:
+        return tuple(found)
+    except UNREADABLE:
+        return ("what the tables or the audit say of it cannot be read",)
 
 
 def gone(s: Session, run: Run, call: str) -> tuple[str, ...]:
@@ -119,6 +122,11 @@ def gone(s: Session, run: Run, call: str) -> tuple[str, ...]:
     if row is not None and row["run_id"] == run.id and row["turn"] < run.turn.number:
         return ()
     return ("it is not where it was",)
+
+
+def _unasked(s: Session, run_id: str, call: str) -> Iterator[str]:
+    if call in _Lives(_one_tenant(_OF_RUN.rows(s, of_run=run_id))).last:
+        yield "the question about it is gone"
 
 
 def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:

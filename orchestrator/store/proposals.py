@@ -17,6 +17,7 @@ from orchestrator.domain.consent import Actor, Approval
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.model import ToolCall
 from orchestrator.domain.plain import JsonObject, exact
+from orchestrator.domain.values import replace
 from orchestrator.store.run_rows import call_t, event_t
 
 _FIRST: Final = ("InteractionObserved", "StepBegun")
@@ -65,13 +66,23 @@ def edited(s: Session, question: Mapping[str, Any]) -> Edited | None:
     return Edited(proposed, tuple(dict.fromkeys(p.by for p in changed if p.by)), changed[-1].at, hidden)
 
 
+def as_asked(s: Session, run_id: str, call: ToolCall, approval: Approval) -> ToolCall:
+    """The call with the arguments that a question was put with in whose place there is another by now."""
+    proposals = _proposals(s, _question(s, run_id, call, approval))
+    return replace(call, arguments=proposals[-1].arguments) if proposals else call
+
+
 def edited_since(s: Session, run_id: str, call: ToolCall, approval: Approval) -> Edited | None:
-    """The same of the newest question about a call."""
+    """As `edited`, of a call as that question was put with it."""
     if approval.revision == 1:
         return None
+    return edited(s, {**_question(s, run_id, call, approval), "arguments": call.arguments})
+
+
+def _question(s: Session, run_id: str, call: ToolCall, approval: Approval) -> dict[str, Any]:
     turn = s.connection().execute(sa.select(call_t.c.turn).where(call_t.c.id == call.id)).scalar()
-    named = {"run_id": run_id, "call_id": call.call_id, "turn": turn, "arguments": call.arguments}
-    return edited(s, {**named, "revision": approval.revision, "requested_at": approval.requested_at})
+    named = {"run_id": run_id, "call_id": call.call_id, "turn": turn}
+    return {**named, "revision": approval.revision, "requested_at": approval.requested_at}
 
 
 def _proposals(s: Session, question: Mapping[str, Any]) -> list[_Proposal]:

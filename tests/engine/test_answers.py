@@ -171,6 +171,24 @@ async def test_a_spent_question_is_not_drawn_over_the_one_in_its_place(database_
         assert world.slack.live_buttons() == {second.id}
 
 
+async def test_a_message_of_a_question_that_was_replaced_shows_what_was_asked_there(
+    database_url: str,
+) -> None:
+    """Its post came through and nobody knew; so the question in its place got a message of its own."""
+    async with world_under(database_url, replace(TERMS, edits=Edits.OTHER)) as world:
+        world.slack.faults["post"].append("lost_after")
+        run_id, first = await asked(world)
+        world.clock.advance(timedelta(minutes=1))
+        await edit(world, first, BEN, {"n": 2})
+        await world.drain()
+        (second,) = await world.open_approvals(run_id)
+        shown = {card.approval.id: card for card in world.slack.messages.values()}
+        told = {of: (card.replaced, card.call.arguments, card.edited) for of, card in shown.items()}
+        assert told[first.id] == (True, {"n": 1}, None)
+        assert told[second.id][:2] == (False, {"n": 2})
+        assert world.slack.live_buttons() == {second.id}
+
+
 async def test_who_may_not_decide_learns_nothing_of_what_would_fit(sqlite_url: str) -> None:
     async with world_under(sqlite_url, replace(TERMS, edits=Edits.SAME)) as world:
         _, approval = await asked(world)

@@ -107,6 +107,18 @@ async def an_entry_of_the_audit(world: World, run_id: str) -> None:
     await world.database.write(job)
 
 
+async def a_question_and_what_the_audit_has_of_it(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+
+    def job(s: Session) -> None:
+        conn = s.connection()
+        conn.execute(call_t.update().where(call_t.c.run_id == run_id).values(approval=None))
+        asked = audit.audit_t.c.kind == "approval_requested"
+        conn.execute(audit.audit_t.update().where(asked).values(body="{"))
+
+    await world.database.write(job)
+
+
 Forgery = Callable[[World, str], Awaitable[None]]
 FORGERIES: dict[Forgery, str] = {
     a_vote_nobody_gave: "does not know of a yes by U0CLEO",
@@ -116,6 +128,7 @@ FORGERIES: dict[Forgery, str] = {
     more_time_to_start_in: "may not start until when the audit says",
     a_question_nobody_asked: "what was asked back",
     an_answer_they_gave_already: "although it was approved already",
+    a_question_and_what_the_audit_has_of_it: "cannot be read",
     an_entry_of_the_audit: "entries of the audit about it were changed",
 }
 

@@ -111,6 +111,18 @@ def test_a_decided_message_says_what_became_of_it_and_keeps_only_its_details(
     assert '"order": 4711' in arguments_shown(message)
 
 
+@pytest.mark.parametrize("name", ["replaced", "replaced by what ran"])
+def test_a_question_that_was_replaced_has_nothing_to_press(name: str) -> None:
+    """Its details would be those of another; what becomes of the call is told there."""
+    message = draw(states()[name], now=NOW)
+    assert message.text == "Replaced: refund_order (workflow support)."
+    said = "Another question about the same call has taken the place of this one."
+    assert block(message, "state")["text"]["text"] == said
+    assert buttons(message) == []
+    assert '"order": 4711' in arguments_shown(message)
+    assert "gone on" not in json.dumps(message.blocks)
+
+
 def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
     message = draw(card(), now=NOW)
     assert message.text == ("Approval needed: refund_order (workflow support). Expires 2026-11-21 15:00 UTC.")

@@ -112,6 +112,10 @@ def states() -> dict[str, Card]:
             run=RunStatus.CANCELLED,
             run_reason="stopped by `dana`",
         ),
+        "replaced": decided(S.WITHDRAWN, C.AWAITING_APPROVAL, replaced=True),
+        "replaced by what ran": decided(
+            S.WITHDRAWN, C.SETTLED, outcome=Outcome(K.SUCCEEDED, "gone on"), started=True, replaced=True
+        ),
         "withdrawn while it ran": decided(
             S.APPROVED,
             C.SETTLED,

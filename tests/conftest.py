@@ -21,6 +21,7 @@ from typing import Final
 import pytest
 import sqlalchemy as sa
 import structlog
+from hypothesis import settings
 
 from orchestrator.store.database import Database
 
@@ -30,6 +31,10 @@ import databases
 # Whom clients trust: one authority that has signed nothing, its key thrown away. No test speaks to a server
 # that shows an authority's certificate, and to read the usual hundreds took each client 25 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "nobody.pem")
+
+# No test that invents its examples fails because one of them took long on a busy machine.
+settings.register_profile("busy", settings.default, deadline=None)
+settings.load_profile("busy")
 
 BACKENDS: Final = ("sqlite", "postgresql")
 

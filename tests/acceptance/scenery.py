@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import random
 import shutil
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,8 +18,6 @@ from orchestrator.emulator.serving import running
 
 Json = dict[str, Any]
 
-PORTS = range(20_000, 32_000)
-"""Below what kernels hand out by themselves, so that a port is still free after a restart."""
 HOOK_SECRET = "whsec_" + base64.b64encode(b"the first secret of the webhook").decode()
 NEXT_HOOK_SECRET = "whsec_" + base64.b64encode(b"the secret after the rotation").decode()
 SIGNING_SECRET = "0123456789abcdef0123456789abcdef"
@@ -188,15 +184,3 @@ async def together(*apps: Any) -> AsyncIterator[list[str]]:
         yield addresses
     finally:
         await asyncio.gather(*(server.__aexit__(None, None, None) for server in servers))
-
-
-def own_port() -> int:
-    """A loopback port nobody listens on."""
-    for port in random.sample(PORTS, 50):
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port")

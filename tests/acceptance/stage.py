@@ -33,12 +33,12 @@ from scenery import (
     Journal,
     config,
     merged,
-    own_port,
     together,
     token_text,
     write_tools,
 )
 from sqlalchemy.orm import Session
+from support.ports import own_port
 
 from orchestrator import app, settings
 from orchestrator.emulator.gemini.app import build as build_gemini

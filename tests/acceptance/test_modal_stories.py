@@ -1,5 +1,6 @@
 """Windows of Slack: a reason the model hears, arguments changed in a form, details for the entitled."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ async def test_a_discreet_question_is_decided_in_the_window(tmp_path: Path, data
     async with staged(tmp_path, database_url, approvals={**TERMS, "discreet": True}) as stage:
         run_id, approval = await asked(stage)
         assert buttons(stage.message(approval)) == ["details", "reject_reason"]
-        assert "500" not in text_of(stage.message(approval).blocks)
+        assert not re.search(r"\b500\b", text_of(stage.message(approval).blocks))  # an id may hold it
         await stage.press_button(approval, "details", "U0DANA")
         assert "not an approver" in await stage.told("U0DANA")
         assert stage.slack.views.stack("U0DANA") == []

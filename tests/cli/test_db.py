@@ -7,7 +7,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from support.clock import NOON
+from support.ports import own_port
 
 from orchestrator import cli
 from orchestrator.cli.examination import examine
@@ -361,9 +361,7 @@ def test_no_command_touches_a_newer_database(
 @pytest.fixture
 def serving(sqlite_url: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real `orchestrator serve` on a SQLite file; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     shell.use(sqlite_url)
     Path("tools").mkdir(mode=0o700)
     for name, value in {

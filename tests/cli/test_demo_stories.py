@@ -19,6 +19,7 @@ from rich.console import Console
 
 from orchestrator import app
 from orchestrator.cli.hosting import Hosted
+from orchestrator.cli.stage import Stage
 from orchestrator.cli.stories import content, overnight, play
 from orchestrator.cli.stories.telling import Teller
 from orchestrator.emulator.serving import running
@@ -130,6 +131,19 @@ def test_fifty_films_of_one_night_by_the_command_itself() -> None:
     assert re.search(r"files in the storage +│ 50, 50 of them", said)
     assert "08:00 in Berlin" in said.partition("The films are there")[2].partition("A person is asked")[0]
     assert nothing_left(said)
+
+
+@pytest.mark.asyncio
+async def test_the_night_is_not_missed_by_a_machine_that_is_slow_to_start(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(stage: Stage, teller: Teller, dusk: datetime) -> bool:
+        stage.leap(stage.calendar.now() + timedelta(minutes=10))
+        await overnight._armed(stage, dusk)
+        return True
+
+    monkeypatch.setattr(overnight, "_night", slowly)
+    assert await overnight.tell(teller)
 
 
 def test_what_does_not_come_out_right_is_no_success() -> None:

@@ -10,10 +10,8 @@ import asyncio
 import base64
 import json
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +26,7 @@ import sqlalchemy as sa
 import yaml
 from cradle import AVAILABLE, Child, cradle
 from shop_floor import SCENARIOS, TOOLS
+from support.ports import own_port
 from verdict import Entry, entries, judge, judge_chain, stopped
 
 from orchestrator.emulator.gemini.app import build as build_gemini
@@ -51,24 +50,6 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 RESTING = ENDED | {"attention"}
 
 Process = asyncio.subprocess.Process | Child
-
-
-def quiet_port() -> int:
-    """A loopback port below those the system hands out.
-
-    While the service is down its port must stay free: a connection attempt from a port the system
-    hands out could otherwise take it, even by meeting itself.
-    """
-    for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port between 20000 and 32000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,7 +421,7 @@ async def laboratory(
     **sections: Mapping[str, Any],
 ) -> AsyncIterator[Laboratory]:
     """The neighbours are up while the block runs; the service is started by the test, and ended here."""
-    port = quiet_port()
+    port = own_port()
     hook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     gemini_app = build_gemini(
         EmulatorSettings(

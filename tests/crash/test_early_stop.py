@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from laboratory import BUSY_SECONDS, laboratory, quiet_port, until
+from laboratory import BUSY_SECONDS, laboratory, until
+from support.ports import own_port
 
 from orchestrator.errors import UnavailableError
 from orchestrator.running import Server, run
@@ -82,7 +83,7 @@ async def nothing(_scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.timeout(60)
 def test_a_stop_in_the_moment_before_it_listens_for_signals_is_heard() -> None:
     stopped: list[bool] = []
-    config = uvicorn.Config(nothing, port=quiet_port(), log_config=None, lifespan="on")
+    config = uvicorn.Config(nothing, port=own_port(), log_config=None, lifespan="on")
     server = Hasty(config, stopping=lambda: stopped.append(True))
     run(server)
     assert server.started
@@ -98,7 +99,7 @@ async def nowhere_to_write(_scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.timeout(60)
 def test_a_start_that_fails_is_not_told_as_a_taken_port() -> None:
-    config = uvicorn.Config(nowhere_to_write, port=quiet_port(), log_config=None, lifespan="on")
+    config = uvicorn.Config(nowhere_to_write, port=own_port(), log_config=None, lifespan="on")
     with pytest.raises(UnavailableError, match="the start failed"):
         run(Server(config, stopping=lambda: None))
 

@@ -29,7 +29,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cradle import AVAILABLE, Child, cradle
-from laboratory import quiet_port
+from support.ports import own_port
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(int(os.environ.get("MONTH_SECONDS", "600")))]
 
@@ -171,7 +171,7 @@ class House:
     source: Source
     dice: random.Random = field(default_factory=lambda: random.Random(SEED))
     living: dict[int, Child | asyncio.subprocess.Process] = field(default_factory=dict)
-    ports: list[int] = field(default_factory=lambda: [quiet_port() for _ in range(3)])
+    ports: list[int] = field(default_factory=lambda: [own_port() for _ in range(3)])
     kills: int = 0
     bereft: bool = False
     starts: int = 0

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from laboratory import BUSY_SECONDS, Laboratory, Process, Wish, laboratory, meanwhile, quiet_port, until
+from laboratory import BUSY_SECONDS, Laboratory, Process, Wish, laboratory, meanwhile, until
 from sqlalchemy.orm import Session
+from support.ports import own_port
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import Policy
@@ -174,7 +175,7 @@ def _executing(run: Mapping[str, Any] | None, tool: str) -> bool:
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path, sqlite_url: str) -> None:
     async with laboratory(tmp_path, sqlite_url) as lab:
         await lab.start()
-        other = await lab.command("serve", env=lab.environment(ORCHESTRATOR_SERVER__PORT=str(quiet_port())))
+        other = await lab.command("serve", env=lab.environment(ORCHESTRATOR_SERVER__PORT=str(own_port())))
         async with asyncio.timeout(HANG_SECONDS):
             assert await other.wait() == 2
         assert "in use by another process" in lab.said()

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +24,7 @@ from typing import Final
 import httpx
 import pytest
 from deploy_kit import BUILD, DEPLOY, ROOT, VERSION, said, write_secrets
+from support.ports import own_port
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -185,12 +185,6 @@ def installed(who: Who) -> Iterator[Installed]:
     shutil.rmtree(folder)
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def answered(process: "subprocess.Popen[str]", url: str) -> httpx.Response:
     """The first answer at `url` with a 200, in bounded time."""
     until = time.monotonic() + START_SECONDS
@@ -217,7 +211,7 @@ def test_it_tells_its_version_and_its_commands(installed: Installed) -> None:
 
 def test_it_makes_the_schema_by_itself_and_serves_and_stops(installed: Installed) -> None:
     assert "the database is at schema" in installed.say("db", "upgrade")
-    port = free_port()
+    port = own_port()
     process = installed.start("serve", ORCHESTRATOR_SERVER__PORT=str(port))
     assert answered(process, f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
     assert answered(process, f"http://127.0.0.1:{port}/readyz").json()["ready"] is True

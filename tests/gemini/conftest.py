@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from support.clock import pass_by
+
+LONG_SECONDS = 600.0
+"""More than anybody here waits for an answer."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """`act`: answer, reset (once the request was read), hang, drip (a byte at a time), cut (half a body)."""
+    """`act`: answer, reset (once the request was read), hang, silence (a hang, and nobody's patience lasts),
+    drip (a byte at a time), cut (half a body).
+    """
 
     status: int = 200
     body: bytes = b""
@@ -92,7 +98,9 @@ async def _perform(reply: Reply, writer: asyncio.StreamWriter) -> bool:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False
-    if reply.act == "hang":
+    if reply.act == "silence":
+        pass_by(LONG_SECONDS)
+    if reply.act in ("hang", "silence"):
         await asyncio.sleep(3600)
     headers = {**reply.headers, "content-length": str(len(reply.body) + (reply.act == "cut"))}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

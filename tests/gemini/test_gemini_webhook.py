@@ -265,14 +265,14 @@ _NAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(_NAMES | st.binary(max_size=8), st.binary(max_size=60)), max_size=6), st.binary())
 def test_any_headers_and_bytes_give_one_kind_of_error(found: list[tuple[bytes, bytes]], body: bytes) -> None:
     with pytest.raises(SignatureError):
         take(found, body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.text(max_size=5) | _NAMES.map(bytes.decode), st.text(max_size=20), max_size=5))
 def test_any_mapping_too(found: dict[str, str]) -> None:
     with pytest.raises(SignatureError):
@@ -397,7 +397,7 @@ _EVENT = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.binary(max_size=300) | _EVENT.map(lambda event: json.dumps(event).encode()))
 def test_any_bytes_are_a_signal_or_one_kind_of_error(body: bytes) -> None:
     try:

@@ -416,7 +416,7 @@ _STEP = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.fixed_dictionaries(
         {},
@@ -442,7 +442,7 @@ def test_nothing_inside_an_interaction_makes_its_reading_fail(inside: dict[str, 
     assert all(isinstance(error, str) and error for error in snapshot.errors)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200) | _JUNK.map(lambda junk: json.dumps(junk).encode()))
 def test_any_bytes_are_a_reading_or_one_of_two_errors(content: bytes) -> None:
     try:

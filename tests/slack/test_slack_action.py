@@ -168,7 +168,7 @@ def test_every_single_changed_byte_is_noticed() -> None:
             verify(good, changed, secrets=[SECRET], now=NOW)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.text(max_size=80), st.text(max_size=80), st.binary(max_size=60))
 def test_no_header_and_no_body_does_more_than_refuse(stamp: str, signature: str, body: bytes) -> None:
     for pair in ((stamp, signature), (STAMP, signature), (stamp, sign(body))):
@@ -502,7 +502,7 @@ PLACES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
 def test_any_value_in_any_place_is_read_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     value: Any = copy.deepcopy(payload())
@@ -525,7 +525,7 @@ def test_any_value_in_any_place_is_read_or_refused(changes: list[tuple[tuple[Any
         str(read_).encode()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     st.binary(max_size=200)
     | st.text(max_size=200).map(lambda t: b"payload=" + quote_plus(t, errors="replace").encode())

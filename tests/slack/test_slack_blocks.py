@@ -400,7 +400,7 @@ VALUES = st.one_of(
 ARGUMENTS = st.dictionaries(st.text(ALPHABET, max_size=8), VALUES, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ARGUMENTS)
 def test_any_arguments_make_a_message_slack_takes(arguments: dict[str, Any]) -> None:
     message = draw(card(arguments), now=NOW)

@@ -71,7 +71,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(VALUES)
 def test_an_unchanged_form_gives_the_same_arguments(arguments: dict[str, Any]) -> None:
     shown = made(arguments)

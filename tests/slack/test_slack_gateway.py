@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slack_cards import ID, LINK, NOW, card, plan_card, states
-from slack_server import DROPPED, ME, POSTED, SILENT, FakeSlack, Reply, no, ok
+from slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlack, Reply, no, ok
 from structlog.testing import capture_logs
 
 from orchestrator.domain.consent import Terms
@@ -35,7 +35,7 @@ async def gateway(slack: FakeSlack | None, **options: Any) -> AsyncIterator[Slac
     settings: dict[str, Any] = {
         "clock": lambda: NOW,
         "base_url": base_url,
-        "timeout_seconds": slack.patience if slack else 30.0,
+        "timeout_seconds": PATIENCE_SECONDS,
         "blip_seconds": 0.001,
         "response_hosts": ("hooks.slack.com", "127.0.0.1"),
     }
@@ -390,7 +390,7 @@ async def test_an_update_tries_a_connection_again_and_a_post_does_not() -> None:
 
 
 async def test_a_try_that_took_too_long_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.slack.web_api._RETRY_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.slack.web_api._RETRY_WITHIN_SECONDS", 0.0)
     async with FakeSlack(chat__update=SILENT) as slack, gateway(slack) as slacks:
         with pytest.raises(UnavailableError):
             await slacks.update(PLACED)
@@ -614,7 +614,7 @@ async def test_whatever_comes_back_is_one_of_our_errors(
     script = dict.fromkeys(
         ("auth__test", "chat__postMessage", "chat__update", "conversations__history"), reply
     )
-    async with FakeSlack(**script) as slack, gateway(slack, timeout_seconds=0.1) as slacks:
+    async with FakeSlack(**script) as slack, gateway(slack) as slacks:
         outcome = (await asyncio.gather(do(slacks), return_exceptions=True))[0]
     if isinstance(outcome, BaseException):
         assert isinstance(outcome, UncertainError | UnavailableError)

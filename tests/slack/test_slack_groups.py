@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from slack_cards import NOW
-from slack_server import DROPPED, SILENT, FakeSlack, Reply, no, ok
+from slack_server import DROPPED, PATIENCE_SECONDS, SILENT, FakeSlack, Reply, no, ok
 
 from orchestrator.errors import UnavailableError
 from orchestrator.slack.groups import AGE, Groups
@@ -23,7 +23,7 @@ class Clock:
 
 
 def asking(slack: FakeSlack, clock: Clock) -> tuple[WebApi, Groups]:
-    times = {"timeout_seconds": slack.patience, "blip_seconds": 0.001}
+    times = {"timeout_seconds": PATIENCE_SECONDS, "blip_seconds": 0.001}
     api = WebApi("xoxb-test", clock=clock, base_url=slack.base_url, **times)
     return api, Groups(api, clock)
 

@@ -46,7 +46,6 @@ def stored(s: Session, run: Run) -> Run:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(run=any_runs())

@@ -1,5 +1,6 @@
-"""A clock that stands until somebody moves it."""
+"""A clock that stands until somebody moves it, and an event loop whose time goes by at once."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -20,3 +21,10 @@ class SettableClock:
     def reach(self, instant: datetime) -> None:
         """Move on to that instant; never back."""
         self.now = max(self.now, instant)
+
+
+def pass_by(seconds: float) -> None:
+    """The running loop's time goes on by so much at once, and whoever waited for that is woken."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds  # type: ignore[method-assign]

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from support.clock import pass_by
+
+PATIENCE_SECONDS = 30.0
+"""Of whoever asks here: a busy machine's answer may be late."""
+
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer; `dropped` closes the connection instead, `silent` says nothing at all."""
+    """An HTTP answer; `dropped` closes the connection instead, `silent` says nothing while
+    whoever asks loses his patience."""
 
     body: Any = None
     status: int = 200
@@ -62,12 +68,6 @@ class FakeSlack:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/"
 
-    @property
-    def patience(self) -> float:
-        """Seconds to wait for an answer: few only where one stays out, for a busy machine's may be late."""
-        silent = any(reply.silent for replies in self.script.values() for reply in replies)
-        return 0.5 if silent else 30.0
-
     def made(self, method: str) -> list[dict[str, Any]]:
         return [arguments for name, arguments in self.calls if name == method]
 
@@ -89,6 +89,7 @@ class FakeSlack:
         replies = self.script[method]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         if reply.silent:
+            pass_by(2 * PATIENCE_SECONDS)
             await self._gone.wait()
         elif not reply.dropped:
             writer.write(reply.wire())

@@ -515,7 +515,7 @@ JSON = st.recursive(
 EVERYTHING = int | float | bool | Decimal | date | Item | list[Item | str] | dict[str, Any] | None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=JSON, name=st.text(max_size=5))
 def test_no_json_makes_find_raise(bench: Any, arguments: Any, name: str) -> None:
     probe = bench(declared(EVERYTHING))
@@ -564,7 +564,7 @@ def everything(
     """Take everything."""
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=VALID)
 def test_what_was_normalised_normalises_to_itself(bench: Any, arguments: Any) -> None:
     probe = bench(everything)

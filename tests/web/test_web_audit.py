@@ -1,6 +1,7 @@
 """The audit over HTTP."""
 
 import hashlib
+import re
 from typing import Any
 
 from litestar.testing import TestClient
@@ -40,7 +41,8 @@ def test_the_audit_page_by_page(client: TestClient, house: House) -> None:
     assert {e["run"] for e in whole} == {one, other}
     assert {e["run"] for e in page(client, run=one)["items"]} == {one}
     assert {e["approval"] for e in page(client, approval=approval)["items"]} == {approval}
-    assert "1250" not in str(whole), "arguments are never in it in clear"
+    clear = re.search(r"\b1250\b", str(whole))  # a hash may hold it
+    assert not clear, "arguments are never in it in clear"
 
 
 def test_the_receipt_of_a_decision(client: TestClient, house: House) -> None:

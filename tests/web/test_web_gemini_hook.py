@@ -236,7 +236,7 @@ _bytes = st.binary(max_size=200)
     value=_visible,
 )
 @example(body=GOOD, name="webhook-signature", value="v1,")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_mutation_is_accepted_or_breaks_us(
     front: tuple[House, TestClient], body: bytes, name: str, value: str
 ) -> None:
@@ -250,14 +250,14 @@ def test_no_mutation_is_accepted_or_breaks_us(
 
 
 @given(body=st.one_of(_bytes, st.text(max_size=100).map(str.encode)))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_signed_never_breaks_us(front: tuple[House, TestClient], body: bytes) -> None:
     _, client = front
     assert client.post(HOOK, content=body, headers=signed(body)).status_code in (200, 400)
 
 
 @given(at=st.integers(0, len(GOOD) * 8 - 1))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_one_flipped_bit_is_too_many(front: tuple[House, TestClient], at: int) -> None:
     house, client = front
     body = bytearray(GOOD)

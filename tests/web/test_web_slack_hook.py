@@ -494,7 +494,7 @@ _place = st.sampled_from(
 
 
 @given(place=_place, value=_json)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_odd_payload_breaks_us(front: Any, place: str, value: Any) -> None:
     """A click by somebody who may not, with one part of it replaced by anything."""
     house, client, approval = front
@@ -504,7 +504,7 @@ def test_no_odd_payload_breaks_us(front: Any, place: str, value: Any) -> None:
 
 
 @given(body=st.binary(max_size=300))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_signed_bytes_break_us(front: Any, body: bytes) -> None:
     _, client, _ = front
     assert client.post(DOOR, content=body, headers=slack_signed(body)).status_code in (200, 400)

@@ -21,6 +21,7 @@ import uvicorn
 import yaml
 from litestar.testing import TestClient
 from sqlalchemy.orm import Session
+from support.ports import own_port
 from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
 
 from orchestrator.domain.consent import Actor
@@ -681,7 +682,7 @@ async def test_a_stop_does_not_wait_for_who_does_not_read(
 @ON_SQLITE
 async def test_sigterm_ends_the_process_with_a_stream_open(tmp_path: Path, database_url: str) -> None:
     """The real command. Its grace is ten minutes; a stream takes none of it."""
-    port = _quiet_port()
+    port = own_port()
     async with _process(tmp_path, database_url, port) as process:
         token = {"authorization": f"Bearer {TOKENS['all']}"}
         base = f"http://127.0.0.1:{port}"
@@ -746,9 +747,3 @@ async def _ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -
             except httpx.TransportError:
                 pass  # its port is not open yet
             await asyncio.sleep(0.05)
-
-
-def _quiet_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

@@ -25,14 +25,15 @@ TEXT = (
 async def tell(teller: Teller) -> bool:
     """Play it; whether the record is closed and each film was made once and lies in the storage."""
     teller.begin("A night's work", TEXT)
-    evening = (datetime.now(BERLIN) + timedelta(days=1)).replace(hour=21, minute=59, second=30, microsecond=0)
+    # An hour before dusk: the clocks go on while everything starts, and a slow machine must not miss it.
+    evening = (datetime.now(BERLIN) + timedelta(days=1)).replace(hour=21, minute=0, second=0, microsecond=0)
     setting = Setting(
         gemini={"video_seconds": 1.0},
         changes={"triggers": {"dusk": {**TRIGGER, "text": "'evening'"}}},
         moves=evening,
     )
     async with staged(teller.console, teller.host, setting) as stage:
-        return await _night(stage, teller, evening.replace(hour=22, minute=0, second=0))
+        return await _night(stage, teller, evening.replace(hour=22))
 
 
 async def _night(stage: Stage, teller: Teller, dusk: datetime) -> bool:

@@ -81,7 +81,7 @@ def _database(settings: Settings) -> Finding:
     try:
         url = make_url(settings.database.url.reveal())
         if url.get_backend_name() == "sqlite" and not (file := Path(url.database or "").absolute()).exists():
-            return _no_file(file)
+            return Finding("warn", "database", f"there is no {file} yet; the start makes it, empty")
         try:
             with opening.opened(settings) as database:
                 return _schema(settings, database.engine, "", may_be_new=database.sqlite)
@@ -90,12 +90,6 @@ def _database(settings: Settings) -> Finding:
                 return _schema(settings, engine, "a service runs on it, or another command: ")
     except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
         return Finding("bad", "database", f"{type(e).__name__}: {e}")
-
-
-def _no_file(file: Path) -> Finding:
-    if file.parent.is_dir():
-        return Finding("warn", "database", f"there is no {file} yet; the start makes it, empty")
-    return Finding("bad", "database", f"there is no folder {file.parent} for {file.name}")
 
 
 def _schema(settings: Settings, engine: Engine, told: str, *, may_be_new: bool = False) -> Finding:

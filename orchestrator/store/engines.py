@@ -121,15 +121,10 @@ def lock(path: str | None) -> int | None:
 
     Raises:
         ConflictError: Another process has it.
-        FileNotFoundError: It is to be in a folder that is not there. Nobody misspells a path and wants that
-            folder made, with an empty database in it.
     """
     if not path or path == ":memory:":
         return None
-    if not (folder := Path(path).absolute().parent).is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, "there is no such folder; make it, or mend the path", str(folder)
-        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -219,27 +219,15 @@ def test_a_misspelt_file_is_not_made(shell: Shell, tmp_path: Path, words: str) -
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
-@pytest.mark.parametrize("words", ["serve", "doctor", "db upgrade"])
-def test_a_misspelt_folder_is_not_made(
-    shell: Shell, tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("file", ["mispelt.db", "mispelt/runs.db"])
+def test_a_look_makes_no_database(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    shell.use(f"sqlite:///{tmp_path}/mispelt/runs.db")
-    process = _run(words)
-    assert process.returncode != 0
-    assert "there is no" in process.stdout
-    assert "mispelt" in process.stdout
-    assert "Traceback" not in process.stdout
-    assert not (tmp_path / "mispelt").exists()
-
-
-def test_a_look_makes_no_database(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    shell.use("sqlite:///mispelt.db")
-    assert f"there is no {tmp_path}/mispelt.db yet" in _run("doctor").stdout
-    assert not [*tmp_path.glob("mispelt.db*")]
+    shell.use(f"sqlite:///{file}")
+    assert f"there is no {tmp_path}/{file} yet" in _run("doctor").stdout
+    assert not [*tmp_path.glob("mispelt*")]
 
 
 def test_a_service_that_begins_with_a_new_file_says_which_and_keeps_it_to_its_owner(

@@ -315,9 +315,7 @@ async def test_a_second_process_is_refused(sqlite_url: str) -> None:
 
 
 async def test_the_file_and_its_lock_are_made_for_us_alone(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/x.db")
-    assert {name: os.stat(tmp_path / name).st_mode & 0o077 for name in ("x.db", "x.db.lock")} == {
-        "x.db": 0,
-        "x.db.lock": 0,
-    }
+    folder = tmp_path / "new" / "folder"
+    database = Database(f"sqlite:///{folder}/x.db")
+    assert [os.stat(folder / name).st_mode & 0o077 for name in ("x.db", "x.db.lock")] == [0, 0]
     database.close()

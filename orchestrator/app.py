@@ -101,11 +101,13 @@ def build(
     clock: Clock = now,
     role: Role = Role.ALL,
     beat: Callable[[], None] = lambda: None,
+    leases: Steady | None = None,
 ) -> Service:
     """Put the service together over an open database whose schema is current.
 
     Args:
         beat: Called by the worker with each round, every 15 s at least.
+        leases: The time by which claims are held; by default it goes on evenly, however `clock` does.
 
     Raises:
         ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
@@ -113,7 +115,7 @@ def build(
     queued = _dispatched(settings, database, clock, role)
     ground = _ground(settings, database, clock)
     around = _around(settings, clock)
-    leases = Steady(clock)
+    leases = leases or Steady(clock)
     performer = _performer(ground, around, leases)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)

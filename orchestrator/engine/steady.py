@@ -11,6 +11,8 @@ from typing import Final
 from orchestrator.engine.meters import Stopwatch
 from orchestrator.engine.ports import Clock
 
+PROMPT_SECONDS: Final = 1.0
+"""Within so many a question about the time is answered, or the answer is old."""
 _ID: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -28,14 +30,20 @@ class Steady:
 
     def __init__(self, clock: Clock, stopwatch: Stopwatch = awake_or_not) -> None:
         self.stopwatch = stopwatch
+        self._agreed = False
         self._set(clock(), stopwatch())
 
     def __call__(self) -> datetime:
         return self._at + timedelta(seconds=self.stopwatch() - self._since)
 
     def agree(self, moment: datetime, asked: float) -> None:
-        """It was `moment` for all processes when the stopwatch said `asked`."""
-        self._set(moment, asked)
+        """It was `moment` for all processes when the stopwatch said `asked`, or a little later.
+
+        An answer that waited somewhere would set it ahead by as much; only the first is better than none.
+        """
+        if not self._agreed or self.stopwatch() - asked <= PROMPT_SECONDS:
+            self._agreed = True
+            self._set(moment, asked)
 
     def _set(self, at: datetime, since: float) -> None:
         self._at, self._since = at, since

@@ -31,6 +31,7 @@ from scenery import (
     Clock,
     GeminiClock,
     Journal,
+    SkippedLeases,
     config,
     merged,
     together,
@@ -113,7 +114,7 @@ class Stage:
         """A process's worth of service, with connections of its own."""
         database = Database(self.url)
         self._life.callback(database.close)
-        return app.build(chosen, database, clock=self.clock, role=role)
+        return app.build(chosen, database, clock=self.clock, role=role, leases=SkippedLeases(self.clock))
 
     async def _ready(self) -> bool:
         """Ready, Slack has told who we are, so that clicks count, and workers hear of their jobs."""

@@ -32,6 +32,8 @@ def test_it_goes_on_evenly_from_where_it_was_set() -> None:
     assert steady() == NOON + timedelta(seconds=2)
     steady.agree(NOON + FIVE, asked=seconds.now - 1)
     assert steady() == NOON + FIVE + timedelta(seconds=1)
+    steady.agree(NOON + 2 * FIVE, asked=seconds.now - 2)
+    assert steady() == NOON + FIVE + timedelta(seconds=1), "that answer had waited somewhere"
 
 
 def test_the_stopwatch_goes_on() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -33,7 +32,7 @@ from orchestrator.domain.pipeline import (
     told,
     wants_again,
 )
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 
 MAX_REASON: Final = 1_000
 """Characters of a tool's error that a run's reason repeats."""
@@ -56,8 +55,7 @@ class Refusal(StrEnum):
     NOT_NOW = "not_now"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value):
     """The run as it is now and what must be done.
 
     `left` is the turn that was left behind when the run moved on to its next one. `drop` names

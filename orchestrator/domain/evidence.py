@@ -45,10 +45,21 @@ class EntryKind(StrEnum):
     RUN_REMOVED = "run_removed"  # all of it but the audit, as the settings want it
 
 
-class Sealed(Value):
-    """A value that goes in as its SHA-256 and not in clear."""
+class Sealed:
+    """A value that goes in as its SHA-256 and not in clear.
 
-    value: Any
+    No `Value`, so that nobody can write it down by mistake: of this kind JSON has no form.
+    """
+
+    __slots__ = __match_args__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.value == other.value
+
+    __hash__ = None  # type: ignore[assignment]  # what is sealed may be an object
 
 
 class Entry(Value):

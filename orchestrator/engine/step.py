@@ -1,7 +1,6 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +37,7 @@ from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run, Turn
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
+from orchestrator.domain.values import Value
 from orchestrator.engine.claims import claimed_by
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
@@ -64,8 +64,7 @@ MAX_PARKED = 10_000
 """How many webhooks about interactions we do not know are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Value):
     """What an event came to. `before` is the run as the event found it.
 
     `untold`: it was turned away as often before, and is not written down any more.

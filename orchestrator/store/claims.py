@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
 from orchestrator.store.prepared import Prepared, Row, words
@@ -20,8 +20,7 @@ from orchestrator.store.tables import EffectState
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Value):
     """An effect that is ours to perform until `lease_until`, under `token`."""
 
     id: int

@@ -95,9 +95,10 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
 
 def _recalled(s: Session, approval: str) -> Run | None:
     """The run it is of, where SQLite's only writer knows that run already."""
-    known: Run | None = None
-    if on_sqlite(s) and (seen := hold(s).seen):
-        known = seen.get(_RUN_OF.value(s, of_approval=approval))
+    if not on_sqlite(s) or not (seen := hold(s).seen):
+        return None
+    run_id = seen.get(runs.asked_by(approval)) or _RUN_OF.value(s, of_approval=approval)
+    known: Run | None = seen.get(run_id)
     return known
 
 

@@ -13,7 +13,7 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
 from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.collecting import waits
-from orchestrator.domain.consent import Approval
+from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
@@ -129,9 +129,8 @@ class Questions:
             claims.done(s, effect)
             return None
         card = self.card(s, effect, effect.subject)
-        # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
-        shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
-        if card is not None and shown:
+        # In trouble, or replaced, it may stand there all the same: posted by a try whose answer got lost.
+        if card is not None and (_shown_at(card.approval) or card.approval.trouble or card.replaced):
             taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
             return partial(self._redraw, effect, card, taken, self._slack)
         claims.done(s, effect)
@@ -244,6 +243,7 @@ class Questions:
             rejections=rejections,
             edited=proposals.edited_since(s, run.id, call, approval),
             replaced=replaced,
+            replaced_by=_shown_at(newest) if replaced and newest else (),
             **self._files(s, call, approval),
         )
 
@@ -267,8 +267,13 @@ def _taken_over(card: Card, newest: Approval | None) -> Places:
 
 
 def _places(approval: Approval) -> Places:
-    own = ((approval.channel, approval.ts), *((p.channel, p.ts) for p in approval.copies))
-    return frozenset(place for place in own if place[1])
+    return frozenset((place.channel, place.ts) for place in _shown_at(approval))
+
+
+def _shown_at(approval: Approval) -> tuple[Place, ...]:
+    """The channel first."""
+    own = Place(approval.channel, approval.ts)
+    return tuple(place for place in (own, *approval.copies) if place.ts)
 
 
 def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:

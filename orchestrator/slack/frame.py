@@ -56,6 +56,8 @@ def facts(card: Card, state: Look) -> Block:
         fields += _verdict(card, approval.verdict)
     if state is Look.APPROVED and approval.start_by is not None:
         fields.append(kit.markup("Starts by", kit.date(approval.start_by)))
+    if link := kit.linked(card.replaced_link):
+        fields.append(kit.markup("In its place", f"<{escape(link)}|the new message>"))
     if card.taken_up_as:
         fields.append(_taken_up(card))
     if (took := _took(card)) and state in (Look.DONE, Look.FAILED) and not approval_step(card):

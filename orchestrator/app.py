@@ -426,6 +426,7 @@ def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackD
         open_view=slack.open_view,
         publish=slack.publish,
         ear=state.socket,
+        removed=slack.removed,
     )
 
 

@@ -423,6 +423,19 @@ async def test_an_update_of_what_is_gone_is_final(code: str) -> None:
         assert e.value.code == code
 
 
+async def test_that_the_app_was_removed_is_the_trouble_until_a_message_is_taken_again() -> None:
+    replies = [no("account_inactive"), POSTED]
+    async with FakeSlack(chat__postMessage=replies, auth__test=ME) as slack, gateway(slack) as slacks:
+        slacks.removed("app_uninstalled")
+        await slacks.identity()
+        assert "removed from the workspace (app_uninstalled)" in slacks.trouble
+        with pytest.raises(UnavailableError):
+            await slacks.post(card(), seen_before=False)
+        assert "account_inactive" in slacks.trouble
+        await slacks.post(card(), seen_before=False)
+        assert slacks.trouble == ""
+
+
 REPLACED = replace(
     states()["replaced"],
     approval=replace(states()["replaced"].approval, channel=CHANNEL, ts=TS),

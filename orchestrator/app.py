@@ -222,6 +222,7 @@ def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
         leases=leases,
+        outcomes=settings.slack.outcomes,
     )
 
 

@@ -19,6 +19,7 @@ from orchestrator.domain.effects import Effect, EffectKind, parse_notice
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.domain.outcomes import OUTCOME, tell
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
@@ -63,12 +64,15 @@ class Questions:
         toolkit: ToolkitPort,
         link: Callable[[str], str],
         file_link: Callable[[str], str] = lambda path: "",
+        *,
+        outcomes: bool = False,
     ) -> None:
         self._commit = commits
         self._slack = slack
         self._toolkit = toolkit
         self._link = link
         self._file_link = file_link
+        self._outcomes = outcomes
 
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
@@ -160,6 +164,9 @@ class Questions:
         if newest is not None and _taken_over(card, newest):
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
+        elif self._outcomes and not card.replaced:
+            said = [e for e in tell(card.call) if not questions.noticed(s, effect.run_id, e)]
+            outbox.add(s, effect.run_id, said)
         claims.done(s, effect)
 
     async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:
@@ -185,7 +192,7 @@ class Questions:
         """Tell people about a question that is still open; what is not news any more is not said."""
         approval, what = parse_notice(effect.subject)
         card, now = self.card(s, effect, approval), self._commit.now()
-        if card is not None and worth_saying(card.approval, what, now):
+        if card is not None and (worth_saying(card.approval, what, now) or what == OUTCOME):
             if (later := undisturbed(card.approval, now)) > now:
                 claims.retry(s, effect, later, "quiet hours")
                 return None

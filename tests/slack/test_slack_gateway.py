@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlac
 from structlog.testing import capture_logs
 
 from orchestrator.domain.consent import Place, Terms
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.slack.gateway import SlackGateway

@@ -14,7 +14,7 @@ _TOLD: Final = frozenset(
 )
 
 
-def is_news(call: ToolCall) -> bool:
+def _is_news(call: ToolCall) -> bool:
     """Whether a person decided about a tool's call, and it has run or never will."""
     approval, outcome = call.approval, call.outcome
     if approval is None or approval.verdict is None or outcome is None or is_own(call):
@@ -25,7 +25,7 @@ def is_news(call: ToolCall) -> bool:
 
 def tell(call: ToolCall) -> tuple[Effect, ...]:
     """To be said at once, where that is news."""
-    if call.approval is None or call.settled_at is None or not is_news(call):
+    if call.approval is None or call.settled_at is None or not _is_news(call):
         return ()
     subject = notice_subject(call.approval.id, OUTCOME)
     return (Effect(EffectKind.NOTIFY_APPROVAL, subject, call.settled_at),)

@@ -222,6 +222,7 @@ def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
         leases=leases,
+        outcomes=settings.slack.outcomes,
     )
 
 
@@ -426,6 +427,7 @@ def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackD
         open_view=slack.open_view,
         publish=slack.publish,
         ear=state.socket,
+        removed=slack.removed,
     )
 
 

@@ -330,8 +330,7 @@ def _job_named(s: Session, deliveries: Sequence[inbox.Waiting]) -> tuple[str, Jo
     subject = deliveries[0].subject
     if (known := jobs.named(s, [subject]).get(subject)) is not None:
         return known[1], JobSignalled(known[0])
-    about = claimed_by(s, inbox.body_of(s, deliveries[0].id))
-    return (about[0], JobSignalled(about[1], about[2])) if about else None
+    return claimed_by(s, inbox.body_of(s, deliveries[0].id))
 
 
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:

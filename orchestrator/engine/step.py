@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.announcements import announce
@@ -160,11 +158,12 @@ def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) ->
         outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
 
-def _data(event: Event) -> dict[str, Any]:
+def _data(event: Event) -> object:
+    """What of an event is written into the record; a value is spelled as the JSON object of its fields."""
     if isinstance(event, CallWaits):
         # What jobs ask for stands with them alone: it may hold arguments that nobody is shown.
         return {"call": event.call, "claim": event.claim, "wishes": [str(w.kind) for w in event.wishes]}
-    return dict(msgspec.to_builtins(event))
+    return event
 
 
 Owner = tuple[str, int, int]

@@ -310,7 +310,7 @@ def _keep_left(s: Session, run: Run, turn: Turn) -> None:
 
 
 def record(
-    s: Session, run: Run, kind: str, data: dict[str, Any], note: str, refused: str | None, now: datetime
+    s: Session, run: Run, kind: str, data: object, note: str, refused: str | None, now: datetime
 ) -> None:
     """One entry of the run's history, numbered by `run.seq`."""
     grew(s, run.id)

@@ -187,7 +187,7 @@ async def test_decided_under_terms_that_have_changed(stage: Stage) -> None:
     await stage.click(second, "approve", "U0BOB")
     await stage.ended(run_id)
     assert [row["approved_by"] for row in stage.book()] == ["U0BOB"]
-    assert buttons(stage.message(approval)) == ["details"]
+    assert buttons(await stage.redrawn(approval, "Replaced")) == []
 
 
 @ON_SQLITE

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -31,15 +30,13 @@ from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Which
 from orchestrator.store.database import Database
-from orchestrator.store.races import lost_race, resumed
+from orchestrator.store.races import AWAY, lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OUTLAST_SECONDS: Final = 300.0
 """How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
-_AWAY: Final = (OperationalError, InterfaceError)
-"""What a database that is away comes to."""
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
@@ -190,11 +187,11 @@ class Commits:
         """
         try:
             return await self.advance(job, of=of)  # nearly always that is all
-        except _AWAY as e:
+        except AWAY as e:
             again = resumed(e, lambda: self.advance(job, of=of))
         # Not `AsyncRetrying(…)(again)`: it awaits only what is declared `async`.
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_AWAY),
+            retry=retry_if_exception_type(AWAY),
             wait=wait_random_exponential(0.1, max=2.0),
             stop=stop_after_delay(OUTLAST_SECONDS),
             reraise=True,
@@ -264,7 +261,7 @@ class Commits:
         try:
             act = self.gate(s, effect)
         except Exception as e:
-            if lost_race(e) or isinstance(e, _AWAY):
+            if lost_race(e) or isinstance(e, AWAY):
                 raise
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None

@@ -19,8 +19,8 @@ from orchestrator.engine import step
 from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.spells import Spell
 from orchestrator.engine.tickets import Ticket
+from orchestrator.spells import Spell
 from orchestrator.store import claims, inbox
 from orchestrator.store.claims import Which
 from orchestrator.store.database import Database

@@ -200,18 +200,21 @@ class Commits:
                 return await again()
         raise AssertionError("unreachable: tenacity returns or raises")
 
-    async def take(self, which: Which) -> Taken | None:
+    async def take(self, which: Which, due: datetime | None = None) -> Taken | None:
         """Claim an effect that is due, and what follows at once; None if somebody else has it.
 
         The place for the effect itself is the caller's; what follows has places of its own.
-        """
-        return await asyncio.shield(self._kept(self._taken(which)))
 
-    async def _taken(self, which: Which) -> Taken | None:
+        Args:
+            due: What is due by then is due, although it is not by our clock.
+        """
+        return await asyncio.shield(self._kept(self._taken(which, due)))
+
+    async def _taken(self, which: Which, due: datetime | None) -> Taken | None:
         places = Places(self.slots)
         try:
             of = which[0] if isinstance(which, tuple) else ""
-            return await self._write(partial(self._take, which=which, places=places), of)
+            return await self._write(partial(self._take, which=which, due=due, places=places), of)
         except GateError as e:
             log.exception("gate_failed", effect=which)
             places.clear()
@@ -221,10 +224,12 @@ class Commits:
             places.clear()
             raise
 
-    def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
+    def _take(self, s: Session, which: Which, due: datetime | None, places: Places) -> Taken | None:
         places.clear()
         runs.lock_of(s, which)
-        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
+        now = self._clock()
+        at = max(now, due or now)
+        effect = claims.claim(s, which, at, self.lease, self.ahead - (at - now))
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))

@@ -249,11 +249,11 @@ class Worker:
         """Claim an effect in a slot of ours and perform it; False without a slot, or nothing to claim."""
         return self.reserve(kind) and await self._in_slot(which, kind)
 
-    async def _in_slot(self, which: Which, kind: EffectKind) -> bool:
-        """`_begin` in a slot that is reserved for it."""
+    async def _in_slot(self, which: Which, kind: EffectKind, due: datetime | None = None) -> bool:
+        """`_begin` in a slot that is reserved for it; `due` as for `Commits.take`."""
         taken = None
         try:
-            taken = await self._performer.commits.take(which)
+            taken = await self._performer.commits.take(which, due)
         finally:
             if taken is None or taken.own is None:
                 self.give_back(kind)

@@ -70,7 +70,7 @@ def load_module(folder: Path, name: str) -> list[Tool]:
 
 @contextmanager
 def _found(what: str) -> Iterator[None]:
-    """What keeps us from looking is the configuration's fault, too: rights, a long name, a circle of links."""
+    """What keeps us from looking is the configuration's fault, too: rights, long names, links in a circle."""
     try:
         yield
     except (OSError, RuntimeError) as e:  # before Python 3.13 a circle is a RuntimeError

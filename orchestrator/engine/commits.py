@@ -25,6 +25,7 @@ from orchestrator.engine.hearing import Go, Hearing, PutOff
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.steady import Steady
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
@@ -93,6 +94,15 @@ class Commits:
     def ahead(self) -> timedelta:
         """Of `now`, so much is `held_at`; below zero where it is behind."""
         return timedelta(0) if self._leases is self._clock else self._leases() - self._clock()
+
+    @property
+    def grant(self) -> timedelta:
+        """How long a claim holds, counted from `held_at`."""
+        return self.lease + self._leases.lead if isinstance(self._leases, Steady) else self.lease
+
+    def granted(self) -> datetime:
+        """Until when a claim holds that is made now."""
+        return self.held_at() + self.grant
 
     def roll(self) -> float:
         """Dice, in [0, 1)."""
@@ -229,7 +239,7 @@ class Commits:
         runs.lock_of(s, which)
         now = self._clock()
         at = max(now, due or now)
-        effect = claims.claim(s, which, at, self.lease, self.ahead - (at - now))
+        effect = claims.claim(s, which, at, self.grant, self.ahead - (at - now))
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
@@ -256,7 +266,7 @@ class Commits:
     def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
-        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.lease, self.ahead)
+        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.grant, self.ahead)
         ticket = self._passed(s, effect) if effect is not None else None
         if ticket is None:
             places.give_back(asked.kind)
@@ -272,13 +282,13 @@ class Commits:
         return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
-        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
+        effect = claims.claim(s, which, self._clock(), self.grant, self.ahead)
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
     async def still_ours(self, effect: Claimed) -> bool:
         """Whether the claim holds, for another lease."""
-        return await self._db.write(claims.renew, effect, self.held_at(), self.lease)
+        return await self._db.write(claims.renew, effect, self.held_at(), self.grant)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""

@@ -160,7 +160,8 @@ class Performer:
 
     async def _still_ours(self, effect: Claimed) -> bool:
         """Whether nobody took it over while this process stood still, before anything was done about it."""
-        if self.commits.held_at() < effect.until or await self.commits.still_ours(effect):
+        commits = self.commits
+        if commits.granted() < effect.until + commits.lease or await commits.still_ours(effect):
             return True
         log.warning("claim_lost", **_about(effect))
         if effect.kind is EffectKind.EXECUTE_TOOL:
@@ -181,7 +182,7 @@ class Performer:
         for look in count():
             try:
                 if look % renewing == 0:
-                    await commits.write(claims.renew, effect, commits.held_at(), commits.lease)
+                    await commits.write(claims.renew, effect, commits.held_at(), commits.grant)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception as e:  # noqa: BLE001  told by the spell

@@ -1,6 +1,5 @@
 """What people ask back about a request, and what they are told: messages and windows."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -9,6 +8,7 @@ from orchestrator.domain.consent import Actor, Edits, Inquiry
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import Outcome
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.slack import asking_back, modals
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
 

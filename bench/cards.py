@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -28,6 +27,7 @@ from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import Card, Overview, Picture
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack

@@ -1,11 +1,12 @@
 """One picture's worth of Slack: what stands there, who looks, what they press."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.pictures import Card, Overview
+from orchestrator.domain.values import replace
 from orchestrator.slack import modals
 from tests.support.slack_cards import card
 

@@ -1,6 +1,5 @@
 """What people may get to see in Slack, for pictures of it: every card, every window, the Home tab."""
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +12,7 @@ from orchestrator.domain.edits import Edited
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.values import replace
 from orchestrator.slack import batches, forms, home, human, modals
 from orchestrator.toolkit.preview import encode
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, own_states, states

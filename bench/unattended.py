@@ -3,7 +3,6 @@
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.pipeline import confirms, step_call
+from orchestrator.domain.values import replace
 from orchestrator.engine.media import NOT_SHOWN
 from orchestrator.slack import batches, digests, home, human, modals
 from orchestrator.slack.refusals import SlackRefusalError

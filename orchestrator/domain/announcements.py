@@ -7,7 +7,6 @@ people's own words stay here; the output goes along, up to a bound.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import FINGERPRINT, text_of, word
 from orchestrator.domain.jobs import Job, JobStatus
 from orchestrator.domain.model import Run, RunStatus, ToolCall
+from orchestrator.domain.values import Value
 
 MAX_OUTPUT: Final = 16_000
 """Characters of a run's output that go along."""
@@ -35,8 +35,7 @@ Told = tuple[News, str, dict[str, Any]]
 """An event, what it is about, and its data."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(Value):
     """One message for one address. The same happening always has the same `id`; `body` is ASCII JSON."""
 
     id: str

@@ -14,7 +14,7 @@ from orchestrator.domain.consent import (
     Terms,
     approval_key,
 )
-from orchestrator.domain.deadlines import ends, no_timers, taking_over, timers
+from orchestrator.domain.deadlines import ends, in_slack, no_timers, taking_over, timers
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall, Turn, call_key
 from orchestrator.domain.plain import JsonObject
@@ -72,7 +72,8 @@ def ask(
         questions=_carried(call.approval),
     )
     approval = collected(approval, last, run.deadline, now)
-    shown = () if waits(approval) else (Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),)
+    here = approval.terms.channel and not waits(approval)
+    shown = (Effect(EffectKind.REQUEST_APPROVAL, approval.id, now),) if here else ()
     call = replace(call, status=CallStatus.AWAITING_APPROVAL, approval=approval)
     return call, (*shown, *timers(approval, now))
 
@@ -122,7 +123,7 @@ def ask_instead(
     approval = approval if more_time else taking_over(approval, old)
     approval = replace(approval, channel=old.channel, ts=old.ts, copies=old.copies)
     shown = [EffectKind.UPDATE_APPROVAL] if old.ts or old.copies else []
-    shown += [] if old.ts or waits(approval) else [EffectKind.REQUEST_APPROVAL]
+    shown += [] if old.ts or waits(approval) or not terms.channel else [EffectKind.REQUEST_APPROVAL]
     effects = (*(Effect(show, approval.id, now) for show in shown), *timers(approval, now))
     return replace(asked, approval=approval), effects
 
@@ -168,8 +169,10 @@ def warn(turn: Turn) -> tuple[Effect, ...]:
 
 
 def redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:
-    """Its question is to be shown as it is now."""
-    return (Effect(EffectKind.UPDATE_APPROVAL, call.approval.id, now),) if call.approval else ()
+    """Its question is to be shown as it is now, where it is shown."""
+    approval = call.approval
+    seen = approval is not None and in_slack(approval)
+    return (Effect(EffectKind.UPDATE_APPROVAL, approval.id, now),) if approval and seen else ()
 
 
 def no_expiry(approval: Approval | None) -> tuple[str, ...]:

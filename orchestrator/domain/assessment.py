@@ -1,12 +1,12 @@
 """What the toolkit and the policy say about a call, and what a running tool may know."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.domain.consent import SEAL, Actor, Approval, Preview, Terms
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import Value, field
 
 
 class Ruling(StrEnum):
@@ -19,8 +19,7 @@ class Ruling(StrEnum):
     INVALID = "invalid"  # the arguments do not fit the tool's schema
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Value):
     """What the toolkit and the policy say about one function call, at one moment.
 
     `arguments` are as they would run: validated, in the schema's types, plain JSON.
@@ -49,8 +48,7 @@ class Assessment:
         return self.digest if approval.seal == SEAL else self.former
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """What the toolkit knows about a wished call: policy applied, arguments made exact.
 
     `tool_version` hashes schema and code, `policy_version` the rule that was applied; both go
@@ -68,8 +66,7 @@ class Finding:
     preview_required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(Value):
     """One person's yes to a call, as its tool may know it. `stage` is empty where there is but one."""
 
     by: Actor
@@ -77,8 +74,7 @@ class Consent:
     stage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(Value):
     """What a running tool may know. `call_id` is stable over restarts: the idempotency key.
 
     `consents` are the yeses that let it pass, in their order; empty if nobody was asked.

@@ -13,10 +13,11 @@ to the day it begins on, holidays included.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from orchestrator.domain.values import Value
 
 LONGEST: Final = timedelta(days=400)
 """How far ahead or back anything is looked for."""
@@ -29,8 +30,7 @@ Span = tuple[datetime, datetime]
 """From the one instant until, and not at, the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(Value):
     """The same hours on some days of the week, in one time zone.
 
     Args:

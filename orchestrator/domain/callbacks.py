@@ -1,8 +1,9 @@
 """Where the outside hears of a run: an address of the caller's, and which events go there."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from orchestrator.domain.values import Value
 
 
 class News(StrEnum):
@@ -23,8 +24,7 @@ TEST: Final = "callback.test"
 """The event of no run, by which people try an address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(Value):
     """One address and what it is told. `own` marks the one a run was started with; the others are of
     its workflow."""
 
@@ -49,8 +49,7 @@ class AddressState(StrEnum):
     DISABLED = "disabled"  # it failed for too long, or said that it is gone; a person enables it
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Value):
     """What an address answered: its status, and the seconds it asks us to wait."""
 
     status: int

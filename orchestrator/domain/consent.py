@@ -1,13 +1,13 @@
 """What people are asked, under which terms, and what they said: the frozen values of an approval."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.daily import Daily
+from orchestrator.domain.values import Value
 
 TENANT: Final = "default"
 """Whose runs these are, as long as there is one tenant."""
@@ -26,8 +26,7 @@ class ApprovalStatus(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(Value):
     """Who did something, and by which door (`slack`, `api`, `shell`, `trigger`, `system`)."""
 
     id: str
@@ -38,8 +37,7 @@ class Actor:
 SYSTEM: Final = Actor("system")
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Value):
     """One step of a question: who decides in it, and how many of them must say yes."""
 
     name: str
@@ -63,8 +61,7 @@ class AtTimeout(StrEnum):
     ATTENTION = "attention"  # the run waits for a person
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Value):
     """Under which terms people are asked; frozen with the request.
 
     Args:
@@ -124,8 +121,7 @@ class Terms:
         return self.stages or (Stage("", self.approvers, self.quorum),)
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(Value):
     """What a trigger says about the questions of its runs, over the terms of each tool and workflow.
 
     Args:
@@ -141,8 +137,7 @@ class Contract:
     escalate_to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """A person's word; recorded once. `refine` sends a plan back, with the reason as what to change.
 
     `answer` is a JSON value that settles the call without running anything, so it is never an approval:
@@ -158,8 +153,7 @@ class Verdict:
     stop: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(Value):
     """One person's yes in one stage of a question that needs several."""
 
     by: Actor
@@ -167,8 +161,7 @@ class Vote:
     stage: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """Where a message stands in Slack. `person` is whose direct messages these are; empty for a channel."""
 
     channel: str
@@ -176,8 +169,7 @@ class Place:
     person: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(Value):
     """What somebody who may decide asked whoever asked for the run. Its number is its place, from 1.
 
     `places` are the messages in which it can be answered.
@@ -196,8 +188,7 @@ class Inquiry:
         return self.answered_by is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(Value):
     """What a call would do, as its tool worked it out without doing it.
 
     `text` is what people see and what is sealed: equal previews have equal text. `trouble` says why there
@@ -209,8 +200,7 @@ class Preview:
     before: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Value):
     """One question about one call.
 
     `digest` seals everything that was shown and will run, made as `seal` says; `revision` grows when the

@@ -1,17 +1,16 @@
 """A time of day that comes round: when a digest message is due. Read like the hours of `calendar`."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from orchestrator.domain.calendar import EVERY_DAY
+from orchestrator.domain.values import Value
 
 _DAY: Final = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Daily:
+class Daily(Value):
     """The same local time on some days of the week.
 
     A time that a clock change leaves out counts by the offset before it, one that comes twice is the first.

@@ -43,7 +43,7 @@ def left_to_a_person(approval: Approval | None) -> bool:
 
 def reminders(approval: Approval) -> tuple[tuple[int, datetime], ...]:
     """Number and moment of each reminder in the time that runs now; numbers go on after an escalation."""
-    if left_to_a_person(approval):
+    if left_to_a_person(approval) or not in_slack(approval):
         return ()
     shares = sorted(approval.terms.reminders)
     before = len(shares) if approval.escalated else 0
@@ -71,6 +71,13 @@ def undisturbed(approval: Approval, at: datetime) -> datetime:
     if end < approval.expires_at:
         return end
     return begin - AHEAD if begin - AHEAD > _began(approval) else at
+
+
+def in_slack(approval: Approval) -> bool:
+    """Whether people see it in Slack, or will: else nobody is reminded there, and nothing is drawn."""
+    terms = approval.terms
+    directly = terms.dm_after is not None or (approval.escalated and bool(terms.escalate_to))
+    return bool(terms.channel or directly or approval.ts or approval.copies or approval.trouble)
 
 
 def spreading(approval: Approval, now: datetime) -> datetime | None:
@@ -144,9 +151,10 @@ def spread(approval: Approval, now: datetime) -> tuple[Effect, ...]:
 def no_timers(approval: Approval) -> tuple[str, ...]:
     """The timers of a question that needs none any more, by their keys."""
     left = [n for n, _ in reminders(approval) if n > approval.reminded]
+    spreads = approval.terms.dm_after is not None or approval.escalated or approval.trouble
     return (
         f"{EffectKind.EXPIRE_APPROVAL}:{approval.id}",
-        f"{EffectKind.SPREAD_APPROVAL}:{approval.id}",
+        *((f"{EffectKind.SPREAD_APPROVAL}:{approval.id}",) if spreads else ()),
         *(f"{EffectKind.REMIND_APPROVAL}:{notice_subject(approval.id, str(n))}" for n in left),
     )
 

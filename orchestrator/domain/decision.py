@@ -2,12 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_question, warn
+from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, own_question, redraw, warn
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.deadlines import left_to_a_person
 from orchestrator.domain.effects import Effect, EffectKind, Urgency, attempt_subject, cancel_subject
@@ -33,7 +32,7 @@ from orchestrator.domain.pipeline import (
     told,
     wants_again,
 )
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 
 MAX_REASON: Final = 1_000
 """Characters of a tool's error that a run's reason repeats."""
@@ -56,8 +55,7 @@ class Refusal(StrEnum):
     NOT_NOW = "not_now"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value):
     """The run as it is now and what must be done.
 
     `left` is the turn that was left behind when the run moved on to its next one. `drop` names
@@ -319,7 +317,7 @@ def finish(
     `stop` asks Gemini to stop too, where it may still be at work or waiting.
     """
     calls = tuple(_withdraw(c, now) for c in run.turn.calls)
-    redraw = tuple(Effect(EffectKind.UPDATE_APPROVAL, c.approval.id, now) for c in calls if c.approval)
+    redrawn = tuple(effect for c in calls for effect in redraw(c, now))
     interaction = run.turn.interaction_id
     if stop and interaction and run.turn.status in (TurnStatus.LIVE, TurnStatus.ACTION, TurnStatus.LOST):
         effects = (*effects, Effect(EffectKind.CANCEL_INTERACTION, interaction, now))
@@ -337,7 +335,7 @@ def finish(
     )
     kept = tuple(e for e in effects if e.kind in (EffectKind.CANCEL_INTERACTION, EffectKind.CANCEL_JOB))
     follow = tuple(Effect(EffectKind.START_HOOK, name, now) for name in run.recipe.hooks.get(status, ()))
-    return Decision(ended, (*kept, *redraw, *follow), drop, note=reason)
+    return Decision(ended, (*kept, *redrawn, *follow), drop, note=reason)
 
 
 def _withdraw(call: ToolCall, now: datetime) -> ToolCall:

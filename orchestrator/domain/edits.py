@@ -1,17 +1,16 @@
 """What people changed of a call's arguments, since it was proposed first."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.hidden import covered
 from orchestrator.domain.plain import JsonObject, exact
+from orchestrator.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
+class Edited(Value):
     """That people changed them.
 
     `proposed` are the arguments as they were at first; `by` who changed them since, each once, and `at` when

@@ -4,9 +4,10 @@ Their key is kind and subject, unique within the run: asking twice for the same 
 once, and asking again after it was done moves the one row. A timer is an effect with a later `due_at`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+
+from orchestrator.domain.values import Value
 
 
 class EffectKind(StrEnum):
@@ -83,8 +84,7 @@ class Urgency(IntEnum):
     NEXT = 3  # the same, when there was no room: it has a time to come again
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Value):
     """One thing to do, not before `due_at`.
 
     `subject` names it within the run: an interaction id, a call, an approval, `approval.what`, a turn,

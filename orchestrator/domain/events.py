@@ -4,7 +4,6 @@ An event may come late, twice or out of order; it carries what names its subject
 (turn and attempt, call, approval), so that `decide` can tell.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,26 +13,24 @@ from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import Harvest, JobReading, JobWish
 from orchestrator.domain.model import Outcome
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class InteractionSignalled:
+class InteractionSignalled(Value):
     """A webhook named an interaction of ours. A hint: read it, believe nothing else."""
 
     interaction_id: str
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateClaimed:
+class CreateClaimed(Value):
     """A worker is about to send this turn's create: the intent is written before the wire."""
 
     turn: int
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class InteractionObserved:
+class InteractionObserved(Value):
     """We read an interaction of this turn and attempt, by create answer, get or cancel.
 
     `assessments` has one entry for each function call of the snapshot, in its order. `former` says
@@ -47,16 +44,14 @@ class InteractionObserved:
     former: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InteractionMissing:
+class InteractionMissing(Value):
     """Gemini answered that it has no such interaction."""
 
     interaction_id: str
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StepBegun:
+class StepBegun(Value):
     """The call of a tool's step, with what policy says about it; or why there is none to make."""
 
     turn: int
@@ -64,8 +59,7 @@ class StepBegun:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateUncertain:
+class CreateUncertain(Value):
     """The create's answer got lost; Gemini may or may not have taken it."""
 
     turn: int
@@ -73,8 +67,7 @@ class CreateUncertain:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateDeferred:
+class CreateDeferred(Value):
     """Nothing was sent, or nothing was taken (busy, unreachable): the same attempt goes out later."""
 
     turn: int
@@ -82,8 +75,7 @@ class CreateDeferred:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRefused:
+class CreateRefused(Value):
     """Gemini refused the create for good; nothing runs there. `code` is its word for why.
 
     `made` counts the calls of the whole run that succeeded until then.
@@ -96,8 +88,7 @@ class CreateRefused:
     made: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CreateGraceEnded:
+class CreateGraceEnded(Value):
     """The lost create did not show itself in time.
 
     `unread` is when the first of those webhooks came that may tell of it still: the interaction each is
@@ -109,8 +100,7 @@ class CreateGraceEnded:
     unread: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallPreviewed:
+class CallPreviewed(Value):
     """What a call would do is worked out, or could not be; `assessment.preview` says which.
 
     `arguments` are those it was worked out for; the assessment is made anew from the row.
@@ -121,8 +111,7 @@ class CallPreviewed:
     assessment: Assessment
 
 
-@dataclass(frozen=True, slots=True)
-class CallClaimed:
+class CallClaimed(Value):
     """A worker is about to run a call and asks the gate. `assessment` is made anew from the row.
 
     `as_approved` is the digest of the same with the preview people saw, where there is one: what differs
@@ -137,8 +126,7 @@ class CallClaimed:
     doubts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(Value):
     """The execution under `claim` has an outcome."""
 
     call: str
@@ -146,8 +134,7 @@ class CallFinished:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class CallDoubted:
+class CallDoubted(Value):
     """What is stored about a call is not what was written down when it happened, and nobody came to the gate.
 
     `doubts` say where; `call` may be one that is not there any more.
@@ -157,8 +144,7 @@ class CallDoubted:
     doubts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CallCutOff:
+class CallCutOff(Value):
     """The execution under `claim` ended without our learning how (crash, timeout)."""
 
     call: str
@@ -166,8 +152,7 @@ class CallCutOff:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallDeferred:
+class CallDeferred(Value):
     """The execution under `claim` could not begin (no room for it): the call waits for its next start."""
 
     call: str
@@ -175,8 +160,7 @@ class CallDeferred:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallWaits:
+class CallWaits(Value):
     """The execution under `claim` wants jobs made, whose end is the call's."""
 
     call: str
@@ -184,16 +168,14 @@ class CallWaits:
     wishes: tuple[JobWish, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JobClaimed:
+class JobClaimed(Value):
     """A worker is about to send a job's start: the intent is written before the wire."""
 
     job: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobDeferred:
+class JobDeferred(Value):
     """Nothing was sent, or nothing was taken (busy, unreachable): the same attempt goes out later."""
 
     job: str
@@ -201,8 +183,7 @@ class JobDeferred:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobUncertain:
+class JobUncertain(Value):
     """The start's answer got lost; Gemini may or may not have taken it."""
 
     job: str
@@ -210,8 +191,7 @@ class JobUncertain:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobRefused:
+class JobRefused(Value):
     """Gemini refused the start for good; nothing runs there."""
 
     job: str
@@ -219,16 +199,14 @@ class JobRefused:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobGraceEnded:
+class JobGraceEnded(Value):
     """A start without an answer did not show itself in time."""
 
     job: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobSignalled:
+class JobSignalled(Value):
     """A webhook named a job. A hint: read it, believe nothing else.
 
     `remote` is what it calls the job, of one whose name we do not know yet.
@@ -238,8 +216,7 @@ class JobSignalled:
     remote: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobObserved:
+class JobObserved(Value):
     """We read a job of that attempt, by the answer to its start, a get or a search.
 
     `searched` says that its name was not ours before: it was looked for, or a webhook claimed it.
@@ -251,8 +228,7 @@ class JobObserved:
     searched: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobMissing:
+class JobMissing(Value):
     """Gemini answered that it has no such job."""
 
     job: str
@@ -260,16 +236,14 @@ class JobMissing:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobHarvested:
+class JobHarvested(Value):
     """What a job that is done has brought is stored."""
 
     job: str
     harvest: Harvest
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalPosted:
+class ApprovalPosted(Value):
     """The request can be seen in Slack."""
 
     approval: str
@@ -277,24 +251,21 @@ class ApprovalPosted:
     ts: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalUndelivered:
+class ApprovalUndelivered(Value):
     """Slack refused the request for good; it stays open to the other doors."""
 
     approval: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApproversFound:
+class ApproversFound(Value):
     """It is time to write to those who may decide: the people behind what the terms name, at this moment."""
 
     approval: str
     people: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalCopied:
+class ApprovalCopied(Value):
     """A person has the request among their direct messages.
 
     Without a `person` it is a stray: a message of ours nobody knew of, for the answer to its post got lost.
@@ -306,8 +277,7 @@ class ApprovalCopied:
     ts: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalNotCopied:
+class ApprovalNotCopied(Value):
     """Slack does not take direct messages for that person."""
 
     approval: str
@@ -315,8 +285,7 @@ class ApprovalNotCopied:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPosted:
+class BatchPosted(Value):
     """The message over the questions of a turn can be seen in Slack; `face` is what was drawn."""
 
     turn: int
@@ -325,16 +294,14 @@ class BatchPosted:
     face: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchUndelivered:
+class BatchUndelivered(Value):
     """There is no message over the questions of a turn: each of them stands alone."""
 
     turn: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalDecided:
+class ApprovalDecided(Value):
     """A person answered the question of that digest. Entitlement is checked in `decide`.
 
     Args:
@@ -353,8 +320,7 @@ class ApprovalDecided:
     together: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalEdited:
+class ApprovalEdited(Value):
     """A person changed the arguments in question: a new proposal, `assessment` says what of.
 
     The rest as in `ApprovalDecided`.
@@ -371,8 +337,7 @@ class ApprovalEdited:
     current: Terms | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionAsked:
+class QuestionAsked(Value):
     """Somebody who may decide asks back whoever asked for the run. The rest as in `ApprovalDecided`."""
 
     approval: str
@@ -384,8 +349,7 @@ class QuestionAsked:
     current: Terms | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionAnswered:
+class QuestionAnswered(Value):
     """Somebody answers what was asked back under that number."""
 
     approval: str
@@ -396,8 +360,7 @@ class QuestionAnswered:
     entitled_as: str
 
 
-@dataclass(frozen=True, slots=True)
-class InquiryPosted:
+class InquiryPosted(Value):
     """What was asked back can be seen in Slack, and answered there; `person` as in a `Place`."""
 
     approval: str
@@ -407,45 +370,39 @@ class InquiryPosted:
     person: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalExpired:
+class ApprovalExpired(Value):
     """The question's time is up."""
 
     approval: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReminderDue:
+class ReminderDue(Value):
     """A share of the question's time is over. `number` counts over the whole life of the question."""
 
     approval: str
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
+class CancelRequested(Value):
     """Somebody stops the run."""
 
     by: Actor
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOverdue:
+class RunOverdue(Value):
     """The run's longest time is up."""
 
     deadline: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ForgettingNear:
+class ForgettingNear(Value):
     """Gemini soon forgets the interaction that the run waits with."""
 
     interaction_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakenUp:
+class TakenUp(Value):
     """Another run goes on with the work of this one, which waits for a person."""
 
     by: Actor
@@ -460,8 +417,7 @@ class Choice(StrEnum):
     GIVE_UP = "give_up"  # fail the run
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionResolved:
+class AttentionResolved(Value):
     """A person settled what no machine could know. `call` is empty for a lost create."""
 
     choice: Choice

@@ -5,7 +5,6 @@ whole. Arguments, inputs and results are `Sealed`: they go in as a hash, so that
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import zip_longest
@@ -15,7 +14,7 @@ from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Preview
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.events import ApprovalEdited, AttentionResolved, CallClaimed, Event
 from orchestrator.domain.model import CallStatus, Run, RunStatus, ToolCall
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, field, replace
 
 
 class EntryKind(StrEnum):
@@ -46,15 +45,24 @@ class EntryKind(StrEnum):
     RUN_REMOVED = "run_removed"  # all of it but the audit, as the settings want it
 
 
-@dataclass(frozen=True, slots=True)
 class Sealed:
-    """A value that goes in as its SHA-256 and not in clear."""
+    """A value that goes in as its SHA-256 and not in clear.
 
-    value: Any
+    No `Value`, so that nobody can write it down by mistake: of this kind JSON has no form.
+    """
+
+    __slots__ = __match_args__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.value == other.value
+
+    __hash__ = None  # type: ignore[assignment]  # what is sealed may be an object
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """One fact. `facts` hold JSON values and `Sealed` ones; `approval` is empty where it is about none."""
 
     kind: EntryKind

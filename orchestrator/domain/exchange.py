@@ -1,15 +1,14 @@
 """What goes to Gemini and what is read there, in our own words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.sources import Source
+from orchestrator.domain.values import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
+class Correlation(Value):
     """What we sent along with a create, and find again on the interaction."""
 
     run: str
@@ -17,8 +16,7 @@ class Correlation:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionCall:
+class FunctionCall(Value):
     """A function call as the model asked for it. `arguments` is None when they were not an object."""
 
     id: str
@@ -26,8 +24,7 @@ class FunctionCall:
     arguments: JsonObject | None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value):
     """One reading of an interaction with our own key; the only truth about it.
 
     `calls` are those without a function result. `usage` holds total counts by name, `sources` the
@@ -48,8 +45,7 @@ class Snapshot:
     job: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionResult:
+class FunctionResult(Value):
     """One settled call as it goes back to Gemini; `result` as in `Outcome`."""
 
     call_id: str
@@ -58,8 +54,7 @@ class FunctionResult:
     is_error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(Value):
     """Everything one create says; nothing is carried over between turns, so all of it each time.
 
     `input` is the caller's text on the first turn, the function results on later ones, and what a

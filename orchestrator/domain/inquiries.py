@@ -9,7 +9,6 @@ stops for it. Each question has one answer, by the one person it was put to.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +20,7 @@ from orchestrator.domain.effects import Effect, EffectKind, notice_subject, pars
 from orchestrator.domain.events import InquiryPosted, QuestionAnswered, QuestionAsked
 from orchestrator.domain.ladder import MACHINE
 from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 from orchestrator.domain.verdicts import already
 
 MOST: Final = 5
@@ -32,8 +31,7 @@ NOT_ASKED: Final = "that question is no longer asked"
 _PERSON: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(Value):
     """What is said in Slack of one question: the question itself, or that it was answered.
 
     Without a `person` it is said in the thread of the request, else to them directly.

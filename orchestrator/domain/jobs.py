@@ -18,12 +18,12 @@ What starts a job is a call that passed its gate; a job has no approval of its o
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import Value, field
 
 
 class JobKind(StrEnum):
@@ -49,8 +49,7 @@ class JobState(StrEnum):
     STRANGE = "strange"  # nothing we know; it may well be alive
 
 
-@dataclass(frozen=True, slots=True)
-class JobReading:
+class JobReading(Value):
     """One reading of a job with our own key.
 
     Args:
@@ -67,8 +66,7 @@ class JobReading:
     job: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(Value):
     """A file we keep. `path` is below the storage's root and chosen by us, `type` found by content."""
 
     path: str
@@ -77,8 +75,7 @@ class StoredFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Harvest:
+class Harvest(Value):
     """What a job that is done has brought.
 
     Args:
@@ -95,8 +92,7 @@ class Harvest:
     absent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobOrder:
+class JobOrder(Value):
     """Everything one start says.
 
     Args:
@@ -142,23 +138,20 @@ MAX_REMOTE: Final = 512
 """Characters of a name that is kept; a longer one is taken for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobWish:
+class JobWish(Value):
     """A job a tool wants made; `request` as in `JobOrder`."""
 
     kind: JobKind
     request: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Value):
     """What a tool gives back instead of a result: its call waits for these jobs."""
 
     wishes: tuple[JobWish, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Value):
     """One job of a call. `id` is ours, stable and derived.
 
     Args:

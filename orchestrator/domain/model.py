@@ -6,7 +6,6 @@ older turns are rows that people read and nothing decides on.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -18,7 +17,7 @@ from orchestrator.domain.jobs import Job
 from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.sources import Source
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, field, replace
 
 
 class RunStatus(StrEnum):
@@ -77,8 +76,7 @@ class OutcomeKind(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Value):
     """The one result of a call: `result` is what Gemini takes, a string, an object or content blocks."""
 
     kind: OutcomeKind
@@ -89,8 +87,7 @@ class Outcome:
         return self.kind is not OutcomeKind.SUCCEEDED
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Value):
     """One function call. Its identity is (interaction, `call_id`), never name and arguments.
 
     `id` is ours, stable and derived: idempotent tools hand it on as their idempotency key.
@@ -115,8 +112,7 @@ class ToolCall:
         return self.status is CallStatus.SETTLED
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Value):
     """One interaction of the chain.
 
     `attempt` counts sends of this turn: an attempt whose answer got lost is replaced, never
@@ -162,8 +158,7 @@ class Turn:
         return replace(self, calls=tuple(call if c.id == call.id else c for c in self.calls))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """Bounds of one run; crossing one ends it with that reason."""
 
     max_turns: int = 20
@@ -173,8 +168,7 @@ class Limits:
     max_tokens: int | None = None  # of all turns; over it people are asked whether to go on
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Value):
     """A workflow as it stood when the run began: a run keeps its recipe for life.
 
     `terms` are those of the run's own questions: whether to carry a plan out, or to go on beyond a limit.
@@ -215,8 +209,7 @@ class Recipe:
         return bool((self.agent_config or {}).get("collaborative_planning"))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Value):
     """One execution of a workflow, with its newest turn.
 
     `version` is what a conditional save compares; `seq` numbers the events of the record.
@@ -265,7 +258,7 @@ class Run:
             return self.recipe
         if step.thinker is None:
             return replace(self.recipe, tools=(step.tool,))
-        fields = {name: getattr(step.thinker, name) for name in step.thinker.__slots__}
+        fields = {name: getattr(step.thinker, name) for name in step.thinker.__struct_fields__}
         return replace(self.recipe, **fields)
 
     @property
@@ -273,8 +266,7 @@ class Run:
         return self.status in ENDED
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Value):
     """Our own pace and patience, from the settings.
 
     Args:

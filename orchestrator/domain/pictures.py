@@ -1,15 +1,14 @@
 """What people are shown of a question: pictures of the rows, drawn anew each time."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.domain.consent import Actor, Approval, Place, Verdict
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.model import RunStatus, ToolCall
+from orchestrator.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Value):
     """What a person is shown about one approval: a picture of the rows, drawn anew each time."""
 
     approval: Approval
@@ -34,16 +33,14 @@ class Card:
     replaced: bool = False  # another question took its place; the call is as this one was asked with it
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Value):
     """Of one of the files people choose among: its place, from 1, and a small JPEG, or a PNG."""
 
     number: int
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCard:
+class BatchCard(Value):
     """The message over the questions of one turn: a picture of the rows, drawn anew each time.
 
     `cards` are its questions in the order of the calls, `preparing` the tools whose questions are still
@@ -64,8 +61,7 @@ class BatchCard:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DigestCard:
+class DigestCard(Value):
     """The message over the questions of unattended runs: a picture of the rows, drawn anew each time.
 
     `name` is that of `domain.collecting`. `cards` are its questions in the order they were asked in, `more`

@@ -13,12 +13,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.sources import Source
+from orchestrator.domain.values import Value, field
 
 INPUT: Final = "input"
 FROM: Final = "from"
@@ -43,8 +43,7 @@ class StepKind(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True)
-class Thinker:
+class Thinker(Value):
     """Who thinks in an agent's step, and with what; the fields of a recipe that it replaces."""
 
     model: str | None = None
@@ -58,8 +57,7 @@ class Thinker:
     environment: str | JsonObject | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value):
     """One step of a workflow.
 
     Args:

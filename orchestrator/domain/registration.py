@@ -12,11 +12,12 @@ Source: Gemini API, Webhooks, resource `Webhook`; no event means anything here b
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
+
+from orchestrator.domain.values import Value
 
 EVENTS: Final = (
     "batch.succeeded",
@@ -35,8 +36,7 @@ DISABLED_BY_FAILURES: Final = "disabled_due_to_failed_deliveries"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class SecretHint:
+class SecretHint(Value):
     """A signing secret as Gemini shows it afterwards: its last characters, and when it ends, if it does."""
 
     tail: str
@@ -47,8 +47,7 @@ class SecretHint:
         return len(self.tail) >= 3 and secret.endswith(self.tail)
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Value):
     """One registered webhook. `id` is bare, as addresses take it; `name` is a label of ours."""
 
     id: str
@@ -74,8 +73,7 @@ class Standing(StrEnum):
 _BEST_FIRST: Final = tuple(Standing)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """How it stands, in a word and in a sentence, and the registration that is meant, if there is one."""
 
     standing: Standing

@@ -6,13 +6,13 @@ those jobs, which never change, and is taken from there when the call runs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.jobs import LISTED, Job, JobKind, JobStatus, JobWish
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.pipeline import Step, StepKind
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.values import Value
 
 RESUBMIT_BATCH: Final = "resubmit_batch"
 RESUBMIT_VIDEO: Final = "resubmit_video"
@@ -32,8 +32,7 @@ class NotResubmittableError(Exception):
     """There is nothing to ask for once more; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resubmission:
+class Resubmission(Value):
     """A run that asks once more.
 
     Args:

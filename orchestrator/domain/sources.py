@@ -1,15 +1,15 @@
 """What a model's text goes back to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from orchestrator.domain.values import Value
 
 MOST: Final = 500
 """Pages a run keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value):
     """A page the model's text cites, as it named it."""
 
     url: str

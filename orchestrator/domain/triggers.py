@@ -6,7 +6,6 @@ its trigger, and so is the run it starts.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import Final, Protocol
 
 from orchestrator.domain.consent import Actor, AtTimeout, Contract, Terms
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 
 ON_TIME: Final = timedelta(minutes=5)
 """An instant that is noticed within this time was not missed: the worker was busy, not away."""
@@ -65,8 +64,7 @@ class Schedule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(Value):
     """The instants a trigger owes: those to run, oldest first, and how many others are passed over.
 
     `more` says that still older ones were passed over, which nobody counted.
@@ -78,8 +76,7 @@ class Owed:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """One entry of a feed.
 
     Args:
@@ -91,8 +88,7 @@ class Entry:
     seen: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Value):
     """What reading a feed came to. `entries` are as the feed lists them; None where nothing has changed."""
 
     entries: tuple[Entry, ...] | None

@@ -14,7 +14,7 @@ StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 MOST_STEPS: Final = 32
 VIDEO, BATCH, CHOOSE = "generate_video", "run_batch", "choose_media"
 _TOOLS: Final = {"video": VIDEO, "batch": BATCH, "choose": CHOOSE}
-_THINKING: Final = tuple(Thinker.__slots__)
+_THINKING: Final = tuple(Thinker.__struct_fields__)
 
 
 class StepSetting(Section):

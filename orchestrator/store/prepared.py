@@ -8,6 +8,7 @@ for both databases.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -192,15 +193,19 @@ class _Text:
         self.sql = str(made)
         self._named = not made.positional
         self._names: Sequence[str] = list(binds) if self._named else made.positiontup
-        self._plan = [_parameter(name, binds[name], dialect) for name in self._names]
+        plan = [(place, *_parameter(name, binds[name], dialect)) for place, name in enumerate(self._names)]
+        self._read = _reader([key for _, key, _, _ in plan if key is not None])
+        self._fixed = [(place, always) for place, key, _, always in plan if key is None]
+        self._converted = [(place, convert) for place, key, convert, _ in plan if key and convert]
         selected = getattr(statement, "exported_columns", ())
         self._out = [(c.name, _out(c.type, dialect)) for c in selected]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
-        given = [
-            fixed if key is None else values[key] if convert is None else convert(values[key])
-            for key, convert, fixed in self._plan
-        ]
+        given = [*self._read(values)]
+        for place, always in self._fixed:  # in their order
+            given.insert(place, always)
+        for place, convert in self._converted:
+            given[place] = convert(given[place])
         return dict(zip(self._names, given, strict=True)) if self._named else given
 
     def row(self, found: Sequence[Any]) -> Row:
@@ -294,6 +299,13 @@ def _spelled(dialect: sa.Dialect, part: Any, **_: Any) -> Any:
         return None
     write: Convert = part.type.dialect_impl(dialect).literal_processor(dialect)
     return None if write is None else sa.literal_column(write(part.effective_value), part.type)
+
+
+def _reader(keys: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Reads the values of those names at once."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda values: [values[key] for key in keys]  # of one name `itemgetter` makes no tuple
 
 
 _Parameter = tuple[str | None, Convert, Any]

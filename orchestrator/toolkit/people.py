@@ -7,9 +7,11 @@ not decide is let in again by a tool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal, TypedDict, TypeVar
+
+import msgspec
 
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.consent import AtTimeout, Edits, Stage, Terms
@@ -227,7 +229,7 @@ def _stages(key: str, value: object) -> tuple[Stage, ...]:
 
 
 def _stage(key: str, value: object) -> Stage:
-    told = {f.name: getattr(value, f.name) for f in fields(Stage)} if isinstance(value, Stage) else value
+    told = msgspec.structs.asdict(value) if isinstance(value, Stage) else value
     if not isinstance(told, Mapping) or set(told) - {"quorum"} != {"name", "approvers"}:
         raise ConfigError(f"{key}: each has a name, approvers, and at will a quorum")
     name = told["name"]

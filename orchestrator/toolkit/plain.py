@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import pydantic
 from pydantic_core import to_jsonable_python
 
@@ -110,7 +111,7 @@ def give(value: Any, *, decimal: Write | None = None, path: str = "", depth: int
     """A Python value as plain JSON; what a tool returns, or validated arguments.
 
     Decimals become text without exponent (or what `decimal` makes of them), dates ISO 8601,
-    enums their value, sets sorted lists, models and dataclasses objects. Integers beyond
+    enums their value, sets sorted lists, models, dataclasses and Structs objects. Integers beyond
     ±(2^53-1) become text. NUL and lone surrogates become U+FFFD, because no store and no wire
     takes them.
 
@@ -133,6 +134,8 @@ def give(value: Any, *, decimal: Write | None = None, path: str = "", depth: int
             return give(dumped, decimal=decimal, path=path, depth=depth)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: inner(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
+        case msgspec.Struct():
+            return {name: inner(getattr(value, name), name) for name in value.__struct_fields__}
         case Mapping():
             return {key: inner(v, key) for key, v in _named(value, path).items()}
         case list() | tuple():

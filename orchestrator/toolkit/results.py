@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import pydantic
 
 from orchestrator.domain.plain import MAX_HANDED_ON, JsonObject
@@ -73,4 +74,4 @@ def _shape(value: Any) -> Result:
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping | pydantic.BaseModel) or dataclasses.is_dataclass(value)
+    return isinstance(value, Mapping | pydantic.BaseModel | msgspec.Struct) or dataclasses.is_dataclass(value)

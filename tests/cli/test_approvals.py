@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import Policy
+from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from sqlalchemy.orm import Session
@@ -16,6 +15,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy
+from orchestrator.domain.values import replace
 from orchestrator.engine import answers, step
 from orchestrator.store import run_rows
 from orchestrator.store.database import Database

@@ -1,7 +1,6 @@
 """What callers are told, as it follows from a decision."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from orchestrator.domain.events import CancelRequested
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.lifecycle import decide, open_run
 from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, ToolCall, TurnStatus
+from orchestrator.domain.values import replace
 
 ALL = Callback("https://a.example/")
 ENDS = Callback("https://b.example/", (News.RUN_COMPLETED, News.JOB_FINISHED))

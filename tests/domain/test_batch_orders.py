@@ -1,6 +1,5 @@
 """Several questions of one turn: one message over them, and each its own decision."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from support.conversation import ANNA, DIGEST, TERMS, Conversation, wish
@@ -18,6 +17,7 @@ from orchestrator.domain.events import (
     CancelRequested,
 )
 from orchestrator.domain.model import CallStatus
+from orchestrator.domain.values import replace
 
 CHANNEL = "C0APPR"
 ASKING = replace(TERMS, channel=CHANNEL, together=True)

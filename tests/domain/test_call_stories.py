@@ -1,6 +1,5 @@
 """One function call: admitted, asked about, gated, run, settled exactly once."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,6 +24,7 @@ from orchestrator.domain.events import (
     Choice,
 )
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Run, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND = timedelta(seconds=1)

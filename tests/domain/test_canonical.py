@@ -32,17 +32,22 @@ def test_what_the_two_spell_otherwise_is_left_to_the_slow_way(value: object) -> 
     assert canonical(value) is None
 
 
-def test_other_fields_are_given_as_dataclasses_does() -> None:
+def test_a_value_never_changes_and_is_given_other_fields() -> None:
     turn = Turn(3, said="so")
-    assert replace(turn, attempt=2, note="on") == dataclasses.replace(turn, attempt=2, note="on")
+    with pytest.raises(AttributeError):
+        turn.said = "no"  # type: ignore[misc]
+    assert replace(turn, attempt=2, note="on") == Turn(3, attempt=2, said="so", note="on")
+    assert turn == Turn(3, said="so")
     with pytest.raises(TypeError, match="no_such"):
         replace(turn, no_such=1)
 
 
-def test_what_cannot_be_given_in_order_is_replaced_all_the_same() -> None:
+def test_a_dataclass_is_given_other_fields_too() -> None:
     @dataclasses.dataclass(frozen=True)
     class Named:
         a: int
         b: int = dataclasses.field(kw_only=True)
 
     assert replace(Named(1, b=2), b=3) == Named(1, b=3)
+    with pytest.raises(TypeError, match="no_such"):
+        replace(Named(1, b=2), no_such=1)  # type: ignore[call-arg]

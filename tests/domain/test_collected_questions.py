@@ -1,6 +1,5 @@
 """Questions of unattended runs: asked at night, shown at their hour, their time counted from there."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from orchestrator.domain.events import (
     ApprovalUndelivered,
 )
 from orchestrator.domain.model import CallStatus, Policy
+from orchestrator.domain.values import replace
 
 HALF_PAST_SEVEN = Daily(time(7, 30), "Europe/Berlin")
 NIGHT = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)  # 3 a.m. in Berlin

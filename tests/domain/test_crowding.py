@@ -1,6 +1,5 @@
 """A request to people who all have enough of them is denied; one of them with room is enough."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from orchestrator.domain.consent import ApprovalStatus, Preview, Stage, Terms
 from orchestrator.domain.crowding import put_to, relieved
 from orchestrator.domain.events import AttentionResolved, CallClaimed, CallPreviewed, Choice
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, RunStatus
+from orchestrator.domain.values import replace
 
 FEW = Policy(max_open_per_approver=3)
 TWO = Terms((ANNA.id, BEN.id))

@@ -1,7 +1,7 @@
 """A question in time: reminders, what comes when nobody decides, and the warning before Gemini forgets."""
 
-from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.clock import NOON
@@ -15,12 +15,13 @@ from orchestrator.domain.consent import (
     ApprovalStatus,
     AtTimeout,
     Edits,
+    Place,
     Stage,
     Terms,
     Verdict,
     Vote,
 )
-from orchestrator.domain.deadlines import asked_now, place_of, reminders, worth_saying
+from orchestrator.domain.deadlines import asked_now, in_slack, place_of, reminders, worth_saying
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -33,6 +34,7 @@ from orchestrator.domain.events import (
     ReminderDue,
 )
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -69,6 +71,32 @@ def left(talk: Conversation) -> Outcome | None:
 
 
 # --- reminders ----------------------------------------------------------------------------------------
+
+
+def test_nobody_is_reminded_of_what_slack_does_not_show() -> None:
+    talk = asked(replace(TERMS, channel=""))
+    of = approval(talk).id
+    asked_for = {k: e.due_at - NOON for k, e in talk.waiting.items() if "_approval:" in k}
+    assert asked_for == {f"expire_approval:{of}": DAY}
+    talk.answers("c1", True)
+    assert not [k for k in talk.waiting if "_approval:" in k]  # nothing to draw, its end is dropped
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"terms": TERMS},
+        {"terms": replace(TERMS, channel="", dm_after=0.5)},
+        {"terms": replace(ESCALATED, channel=""), "escalated": True},
+        {"ts": "1.0"},
+        {"copies": (Place("D0ANNA", "1.0", ANNA.id),)},
+        {"trouble": "not_in_channel"},
+    ],
+)
+def test_what_people_may_see_there_is_drawn(seen: dict[str, Any]) -> None:
+    bare = approval(asked(replace(TERMS, channel="")))
+    assert not in_slack(bare)
+    assert in_slack(replace(bare, **seen))
 
 
 def test_a_question_is_asked_with_all_its_timers() -> None:

@@ -1,6 +1,5 @@
 """Who may answer a question, how many yeses it takes, and what a change of the arguments does to it."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -13,6 +12,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalPosted, CreateClaimed
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 
 CARL = Actor("U0CARL", "carl", "slack")
 OTHER = "e" * 64

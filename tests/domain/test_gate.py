@@ -1,7 +1,6 @@
 """Whatever people say about a question passes the same checks, with the same refusal for the same fault."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -12,6 +11,7 @@ from orchestrator.domain import events
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import SHOWN_CHARS, Said
 
 Change = Callable[[Conversation, Any], Any]
@@ -84,5 +84,5 @@ def test_without_a_fault_it_is_heard(say: Callable[[Conversation, str], Any]) ->
 
 
 def test_nothing_that_names_what_was_shown_goes_by_another_way() -> None:
-    named = {e for e in get_args(events.Event) if {"digest", "entitled_as"} <= {f.name for f in fields(e)}}
+    named = {e for e in get_args(events.Event) if {"digest", "entitled_as"} <= {*e.__struct_fields__}}
     assert named == set(get_args(Said))

@@ -1,6 +1,5 @@
 """People answer instead of a tool, or what the agent asks; a no stops the run; and how many at once."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Approval
 from orchestrator.domain.evidence import word
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, ToolCall
 from orchestrator.domain.transcript import summary
+from orchestrator.domain.values import replace
 from orchestrator.errors import InvalidError
 
 INSTEAD = replace(TERMS, answers=True)

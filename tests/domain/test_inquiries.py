@@ -1,6 +1,5 @@
 """Asked back: by whom, how often, answered by one person once; whatever comes late, twice or out of order."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from orchestrator.domain.evidence import EntryKind
 from orchestrator.domain.inquiries import CHARS, MOST, Telling, parse_telling
 from orchestrator.domain.lifecycle import decide, open_run
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
+from orchestrator.domain.values import replace
 
 EVE = Actor("U0EVE", "eve", "slack")
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -1,7 +1,6 @@
 """Long jobs: begun within their room, once; found again, read, stored; and what their call makes of them."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 from support.conversation import ANNA, Conversation, wish
@@ -28,6 +27,7 @@ from orchestrator.domain.joblife import MOST_JOBS
 from orchestrator.domain.jobreports import progress
 from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, JobStatus, signal_key
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, TurnStatus
+from orchestrator.domain.values import replace
 
 
 def starts(talk: Conversation) -> list[str]:

@@ -1,6 +1,5 @@
 """Whom a question is written to, and when: shares of working time, quiet hours, late and doubled events."""
 
-from dataclasses import replace
 from datetime import datetime, time, timedelta
 
 import pytest
@@ -24,6 +23,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.ladder import MOST, groups, people, pictures, written_to
 from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 DIRECT = replace(TERMS, dm_after=0.25)

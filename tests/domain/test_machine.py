@@ -1,6 +1,5 @@
 """Any history at all: a Hypothesis state machine over `decide`, held to the invariants at each step."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -53,6 +52,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.lifecycle import decide as decide_about
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, TurnStatus
 from orchestrator.domain.turns import MEANING
+from orchestrator.domain.values import replace
 
 NUMBERS = st.integers(1, 3)
 INTERACTIONS = st.sampled_from(["i1", "i2", "i3"])

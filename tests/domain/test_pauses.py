@@ -1,6 +1,5 @@
 """Where a run stops by itself: an agent's plan, a token limit, a refused continuation, forgetting."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -36,6 +35,7 @@ from orchestrator.domain.model import (
     TurnStatus,
 )
 from orchestrator.domain.transcript import MAX_CHARS, summary
+from orchestrator.domain.values import replace
 
 DAY = timedelta(days=1)
 RESEARCH = Recipe(

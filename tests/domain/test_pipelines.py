@@ -1,6 +1,5 @@
 """Steps in order: what each is told, what it hands on, and where a run with steps ends."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +34,7 @@ from orchestrator.domain.pipeline import (
 )
 from orchestrator.domain.plain import MAX_HANDED_ON
 from orchestrator.domain.sources import Source
+from orchestrator.domain.values import replace
 
 DRAFT = Step("draft", StepKind.AGENT, Thinker(model="gemini-3.8-flash"), ("About:", {"from": "input"}))
 FILM = Step("film", StepKind.TOOL, tool="lookup", arguments={"prompt": {"from": "draft"}})

@@ -1,6 +1,5 @@
 """What a call would do is shown before it is asked about, and looked at again before it starts."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from orchestrator.domain.events import (
     CancelRequested,
 )
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 
 LESS, MORE = Preview("-12.50"), Preview("-99.00")
 SEALED = {LESS: "a" * 64, MORE: "b" * 64, None: "c" * 64}

@@ -1,6 +1,5 @@
 """A run that Gemini does not go on with asks people whether another one takes its work up."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall, TurnStatus
 from orchestrator.domain.pauses import MAX_WHY
+from orchestrator.domain.values import replace
 
 WHY = "HTTP 400: function results do not match"
 

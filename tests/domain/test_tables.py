@@ -1,6 +1,5 @@
 """The two tables say what is heard when; the handlers are held to them, event by event."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import get_args
 
@@ -85,6 +84,7 @@ from orchestrator.domain.model import (
     TurnStatus,
     call_key,
 )
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 EVENTS: tuple[type, ...] = get_args(Event)

@@ -1,7 +1,6 @@
 """People's answers through the whole loop: several of them, by groups, with other arguments, all at once."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import changes
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Answer
 from orchestrator.errors import InvalidError
 from orchestrator.store import questions, views

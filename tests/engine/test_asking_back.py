@@ -1,7 +1,5 @@
 """Asking back with a whole engine: told once whatever Slack does, and no button outlives its request."""
 
-from dataclasses import replace
-
 import pytest
 from support.conversation import ANNA, BEN, TERMS
 from support.gemini import Plan
@@ -13,6 +11,7 @@ from orchestrator.domain.consent import Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.engine.intake import Answer
 

@@ -1,7 +1,5 @@
 """Several gated calls of a turn: one message over their questions, posted once and before any of them."""
 
-from dataclasses import replace
-
 import pytest
 from support.conversation import ANNA, BEN, TERMS
 from support.gemini import Plan
@@ -14,6 +12,7 @@ from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import BatchCard
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 
 pytestmark = pytest.mark.asyncio

@@ -8,7 +8,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.callbacks import ALL_NEWS, AddressState, Callback, CallbackState, News
 from orchestrator.domain.model import Recipe, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.store import callback_care, claims

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.jobs import JobKind, JobWish, StoredFile
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind
+from orchestrator.domain.values import replace
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.failpoints import FailpointError
 from orchestrator.store import claims, uploads

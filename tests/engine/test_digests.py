@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pictures import DigestCard
+from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Bench, Person, Wish, decide_each
 from orchestrator.store import outbox, runs
 from orchestrator.store.tables import RunRow, table

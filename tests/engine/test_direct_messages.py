@@ -1,6 +1,5 @@
 """A question goes to the people themselves: direct messages, working hours, quiet hours; a whole engine."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Stage, Terms
 from orchestrator.domain.model import RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import questions
 

@@ -1,7 +1,6 @@
 """What somebody forged in the tables runs nothing: the gate holds them against what was written down."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import AttentionResolved, Choice
 from orchestrator.domain.model import CallStatus, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.store import attest, audit
 from orchestrator.store.run_rows import approval_t, call_t

@@ -1,6 +1,5 @@
 """Messages to one channel: one after the other, in order, no faster than Slack takes them; a whole engine."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -13,6 +12,7 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.engine.lines import Lines, Manners
 from orchestrator.errors import UnavailableError, UncertainError
 from orchestrator.store import claims

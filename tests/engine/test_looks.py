@@ -1,7 +1,6 @@
 """What a call would do, from the first look to the last one before it starts, on real rows."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
 from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Preview
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import CallStatus, Outcome, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 from orchestrator.store import attest, audit
 from orchestrator.store.tables import ApprovalRow, CallRow, table
 

@@ -8,7 +8,6 @@ import hashlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from orchestrator.domain.decision import Decision, create_effect, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
 from orchestrator.domain.model import TurnStatus
+from orchestrator.domain.values import replace
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
 from orchestrator.store import attest, audit, chain, claims, outbox, together, writer

@@ -1,7 +1,6 @@
 """Places are asked for in one order by all transactions, so that no two wait for each other (PostgreSQL)."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import Recipe, RunStatus, Step, StepKind
+from orchestrator.domain.values import replace
 from orchestrator.engine.limits import Ceilings, Pace
 from orchestrator.engine.lines import Lines, Manners
 from orchestrator.store import lines

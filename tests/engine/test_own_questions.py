@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from support.conversation import ANNA, TERMS
@@ -20,6 +19,7 @@ from orchestrator.domain.exchange import Correlation, FunctionResult
 from orchestrator.domain.model import Limits, Recipe, RunStatus
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.engine.restarting import Started
 from orchestrator.errors import ConflictError
 from orchestrator.store import outbox, views

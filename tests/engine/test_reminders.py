@@ -1,6 +1,5 @@
 """Nobody can say "I did not see it": reminders, escalation, attention, the warning before forgetting."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +14,7 @@ from orchestrator.domain.consent import Actor, Approval, AtTimeout, Terms
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Policy, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import outbox
 

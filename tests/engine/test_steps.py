@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
 from orchestrator.domain.plain import MAX_HANDED_ON
+from orchestrator.domain.values import replace
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.restarting import Started
 from orchestrator.engine.tickets import NoSlots, Ticket

@@ -5,7 +5,6 @@ import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from orchestrator.domain.consent import Actor, AtTimeout, Contract, Stage, Terms
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Entry, First, Happened, Look, Missed, under
+from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Cron, Feed, Hook
 from orchestrator.engine.dispatch import LANES
 from orchestrator.engine.perform import Performer

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from support.clock import SettableClock
 
 from orchestrator.domain.registration import EVENTS, Registration, Standing, Verdict
+from orchestrator.domain.values import replace
 from orchestrator.engine.webhook_care import NOWHERE, RETRY_SECONDS, Wanted, WebhookCare
 from orchestrator.errors import RejectedError, UnavailableError
 from orchestrator.readiness import WebhookSeen

@@ -6,7 +6,6 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.jobs import JobKind, JobOrder
+from orchestrator.domain.values import replace
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError
 from orchestrator.gemini.batch_results import Tally
 from orchestrator.gemini.connection import Connection

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from google import genai
 from google.genai import types
 
 from orchestrator.domain.jobs import JobKind, JobOrder, JobReading, JobState, StoredFile
+from orchestrator.domain.values import replace
 from orchestrator.errors import (
     NotFoundError,
     OrchestratorError,

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from slack_cards import ALICE, NOW, card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Inquiry, Place, Terms
 from orchestrator.domain.inquiries import MOST, Telling
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.faults import Kind

@@ -1,7 +1,6 @@
 """The message over several questions of a turn, and the windows that answer them in one go."""
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ from slack_server import ME, FakeSlack, no, ok
 from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission
 from orchestrator.slack.batches import (

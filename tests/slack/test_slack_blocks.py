@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from slack_limits import faults, markup, texts
 from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.slack.blocks import TEXT_BUDGET, draw, plain
 from orchestrator.slack.looks import Look, look, sentence

@@ -1,12 +1,12 @@
 """The look at a Slack workspace, against the local one; and the manifest of the app it wants."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from slack_cards import NOW
 
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack

@@ -1,7 +1,6 @@
 """The message over the questions of unattended runs: what it shows, what it cuts, what it offers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from slack_limits import faults, markup, texts
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card, DigestCard
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.validation import validate_blocks

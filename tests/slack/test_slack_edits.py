@@ -1,7 +1,6 @@
 """What people changed of the arguments stands on the card and in the window: who, before and after."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from orchestrator.domain.consent import Actor
 from orchestrator.domain.edits import Edited, changes
 from orchestrator.domain.model import Outcome
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals
 from orchestrator.slack.blocks import TEXT_BUDGET, draw

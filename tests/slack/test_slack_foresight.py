@@ -1,6 +1,5 @@
 """What a call would do, on cards and in windows: whole before anybody may approve, and never markup."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from slack_limits import faults, texts
 
 from orchestrator.domain.consent import Edits, Preview
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.slack import foresight, modals
 from orchestrator.slack.blocks import draw

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlac
 from structlog.testing import capture_logs
 
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.slack.gateway import SlackGateway

@@ -1,6 +1,5 @@
 """What the agent asks, drawn within Slack's limits; what is entered in the form is the answer."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ from orchestrator.domain import human as questions
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
 from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.slack import human, modals

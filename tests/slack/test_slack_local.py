@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from litestar import Litestar, Request, Response, post
 from slack_cards import ID, NOW, card, own_states, plan_card, states
 
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.inputs import CannotClick

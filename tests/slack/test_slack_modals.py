@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from slack_limits import texts
 from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals
 from orchestrator.slack.batches import approve_all

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from slack_server import ME, POSTED, FakeSlack, no, ok
 
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack

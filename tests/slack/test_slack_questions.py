@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -28,6 +27,7 @@ from slack_limits import faults, markup, texts
 from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.errors import InvalidError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, note_block

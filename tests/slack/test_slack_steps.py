@@ -1,6 +1,5 @@
 """What a workflow's own steps ask in Slack: whether it goes on, and which of the files is taken."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import asked_by, confirms, step_call, step_of
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
 from orchestrator.slack import batches, human, modals
 from orchestrator.slack.arguments import seen

@@ -8,7 +8,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from orchestrator.domain.consent import TENANT, Actor, Edits, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import MOST_REFUSALS, SAME_REFUSALS, Entry, EntryKind, Sealed
+from orchestrator.domain.values import replace
 from orchestrator.engine import answers
 from orchestrator.engine.heads import Heads
 from orchestrator.errors import InvalidError, UnavailableError

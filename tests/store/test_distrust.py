@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from support.things import MOVE, NEW, TEXT, THING, opened
 
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.model import Run
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.afterwards import after_commit

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from support.conversation import Conversation
 
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.model import Run, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.database import Database

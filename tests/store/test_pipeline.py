@@ -1,7 +1,6 @@
 """On PostgreSQL writes gather: what was checked is checked before the COMMIT, what failed leaves nothing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from support.things import MOVE, NEW, TEXT, THING, opened
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.domain.model import CallStatus, Run, Turn
+from orchestrator.domain.values import replace
 from orchestrator.store import audit, runs
 from orchestrator.store.chain import Head
 from orchestrator.store.database import Database

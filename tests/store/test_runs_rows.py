@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +20,7 @@ from orchestrator.domain.events import CallCutOff, CancelRequested, CreateUncert
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, Run
 from orchestrator.domain.plain import exact
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import interactions, questions, runs
 from orchestrator.store.database import Database

@@ -1,7 +1,6 @@
 """Read-only questions: newest first, page by page, nothing twice and nothing left out."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import CancelRequested
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import RunStatus, call_key
+from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import claims, inbox, outbox, runs, views
 from orchestrator.store.database import Database

@@ -1,7 +1,6 @@
 """Domain tests are scripts: a run, events that arrive, the run and the effects that follow."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +33,7 @@ from orchestrator.domain.model import (
     Turn,
     TurnStatus,
 )
+from orchestrator.domain.values import replace
 
 ANNA, BEN = Actor("U0ANNA", "anna", "slack"), Actor("U0BEN", "ben", "slack")
 TERMS = Terms(approvers=(ANNA.id, BEN.id, "api:ops"), channel="C0OPS")

@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from orchestrator.domain.events import AttentionResolved, CancelRequested, Choic
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, Run, RunStatus, ToolCall
+from orchestrator.domain.values import replace
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
 from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs

@@ -8,7 +8,6 @@ import asyncio
 import json
 import sqlite3
 import threading
-from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -23,6 +22,7 @@ from orchestrator.domain.consent import TENANT, Actor, Approval
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Recipe, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.store import audit, chain, claims, outbox
 from orchestrator.store.tables import CallRow, table
 

@@ -1,12 +1,12 @@
 """Approval cards in any state, for tests that look at them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 DIGEST = "9f2c41aa" + "0b" * 28

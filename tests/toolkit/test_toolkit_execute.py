@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pydantic
 import pytest
 import structlog
@@ -509,6 +510,11 @@ class Point:
     when: datetime
 
 
+class Spot(msgspec.Struct):
+    x: int
+    at: tuple[Decimal, ...] = ()
+
+
 class Unreadable:
     pass
 
@@ -525,6 +531,7 @@ BLOCK = {"type": "text", "text": "hi"}
         ("a\0\ud800", "a\ufffd\ufffd"),
         ({"a": Decimal("1.50"), 1: {UID}}, {"a": "1.50", "1": [str(UID)]}),
         ({}, {}),
+        (Spot(1, (Decimal("1.50"),)), {"x": 1, "at": ["1.50"]}),
         (
             Model(amount=Decimal("2"), inner=[Model(amount=Decimal("1e2"))]),
             {"amount": "2", "inner": [{"amount": "100", "inner": [], "theirAlias": "a"}], "theirAlias": "a"},

@@ -1,6 +1,5 @@
 """`ask_human`: declared and checked like a tool, asked like nothing else, and never run."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Edits, Stage, Terms
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import OutcomeKind
+from orchestrator.domain.values import replace
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import Toolkit, human, tool
 from orchestrator.toolkit.execute import NOT_FOR_US

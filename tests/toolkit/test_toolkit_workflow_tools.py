@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from litestar import Litestar, Request, Response, post
 from orchestrator.domain.assessment import CallContext, Consent, Ruling
 from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import OutcomeKind
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.toolkit import Toolkit, load_modules
 from orchestrator.toolkit.confirm import confirming

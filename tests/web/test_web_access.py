@@ -1,7 +1,6 @@
 """Every route has an owner, a scope and a row in this matrix; a route without one turns it red."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import structlog
@@ -11,6 +10,7 @@ from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 from web_kit import ALL_TOKENS, TOKENS, House, bearer, later
 
+from orchestrator.domain.values import replace
 from orchestrator.web.doors import Limits
 from orchestrator.web.guards import SCOPES
 

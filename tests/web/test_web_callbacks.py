@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from web_kit import NOW, RECIPE, WORKFLOWS, House, bearer
 from orchestrator.domain.callbacks import Callback, CallbackState, News, Receipt
 from orchestrator.domain.events import CancelRequested
 from orchestrator.domain.model import Run
+from orchestrator.domain.values import replace
 from orchestrator.errors import UnavailableError
 from orchestrator.outbound import Rules
 from orchestrator.store import callbacks

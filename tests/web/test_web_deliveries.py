@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +11,7 @@ import structlog
 from litestar.testing import TestClient
 from web_kit import NOW, House, bearer, event_body, later, signed
 
+from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.refusals import Refusals
 from orchestrator.store import inbox, interactions

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from litestar.testing import TestClient
 from web_kit import House, event_body, later, signed
 
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.gemini.keyset import KeySet
 from orchestrator.gemini.webhook import DynamicVerifier

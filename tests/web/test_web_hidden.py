@@ -1,7 +1,6 @@
 """Arguments kept from view: no answer of the API and no window of Slack's holds them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from web_kit import House, Report, bearer, click_payload, form, slack_signed
 
 from orchestrator.domain.consent import Edits, Terms
 from orchestrator.domain.hidden import cover, kept
+from orchestrator.domain.values import replace
 from orchestrator.web.stream import part
 
 CANARY = "canary-0c77d1f2e6a94b7e"

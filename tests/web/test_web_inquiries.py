@@ -1,6 +1,5 @@
 """Asking back and deciding about several, over the API and in windows of Slack."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from web_kit import (
 
 from orchestrator.domain.consent import Approval, ApprovalStatus, Place, Terms
 from orchestrator.domain.inquiries import CHARS
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import questions, run_rows
 from orchestrator.web.clicks import CHANGED, GONE

@@ -1,6 +1,5 @@
 """Long jobs by the API: listed, shown with what they made, told of in their run, resubmitted."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, Job
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
 from orchestrator.domain.resubmission import FILMS, RESUBMIT_BATCH, RESUBMIT_VIDEO, WORKFLOW
+from orchestrator.domain.values import replace
 from orchestrator.engine.intake import Intake
 
 LINES = [{"key": f"line-{n}", "request": {"contents": []}} for n in range(1, 151)]

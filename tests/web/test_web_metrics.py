@@ -1,7 +1,6 @@
 """Numbers for monitors, read back by Prometheus' own parser."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -23,6 +22,7 @@ from web_kit import (
 )
 
 from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.values import replace
 from orchestrator.engine.breakers import FAILURES, Breaker, own, own_openings
 from orchestrator.engine.refusals import Refusals
 from orchestrator.errors import UnavailableError

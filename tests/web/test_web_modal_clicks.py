@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, 
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import ApprovalEdited
 from orchestrator.domain.model import CallStatus, Recipe
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state

@@ -1,7 +1,6 @@
 """Clicks on an agent's plan: carried out, sent back with a note, stopped; and what a note may be."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import Recipe, Run, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.engine.intake import Answer
 from orchestrator.slack.action import NOTE_CHARS, note_block
 from orchestrator.store import questions

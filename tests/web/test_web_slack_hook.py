@@ -1,7 +1,6 @@
 """Slack's clicks: the decision is committed before the 200, a refusal is whispered to the one who pressed."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from web_kit import (
 )
 
 from orchestrator.domain.consent import Approval, ApprovalStatus, Place
+from orchestrator.domain.values import replace
 from orchestrator.errors import RejectedError
 from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, OUTSIDER

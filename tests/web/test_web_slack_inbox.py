@@ -1,7 +1,6 @@
 """Slack's other two addresses: who may use the command, what is listed, whose Home tab is drawn."""
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +9,7 @@ from litestar.testing import TestClient
 from web_kit import APP, TEAM, House, later, slack_signed
 
 from orchestrator.domain.consent import Stage, Terms
+from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.slack.home import HELP
 from orchestrator.web.inbox import NOT_FOUND

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from support.ports import own_port
 from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
 
 from orchestrator.domain.consent import Actor
+from orchestrator.domain.values import replace
 from orchestrator.engine.intake import Intake
 from orchestrator.running import Server
 from orchestrator.store import runs

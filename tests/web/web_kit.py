@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.events import CallClaimed, CallCutOff, CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy, Recipe, Run
+from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
 from orchestrator.errors import InvalidError

@@ -6,7 +6,7 @@ same stories, and a Gemini that remembers (`remembered`).
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +22,7 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.events import Choice
 from orchestrator.domain.exchange import Correlation, CreateRequest
 from orchestrator.domain.model import CallStatus, Policy, Recipe, RunStatus
+from orchestrator.domain.values import replace
 from orchestrator.store import runs
 from orchestrator.store.tables import InteractionRow, TurnRow, table
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from litestar import Litestar
 
-from orchestrator import arming, jobs, neighbours, opening, tooling
-from orchestrator.domain.model import Policy, Recipe
+from orchestrator import arming, jobs, measures, neighbours, opening, tooling
+from orchestrator.domain.model import Policy
 from orchestrator.engine.breakers import (
     Breaker,
     GuardedGemini,
@@ -25,13 +25,12 @@ from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.limits import Ceilings, Pace
-from orchestrator.engine.lines import Lines, Manners
+from orchestrator.engine.lines import Lines
 from orchestrator.engine.meters import MeteredToolkit
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
-from orchestrator.engine.retention import Keep, Retention
+from orchestrator.engine.retention import Retention
 from orchestrator.engine.steady import Steady
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
@@ -55,11 +54,9 @@ from orchestrator.web.counters import Counters
 from orchestrator.web.doors import (
     Doors,
     DynamicDoor,
-    Limits,
     SlackDoor,
     Token,
     TriggerDoor,
-    WorkflowInfo,
     alone,
 )
 from orchestrator.web.stream import Streams
@@ -207,14 +204,14 @@ def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
         GuardedSlack(around.slack, around.at_slack, counters) if around.slack else None,
         policy=ground.policy,
         clock=ground.clock,
-        link=_links(settings.public_url),
-        file_link=_file_links(settings.public_url),
+        link=measures.links(settings.public_url),
+        file_link=measures.file_links(settings.public_url),
         pictures=neighbours.pictures(settings, around.files),
         lease=timedelta(seconds=settings.work.lease_seconds),
-        limits=_limits(settings),
+        limits=measures.ceilings(settings),
         hearing=ground.hearing,
-        lines=Lines(_manners(settings)),
-        recipe=_recipes(settings),
+        lines=Lines(measures.manners(settings)),
+        recipe=measures.recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
         feeds=neighbours.feeds(),
@@ -222,19 +219,15 @@ def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
         leases=leases,
+        outcomes=settings.slack.outcomes,
     )
-
-
-def _manners(settings: Settings) -> Manners:
-    """What one channel of Slack's takes."""
-    return Manners(timedelta(seconds=1 / settings.slack.messages_per_second), settings.slack.burst)
 
 
 def _worker(
     ground: Ground, around: Around, performer: Performer, queued: bool, beat: Callable[[], None]
 ) -> Worker:
     settings, database = ground.settings, ground.database
-    tidy = Retention(database, around.files, _keep(settings), ground.clock)
+    tidy = Retention(database, around.files, measures.keep(settings), ground.clock)
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     return opens(
         database,
@@ -347,39 +340,6 @@ def _heads(settings: Settings, database: Database, slack: SlackGateway | None, c
     return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
 
 
-def _keep(settings: Settings) -> Keep:
-    r = settings.retention
-    days = {"callbacks": timedelta(days=r.callbacks_days), "digests": timedelta(days=r.digests_days)}
-    return Keep(r.runs, r.files, **days)
-
-
-def _limits(settings: Settings) -> Ceilings:
-    paces = {
-        name: Pace(o.max_concurrent or 0, o.max_per_minute or 0)
-        for name, o in settings.tools.overrides.items()
-    }
-    return Ceilings(
-        {name: pace for name, pace in paces.items() if pace != Pace()},
-        {name: w.max_concurrent for name, w in settings.workflows.items() if w.max_concurrent},
-    )
-
-
-def _links(public_url: str | None) -> Callable[[str], str]:
-    base = (public_url or "").rstrip("/")
-    return lambda run_id: f"{base}/v1/runs/{run_id}" if base else ""
-
-
-def _file_links(public_url: str | None) -> Callable[[str], str]:
-    """Of files jobs have made: they have a page each, below that of their run."""
-    base = (public_url or "").rstrip("/")
-    return lambda path: f"{base}/v1/files/{path}" if base and path.count("/") == 1 else ""
-
-
-def _recipes(settings: Settings) -> Callable[[str], Recipe | None]:
-    """The workflow of a name as it stands now, if there still is one."""
-    return lambda name: settings.recipe(name) if name in settings.workflows else None
-
-
 def _doors(
     ground: Ground,
     around: Around,
@@ -396,7 +356,7 @@ def _doors(
         intake=intake,
         clock=ground.clock,
         tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
-        workflows={name: _workflow(settings, name) for name in settings.workflows},
+        workflows={name: measures.workflow(settings, name) for name in settings.workflows},
         tools=list_tools(ground.tools),
         webhook=neighbours.static(settings),
         dynamic=around.dynamic,
@@ -404,7 +364,7 @@ def _doors(
         standing=slack.groups.of if slack else alone,
         readiness=state.checks,
         slack=_slack_door(settings, slack, state) if slack else None,
-        limits=_door_limits(settings),
+        limits=measures.door_limits(settings),
         wake=bells.wake,
         mail=bells.mail,
         counters=ground.counters,
@@ -426,22 +386,7 @@ def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackD
         open_view=slack.open_view,
         publish=slack.publish,
         ear=state.socket,
-    )
-
-
-def _door_limits(settings: Settings) -> Limits:
-    server = settings.server
-    return Limits(server.max_body_bytes, server.max_webhook_bytes, settings.api.rate_limit_per_minute)
-
-
-def _workflow(settings: Settings, name: str) -> WorkflowInfo:
-    workflow = settings.workflows[name]
-    return WorkflowInfo(
-        name=name,
-        recipe=settings.recipe(name),
-        render=workflow.form.render,
-        description=workflow.description,
-        input_schema=workflow.input,
+        removed=slack.removed,
     )
 
 

@@ -18,7 +18,7 @@ from orchestrator.domain import crowding
 from orchestrator.domain.asking import Asked, ask, ask_instead, begun, is_own, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.choosing import is_choosing
-from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
+from orchestrator.domain.consent import Approval, ApprovalStatus, Terms, approval_key
 from orchestrator.domain.deadlines import unseen
 from orchestrator.domain.decision import (
     Decision,
@@ -295,7 +295,14 @@ def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> De
     shown = replace(call.approval, channel=event.channel, ts=event.ts, trouble="")
     call, timers = begun(replace(call, approval=shown), run.turn, now)
     run = replace(run, turn=run.turn.with_call(call))
-    return Decision(run, (*timers, *_pictures(call, shown, now)) if shown.open else redraw(call, now))
+    more = (*timers, *_pictures(call, shown, now)) if shown.open else redraw(call, now)
+    return Decision(run, (*more, *_led_here(call, shown, now)))
+
+
+def _led_here(call: ToolCall, shown: Approval, now: datetime) -> tuple[Effect, ...]:
+    """Messages of questions whose place it took, and that it does not stand in itself, tell where it is."""
+    spent = (approval_key(call.id, revision) for revision in range(1, shown.revision))
+    return tuple(Effect(EffectKind.UPDATE_APPROVAL, approval, now) for approval in spent)
 
 
 def _pictures(call: ToolCall, shown: Approval, now: datetime) -> tuple[Effect, ...]:

@@ -52,6 +52,7 @@ SURVIVES_CLOSING = frozenset(
         EffectKind.START_HOOK,
         EffectKind.SEND_CALLBACK,
         EffectKind.UPDATE_APPROVAL,
+        EffectKind.NOTIFY_APPROVAL,
         EffectKind.REQUEST_APPROVAL,
         EffectKind.POST_BATCH,
         EffectKind.UPDATE_BATCH,
@@ -63,7 +64,8 @@ SURVIVES_CLOSING = frozenset(
 )
 """What is still done for a run that has ended: tidying up behind it, and the workflows that follow it.
 
-A request or a copy whose post had no answer may stand in Slack: it is not posted again, but redrawn."""
+A request or a copy whose post had no answer may stand in Slack: it is not posted again, but redrawn. Of
+notices what came of a decision is still said, the others are no news any more."""
 
 
 def survives_closing(key: str) -> bool:

@@ -209,11 +209,13 @@ class JobGraceEnded(Value):
 class JobSignalled(Value):
     """A webhook named a job. A hint: read it, believe nothing else.
 
-    `remote` is what it calls the job, of one whose name we do not know yet.
+    `remote` is what it calls the job, of one whose name we do not know yet, `attempt` which of its starts
+    made it; 0 where that is not told.
     """
 
     job: str
     remote: str = ""
+    attempt: int = 0
 
 
 class JobObserved(Value):

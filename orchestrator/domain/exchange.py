@@ -28,7 +28,8 @@ class Snapshot(Value):
     """One reading of an interaction with our own key; the only truth about it.
 
     `calls` are those without a function result. `usage` holds total counts by name, `sources` the
-    pages its text cites. `job` is the long job that it is, by the id sent along; empty for a turn.
+    pages its text cites. `job` is the long job that it is, by the id sent along, and `job_attempt` which
+    of its starts made it; empty and 0 for a turn.
     """
 
     interaction_id: str
@@ -43,6 +44,7 @@ class Snapshot(Value):
     environment: str | None = None
     sources: tuple[Source, ...] = ()
     job: str = ""
+    job_attempt: int = 0
 
 
 class FunctionResult(Value):

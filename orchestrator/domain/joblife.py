@@ -139,6 +139,8 @@ def signalled(run: Run, event: JobSignalled, policy: Policy, now: datetime) -> D
     if found is None:
         return too_late(run, event)
     call, job = found
+    if event.attempt not in (0, job.attempt):
+        return unheard(run, _former(event.remote, event.job, event.attempt))
     if job.status is JobStatus.LOST:
         return _named_late(run, call, job, event, policy, now)
     if job.status not in (*NAMELESS, JobStatus.LIVE):
@@ -183,6 +185,8 @@ def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Dec
         run = _put(run, call, job, remote=None)
         note = f"{reading.remote} is not {job.id}, whatever a webhook said"
         return Decision(run, () if lost else (_search(job, now),), note=note)
+    if event.searched and reading.attempt not in (0, job.attempt):
+        return _of_another_attempt(run, call, job, event, now)
     mine = replace(job, remote=reading.remote, ended_at=None)
     decision = _ROWS[reading.state](run, call, mine, event, policy, now)
     overtaken = job.status is JobStatus.SENDING and job.remote is not None
@@ -242,11 +246,22 @@ def behind_the_end(run: Run, event: JobObserved, now: datetime) -> Decision:
 def _replaced(run: Run, job: Job, event: JobObserved, now: datetime) -> Decision:
     """The answer of an attempt nobody waits for any more: what it began is stopped, unless it was adopted."""
     remote = event.reading.remote
-    note = f"{remote} is {event.job} of attempt {event.attempt}, which was replaced"
+    note = _former(remote, event.job, event.attempt)
     own = remote == job.remote or _another(event)
     if own or event.reading.state not in STILL_AT_WORK:
         return unheard(run, note)
     return Decision(run, (_stop(event, now),), note=note)
+
+
+def _of_another_attempt(run: Run, call: ToolCall, job: Job, event: JobObserved, now: datetime) -> Decision:
+    """A name that a webhook claimed is that of a replaced attempt: the present one is looked for further."""
+    run, look = _put(run, call, job, remote=None), () if job.ended else (_search(job, now),)
+    stop = (_stop(event, now),) if event.reading.state in STILL_AT_WORK else ()
+    return Decision(run, (*look, *stop), note=_former(event.reading.remote, job.id, event.reading.attempt))
+
+
+def _former(remote: str, job: str, attempt: int) -> str:
+    return f"{remote} is {job} of attempt {attempt}, which was replaced"
 
 
 def _another(event: JobObserved) -> bool:

@@ -22,7 +22,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.plain import JsonObject, whole
 from orchestrator.domain.values import Value, field
 
 
@@ -57,6 +57,7 @@ class JobReading(Value):
         said: Gemini's own word for its state, or the reason of a failure.
         counts: Of a batch: `requests`, `succeeded`, `failed`; 0 where it is not told.
         job: Our id, where the object echoes it.
+        attempt: Which of its starts made it, where the object echoes that; else 0.
     """
 
     remote: str
@@ -64,6 +65,7 @@ class JobReading(Value):
     said: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     job: str = ""
+    attempt: int = 0
 
 
 class StoredFile(Value):
@@ -191,6 +193,11 @@ def job_key(call: str, number: int) -> str:
 def is_job_key(text: str) -> bool:
     """Whether it can be the id of a job of ours."""
     return _KEY.fullmatch(text) is not None
+
+
+def attempt_of(sent_along: object) -> int:
+    """Which of a job's starts our metadata were sent along with; 0 where they do not tell."""
+    return (whole(sent_along.get("attempt")) or 0) if isinstance(sent_along, Mapping) else 0
 
 
 def signal_key(remote: str) -> str:

@@ -31,6 +31,8 @@ class Card(Value):
     no_pictures: str = ""  # in a sentence, of which of them no picture could be shown under it, and why
     edited: Edited | None = None  # that people changed the arguments, and what they were
     replaced: bool = False  # another question took its place; the call is as this one was asked with it
+    replaced_by: tuple[Place, ...] = ()  # where that one stands, the channel first
+    replaced_link: str = ""  # to it, in one of these places
 
 
 class Picture(Value):

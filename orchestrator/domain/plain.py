@@ -1,6 +1,7 @@
 """JSON, as the domain takes it."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ MAX_HANDED_ON: Final = 256 * 1024
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """Beyond this a JSON number may change on its way through a double (RFC 8785, RFC 7493)."""
 
+_DIGITS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _sorted: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -20,6 +22,18 @@ _sorted: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators
 def size(value: Any) -> int:
     """Bytes of that JSON."""
     return len(_compact(value).encode(errors="replace"))
+
+
+def whole(value: object) -> int | None:
+    """A count that came back from where we sent it; None for anything else.
+
+    It may have travelled as a whole float or as digits in a string (64-bit integers do).
+    """
+    if isinstance(value, str):
+        return int(value) if _DIGITS.fullmatch(value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and 0 <= value < 1e9 else None
+    return value if type(value) is int and 0 <= value < 10**9 else None
 
 
 def canonical(value: Any) -> str | None:

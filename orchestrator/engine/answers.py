@@ -25,7 +25,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Policy, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 from orchestrator.domain.verdicts import already
 from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
@@ -34,8 +34,7 @@ from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.store import attest, questions, runs
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """What a decision came to. `approval` is the question as it stands now.
 
     `untold`: it was turned away too often to be written down once more.
@@ -49,8 +48,7 @@ class Answer:
     untold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(Value):
     """Who answers.
 
     Args:
@@ -67,8 +65,7 @@ class Person:
     digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(Value):
     """What an answer is held against.
 
     Args:

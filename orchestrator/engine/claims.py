@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.events import JobSignalled
 from orchestrator.domain.exchange import Snapshot
-from orchestrator.domain.jobs import CLAIMABLE, MAX_REMOTE, Job, JobKind, is_job_key, signal_key
+from orchestrator.domain.jobs import CLAIMABLE, MAX_REMOTE, Job, JobKind, attempt_of, is_job_key, signal_key
 from orchestrator.store import jobs
 
 
-def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
-    """Which job of ours a webhook says it is about: run, job, and what it calls the job at Gemini.
+def claimed_by(s: Session, body: bytes) -> tuple[str, JobSignalled] | None:
+    """Which job of ours a webhook says it is about: its run, and what that hears of it.
 
     Only for a start whose answer is still out, or got lost; that may be long ago. Anybody may have said so:
     it is read before it is believed.
@@ -28,7 +28,7 @@ def claimed_by(s: Session, body: bytes) -> tuple[str, str, str] | None:
     if known is None:
         return None
     remote = _resource(known[1], data.get("id"))
-    return (known[0], known[1].id, remote) if remote else None
+    return (known[0], JobSignalled(known[1].id, remote, attempt_of(said))) if remote else None
 
 
 def echoed_by(s: Session, snapshot: Snapshot) -> tuple[str, JobSignalled] | None:
@@ -36,7 +36,7 @@ def echoed_by(s: Session, snapshot: Snapshot) -> tuple[str, JobSignalled] | None
     known = _nameless(s, snapshot.job)
     if known is None or known[1].kind is not JobKind.VIDEO_INTERACTION:
         return None
-    return known[0], JobSignalled(known[1].id, snapshot.interaction_id)
+    return known[0], JobSignalled(known[1].id, snapshot.interaction_id, snapshot.job_attempt)
 
 
 def _nameless(s: Session, job: Any) -> tuple[str, Job] | None:

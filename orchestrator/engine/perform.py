@@ -74,6 +74,7 @@ class Performer:
         callbacks: Who sends news to callers; None where nothing signs them.
         patience: For how long that is tried.
         leases: The time of leases; by default `clock`.
+        outcomes: What came of a decision is said in the thread of the message that asked for it, too.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Performer:
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
         leases: Clock | None = None,
+        outcomes: bool = False,
     ) -> None:
         commits = Commits(
             database,
@@ -116,7 +118,7 @@ class Performer:
         self.commits = commits
         self.calls = Calls(commits, toolkit)
         self.triggers = Triggers(commits, armed, feeds, roll, occurrences)
-        questions = Questions(commits, slack, toolkit, link, file_link)
+        questions = Questions(commits, slack, toolkit, link, file_link, outcomes=outcomes)
         self._gates: Gates = {
             **_thinking(Interactions(commits, gemini, toolkit)),
             **_running(self.calls, Previews(commits, toolkit)),

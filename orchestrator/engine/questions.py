@@ -13,12 +13,13 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
 from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.collecting import waits
-from orchestrator.domain.consent import Approval
+from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
 from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.domain.outcomes import OUTCOME, tell
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
@@ -63,12 +64,15 @@ class Questions:
         toolkit: ToolkitPort,
         link: Callable[[str], str],
         file_link: Callable[[str], str] = lambda path: "",
+        *,
+        outcomes: bool = False,
     ) -> None:
         self._commit = commits
         self._slack = slack
         self._toolkit = toolkit
         self._link = link
         self._file_link = file_link
+        self._outcomes = outcomes
 
     def request(self, s: Session, effect: Claimed) -> Act | None:
         """Show a question, once. One that is settled was not shown yet, or an earlier try did show it."""
@@ -129,9 +133,8 @@ class Questions:
             claims.done(s, effect)
             return None
         card = self.card(s, effect, effect.subject)
-        # One in trouble may stand there all the same: an earlier try whose answer got lost had posted it.
-        shown = card is not None and (card.approval.ts or card.approval.trouble or card.approval.copies)
-        if card is not None and shown:
+        # In trouble, or replaced, it may stand there all the same: posted by a try whose answer got lost.
+        if card is not None and (_shown_at(card.approval) or card.approval.trouble or card.replaced):
             taken = _taken_over(card, questions.asked_now(s, card.call.id, card.run_id))
             return partial(self._redraw, effect, card, taken, self._slack)
         claims.done(s, effect)
@@ -161,6 +164,9 @@ class Questions:
         if newest is not None and _taken_over(card, newest):
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
+        elif self._outcomes and not card.replaced:
+            said = [e for e in tell(card.call) if not questions.noticed(s, effect.run_id, e)]
+            outbox.add(s, effect.run_id, said)
         claims.done(s, effect)
 
     async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:
@@ -186,7 +192,7 @@ class Questions:
         """Tell people about a question that is still open; what is not news any more is not said."""
         approval, what = parse_notice(effect.subject)
         card, now = self.card(s, effect, approval), self._commit.now()
-        if card is not None and worth_saying(card.approval, what, now):
+        if card is not None and (worth_saying(card.approval, what, now) or what == OUTCOME):
             if (later := undisturbed(card.approval, now)) > now:
                 claims.retry(s, effect, later, "quiet hours")
                 return None
@@ -244,6 +250,7 @@ class Questions:
             rejections=rejections,
             edited=proposals.edited_since(s, run.id, call, approval),
             replaced=replaced,
+            replaced_by=_shown_at(newest) if replaced and newest else (),
             **self._files(s, call, approval),
         )
 
@@ -267,8 +274,13 @@ def _taken_over(card: Card, newest: Approval | None) -> Places:
 
 
 def _places(approval: Approval) -> Places:
-    own = ((approval.channel, approval.ts), *((p.channel, p.ts) for p in approval.copies))
-    return frozenset(place for place in own if place[1])
+    return frozenset((place.channel, place.ts) for place in _shown_at(approval))
+
+
+def _shown_at(approval: Approval) -> tuple[Place, ...]:
+    """The channel first."""
+    own = Place(approval.channel, approval.ts)
+    return tuple(place for place in (own, *approval.copies) if place.ts)
 
 
 def _thread(s: Session, run: Run, call: ToolCall, approval: Approval) -> str:

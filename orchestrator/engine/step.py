@@ -1,11 +1,8 @@
 """One event, one decision, one transaction. The jobs here are all that ever changes a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.announcements import announce
@@ -38,6 +35,7 @@ from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run, Turn
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.domain.turns import heeds
+from orchestrator.domain.values import Value
 from orchestrator.engine.claims import claimed_by
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
@@ -64,8 +62,7 @@ MAX_PARKED = 10_000
 """How many webhooks about interactions we do not know are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Value):
     """What an event came to. `before` is the run as the event found it.
 
     `untold`: it was turned away as often before, and is not written down any more.
@@ -161,11 +158,12 @@ def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) ->
         outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
 
-def _data(event: Event) -> dict[str, Any]:
+def _data(event: Event) -> object:
+    """What of an event is written into the record; a value is spelled as the JSON object of its fields."""
     if isinstance(event, CallWaits):
         # What jobs ask for stands with them alone: it may hold arguments that nobody is shown.
         return {"call": event.call, "claim": event.claim, "wishes": [str(w.kind) for w in event.wishes]}
-    return dict(msgspec.to_builtins(event))
+    return event
 
 
 Owner = tuple[str, int, int]
@@ -331,8 +329,7 @@ def _job_named(s: Session, deliveries: Sequence[inbox.Waiting]) -> tuple[str, Jo
     subject = deliveries[0].subject
     if (known := jobs.named(s, [subject]).get(subject)) is not None:
         return known[1], JobSignalled(known[0])
-    about = claimed_by(s, inbox.body_of(s, deliveries[0].id))
-    return (about[0], JobSignalled(about[1], about[2])) if about else None
+    return claimed_by(s, inbox.body_of(s, deliveries[0].id))
 
 
 def create_request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:

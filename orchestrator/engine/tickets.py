@@ -1,12 +1,12 @@
 """Work that is claimed and may begin: what is left to be done, and the places it is done in."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.values import Value
 from orchestrator.store.claims import Claimed
 
 Act = Callable[[], Awaitable[None]]
@@ -16,16 +16,14 @@ Gate = Callable[[Session, Claimed], Act | None]
 """What is decided about an effect as it is claimed; None where nothing remains to be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Value):
     """An effect that is claimed and has passed its gate."""
 
     effect: Claimed
     act: Act
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Value):
     """An effect that was claimed, unless its gate left nothing to do, and what follows it at once."""
 
     own: Ticket | None

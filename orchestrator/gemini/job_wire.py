@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orchestrator.domain.jobs import MAX_REMOTE, JobKind, JobOrder, JobReading, JobState
+from orchestrator.domain.jobs import MAX_REMOTE, JobKind, JobOrder, JobReading, JobState, attempt_of
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
@@ -170,19 +170,22 @@ def _interaction(raw: object) -> JobReading:
     seen = wire.snapshot(raw)
     state = _INTERACTION_STATES.get(seen.status, JobState.STRANGE)
     said = seen.errors[0] if state is JobState.FAILED and seen.errors else seen.status
-    return JobReading(seen.interaction_id, state, said, job=_job(_sent_along(raw, "webhook_config")))
+    sent_along = _sent_along(raw, "webhook_config")
+    return JobReading(seen.interaction_id, state, said, job=_job(sent_along), attempt=attempt_of(sent_along))
 
 
 def _operation(raw: Mapping[str, Any]) -> JobReading:
     """There is no status besides `done`; a failure is an `error`, whatever else is there."""
     name, error = raw["name"], _reason(raw.get("error"))
     echoed = _sent_along(raw, "webhookConfig") or _sent_along(raw.get("metadata"), "webhookConfig")
-    job, done = _job(echoed), raw.get("done", False)
+    done = raw.get("done", False)
     if error:
-        return JobReading(name, JobState.FAILED, error, job=job)
-    if not isinstance(done, bool):
-        return JobReading(name, JobState.STRANGE, f"done: {done!r}"[: wire.MAX_TEXT], job=job)
-    return JobReading(name, JobState.DONE if done else JobState.LIVE, "done" if done else "", job=job)
+        state, said = JobState.FAILED, error
+    elif not isinstance(done, bool):
+        state, said = JobState.STRANGE, f"done: {done!r}"[: wire.MAX_TEXT]
+    else:
+        state, said = (JobState.DONE, "done") if done else (JobState.LIVE, "")
+    return JobReading(name, state, said, job=_job(echoed), attempt=attempt_of(echoed))
 
 
 def _batch(raw: Mapping[str, Any]) -> JobReading:

@@ -22,8 +22,8 @@ from orchestrator.domain.exchange import (
     FunctionResult,
     Snapshot,
 )
-from orchestrator.domain.jobs import is_job_key
-from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.jobs import attempt_of, is_job_key
+from orchestrator.domain.plain import JsonObject, whole
 from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
 
@@ -35,7 +35,6 @@ MAX_CODE: Final = 128
 MAX_COUNT: Final = 2**63 - 1  # what a database column holds
 _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
 _STATUS: Final = re.compile(r"[!-~]{1,64}")
-_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
 # Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -207,6 +206,7 @@ def snapshot(raw: object) -> Snapshot:
     steps = [step for step in _list(raw.get("steps")) if isinstance(step, Mapping)]
     previous, token = raw.get("previous_interaction_id"), raw.get("continuation_token")
     metadata = _get(raw.get("webhook_config"), "user_metadata")
+    job = job_key(metadata)
     return Snapshot(
         interaction_id,
         status,
@@ -216,7 +216,8 @@ def snapshot(raw: object) -> Snapshot:
         errors=tuple(_errors(raw, steps)),
         previous_id=previous if is_interaction_id(previous) else None,
         correlation=correlation(metadata),
-        job=job_key(metadata),
+        job=job,
+        job_attempt=attempt_of(metadata) if job else 0,
         continuation=token if isinstance(token, str) and token else None,
         environment=_environment(raw.get("environment_id"), raw.get("environment")),
         sources=_sources(steps),
@@ -354,14 +355,11 @@ def error_parts(error: object) -> tuple[str, str]:
 
 
 def correlation(metadata: object) -> Correlation | None:
-    """What we sent along with a create, read back; None unless all of it is there and of its type.
-
-    Numbers may have travelled as a whole float or as digits in a string (64-bit integers do).
-    """
+    """What we sent along with a create, read back; None unless all of it is there and of its type."""
     if metadata is None:
         return None
     run, turn, attempt = (_get(metadata, key) for key in ("run", "turn", "attempt"))
-    turn, attempt = _whole(turn), _whole(attempt)
+    turn, attempt = whole(turn), whole(attempt)
     if not isinstance(run, str) or not 0 < len(run) <= 128 or turn is None or attempt is None:
         return None
     return Correlation(run, turn, attempt)
@@ -371,11 +369,3 @@ def job_key(metadata: object) -> str:
     """The long job of ours that metadata names; empty where it names none."""
     value = _get(metadata, "job")
     return value if isinstance(value, str) and is_job_key(value) else ""
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, str):
-        return int(value) if _DIGITS.fullmatch(value) else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and 0 <= value < 1e9 else None
-    return value if type(value) is int and 0 <= value < 10**9 else None

@@ -290,6 +290,11 @@ class Slack(Section):
     response_url_hosts: Annotated[Items[HostName], UNIQUE] = Field(
         default=("hooks.slack.com",), description="Hosts we answer a click at."
     )
+    outcomes: bool = Field(
+        default=False,
+        description="Say what came of a decision in the thread of its card, too: a redrawn card notifies"
+        " nobody. One message more for each.",
+    )
     timeout_seconds: float = Field(default=10, gt=0, le=120, description="How long one request may take.")
     messages_per_second: float = Field(
         default=20,

@@ -52,17 +52,26 @@ def facts(card: Card, state: Look) -> Block:
     fields = [kit.fact("Workflow", card.workflow), run, kit.person("Asked for by", card.requester)]
     if approval.terms.risk:
         fields.append(kit.fact("Risk", approval.terms.risk))
+    fields += decided(card, state)
+    if link := kit.linked(card.replaced_link):
+        fields.append(kit.markup("In its place", f"<{escape(link)}|the new message>"))
+    if card.taken_up_as:
+        fields.append(_taken_up(card))
+    if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
+        fields.append(kit.fact("Progress", card.progress))
+    return {"type": "section", "block_id": "m", "fields": fields}
+
+
+def decided(card: Card, state: Look) -> list[Block]:
+    """Who decided and when, until when it starts, how long it took."""
+    approval, fields = card.approval, list[Block]()
     if approval.verdict is not None and state is not Look.PENDING:
         fields += _verdict(card, approval.verdict)
     if state is Look.APPROVED and approval.start_by is not None:
         fields.append(kit.markup("Starts by", kit.date(approval.start_by)))
-    if card.taken_up_as:
-        fields.append(_taken_up(card))
     if (took := _took(card)) and state in (Look.DONE, Look.FAILED) and not approval_step(card):
         fields.append(kit.markup("Took", took))  # our own digits
-    if card.progress and not card.call.settled:  # it is the newest turn's, and only such calls surely are
-        fields.append(kit.fact("Progress", card.progress))
-    return {"type": "section", "block_id": "m", "fields": fields}
+    return fields
 
 
 def _taken_up(card: Card) -> Block:
@@ -112,15 +121,21 @@ def before(card: Card, state: Look) -> list[Block]:
 
 
 def outcome(card: Card, state: Look) -> list[Block]:
+    """What came of it, where the channel is told such things."""
+    return [] if discreet(card) else result(card, state)
+
+
+def result(card: Card, state: Look) -> list[Block]:
+    """What people answered, or what the tool gave back."""
     verdict = card.approval.verdict
-    if state is Look.ANSWERED and verdict is not None and not discreet(card):
+    if state is Look.ANSWERED and verdict is not None:
         return [kit.quoted("o", *human.given(card.call, verdict.answer), _NOTE_PART)]
-    if state not in (Look.DONE, Look.FAILED) or card.call.outcome is None or discreet(card):
+    if state not in (Look.DONE, Look.FAILED) or card.call.outcome is None:
         return []
     if state is Look.DONE and approval_step(card):
         return []  # it only says again what was shown and who said yes
-    result = jobreports.brief(card.call.outcome.result)
-    text = result if isinstance(result, str) else render(result).text
+    told = jobreports.brief(card.call.outcome.result)
+    text = told if isinstance(told, str) else render(told).text
     return [kit.quoted("o", "What the tool said (not checked)", text, _OUTCOME_PART)]
 
 

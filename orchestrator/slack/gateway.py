@@ -70,6 +70,10 @@ class SlackGateway(Requests, Overviews, Threads):
         """Why Slack takes no messages from us, for an operator; empty where it does, or nobody knows yet."""
         return self._api.trouble
 
+    def removed(self, event: str) -> None:
+        """Slack said by that event that the app is gone: told at once, not with the next refused message."""
+        self._api.removed(event)
+
     async def aclose(self) -> None:
         """Close the connections; the gateway may be used again afterwards."""
         await self._api.aclose()

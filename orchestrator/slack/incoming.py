@@ -3,7 +3,8 @@
 Both ways in, an address of ours and a socket, give the same payloads: a command is a flat object of texts,
 an event is in the envelope of the Events API.
 
-Sources: Slack, "Implementing slash commands"; "Using the Events API"; `app_home_opened`, `url_verification`.
+Sources: Slack, "Implementing slash commands"; "Using the Events API"; `app_home_opened`, `app_uninstalled`,
+`tokens_revoked`, `url_verification`.
 """
 
 import re
@@ -46,6 +47,15 @@ class HomeOpened:
     """Somebody opened our Home tab; fields as in `Command`."""
 
     user_id: str
+    team_id: str
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The app or its bot token is gone from a workspace; `event` is Slack's word for which."""
+
+    event: str
     team_id: str
     app_id: str
 
@@ -103,7 +113,7 @@ def command(payload: Mapping[str, Any]) -> Command:
     )
 
 
-def event(payload: Mapping[str, Any]) -> HomeOpened | Challenge | OtherEvent:
+def event(payload: Mapping[str, Any]) -> HomeOpened | Removed | Challenge | OtherEvent:
     """Raises `InvalidError`: not of the form Slack sends."""
     kind = _text(payload, "type", required=True)
     if kind == "url_verification":
@@ -112,6 +122,8 @@ def event(payload: Mapping[str, Any]) -> HomeOpened | Challenge | OtherEvent:
     if kind != "event_callback" or not isinstance(inner, dict):
         return OtherEvent(kind[:40])
     named = _text(inner, "type")
+    if named == "app_uninstalled" or (named == "tokens_revoked" and _of_a_bot(inner)):
+        return Removed(named, _text(payload, "team_id", TEAM), _text(payload, "api_app_id", APP))
     if named != "app_home_opened" or inner.get("tab") != "home":
         return OtherEvent(named[:40])
     return HomeOpened(
@@ -119,6 +131,12 @@ def event(payload: Mapping[str, Any]) -> HomeOpened | Challenge | OtherEvent:
         team_id=_text(payload, "team_id", TEAM),
         app_id=_text(payload, "api_app_id", APP),
     )
+
+
+def _of_a_bot(revoked: Mapping[str, Any]) -> bool:
+    """People's tokens may be revoked, too: we use none."""
+    tokens = revoked.get("tokens")
+    return isinstance(tokens, dict) and bool(tokens.get("bot"))
 
 
 def _text(

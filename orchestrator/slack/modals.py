@@ -12,7 +12,7 @@ Source: Slack, "Modals", "Block Kit" reference (limits of a view).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.domain import choosing
@@ -41,7 +41,7 @@ AGAIN: Final = "Make it anew…"
 STOP: Final = "stop"
 """Block and element of the box by which a rejection stops the run."""
 _PAGE: Final = 2_900  # characters of arguments in one block; any text object takes 3000
-_MOST_PAGES: Final = 80  # a view has 100 blocks
+_MOST_PAGES: Final = 74  # a view has 100 blocks
 _MOST_BYTES: Final = 200_000  # a view may have 250 kB
 _FOR_ASKED: Final = 40_000  # of these, at least, for what was asked back
 _BYTES_EACH: Final = 6  # that one unit of text takes at most as JSON
@@ -60,14 +60,15 @@ def fits(card: Card) -> bool:
     return shown.whole and _pages(shown, _would(card), label(card)) is not None
 
 
-def details(card: Card, *, open_: bool) -> View:
+def details(card: Card, *, open_: bool, past: Sequence[Block] = ()) -> View:
     """Everything about a call.
 
     Args:
         open_: It can still be decided; otherwise there is nothing to press.
+        past: What has become of it so far, as `past` tells that.
     """
     if is_question(card.call):
-        return _question(card, open_=open_)
+        return _question(card, past, open_=open_)
     shown, would = seen(card), _would(card)
     pages = _pages(shown, would, label(card)) if shown.whole else None
     blocks = [
@@ -76,7 +77,7 @@ def details(card: Card, *, open_: bool) -> View:
         *_notes(shown),
     ]
     changed = [*edits.who(card), *edits.seen(card, FIRST_PART)]
-    blocks += [*changed, *_asked_back(card, [*(pages or []), *changed]), _seal(card)]
+    blocks += [*changed, *_asked_back(card, [*(pages or []), *changed, *past]), *past, _seal(card)]
     if not open_ or is_own(card.call):
         return _view("details", "Details", blocks, card)
     blocks.append(_more(card))
@@ -109,9 +110,9 @@ def _written(card: Card, would: list[Block]) -> list[Block]:
     return [*(pages or [_too_long(shown, named, open_=True)]), *_notes(shown)]
 
 
-def _question(card: Card, *, open_: bool) -> View:
+def _question(card: Card, past: Sequence[Block], *, open_: bool) -> View:
     """What the agent asks; it is answered in a window of its own."""
-    blocks = [*_head(card), _asked(card), *_asked_back(card, []), _seal(card)]
+    blocks = [*_head(card), _asked(card), *_asked_back(card, [*past]), *past, _seal(card)]
     blocks += [_more(card)] if open_ else []
     return _view("details", "The question", blocks, card)
 

@@ -1,6 +1,7 @@
-"""What people are told under a message that still waits: reminders, and that its time is up. No I/O.
+"""What people are told under a message: reminders, that its time is up, what came of it. No I/O.
 
-Our own words and checked ids only; what the model wrote stays in the message itself.
+Our own words and checked ids only, what the model wrote stays in the message itself; a result or a reason of
+others stands as it is written.
 """
 
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from typing import Any, Final
 
 from orchestrator.domain.consent import AtTimeout
 from orchestrator.domain.deadlines import FORGETTING, OVERDUE, asked_now, place_of
+from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
-from orchestrator.slack import kit
+from orchestrator.slack import frame, kit
 from orchestrator.slack.deciders import mention, named
-from orchestrator.slack.looks import Look
+from orchestrator.slack.looks import Look, look, sentence
 from orchestrator.slack.message import Message
 from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import wording
@@ -24,7 +26,9 @@ _Written = Callable[[datetime], str]
 
 
 def draw_notice(card: Card, what: str) -> Message:
-    """The reply about `what`: the number of a reminder, or a notice of `domain.deadlines`."""
+    """The reply about `what`: the number of a reminder, or a notice of `domain.deadlines` or `outcomes`."""
+    if what == OUTCOME:
+        return _outcome(card)
     headline = wording(card).headline(Look.PENDING)
     people = mentions(card, what)
     about = escape(f"{headline} (workflow {line(card.workflow, 100)})")
@@ -36,6 +40,22 @@ def draw_notice(card: Card, what: str) -> Message:
         {"type": "section", "block_id": f"w:{key}", "text": kit.mrkdwn(shown)},
     ]
     return Message(text, blocks, _metadata(card, what))
+
+
+def _outcome(card: Card) -> Message:
+    """Whoever asked for the run is told by name, if Slack knows them."""
+    state = look(card, card.call.settled_at or card.approval.expires_at)
+    headline, who = wording(card).headline(state), mention(card.requester.id)
+    about = escape(f"{headline} (workflow {line(card.workflow, 100)})")
+    words = _addressed(who, escape(sentence(card, state)))
+    key = f"{card.approval.revision}:{OUTCOME}"
+    blocks = [
+        {"type": "section", "block_id": f"n:{key}", "text": kit.plain(headline, 300)},
+        {"type": "section", "block_id": f"w:{key}", "text": kit.mrkdwn(words)},
+        *frame.reason(card, state),
+        *frame.outcome(card, state),
+    ]
+    return Message(f"{about}. {who}".rstrip(), blocks, _metadata(card, OUTCOME))
 
 
 def is_notice(payload: Any, card: Card, what: str) -> bool:

@@ -122,6 +122,11 @@ class WebApi:
         else:
             log.info("slack_credentials_taken")
 
+    def removed(self, event: str) -> None:
+        """The app or its token is gone, Slack said: that is the trouble until it takes a message again."""
+        why = f"the app was removed from the workspace ({event}): install it again, and set its new bot token"
+        self._note_trouble(_MESSAGES[0], why)
+
     def _note_scopes(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
             if name.lower() == "x-oauth-scopes":

@@ -18,6 +18,7 @@ import rfc8785
 
 from orchestrator.domain.evidence import Sealed, text_of
 from orchestrator.domain.plain import canonical
+from orchestrator.domain.values import Value
 from orchestrator.errors import InvalidError
 
 GENESIS: Final = "0" * 64
@@ -30,8 +31,7 @@ _HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})", re.ASCII)
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Value):
     """The last entry of a chain: `seq` counts from 1, 0 is a chain without entries."""
 
     seq: int = 0

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
 from orchestrator.store.prepared import Prepared, Row, words
@@ -20,8 +20,7 @@ from orchestrator.store.tables import EffectState
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Value):
     """An effect that is ours to perform until `lease_until`, under `token`."""
 
     id: int
@@ -140,7 +139,8 @@ _CLAIM_KEY = Prepared(
         _FREE,
     )
     .values(_TAKEN)
-    .returning(effect_t)
+    # Whoever names it knows the rest.
+    .returning(*(effect_t.c[name] for name in ("id", "attempts", "wanted", "error", "urgency")))
 )
 
 
@@ -156,27 +156,30 @@ def claim(
     `ahead` as for `due`.
     """
     held = now + ahead
-    taken = {"held": held, "token": secrets.token_hex(12), "until": held + lease}
+    token, until = secrets.token_hex(12), held + lease
     if isinstance(which, int):
-        row = _CLAIM.first(s, of_effect=which, **taken)
+        row = _CLAIM.first(s, held=held, token=token, until=until, of_effect=which)
+        run_id, key = (row["run_id"], row["key"]) if row else ("", "")
     else:
-        row = _CLAIM_KEY.first(s, of_run=which[0], of_key=which[1], at=now, **taken)
+        run_id, key = which
+        row = _CLAIM_KEY.first(s, held=held, token=token, until=until, of_run=run_id, of_key=key, at=now)
     if row is None:
         return None
-    outbox.took(s, row["run_id"], row["key"], row["claim"])
-    return _claimed(row)
+    outbox.took(s, run_id, key, token)
+    return _claimed(row, run_id, key, token, until)
 
 
-def _claimed(row: Row) -> Claimed:
+def _claimed(row: Row, run_id: str, key: str, token: str, until: datetime) -> Claimed:
+    kind, _, subject = key.partition(":")
     return Claimed(
         id=row["id"],
-        run_id=row["run_id"],
-        kind=EffectKind(row["kind"]),
-        subject=row["subject"],
+        run_id=run_id,
+        kind=EffectKind(kind),
+        subject=subject,
         attempts=row["attempts"],
         wanted=row["wanted"],
-        token=row["claim"],
-        until=row["lease_until"],
+        token=token,
+        until=until,
         error=row["error"],
         urgency=Urgency(row["urgency"]),
     )

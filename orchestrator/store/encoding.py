@@ -23,11 +23,11 @@ def prepare(*kinds: Any) -> None:
 
 
 def dumps(value: Any) -> str:
-    """JSON text. What msgspec has no form for, half a surrogate pair, is written as an escape."""
+    """JSON text, also of values. What msgspec has no form for, half a surrogate pair, becomes an escape."""
     try:
         return msgspec.json.encode(value).decode()
     except (UnicodeEncodeError, TypeError, OverflowError):
-        return json.dumps(value)
+        return json.dumps(msgspec.to_builtins(value))
 
 
 def loads(text: str | bytes) -> Any:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.values import Value
 from orchestrator.store.afterwards import after_commit
-from orchestrator.store.prepared import Prepared, Row, insert_into, on_sqlite
+from orchestrator.store.prepared import Prepared, Row, hold, insert_into, on_sqlite
 from orchestrator.store.run_rows import interaction_t
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
@@ -193,8 +194,7 @@ _CLOSE = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value):
     """What became of a delivery that has been worked on."""
 
     id: str
@@ -205,6 +205,8 @@ class Closed:
 
 def close(s: Session, closed: Sequence[Closed], now: datetime) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
+    if any(c.verdict.state is DeliveryState.PARKED for c in closed):
+        hold(s).seen[_SOME] = True
     _CLOSE.later_many(
         s,
         [
@@ -273,20 +275,31 @@ _DISOWN = Prepared(
     .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
     .values(verdict=DeliveryVerdict.NOT_OURS.value)
 )
+_ONE_PARKED = Prepared(sa.select(delivery_t.c.id).where(delivery_t.c.state == DeliveryState.PARKED).limit(1))
+_SOME: Final = "some are parked"
 _PARKED = Prepared(
     sa.select(sa.func.count()).select_from(delivery_t).where(delivery_t.c.state == DeliveryState.PARKED)
 )
 
 
+def _some_parked(s: Session) -> bool:
+    """Whether any may be: SQLite's only writer knows, for PostgreSQL that is one question more."""
+    seen = hold(s).seen
+    if on_sqlite(s) and _SOME not in seen:
+        seen[_SOME] = _ONE_PARKED.first(s) is not None
+    return bool(seen.get(_SOME, True))
+
+
 def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
     """Whether webhooks came for this interaction before we knew it was ours; they are taken up now."""
-    return bool(_CLAIM_PARKED.rows(s, about=interaction_id, whose=run_id))
+    return _some_parked(s) and bool(_CLAIM_PARKED.rows(s, about=interaction_id, whose=run_id))
 
 
 def take_parked(s: Session, interaction_id: str, run_id: str) -> list[Row]:
     """`claim_parked` for who asks something else first: the list is filled with the answer to that."""
     found: list[Row] = []
-    _CLAIM_PARKED.learn(s, found.extend, about=interaction_id, whose=run_id)
+    if _some_parked(s):
+        _CLAIM_PARKED.learn(s, found.extend, about=interaction_id, whose=run_id)
     return found
 
 

@@ -30,13 +30,16 @@ _STANDING = Prepared(
 
 def remember(s: Session, interaction_id: str, run_id: str, turn: int, attempt: int) -> None:
     """This interaction is ours; saying so twice changes nothing."""
-    _REMEMBER.later(s, id=interaction_id, run_id=run_id, turn=turn, attempt=attempt)
+    said = {"id": interaction_id, "run_id": run_id, "turn": turn, "attempt": attempt}
+    if not on_sqlite(s):
+        _REMEMBER.later(s, **said)
+    elif _REMEMBER.run(s, **said):
+        hold(s).seen[f"{_OF}{interaction_id}"] = (run_id, turn, attempt)
 
 
 def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
     """Run, turn and attempt of an interaction, if it is known to be ours."""
-    # What is found stays so. SQLite's writer keeps what it has seen for other things.
-    seen = {} if on_sqlite(s) else hold(s).seen
+    seen = hold(s).seen  # what is found stays so
     known: tuple[str, int, int] | None = seen.get(f"{_OF}{interaction_id}")
     if known is None and (row := _OWNER.first(s, of_interaction=interaction_id)) is not None:
         known = seen[f"{_OF}{interaction_id}"] = (row["run_id"], row["turn"], row["attempt"])

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-MOST_SEEN: Final = 256
-"""How much is known from one transaction to the next: runs and turns, which may be large."""
+MOST_SEEN: Final = 640
+"""How much is known from one transaction to the next: runs and turns, which may be large, whose is what."""
 
 
 class Memory:

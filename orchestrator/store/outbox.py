@@ -1,7 +1,6 @@
 """What must be done, as it is asked for. The row is the truth; who does it claims it (`claims`)."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
+from orchestrator.domain.values import Value
 from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
@@ -17,8 +17,7 @@ PREFIX: Final = "eff_"
 """Before an effect's number, wherever people see it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value):
     """An effect a transaction asked for."""
 
     run_id: str

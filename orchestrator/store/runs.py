@@ -310,7 +310,7 @@ def _keep_left(s: Session, run: Run, turn: Turn) -> None:
 
 
 def record(
-    s: Session, run: Run, kind: str, data: dict[str, Any], note: str, refused: str | None, now: datetime
+    s: Session, run: Run, kind: str, data: object, note: str, refused: str | None, now: datetime
 ) -> None:
     """One entry of the run's history, numbered by `run.seq`."""
     grew(s, run.id)
@@ -365,6 +365,7 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
             _spend(s, before)
         fixed = {"id": after.id, "call": call.id, "run_id": run_id, "requested_at": after.requested_at}
         _NEW_APPROVAL.later(s, **fixed, **written(after, APPROVAL))
+        hold(s).seen[asked_by(after.id)] = run_id
         asked.keep(s, None, after)
         copied.keep(s, None, after)
         return
@@ -373,6 +374,11 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
     _MOVE_APPROVAL.later(s, stale, to, of_approval=after.id, of_status=before.status)
     asked.keep(s, before, after)
     copied.keep(s, before, after)
+
+
+def asked_by(approval: str) -> str:
+    """Under which key it is known whose question it is, by who has asked it."""
+    return f"asked by {approval}"
 
 
 def _spend(s: Session, replaced: Approval) -> None:

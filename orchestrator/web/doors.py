@@ -163,6 +163,7 @@ class SlackDoor:
         open_view: Opens a window; tried once, within the time Slack gives for it.
         publish: Sets a person's Home tab.
         ear: Where Slack is heard over a connection of ours; its addresses are then not there.
+        removed: Told by which event Slack said that the app is gone from the workspace.
     """
 
     secrets: Sequence[str]
@@ -172,6 +173,7 @@ class SlackDoor:
     open_view: OpenView = no_windows
     publish: PublishHome = no_home
     ear: Ear | None = None
+    removed: Callable[[str], None] = lambda event: None
 
 
 @dataclass(frozen=True, slots=True)

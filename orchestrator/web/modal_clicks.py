@@ -27,7 +27,7 @@ from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
-from orchestrator.slack import forms, human, modals
+from orchestrator.slack import forms, human, modals, past
 from orchestrator.slack.action import NOTE_CHARS, Click, Shortcut, Submission
 from orchestrator.slack.inputs import ticked, typed
 from orchestrator.store import proposals, questions, runs
@@ -145,7 +145,8 @@ class ModalClicks:
         if any(_shut_out(terms, approval, stands) for terms in (approval.terms, current) if terms):
             answer = Answer(approval, asked.call.tool, "", Refusal.NOT_ENTITLED)
             return words(answer, by=by, approve=None)
-        return modals.details(self._card(asked), open_=self._open(asked))
+        card = self._card(asked)
+        return modals.details(card, open_=self._open(asked), past=past.told(card, self._doors.clock()))
 
     def _closed(
         self, asked: _Asked, click: Click, standing: Collection[str], current: Terms | None
@@ -193,6 +194,7 @@ class ModalClicks:
             workflow=asked.run.recipe.workflow,
             requester=asked.run.requester,
             run_status=asked.run.status,
+            run_reason=asked.run.reason,
             description=report.summary if report is not None else "",
             edited=asked.edited,
         )

@@ -16,7 +16,7 @@ import structlog
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ForbiddenError, InvalidError, UnavailableError
 from orchestrator.slack import action, incoming, interactivity
-from orchestrator.web.clicks import Clicks
+from orchestrator.web.clicks import Clicks, ours
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.inbox import Inbox
 from orchestrator.web.modal_clicks import OPENS, ModalClicks
@@ -48,6 +48,7 @@ class SlackHandler:
     """Answers Slack."""
 
     def __init__(self, doors: Doors, slack: SlackDoor, whispers: Whispers) -> None:
+        self._slack = slack
         self._clicks, self._windows = Clicks(doors, slack), ModalClicks(doors, slack)
         self._inbox = Inbox(doors, slack, whispers)
         self._shortcuts = Shortcuts(doors, slack, self._windows, self._inbox)
@@ -107,6 +108,9 @@ class SlackHandler:
                 return Heard(await self._inbox.command(taken))
             case incoming.HomeOpened():
                 return Heard(after=self._inbox.opened(taken))
+            case incoming.Removed():
+                ours(self._slack, taken.team_id, taken.app_id)
+                self._slack.removed(taken.event)
             case incoming.Challenge():
                 return Heard({"challenge": taken.text})
         return Heard()  # an event nothing is done about

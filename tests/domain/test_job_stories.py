@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import pytest
 from support.conversation import ANNA, Conversation, wish
 from support.films import FILE, FILM, MADE, film, filming, job, live, made, read
 
@@ -355,6 +356,25 @@ def test_the_late_answer_of_an_attempt_that_was_replaced_is_stopped_unless_it_wa
         f"{film(1)}.models/veo-3.1/operations/op1"
     ]
     assert job(talk, 1).remote == second.remote
+
+
+@pytest.mark.parametrize("state", [JobState.LIVE, JobState.DONE])
+def test_what_says_itself_that_it_is_of_a_replaced_attempt_is_not_adopted_but_stopped(
+    state: JobState,
+) -> None:
+    talk = filming(1, retry_lost_film=True).hear(JobClaimed(film(1), 1), JobUncertain(film(1), 1, "reset"))
+    talk.hear(JobGraceEnded(film(1), 1), JobClaimed(film(1), 2), JobUncertain(film(1), 2, "reset"))
+    remote = "models/veo-3.1/operations/op1"
+    talk.hear(JobSignalled(film(1), remote))  # the event does not say of which attempt
+    talk.waiting.pop(f"{EffectKind.FETCH_JOB}:{film(1)}")  # it is read
+    talk.hear(JobObserved(film(1), 2, JobReading(remote, state, job=film(1), attempt=1), searched=True))
+    assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.UNKNOWN, None)
+    assert talk.due(EffectKind.FETCH_JOB, film(1)) > talk.now
+    stopped = [e.subject for e in talk.waiting.values() if e.kind is EffectKind.CANCEL_JOB]
+    assert stopped == ([f"{film(1)}.{remote}"] if state is JobState.LIVE else [])
+    mine = JobReading("models/veo-3.1/operations/op2", JobState.LIVE, job=film(1), attempt=2)
+    talk.hear(JobObserved(film(1), 2, mine, searched=True))
+    assert (job(talk, 1).status, job(talk, 1).remote) == (JobStatus.LIVE, mine.remote)
 
 
 def test_a_false_name_does_not_end_the_search_and_nothing_of_it_is_stopped() -> None:

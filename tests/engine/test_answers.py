@@ -10,7 +10,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Stage, Terms
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Place, Stage, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import changes
 from orchestrator.domain.model import RunStatus
@@ -187,6 +187,26 @@ async def test_a_message_of_a_question_that_was_replaced_shows_what_was_asked_th
         assert told[first.id] == (True, {"n": 1}, None)
         assert told[second.id][:2] == (False, {"n": 2})
         assert world.slack.live_buttons() == {second.id}
+
+
+@pytest.mark.parametrize("order", ["the old one first", "the new one first"])
+async def test_a_message_of_a_question_that_was_replaced_is_told_where_the_other_one_stands(
+    database_url: str, order: str
+) -> None:
+    """Whichever of the two is drawn first: the old message may be known before the new one is posted."""
+    async with world_under(database_url, replace(TERMS, edits=Edits.OTHER)) as world:
+        world.slack.faults["post"].append("lost_after")
+        if order == "the old one first":
+            world.slack.faults["post"].append("busy")
+        run_id, first = await asked(world)
+        await edit(world, first, BEN, {"n": 2})
+        await world.settle()
+        world.clock.advance(timedelta(minutes=2))
+        await world.drain()
+        (second,) = await world.open_approvals(run_id)
+        (old,) = [card for card in world.slack.messages.values() if card.approval.id == first.id]
+        assert old.replaced_by == (Place(second.channel, second.ts),)
+        assert second.ts not in ("", world.slack.where(first.id))
 
 
 async def test_who_may_not_decide_learns_nothing_of_what_would_fit(sqlite_url: str) -> None:

@@ -17,7 +17,7 @@ from orchestrator.store.pipeline import Pipeline
 pytestmark = pytest.mark.asyncio
 
 STORIES = {"work": (Plan((("refund", {"n": 1}),)), Plan(output="worked"))}
-WRITES = 103
+WRITES = 99
 """Of a run with one call that a person lets through. More of them need a reason."""
 
 

@@ -10,7 +10,6 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator import failpoints
-from orchestrator.domain.events import JobSignalled
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStatus, JobWish, signal_key
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
@@ -49,10 +48,12 @@ async def jobs_of(world: World, run_id: str) -> tuple[Job, ...]:
     return (await world.chain(run_id))[0].calls[0].jobs
 
 
-async def told(world: World, remote: str, job: str = "", kind: str = "video.generated") -> None:
+async def told(
+    world: World, remote: str, job: str = "", kind: str = "video.generated", **sent_along: object
+) -> None:
     """Gemini's webhook about a job, as it calls it; with our metadata where a job is given."""
     world.hooks += 1
-    data = {"id": signal_key(remote), **({"user_metadata": {"job": job}} if job else {})}
+    data = {"id": signal_key(remote), **({"user_metadata": {"job": job, **sent_along}} if job else {})}
     await world.intake.deliver(
         webhook_id=f"job_{world.hooks}",
         kind=kind,
@@ -248,6 +249,34 @@ async def test_a_film_of_which_nothing_is_heard_is_never_begun_twice(late: str, 
         await world.check(run_id)
 
 
+@pytest.mark.parametrize("first", ["1", 1, 1.0])
+async def test_the_film_of_an_attempt_that_was_replaced_is_not_taken_for_the_later_one(
+    first: object, database_url: str
+) -> None:
+    """Its own answer got lost as well, so that only events tell which film is which attempt's."""
+    async with world_on(database_url, FILM, retry_lost_film=True) as world:
+        world.jobs.searchable = False
+        world.jobs.faults["start"].extend(["lost_after", "lost_after"])
+        run_id = await filming(world)
+        world.clock.advance(Policy().job_grace)
+        await world.settle()
+        replaced, current = world.jobs.made
+        (job,) = await jobs_of(world, run_id)
+        assert (job.attempt, job.status) == (2, JobStatus.UNKNOWN)
+        world.jobs.end()
+        await told(world, replaced, job.id, attempt=first)
+        await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.status, job.remote) == (JobStatus.UNKNOWN, None)
+        notes = [e["note"] or "" for e in await world.events(run_id) if e["kind"] == "JobSignalled"]
+        assert any(replaced in note and "attempt 1" in note for note in notes)
+        await told(world, current, job.id, attempt="2")
+        await world.to_the_end(run_id)
+        (job,) = await jobs_of(world, run_id)
+        assert (job.status, job.remote) == (JobStatus.SUCCEEDED, current)
+        await world.check(run_id)
+
+
 async def test_a_webhook_that_overtook_the_answer_is_heard(database_url: str) -> None:
     async with world_on(database_url, FILM) as world:
 
@@ -395,12 +424,9 @@ async def test_a_claimed_name_is_heard_where_it_can_be_kept(database_url: str) -
         for job, length in ((fits, MAX_REMOTE), (does_not, 0)):
             body = json.dumps({"data": {"id": "o" * 256, "user_metadata": {"job": job.id}}}).encode()
             about = await world.database.read(claimed_by, body)
-            assert len(about[2] if about else "") == length
+            assert len(about[1].remote if about else "") == length
             if about is not None:
-                heard = JobSignalled(job.id, about[2])
-                await world.database.write(
-                    step.apply, about[0], heard, policy=world.policy, now=world.clock()
-                )
+                await world.database.write(step.apply, *about, policy=world.policy, now=world.clock())
         assert [len(j.remote or "") for j in await jobs_of(world, run_id)] == [MAX_REMOTE, 0]
 
 

@@ -321,7 +321,11 @@ def test_what_else_a_reading_tells() -> None:
     assert read.counts == {"requests": 1000, "succeeded": 970, "failed": 30}
     assert read.job == JOB
     echo = {"id": "v1_a", "status": "queued", "webhook_config": {"user_metadata": METADATA}}
-    assert job_wire.reading(JobKind.VIDEO_INTERACTION, echo).job == JOB
+    seen = job_wire.reading(JobKind.VIDEO_INTERACTION, echo)
+    assert (seen.job, seen.attempt) == (JOB, 1)
+    shown = {"name": OP, "metadata": {"webhookConfig": {"user_metadata": METADATA | {"attempt": 2.0}}}}
+    assert job_wire.reading(JobKind.VIDEO, shown).attempt == 2
+    assert job_wire.reading(JobKind.VIDEO, {"name": OP}).attempt == 0
     odd = {"requestCount": "many", "failedRequestCount": -1, "successfulRequestCount": "9" * 30}
     read = job_wire.reading(JobKind.BATCH, {**batch(), "metadata": {"displayName": "x y", "batchStats": odd}})
     assert (read.counts, read.job) == ({"requests": 0, "succeeded": 0, "failed": 0}, "")

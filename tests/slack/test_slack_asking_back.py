@@ -19,7 +19,7 @@ from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import RejectedError, UncertainError
-from orchestrator.slack import asking_back, modals
+from orchestrator.slack import asking_back, modals, past
 from orchestrator.slack.asking_back import WITHHELD, draw_inquiry
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.gateway import SlackGateway
@@ -113,7 +113,7 @@ def test_the_windows() -> None:
 @pytest.mark.parametrize("words", ["w" * 3_000, "\u200b" * 3_000])
 def test_the_details_show_all_that_was_asked_and_fit(words: str) -> None:
     many = asked(*(inquiry(words, words) for _ in range(MOST)))
-    view = modals.details(many, open_=True)
+    view = modals.details(many, open_=True, past=past.told(many, NOW))
     assert validate_view(view) == ()
     assert "dana answered" in str(view)
     assert "ask" not in buttons(view["blocks"])  # there is no room for one more

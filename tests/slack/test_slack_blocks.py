@@ -123,6 +123,18 @@ def test_a_question_that_was_replaced_has_nothing_to_press(name: str) -> None:
     assert "gone on" not in json.dumps(message.blocks)
 
 
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "https://a.example/|x> <!channel>", ""])
+def test_a_question_that_was_replaced_leads_to_the_one_in_its_place(address: str) -> None:
+    there = "https://acme.slack.com/archives/C0APPR/p1795290000000100?thread_ts=1.1&cid=C0APPR"
+    shown = [
+        f["text"]
+        for f in block(draw(replace(states()["replaced"], replaced_link=there), now=NOW), "m")["fields"]
+    ]
+    assert f"*In its place*\n<{there.replace('&', '&amp;')}|the new message>" in shown
+    without = draw(replace(states()["replaced"], replaced_link=address), now=NOW)
+    assert without == draw(states()["replaced"], now=NOW)
+
+
 def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
     message = draw(card(), now=NOW)
     assert message.text == ("Approval needed: refund_order (workflow support). Expires 2026-11-21 15:00 UTC.")

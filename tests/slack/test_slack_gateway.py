@@ -1,6 +1,7 @@
 """Every answer Slack can give, and every lack of one, through the real client."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from slack_cards import ID, LINK, NOW, card, plan_card, states
 from slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlack, Reply, no, ok
 from structlog.testing import capture_logs
 
-from orchestrator.domain.consent import Terms
+from orchestrator.domain.consent import Place, Terms
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
@@ -420,6 +421,53 @@ async def test_an_update_of_what_is_gone_is_final(code: str) -> None:
         with pytest.raises(RejectedError) as e:
             await slacks.update(PLACED)
         assert e.value.code == code
+
+
+async def test_that_the_app_was_removed_is_the_trouble_until_a_message_is_taken_again() -> None:
+    replies = [no("account_inactive"), POSTED]
+    async with FakeSlack(chat__postMessage=replies, auth__test=ME) as slack, gateway(slack) as slacks:
+        slacks.removed("app_uninstalled")
+        await slacks.identity()
+        assert "removed from the workspace (app_uninstalled)" in slacks.trouble
+        with pytest.raises(UnavailableError):
+            await slacks.post(card(), seen_before=False)
+        assert "account_inactive" in slacks.trouble
+        await slacks.post(card(), seen_before=False)
+        assert slacks.trouble == ""
+
+
+REPLACED = replace(
+    states()["replaced"],
+    approval=replace(states()["replaced"].approval, channel=CHANNEL, ts=TS),
+    replaced_by=(Place("C0OTHER", "1.2"), Place(CHANNEL, "1.3")),
+)
+
+
+async def test_a_message_of_a_question_that_was_replaced_leads_to_the_new_one() -> None:
+    there = "https://acme.slack.com/archives/C0APPR/p13"
+    async with (
+        FakeSlack(chat__getPermalink=ok(permalink=there), chat__update=ok(ts=TS)) as slack,
+        gateway(slack) as slacks,
+    ):
+        await slacks.update(REPLACED)
+        assert slack.made("chat.getPermalink") == [{"channel": CHANNEL, "message_ts": "1.3"}]
+        [sent] = slack.made("chat.update")
+        assert f"<{there}|the new message>" in json.dumps(sent["blocks"])
+        await slacks.update(replace(REPLACED, replaced_by=REPLACED.replaced_by[:1]))
+        assert slack.made("chat.getPermalink")[1] == {"channel": "C0OTHER", "message_ts": "1.2"}
+        await slacks.update(replace(REPLACED, replaced_by=()))
+        assert len(slack.made("chat.getPermalink")) == 2
+
+
+@pytest.mark.parametrize(
+    "reply", [no("message_not_found"), DROPPED, HTML, ok(), no("ratelimited", status=429)]
+)
+async def test_a_way_to_the_new_question_that_slack_does_not_tell_keeps_no_button_alive(reply: Reply) -> None:
+    async with FakeSlack(chat__getPermalink=reply, chat__update=ok(ts=TS)) as slack, gateway(slack) as slacks:
+        await slacks.update(REPLACED)
+        [sent] = slack.made("chat.update")
+        assert "the new message" not in json.dumps(sent["blocks"])
+        assert "actions" not in [block["type"] for block in sent["blocks"]]
 
 
 @pytest.mark.parametrize("code", ["cant_update_message", "edit_window_closed"])

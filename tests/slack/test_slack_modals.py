@@ -14,7 +14,7 @@ from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
-from orchestrator.slack import modals
+from orchestrator.slack import modals, past
 from orchestrator.slack.batches import approve_all
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
@@ -67,6 +67,38 @@ def test_the_details_of_what_is_over_have_nothing_to_press() -> None:
     )
     assert "Too long to show here. " in said
     assert "approve" not in said
+
+
+def shown_with_past(one: Card) -> str:
+    return "\n".join(texts(taken(modals.details(one, open_=False, past=past.told(one, NOW)))["blocks"]))
+
+
+def test_the_details_tell_what_has_become_of_it() -> None:
+    for shown in states().values():
+        assert "*Asked*\n<!date^" in shown_with_past(shown)
+    done = shown_with_past(states()["done"])
+    assert "Done: refund_order. Approved, and the tool has finished." in done
+    for part in (
+        "*Approved by*\n<@U0ALICE>",
+        "*When*\n<!date^",
+        ", in Slack",
+        "*Took*\n2.5 s",
+        "<@U0BOB> ok",
+    ):
+        assert part in done
+    no = shown_with_past(states()["rejected"])
+    assert "*Rejected by*\n<@U0BOB>" in no
+    assert "Ask <!channel> first" in no
+    assert "stopped by `dana`" in shown_with_past(states()["withdrawn"])
+    one_of_two = under(card(), quorum=2)
+    voted = replace(one_of_two.approval, votes=(Vote(ALICE, NOW),))
+    assert "1 of 2 approved: <@U0ALICE>" in shown_with_past(replace(one_of_two, approval=voted))
+
+
+def test_who_may_see_the_arguments_sees_the_result_too() -> None:
+    kept_back = under(states()["done"], discreet=True)
+    assert "<@U0BOB> ok" not in "\n".join(texts(draw(kept_back, now=NOW).blocks))
+    assert "<@U0BOB> ok" in shown_with_past(kept_back)
 
 
 @pytest.mark.parametrize("size", [2_800, 2_900, 3_100, 18_400, 64_000, 150_000])

@@ -1,22 +1,26 @@
 """Reminders in the thread of a message: who is told what, once, on the local Slack and on a scripted one."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ID, NOW, card, limit_card, plan_card
+from slack_cards import ID, NOW, card, limit_card, plan_card, states
 from slack_server import ME, POSTED, FakeSlack, no, ok
 
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
+from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
+from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import RejectedError, UncertainError
+from orchestrator.slack.blocks import draw
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.notices import draw_notice, mentions
 
@@ -116,6 +120,25 @@ def test_only_who_can_still_decide_is_mentioned() -> None:
     many = replace(TERMS, approvers=tuple(f"U0{n:03}" for n in range(25)))
     assert mentions(asked(many), "1").endswith("<@U0019> and 5 more")
     assert mentions(asked(replace(TERMS, approvers=("api:ci",))), "1") == ""
+
+
+@pytest.mark.parametrize("name", ["done", "failed", "rejected", "lapsed", "refused"])
+def test_what_came_of_it_is_told_to_whoever_asked(name: str) -> None:
+    shown = states()[name]
+    message = draw_notice(shown, OUTCOME)
+    assert validate_blocks(message.blocks) == ()
+    headline = draw(shown, now=NOW).blocks[0]["text"]["text"]
+    head, said, *more = message.blocks
+    assert head["text"]["text"] == headline
+    assert message.text == f"{headline} (workflow support). <@U0DANA>"
+    assert said["text"]["text"].startswith("<@U0DANA> ")
+    assert [block["type"] for block in more] == ["rich_text"] * (name in ("done", "failed", "rejected"))
+    assert message.metadata["event_payload"] == {"request_id": ID, "rev": 1, "notice": OUTCOME}
+    machine = draw_notice(replace(shown, requester=Actor("api:shop", "*shop*")), OUTCOME)
+    assert machine.text == f"{headline} (workflow support)."
+    assert "shop" not in json.dumps(machine.blocks)
+    kept = replace(shown.approval, terms=replace(shown.approval.terms, discreet=True))
+    assert "<@U0BOB> ok" not in json.dumps(draw_notice(replace(shown, approval=kept), OUTCOME).blocks)
 
 
 # --- on the wire --------------------------------------------------------------------------------------

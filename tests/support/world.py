@@ -118,6 +118,7 @@ class World:
         allowance: Allowance | None = None,
         lines: Lines | None = None,
         leases: Clock | None = None,
+        outcomes: bool = False,
     ) -> None:
         self.clock = SettableClock()
         self.policy = policy or Policy()
@@ -134,6 +135,7 @@ class World:
         self._allowance = allowance
         self._lines = lines
         self._leases = leases
+        self._outcomes = outcomes
         self.hooks = 0
         self._roll, self._lease, self._has_slack, self._eager = roll, lease, slack, eager
         self.boot()
@@ -153,6 +155,7 @@ class World:
             hearing=self.hears(),
             lines=self._lines,
             leases=self._leases,
+            outcomes=self._outcomes,
             recipe=self.as_it_stands,
             long_jobs=self.jobs,
             callbacks=self.callbacks,

@@ -121,6 +121,15 @@ def test_a_press_opens_a_window_and_decides_nothing(house: House) -> None:
     assert stands(house, approval).open
 
 
+def test_the_details_of_what_was_decided_say_by_whom_and_why(house: House) -> None:
+    approval = asked(house)
+    press(house, sent("reject", approval, because("Too dear.")))
+    press(house, click_payload(approval.id, kind="details"))
+    shown = json.dumps(house.windows[-1])
+    assert "Rejected by*\\n<@U0ALICE>" in shown
+    assert "Too dear." in shown
+
+
 def test_a_reason_goes_along_with_the_rejection(house: House) -> None:
     approval = asked(house)
     assert press(house, sent("reject", approval, because(" Too dear.\u200b "))) == [

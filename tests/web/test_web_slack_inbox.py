@@ -137,6 +137,28 @@ def test_slack_asks_whether_the_address_is_ours(house: House) -> None:
     assert unsigned.status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"type": "app_uninstalled"}, ["app_uninstalled"]),
+        ({"type": "tokens_revoked", "tokens": {"oauth": ["U0ALICE"], "bot": ["U0BOT"]}}, ["tokens_revoked"]),
+        ({"type": "tokens_revoked", "tokens": {"oauth": ["U0ALICE"], "bot": []}}, []),
+        ({"type": "tokens_revoked", "tokens": "all"}, []),
+    ],
+)
+def test_that_the_app_was_removed_is_heard_of_our_workspace_alone(
+    house: House, event: dict[str, Any], told: list[str]
+) -> None:
+    heard: list[str] = []
+    assert house.doors.slack is not None
+    house.doors = replace(house.doors, slack=replace(house.doors.slack, removed=heard.append))
+    with TestClient(house.app(), raise_server_exceptions=False) as client:
+        assert happened(client, opened(event=event)).status_code == 200
+        refused = happened(client, opened(event=event, team_id="T0OTHER")).status_code
+    assert heard == told
+    assert refused == (403 if told else 200)
+
+
 def test_strangers_and_nonsense_are_refused(house: House, homes: list[Any]) -> None:
     with TestClient(house.app(), raise_server_exceptions=False) as client:
         codes = [

@@ -36,7 +36,7 @@ from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.lifetime import Lifetime
+from orchestrator.lifetime import AGREE_SECONDS, Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
 from orchestrator.readiness import State, WebhookSeen, Workspace, Writes
@@ -112,7 +112,7 @@ def build(
     queued = _dispatched(settings, database, clock, role)
     ground = _ground(settings, database, clock)
     around = _around(settings, clock)
-    leases = leases or Steady(clock)
+    leases = leases or Steady(clock, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
     performer = _performer(ground, around, leases)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -19,12 +20,15 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.outlook import Outlook
 from orchestrator.readiness import State
 from orchestrator.slack.gateway import SlackGateway
+from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
 from orchestrator.store import claims, sightings
 from orchestrator.web.doors import DynamicDoor
 
-AGREE_SECONDS: Final = 60.0
-"""Between two looks at the database's time: two stopwatches part by milliseconds until then."""
+AGREE_SECONDS: Final = 10.0
+"""Between two looks at the database's time: so long after it was set, all go by it. See `Steady`."""
+TELL_EVERY: Final = 6
+"""Of those looks: a line a minute that the clocks differ."""
 APART_SECONDS: Final = 5.0
 """What two machines' clocks may differ by before it is worth a word."""
 
@@ -83,21 +87,24 @@ class Lifetime:
             if not state.database.sqlite:
                 yield self._keep_agreeing()
 
-    async def _agree(self) -> None:
+    async def _agree(self, *, tell: bool = True) -> None:
         """Let the time of leases be the database's, which is one for all. Raises what the database raises."""
         asked = self.leases.stopwatch()
         moment = await self.state.database.read(sightings.moment)
         self.leases.agree(moment, asked)
-        if abs(apart := (self.clock() - moment).total_seconds()) > APART_SECONDS:
+        if abs(apart := (self.clock() - moment).total_seconds()) > APART_SECONDS and tell:
             log.warning("clock_differs", ahead_of_the_database_by=round(apart, 1))
 
     async def _keep_agreeing(self) -> None:
-        while True:
+        spell = Spell("leases_agreeing")
+        for look in count(1):
             await asyncio.sleep(AGREE_SECONDS)
             try:
-                await self._agree()
-            except Exception as e:  # noqa: BLE001  it goes on evenly meanwhile
-                log.warning("leases_not_agreed", error=type(e).__name__)
+                await self._agree(tell=look % TELL_EVERY == 0)
+            except Exception as e:  # noqa: BLE001  told by the spell; it goes on evenly meanwhile
+                spell.failed(e)
+            else:
+                spell.worked()
 
     async def _end(self, beside: Sequence[asyncio.Task[None]]) -> None:
         state = self.state

@@ -2,9 +2,15 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import rich_click as click
+
+from orchestrator.cli.client import exit_code
+from orchestrator.errors import OrchestratorError
 
 
 def stoppable() -> None:
@@ -15,6 +21,24 @@ def stoppable() -> None:
     """
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: os._exit(0))
+
+
+@contextmanager
+def said_in_the_log(config: Path | None) -> Iterator[None]:
+    """Where logs are for programs, why the process gave up is a line for them, too."""
+    import structlog
+
+    from orchestrator import telemetry
+    from orchestrator.settings import log_format
+
+    try:
+        yield
+    except OrchestratorError as e:
+        if log_format(config) != "json":
+            raise
+        telemetry.configure("error", "json")
+        structlog.get_logger(__name__).error("gave_up", why=str(e))
+        sys.exit(exit_code(e))
 
 
 @click.command()
@@ -37,9 +61,10 @@ def serve(config: Path | None, web: bool) -> None:
     from orchestrator.running import serve as run
     from orchestrator.settings import load
 
-    settings = load(config)
-    telemetry.configure(settings.log.level, settings.log.format)
-    run(settings, Role.WEB if web else Role.ALL)
+    with said_in_the_log(config):
+        settings = load(config)
+        telemetry.configure(settings.log.level, settings.log.format)
+        run(settings, Role.WEB if web else Role.ALL)
 
 
 @click.command()
@@ -60,6 +85,7 @@ def worker(config: Path | None, pulse: Path | None) -> None:
     from orchestrator.running import work
     from orchestrator.settings import load
 
-    settings = load(config)
-    telemetry.configure(settings.log.level, settings.log.format)
-    work(settings, pulse)
+    with said_in_the_log(config):
+        settings = load(config)
+        telemetry.configure(settings.log.level, settings.log.format)
+        work(settings, pulse)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -26,20 +25,19 @@ from orchestrator.engine.hearing import Go, Hearing, PutOff
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.steady import Steady
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Which
 from orchestrator.store.database import Database
-from orchestrator.store.races import lost_race, resumed
+from orchestrator.store.races import AWAY, lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OUTLAST_SECONDS: Final = 300.0
 """How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
-_AWAY: Final = (OperationalError, InterfaceError)
-"""What a database that is away comes to."""
 LEASE: Final = timedelta(seconds=15)
 """How long the work of a process that is gone stays untouched; renewed three times as often."""
 
@@ -96,6 +94,15 @@ class Commits:
     def ahead(self) -> timedelta:
         """Of `now`, so much is `held_at`; below zero where it is behind."""
         return timedelta(0) if self._leases is self._clock else self._leases() - self._clock()
+
+    @property
+    def grant(self) -> timedelta:
+        """How long a claim holds, counted from `held_at`."""
+        return self.lease + self._leases.lead if isinstance(self._leases, Steady) else self.lease
+
+    def granted(self) -> datetime:
+        """Until when a claim holds that is made now."""
+        return self.held_at() + self.grant
 
     def roll(self) -> float:
         """Dice, in [0, 1)."""
@@ -190,11 +197,11 @@ class Commits:
         """
         try:
             return await self.advance(job, of=of)  # nearly always that is all
-        except _AWAY as e:
+        except AWAY as e:
             again = resumed(e, lambda: self.advance(job, of=of))
         # Not `AsyncRetrying(…)(again)`: it awaits only what is declared `async`.
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_AWAY),
+            retry=retry_if_exception_type(AWAY),
             wait=wait_random_exponential(0.1, max=2.0),
             stop=stop_after_delay(OUTLAST_SECONDS),
             reraise=True,
@@ -203,18 +210,21 @@ class Commits:
                 return await again()
         raise AssertionError("unreachable: tenacity returns or raises")
 
-    async def take(self, which: Which) -> Taken | None:
+    async def take(self, which: Which, due: datetime | None = None) -> Taken | None:
         """Claim an effect that is due, and what follows at once; None if somebody else has it.
 
         The place for the effect itself is the caller's; what follows has places of its own.
-        """
-        return await asyncio.shield(self._kept(self._taken(which)))
 
-    async def _taken(self, which: Which) -> Taken | None:
+        Args:
+            due: What is due by then is due, although it is not by our clock.
+        """
+        return await asyncio.shield(self._kept(self._taken(which, due)))
+
+    async def _taken(self, which: Which, due: datetime | None) -> Taken | None:
         places = Places(self.slots)
         try:
             of = which[0] if isinstance(which, tuple) else ""
-            return await self._write(partial(self._take, which=which, places=places), of)
+            return await self._write(partial(self._take, which=which, due=due, places=places), of)
         except GateError as e:
             log.exception("gate_failed", effect=which)
             places.clear()
@@ -224,10 +234,12 @@ class Commits:
             places.clear()
             raise
 
-    def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
+    def _take(self, s: Session, which: Which, due: datetime | None, places: Places) -> Taken | None:
         places.clear()
         runs.lock_of(s, which)
-        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
+        now = self._clock()
+        at = max(now, due or now)
+        effect = claims.claim(s, which, at, self.grant, self.ahead - (at - now))
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
@@ -254,7 +266,7 @@ class Commits:
     def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
-        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.lease, self.ahead)
+        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.grant, self.ahead)
         ticket = self._passed(s, effect) if effect is not None else None
         if ticket is None:
             places.give_back(asked.kind)
@@ -264,19 +276,19 @@ class Commits:
         try:
             act = self.gate(s, effect)
         except Exception as e:
-            if lost_race(e) or isinstance(e, _AWAY):
+            if lost_race(e) or isinstance(e, AWAY):
                 raise
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
-        effect = claims.claim(s, which, self._clock(), self.lease, self.ahead)
+        effect = claims.claim(s, which, self._clock(), self.grant, self.ahead)
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
     async def still_ours(self, effect: Claimed) -> bool:
         """Whether the claim holds, for another lease."""
-        return await self._db.write(claims.renew, effect, self.held_at(), self.lease)
+        return await self._db.write(claims.renew, effect, self.held_at(), self.grant)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""

@@ -7,7 +7,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -62,6 +62,21 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
 
 LANE_OF: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
 
+AT_AN_INSTANT: Final = frozenset(
+    {
+        EffectKind.EXPIRE_APPROVAL,
+        EffectKind.REMIND_APPROVAL,
+        EffectKind.SPREAD_APPROVAL,
+        EffectKind.POST_DIGEST,
+        EffectKind.END_CREATE_GRACE,
+        EffectKind.END_JOB_GRACE,
+        EffectKind.END_RUN,
+        EffectKind.WARN_FORGETTING,
+        EffectKind.FIRE_TRIGGER,
+    }
+)
+"""Due when it is that time, by the clock of who does it; all else after a pause, by who asked for it."""
+
 MAIL: Final = "mail"
 """The lane of webhooks that were stored by a process that does not work itself."""
 
@@ -102,7 +117,7 @@ class Queued:
         """See `Dispatcher`."""
         now = self._clock()
         spent = age(s)  # a delay counts from when the transaction began, and it may have waited for others
-        made = [_job(a, a.due_at - now, spent) for a in outbox.asked(s, now + NEAR)]
+        made = [job_of(a, a.due_at - now, spent) for a in outbox.asked(s, now + NEAR)]
         if not self._own_mail and (newest := inbox.stored(s)):
             made.append(jobs.Job(MAIL, f"mail:{newest}", b""))
         if made:
@@ -110,15 +125,28 @@ class Queued:
             jobs.put(s, made)
 
 
-def _job(asked: Asked, left: timedelta, spent: timedelta) -> jobs.Job:
+def job_of(asked: Asked, left: timedelta, spent: timedelta = timedelta(0)) -> jobs.Job:
+    """A job for an effect that is due in the time `left`; for the rest of it, where some is `spent`."""
     # An effect may be asked for anew while its job is being handled: the time it is due makes the difference.
     key = f"{asked.run_id}:{asked.key}:{asked.due_at.timestamp():.6f}"
-    payload = json.dumps([asked.run_id, asked.key]).encode()
+    payload = json.dumps([asked.run_id, asked.key, asked.due_at.isoformat()]).encode()
     delay = left + spent + SLACK if left > timedelta(0) else timedelta(0)
     return jobs.Job(LANE_OF[asked.kind], key, payload, delay)
 
 
-def effect_of(payload: bytes) -> tuple[str, str]:
-    """Run and key of the effect a job is about."""
-    run_id, key = json.loads(payload)
-    return run_id, key
+def passed_on(payload: bytes, now: datetime, pause: timedelta) -> jobs.Job:
+    """The same job once more, for whoever has room after the pause."""
+    (run_id, key), _ = effect_of(payload)
+    lane = LANE_OF[EffectKind(key.partition(":")[0])]
+    return jobs.Job(lane, f"{run_id}:{key}:{now.timestamp():.6f}", payload, pause)
+
+
+def effect_of(payload: bytes) -> tuple[tuple[str, str], datetime | None]:
+    """Run and key of the effect a job is about, and when that was due for who made the job.
+
+    Jobs wait by the database's clock. Whoever has one knows that it is time by the clock by which the effect
+    was asked for, although his own may differ. None of what goes by instants, and of older programs' jobs.
+    """
+    run_id, key, *due = json.loads(payload)
+    timed = EffectKind(key.partition(":")[0]) in AT_AN_INSTANT
+    return (run_id, key), datetime.fromisoformat(due[0]) if due and not timed else None

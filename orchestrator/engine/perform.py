@@ -38,10 +38,12 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
+from orchestrator.spells import Spell
 from orchestrator.store import claims, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
+from orchestrator.store.races import AWAY
 
 log = structlog.get_logger(__name__)
 
@@ -128,29 +130,42 @@ class Performer:
             EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }
         commits.gate = self._gate
+        self._acting, self._renewing = Spell("effect"), Spell("lease_renewal")
 
     async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
 
-        The lease is renewed for as long as that takes, so that only a process that is gone loses it.
+        The lease is renewed for as long as that takes, so that only a process that is gone loses it; or
+        one without the database, which leaves its effects to whoever looks when their leases are over.
         """
         effect = ticket.effect
-        if not await self._still_ours(effect):
-            return
+        try:
+            if await self._still_ours(effect):
+                await self._act(ticket)
+                self._acting.worked()
+        except AWAY as e:
+            self._acting.failed(e, **_about(effect))
+
+    async def _act(self, ticket: Ticket) -> None:
+        effect = ticket.effect
         holding = Holding(self._hold, effect, looks(effect.kind, self.commits.lease)[0])
         try:
             await ticket.act()
+        except AWAY as e:
+            await self.commits.again(effect, f"{type(e).__name__}: {e}")
+            raise
         except Exception as e:
-            log.exception("effect_failed", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
+            log.exception("effect_failed", **_about(effect))
             await self.commits.again(effect, f"{type(e).__name__}: {e}")
         finally:
             holding.end()
 
     async def _still_ours(self, effect: Claimed) -> bool:
         """Whether nobody took it over while this process stood still, before anything was done about it."""
-        if self.commits.held_at() < effect.until or await self.commits.still_ours(effect):
+        commits = self.commits
+        if commits.granted() < effect.until + commits.lease or await commits.still_ours(effect):
             return True
-        log.warning("claim_lost", kind=effect.kind, run_id=effect.run_id, subject=effect.subject)
+        log.warning("claim_lost", **_about(effect))
         if effect.kind is EffectKind.EXECUTE_TOOL:
             await self.calls.not_begun(effect)
         return False
@@ -169,12 +184,18 @@ class Performer:
         for look in count():
             try:
                 if look % renewing == 0:
-                    await commits.write(claims.renew, effect, commits.held_at(), commits.lease)
+                    await commits.write(claims.renew, effect, commits.held_at(), commits.grant)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
-            except Exception:
-                log.exception("lease_not_renewed", run_id=effect.run_id, subject=effect.subject)
+            except Exception as e:  # noqa: BLE001  told by the spell
+                self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
+            else:
+                self._renewing.worked()
             await asyncio.sleep(pause.total_seconds())
+
+
+def _about(effect: Claimed) -> dict[str, str]:
+    return {"kind": effect.kind, "run_id": effect.run_id, "subject": effect.subject}
 
 
 def looks(kind: EffectKind, lease: timedelta) -> tuple[timedelta, int]:

@@ -11,10 +11,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind
-from orchestrator.engine.dispatch import MAIL, NEAR, effect_of
+from orchestrator.engine.dispatch import MAIL, NEAR, effect_of, passed_on
 from orchestrator.engine.worker import BATCH, Worker
-from orchestrator.jobs import Jobs
+from orchestrator.jobs import Job, Jobs, put
 from orchestrator.store import claims, inbox, outbox
+from orchestrator.store.prepared import flush
 from orchestrator.store.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0
@@ -138,15 +139,15 @@ class QueuedWorker(Worker):
         if lane == MAIL:
             self.mail()
             return
-        which = effect_of(payload)
+        which, due = effect_of(payload)
         kind = EffectKind(which[1].partition(":")[0])
         reserved = await self._reserved(kind)
         if self._stopping and not reserved:
             await asyncio.Event().wait()  # until `stop` gives the job back
         if reserved:
-            await asyncio.shield(self._own(self._in_slot(which, kind)))
+            await asyncio.shield(self._own(self._in_slot(which, kind, due)))
         else:
-            await self._db.write(_pass_on, which, kind, self._clock() + AGAIN)
+            await self._db.write(_pass_on, passed_on(payload, self._clock(), AGAIN))
 
     async def _reserved(self, kind: EffectKind) -> bool:
         """Take a place, now or as soon as one comes free; False where that takes too long."""
@@ -181,10 +182,9 @@ def _left_lying(
     return claims.due(s, now, BATCH, kinds, OVERDUE, ahead), inbox.lingering(s, now - OVERDUE)
 
 
-def _pass_on(s: Session, which: tuple[str, str], kind: EffectKind, due: datetime) -> None:
-    """The transaction's end makes a new job of it, for whoever has room then."""
-    run_id, key = which
-    outbox.note(s, [outbox.Asked(run_id, kind, key.partition(":")[2], due)])
+def _pass_on(s: Session, job: Job) -> None:
+    flush(s)  # what is put goes through the driver
+    put(s, [job])
 
 
 def _come_near(s: Session, now: datetime) -> None:

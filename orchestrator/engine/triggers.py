@@ -41,6 +41,7 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.occurrences import REFUSED, Occasion, occur
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
+from orchestrator.spells import Spell
 from orchestrator.store import claims, outbox, triggers
 from orchestrator.store.claims import Claimed
 
@@ -81,11 +82,14 @@ class Triggers:
 
     async def run(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Keep the rows as the settings want them, until cancelled."""
+        spell = Spell("triggers_arranging")
         while True:
             try:
                 await self.arrange()
-            except Exception:
-                log.exception("triggers_not_arranged")
+            except Exception as e:  # noqa: BLE001  told by the spell
+                spell.failed(e)
+            else:
+                spell.worked()
             await sleep(ARRANGE_SECONDS)
 
     async def arrange(self) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from orchestrator.domain.registration import ENABLED, Registration, Standing, Verdict, judge
 from orchestrator.errors import OrchestratorError
+from orchestrator.spells import Spell
 
 RETRY_SECONDS: Final = 300.0
 """When nothing could be learned: sooner than in an hour, and no burden to anybody."""
@@ -75,6 +76,7 @@ class WebhookCare:
         self.verdict = Verdict(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
         self._said: Verdict | None = None
         self._soon = False
+        self._keeping = Spell("webhook_sighting")
 
     async def run(self) -> None:
         """Look now and from time to time, until cancelled; where there is nothing to compare, say so."""
@@ -108,8 +110,10 @@ class WebhookCare:
         try:
             if self._tell is not None:
                 await self._tell(verdict)
-        except Exception:
-            log.exception("webhook_sighting_not_kept")
+        except Exception as e:  # noqa: BLE001  told by the spell
+            self._keeping.failed(e)
+        else:
+            self._keeping.worked()
 
     async def _looked(self) -> Verdict:
         if self._wanted is None:

@@ -19,8 +19,8 @@ from orchestrator.engine import step
 from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.spells import Spell
 from orchestrator.engine.tickets import Ticket
+from orchestrator.spells import Spell
 from orchestrator.store import claims, inbox
 from orchestrator.store.claims import Which
 from orchestrator.store.database import Database
@@ -249,11 +249,11 @@ class Worker:
         """Claim an effect in a slot of ours and perform it; False without a slot, or nothing to claim."""
         return self.reserve(kind) and await self._in_slot(which, kind)
 
-    async def _in_slot(self, which: Which, kind: EffectKind) -> bool:
-        """`_begin` in a slot that is reserved for it."""
+    async def _in_slot(self, which: Which, kind: EffectKind, due: datetime | None = None) -> bool:
+        """`_begin` in a slot that is reserved for it; `due` as for `Commits.take`."""
         taken = None
         try:
-            taken = await self._performer.commits.take(which)
+            taken = await self._performer.commits.take(which, due)
         finally:
             if taken is None or taken.own is None:
                 self.give_back(kind)

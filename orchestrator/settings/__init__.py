@@ -2,7 +2,7 @@
 
 from orchestrator.settings.approvals import Approvals, ApprovalStage, ForbiddenCalls, PolicyOverride
 from orchestrator.settings.inputs import InputForm
-from orchestrator.settings.loader import load
+from orchestrator.settings.loader import load, log_format
 from orchestrator.settings.model import Settings
 from orchestrator.settings.secrets import Secret
 from orchestrator.settings.sections import (
@@ -43,5 +43,6 @@ __all__ = [
     "Webhooks",
     "Workflow",
     "load",
+    "log_format",
     "markdown_table",
 ]

@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +21,7 @@ WEBHOOK_PREFIX: Final = "whsec_"
 UNTIL: Final = ";until="
 RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 VISIBLE: Final = re.compile(r"[!-~]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 POSTGRESQL: Final = "postgresql+psycopg"
 
 
@@ -190,6 +192,18 @@ EventName = Annotated[
     str, shaped(r"[a-z_]{1,64}\.[a-z_]{1,64}", "an event's name, such as interaction.completed")
 ]
 HostName = Annotated[str, shaped(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?", "a host name, with :port where needed")]
+
+
+def _listened_at(text: str) -> str:
+    with suppress(ValueError):
+        ipaddress.ip_address(text)
+        return text
+    if len(text) > 253 or not _NAME.fullmatch(text):
+        raise ValueError("must be an IP address or a host name")
+    return text
+
+
+ListenAddress = Annotated[str, AfterValidator(_listened_at)]
 TokenName = Annotated[str, shaped(TOKEN_NAME, "lower case letters, digits, _ and -, beginning with a letter")]
 ModuleName = Annotated[str, shaped(r"[a-z_][a-z0-9_]*", "a module name: lower case letters, digits and _")]
 ToolName = Annotated[str, shaped(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "a tool's name: letters, digits and _")]

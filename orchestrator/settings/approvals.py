@@ -21,6 +21,8 @@ from orchestrator.settings.hours import (
 )
 
 DAY_SECONDS: Final = 86_400
+RETENTION_DAYS: Final = 55
+"""The longest Gemini keeps an interaction."""
 
 
 def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -160,6 +162,7 @@ class Approvals(Section):
     timeout_seconds: float = Field(
         default=86_400,
         gt=0,
+        le=RETENTION_DAYS * DAY_SECONDS,
         description="How long a request waits for an answer, then `at_timeout`; below Gemini's retention.",
     )
     start_within_seconds: float = Field(
@@ -242,7 +245,9 @@ class PolicyOverride(Section):
         default=None, description="It may be decided in one go with others of its turn."
     )
     channel: ChannelId | None = Field(default=None, description="Slack channel id for this tool's requests.")
-    timeout_seconds: float | None = Field(default=None, gt=0, description="How long its requests stay open.")
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, le=RETENTION_DAYS * DAY_SECONDS, description="How long its requests stay open."
+    )
     start_within_seconds: float | None = Field(
         default=None, gt=0, le=30 * DAY_SECONDS, description="How soon after the approval it must start."
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic.fields import FieldInfo
 
 from orchestrator.settings.secrets import Secret
@@ -129,3 +129,8 @@ def shaped(pattern: str, says: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+PLAIN_WORD: Final = shaped(r"[!-~]{1,512}", "visible ASCII without blanks")
+VendorName = Annotated[str, Field(min_length=1), PLAIN_WORD]
+"""Of a model or an agent, as Gemini spells it."""

@@ -74,6 +74,17 @@ def load(
     return settings
 
 
+def log_format(path: FilePath | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """`log.format` as it is given, although other settings are wrong: how to say that they are."""
+    found = environment.read(LEAVES, environ)
+    try:
+        tree = _read(path or FilePath(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)).tree
+    except ConfigError:
+        tree = None
+    log = _merged(tree, found).get("log")
+    return "json" if isinstance(log, dict) and log.get("format") == "json" else "console"
+
+
 def _read(file: FilePath) -> Document:
     try:
         with file.open("rb") as handle:

@@ -18,6 +18,7 @@ from orchestrator.settings.addresses import (
     GeminiAddress,
     HeaderSecret,
     HostName,
+    ListenAddress,
     ModuleName,
     ServiceAddress,
     SlackAddress,
@@ -30,22 +31,21 @@ from orchestrator.settings.addresses import (
     carries_password,
     ending,
 )
-from orchestrator.settings.approvals import PolicyOverride
-from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section, shaped
+from orchestrator.settings.approvals import RETENTION_DAYS, PolicyOverride
+from orchestrator.settings.fields import PLAIN_WORD, UNIQUE, FromEnv, Items, Section, shaped
 from orchestrator.settings.secrets import Secret
 
 MIB: Final = 1024 * 1024
 DAY_SECONDS: Final = 86_400
 SCOPES: Final = ("trigger", "read", "decide", "operate")
 ENV_TOKEN: Final = "env"  # noqa: S105 - the name of a token, not a token
-PLAIN_WORD: Final = shaped(r"[!-~]{1,512}", "visible ASCII without blanks")
 Scope = Literal["trigger", "read", "decide", "operate"]
 
 
 class Server(Section):
     """Where the service listens, and how much it takes in at once."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    host: ListenAddress = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB, description="Largest API request body.")
     max_webhook_bytes: int = Field(
@@ -161,7 +161,10 @@ class Gemini(Section):
     )
     resend_tools: bool = Field(default=True, description="Declare the tools again when results are sent.")
     retention_days: float = Field(
-        default=55, gt=0, le=55, description="How long Gemini keeps an interaction (paid: up to 55, free: 1)."
+        default=RETENTION_DAYS,
+        gt=0,
+        le=RETENTION_DAYS,
+        description="How long Gemini keeps an interaction (paid: up to 55, free: 1).",
     )
     strange_readings: int = Field(
         default=10, ge=1, le=1000, description="Readings with an unknown status before an alarm."

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 from orchestrator.domain.pipeline import CITED, INPUT, Step, StepKind, Thinker, confirms, references
 from orchestrator.settings.addresses import ToolName, WorkflowName
 from orchestrator.settings.approvals import PolicyOverride
-from orchestrator.settings.fields import UNIQUE, Items, Section
+from orchestrator.settings.fields import UNIQUE, Items, Section, VendorName
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 MOST_STEPS: Final = 32
@@ -24,8 +24,8 @@ class StepSetting(Section):
     kind: Literal["agent", "tool", "video", "batch", "approval", "choose"] = Field(
         description="An agent thinks; a tool is called; films or a batch are made; people say yes, or choose."
     )
-    model: str | None = Field(default=None, min_length=1, description="agent: the Gemini model.")
-    agent: str | None = Field(default=None, min_length=1, description="agent: the managed agent.")
+    model: VendorName | None = Field(default=None, description="agent: the Gemini model.")
+    agent: VendorName | None = Field(default=None, description="agent: the managed agent.")
     system_instruction: str | None = Field(default=None, min_length=1, description="agent: told every turn.")
     tools: Annotated[Items[ToolName], UNIQUE] = Field(default=(), description="agent: what it may call.")
     builtin_tools: Items[dict[str, Any]] = Field(default=(), description="agent: Gemini's own tools.")

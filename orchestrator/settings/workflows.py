@@ -12,7 +12,7 @@ from orchestrator.domain.model import Limits, Recipe
 from orchestrator.settings.addresses import ToolName
 from orchestrator.settings.approvals import PolicyOverride
 from orchestrator.settings.callbacks import WorkflowCallback
-from orchestrator.settings.fields import UNIQUE, Items, Section
+from orchestrator.settings.fields import UNIQUE, Items, Section, VendorName
 from orchestrator.settings.hours import DigestHour
 from orchestrator.settings.inputs import MAX_INPUT_CHARS, InputForm
 from orchestrator.settings.prompt import check_prompt
@@ -62,8 +62,8 @@ class Workflow(Section):
     """A recipe: who thinks, with which instruction and tools, about what kind of input."""
 
     description: str = Field(default="", description="One line for people who choose a workflow.")
-    model: str | None = Field(default=None, min_length=1, description="Gemini model; this or `agent`.")
-    agent: str | None = Field(default=None, min_length=1, description="Managed agent; this or `model`.")
+    model: VendorName | None = Field(default=None, description="Gemini model; this or `agent`.")
+    agent: VendorName | None = Field(default=None, description="Managed agent; this or `model`.")
     system_instruction: str | None = Field(default=None, min_length=1, description="Told on every turn.")
     tools: Annotated[Items[ToolName], UNIQUE] = Field(
         default=(), description="Our tools the model may call, by name."

@@ -1,12 +1,10 @@
 """SQLite's log is moved into the file beside the commits."""
 
-import sqlite3
 import threading
 
 import sqlalchemy as sa
-import structlog
 
-log = structlog.get_logger(__name__)
+from orchestrator.spells import Spell
 
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
@@ -38,12 +36,19 @@ class Checkpoints:
 
         Left to SQLite, every so-manieth commit would do it, and all that wait for that one with it.
         """
+        spell = Spell("checkpoint")
         while self.due.wait() and not self._closing.wait(TIDY_SECONDS):
             self.due.clear()
-            connection = self._engine.raw_connection()
             try:
-                connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
-            except sqlite3.Error:
-                log.exception("checkpoint_failed")  # SQLite still does it, at LONGEST_LOG
-            finally:
-                connection.close()
+                self._move()
+            except Exception as e:  # noqa: BLE001  told by the spell; SQLite still does it, at LONGEST_LOG
+                spell.failed(e)
+            else:
+                spell.worked()
+
+    def _move(self) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
+        finally:
+            connection.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from orchestrator.store import standstill
@@ -10,6 +11,8 @@ from orchestrator.store.wire import CutOffError, ForgottenError
 
 T = TypeVar("T")
 
+AWAY = (OperationalError, InterfaceError)
+"""What a database that is away comes to."""
 RACES = 10
 """How often a transaction is tried that others are faster than."""
 LOCK_SECONDS = 60.0

@@ -12,7 +12,8 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -52,8 +53,9 @@ def load_modules(folder: Path, names: Sequence[str]) -> list[Tool]:
 def load_module(folder: Path, name: str) -> list[Tool]:
     """The tools of one module; see `load_modules`."""
     root = _folder(folder)
-    path = _path(root, name)
-    code = _read(path, name)
+    with _found(f"tool module {name!r}"):
+        path = _path(root, name)
+        code = _read(path, name)
     module = _module(name, path, code)
     tools = _run(module, path, code)
     log.info(
@@ -66,10 +68,20 @@ def load_module(folder: Path, name: str) -> list[Tool]:
     return tools
 
 
+@contextmanager
+def _found(what: str) -> Iterator[None]:
+    """What keeps us from looking is the configuration's fault, too: rights, long names, links in a circle."""
+    try:
+        yield
+    except (OSError, RuntimeError) as e:  # before Python 3.13 a circle is a RuntimeError
+        raise ConfigError(f"{what}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
+
+
 def _folder(folder: Path) -> Path:
-    root = folder.resolve()
-    if not root.is_dir():
-        raise ConfigError(f"tool folder {folder}: is not a folder")
+    with _found(f"tool folder {folder}"):
+        root = folder.resolve()
+        if not root.is_dir():
+            raise ConfigError(f"tool folder {folder}: is not a folder")
     if _has_modes() and root.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
         raise ConfigError(f"tool folder {folder}: anyone may write there; run chmod o-w {root}")
     return root

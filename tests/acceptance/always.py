@@ -16,7 +16,7 @@ SLACK = timedelta(seconds=30)
 OURS = "orchestrator:"
 """Begins the ids of the run's own questions, of which Gemini is told nothing."""
 ENDED = ("completed", "failed", "cancelled")
-TROUBLE = ("effect_failed", "worker_failed", "request_failed", "whisper_failed", "lease_not_renewed")
+TROUBLE = ("effect_failed", "worker_failed", "request_failed", "whisper_failed", "lease_renewal_failed")
 """Log lines that say that something was not foreseen."""
 GATED = {"charge", "refund"}
 

@@ -1,5 +1,6 @@
 """Which processes a service may consist of, and what is said where they do not fit the database."""
 
+import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -123,6 +124,34 @@ def test_a_command_for_several_says_what_a_file_cannot(
     assert "database.url" in told
     assert "PostgreSQL" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize("wrong", ["work: {dispatcher: pgqueuer}", "server: {port: -1}", "a: ["])
+@pytest.mark.parametrize("where", ["file", "environment"])
+def test_who_reads_the_log_as_json_reads_why_it_did_not_start(
+    configured: Configured,
+    shell: Shell,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    wrong: str,
+    where: str,
+) -> None:
+    configured(sqlite_url)
+    monkeypatch.delenv("DATABASE_URL")
+    text = "slack: {enabled: false}\n" + ("log: {format: json}\n" if where == "file" else "") + wrong
+    Path("config.yaml").write_text(text, encoding="utf-8")
+    if where == "environment":
+        monkeypatch.setenv("ORCHESTRATOR_LOG__FORMAT", "json")
+    code, told = shell(command)
+    assert code == 2
+    if "[" in wrong and where == "file":
+        assert told.startswith("orchestrator: config.yaml:"), "no part of such a file can be read"
+    else:
+        *_, last = (json.loads(line) for line in told.splitlines())
+        assert (last["event"], last["level"]) == ("gave_up", "error")
+        assert "config.yaml:" in last["why"] or "work.dispatcher:" in last["why"]
 
 
 @pytest.mark.parametrize("command", ["serve", "serve --web", "worker"])

@@ -172,6 +172,38 @@ async def test_a_near_timer_needs_no_look(place: Place, pace: Pace) -> None:
 
 
 @QUEUED
+@pytest.mark.parametrize("apart", [timedelta(minutes=5), timedelta(minutes=-5)], ids=["ahead", "behind"])
+async def test_what_another_machine_wants_now_or_soon_needs_no_look(
+    place: Place, pace: Pace, apart: timedelta
+) -> None:
+    """However far its clock is from that of who works; also where a place must be waited for."""
+    pace(HOUR)
+    worker = await place.process(slots={"gemini": 1}, poll=timedelta(milliseconds=100))
+    door = await place.process(works=False, clock=lambda: now() + apart)
+    place.gemini.holding["first"] = asyncio.Event()
+    await worker.ask(("first", now()))
+    await until(lambda: place.came("first"), "the first")
+    await door.ask(("now", now() + apart), ("soon", now() + apart + timedelta(seconds=0.5)))
+    await until(lambda: place.jobs("dedupe_key LIKE 'run_now:%'") and not place.came("now"), "it waits")
+    place.gemini.holding["first"].set()
+    await until(lambda: place.came("now") and place.came("soon"), "both", seconds=20)
+
+
+@QUEUED
+async def test_what_was_moved_meanwhile_is_not_done_early(place: Place, pace: Pace) -> None:
+    pace(HOUR)
+    place.gemini.holding["it"] = asyncio.Event()
+    process = await place.process()
+    which, kind = ("run_it", "cancel_interaction:it"), EffectKind.CANCEL_INTERACTION
+    await process.ask(("it", now() + timedelta(hours=1)))
+    early = dispatch.job_of(outbox.Asked("run_it", kind, "it", now()), timedelta(0))
+    assert process.worker is not None
+    await process.worker._handle("gemini", early.payload)  # type: ignore[attr-defined]
+    assert place.came("it") == 0
+    assert await process.performer.commits.take(which) is None
+
+
+@QUEUED
 async def test_a_near_timer_of_a_transaction_that_waited_for_others_needs_no_look(
     place: Place, pace: Pace
 ) -> None:

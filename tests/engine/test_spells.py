@@ -1,14 +1,24 @@
 """A loop that fails again and again, such as while the database is away, says so once and not each second."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from structlog.testing import capture_logs
+from support.clock import SettableClock
 from support.processes import until
 from support.world import World
 
-from orchestrator.engine.spells import AGAIN_SECONDS, Spell
+from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.engine.heads import Heads
+from orchestrator.engine.tickets import Ticket
+from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
+from orchestrator.spells import AGAIN_SECONDS, Spell
+from orchestrator.store import checkpoints
+from orchestrator.store.claims import Claimed
 
 
 class Minute:
@@ -85,3 +95,85 @@ async def test_a_worker_prints_one_traceback_for_an_outage(
             await running
     told = [(line["event"], "exc_info" in line) for line in logs if line["event"].startswith("worker_")]
     assert told == [("worker_failed", True), ("worker_recovered", False)]
+
+
+class Gone:
+    """A database that is away, then as `write` says."""
+
+    write_fails = 3
+
+    async def write(self, *_: Any) -> None:
+        self.write_fails -= 1
+        if self.write_fails >= 0:
+            raise ConnectionError("the server closed the connection")
+
+
+@pytest.mark.asyncio
+async def test_the_audits_head_is_looked_at_in_vain_once() -> None:
+    gone: Any = Gone()
+    heads = Heads(gone, None, every=timedelta(hours=1), clock=SettableClock())
+    with capture_logs() as logs:
+        for _ in range(5):
+            await heads.look()
+    assert [line["event"] for line in logs] == ["audit_head_failed", "audit_head_recovered"]
+
+
+@pytest.mark.asyncio
+async def test_triggers_are_arranged_in_vain_once() -> None:
+    gone: Any = Gone()
+
+    async def sleep(_: float) -> None:
+        if gone.write_fails < -1:
+            raise asyncio.CancelledError
+
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        await Triggers(gone).run(sleep)
+    told = ["triggers_arranging_failed", "triggers_arranging_recovered"]
+    assert [line["event"] for line in logs] == told
+
+
+@pytest.mark.asyncio
+async def test_effects_that_meet_an_outage_tell_of_it_once_and_end(sqlite_url: str) -> None:
+    """Also where the row could not be told that it failed: its lease runs out."""
+    async with World(sqlite_url) as world:
+
+        async def act() -> None:
+            raise sa.exc.OperationalError("SELECT", {}, ConnectionError("gone"))
+
+        async def well() -> None: ...
+
+        def ticket(act: Any) -> Ticket:
+            until = world.clock() + timedelta(seconds=10)
+            kind = EffectKind.FETCH_INTERACTION
+            return Ticket(Claimed(1, "run_1", kind, "int_1", 1, 1, "t", until, "", Urgency.TURN), act)
+
+        whole = world.performer.commits.again
+        world.performer.commits.again = lambda *_: act()  # type: ignore[method-assign]
+        with capture_logs() as logs:
+            await world.performer.perform(ticket(act))
+            await world.performer.perform(ticket(act))
+            world.performer.commits.again = whole  # type: ignore[method-assign]
+            await world.performer.perform(ticket(act))
+            await world.performer.perform(ticket(well))
+    assert [(line["event"], line.get("run_id")) for line in logs] == [
+        ("effect_failed", "run_1"),
+        ("effect_recovered", None),
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_log_that_cannot_be_moved_is_tried_again_and_told_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "TIDY_SECONDS", 0.0)
+    folder = tmp_path / "there"
+    moving = checkpoints.Checkpoints(sa.create_engine(f"sqlite:///{folder}/x.db"))
+    with capture_logs() as logs:
+        moving.due.set()
+        await until(lambda: logs, "a first try")
+        moving.due.set()
+        await until(lambda: not moving.due.is_set(), "another try")
+        folder.mkdir()
+        await until(lambda: moving.due.set() or len(logs) > 1, "one that works")
+        moving.close()
+    assert [line["event"] for line in logs] == ["checkpoint_failed", "checkpoint_recovered"]

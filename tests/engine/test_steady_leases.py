@@ -36,6 +36,43 @@ def test_it_goes_on_evenly_from_where_it_was_set() -> None:
     assert steady() == NOON + FIVE + timedelta(seconds=1), "that answer had waited somewhere"
 
 
+LATE = timedelta(seconds=9)
+"""So long after one, another process hears that the agreed time was set."""
+
+
+@pytest.mark.parametrize("by", [2 * FIVE, -2 * FIVE])
+@pytest.mark.parametrize("then", [timedelta(0), FIVE, -FIVE])
+def test_an_agreed_time_that_is_set_makes_nobody_look_gone(by: timedelta, then: timedelta) -> None:
+    """Two processes, each holding what it renews every five seconds; the database's clock is set twice."""
+    seconds, agreed, start = Seconds(), NOON, Seconds.now
+    processes = [Steady(SettableClock(), seconds) for _ in range(2)]
+    until = dict.fromkeys(processes, NOON + LEASE)
+    for second in range(200):
+        set_by = (by if second >= 30 else timedelta(0)) + (then if second >= 45 else timedelta(0))
+        agreed = NOON + timedelta(seconds=second) + set_by
+        seconds.now = start + second
+        for process, late in zip(processes, (0, LATE.seconds), strict=True):
+            if second % 10 == late:
+                process.agree(agreed, asked=seconds.now)
+        for process, other in (processes, processes[::-1]):
+            assert until[other] > process(), f"second {second}: somebody is there, and looks gone"
+            if second % 5 == 0:
+                until[process] = process() + process.lead + LEASE
+    assert {process() for process in processes} == {agreed}
+    assert [process.lead for process in processes] == [timedelta(0)] * 2
+
+
+def test_who_is_gone_is_missed_also_while_an_agreed_time_that_was_set_forward_settles() -> None:
+    seconds = Seconds()
+    process = Steady(SettableClock(), seconds)
+    process.agree(NOON, asked=seconds.now)
+    until = process() + process.lead + LEASE
+    process.agree(NOON + FIVE, asked=seconds.now)
+    assert process() < until
+    seconds.now += LEASE.total_seconds()
+    assert process() >= until
+
+
 def test_the_stopwatch_goes_on() -> None:
     first = awake_or_not()
     assert awake_or_not() >= first > 0

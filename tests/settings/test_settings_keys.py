@@ -236,6 +236,13 @@ def test_every_required_key_is_tried_above() -> None:
         ("api.tokens", [{**TOKEN, "expires": "soon"}], "2027-01-31"),
         ("api.tokens", [{**TOKEN, "expires": "2027-01-31T00:00:00"}], "offset"),
         ("api.tokens", [{**TOKEN, "expires": "2027-01-31"}], "offset"),
+        ("server.host", "wröng", "IP address or a host name"),
+        ("server.host", "1..2", "IP address or a host name"),
+        ("server.host", "x" * 64, "IP address or a host name"),
+        ("server.host", "127.0.0.1\n", "IP address or a host name"),
+        ("workflows.refund.model", " ", "without blanks"),
+        ("workflows.refund.model", "gemini\n", "without blanks"),
+        ("approvals.timeout_seconds", 1e308, "at most"),
         ("log.level", "verbose", "'debug'"),
         ("log.format", "xml", "'console' or 'json'"),
     ],
@@ -265,6 +272,8 @@ def test_refused_value(key: str, value: Any, says: str, tree: Any, load_tree: An
         ("slack.team_ids", ["T0LOCAL", "E0GRID"]),
         ("database.url", "postgresql+psycopg://db/orchestrator"),
         ("server.port", 0),
+        ("server.host", "::"),
+        ("server.host", "service.internal"),
     ],
 )
 def test_taken_value(key: str, value: Any, tree: Any, load_tree: Any) -> None:

@@ -54,7 +54,7 @@ def test_what_values_are_taken_is_read_from_the_schema() -> None:
     assert told["gemini.lost_create"].endswith(". One of `retry`, `attention`.")
     assert told["jobs.grace_seconds"].endswith(". 60 to 86400.")
     assert told["gemini.timeout_seconds"].endswith(". Over 0, at most 600.")
-    assert told["approvals.timeout_seconds"].endswith(". Over 0.")
+    assert told["tools.overrides.<tool>.max_concurrent"].endswith(". At least 1.")
     assert told["gemini.gets_per_second"].endswith(". 0.1 to 10000.")
     assert told["approvals.calendar.days"].startswith("Working days. Any of `mon`, `tue`, ")
     assert told["tools.overrides.<tool>.edits"].endswith(" One of `no`, `same`, `other`.")

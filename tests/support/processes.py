@@ -96,6 +96,7 @@ class Process:
         slots: Where they differ from the service's.
         takes: Seconds each tool takes here.
         poll: How often it looks for jobs that no notice told of.
+        clock: Its machine's.
     """
 
     def __init__(
@@ -106,10 +107,11 @@ class Process:
         slots: Mapping[str, int] | None = None,
         takes: float = 0.0,
         poll: timedelta = timedelta(hours=1),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.database = Database(place.url, readers=2, threads=6)
         if place.queued:
-            self.database.ending = Queued(now, own_mail=works).put
+            self.database.ending = Queued(clock, own_mail=works).put
         self.tools = Attributed(place.toolkit, takes)
         self.performer = Performer(
             self.database,
@@ -117,7 +119,7 @@ class Process:
             self.tools,
             place.slack,
             policy=place.policy,
-            clock=now,
+            clock=clock,
             lease=LEASE,
             limits=place.limits,
         )
@@ -131,14 +133,14 @@ class Process:
                 self.database,
                 self.performer,
                 policy=place.policy,
-                clock=now,
+                clock=clock,
                 slots={**SLOTS, **(slots or {})},
             )
         nothing = (lambda: None) if self.worker is None else None
         self.intake = Intake(
             self.database,
             policy=place.policy,
-            clock=now,
+            clock=clock,
             wake=nothing or self.worker.wake,  # type: ignore[union-attr]  # one of both is there
             mail=nothing or self.worker.mail,  # type: ignore[union-attr]
             stop_tools=self.performer.stop_tools,

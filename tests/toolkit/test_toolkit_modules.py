@@ -118,6 +118,15 @@ def test_a_folder_anyone_can_write_to_is_refused(tmp_path: Path, write: Write) -
         load_modules(tmp_path, ["mine"])
 
 
+def test_what_cannot_be_looked_at_is_the_configs_fault(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "circle.py").symlink_to(tmp_path / "circle.py")
+    for name in ("x" * 300, "circle"):
+        with pytest.raises(ConfigError, match=rf"tool module '{name}': "):
+            load_modules(tmp_path, [name])
+    with pytest.raises(ConfigError, match=r"tool folder .*: cannot be read: "):
+        load_modules(tmp_path / ("x" * 300), ["mine"])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

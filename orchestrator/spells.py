@@ -1,11 +1,10 @@
 """Failures of a loop in a row, such as while the database is away, told as the one thing that they are."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-
-from orchestrator.engine.meters import Stopwatch
 
 AGAIN_SECONDS: Final = 60.0
 """Between two lines that say that it still lasts."""
@@ -14,7 +13,8 @@ log = structlog.get_logger(__name__)
 
 
 class Spell:
-    """Of one loop: its first failure is told with the traceback, its end with how long it took.
+    """Of a loop, or of all that do one thing: its first failure is told with the traceback, its end with how
+    long it took.
 
     Between them a line a minute says that it lasts. A failure of another kind is told at length again.
 
@@ -22,25 +22,25 @@ class Spell:
         name: Begins the events' names: `<name>_failed`, `<name>_still_failing`, `<name>_recovered`.
     """
 
-    def __init__(self, name: str, clock: Stopwatch = time.monotonic) -> None:
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name, self._clock = name, clock
         self._since: float | None = None
         self._told_at = 0.0
         self._times = 0
         self._kinds: set[str] = set()
 
-    def failed(self, error: Exception) -> None:
-        """It failed once more; called where it was caught."""
+    def failed(self, error: Exception, **about: Any) -> None:
+        """It failed once more; called where it was caught. `about` tells what it failed at, on its lines."""
         now, kind = self._clock(), type(error).__name__
         self._since = now if self._since is None else self._since
         self._times += 1
         if kind not in self._kinds:
             self._kinds.add(kind)
             self._told_at = now
-            log.error(f"{self._name}_failed", error=kind, exc_info=error)
+            log.error(f"{self._name}_failed", error=kind, exc_info=error, **about)
         elif now - self._told_at >= AGAIN_SECONDS:
             self._told_at = now
-            log.warning(f"{self._name}_still_failing", error=kind, **self._so_far(now))
+            log.warning(f"{self._name}_still_failing", error=kind, **about, **self._so_far(now))
 
     def worked(self) -> None:
         """It did its work: whatever was is over."""

@@ -153,8 +153,10 @@ def _free(source: Path, target: Path, force: bool) -> None:
         raise ConfigError(f"{target}: there is no folder {target.parent}")
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder; name a file")
-    own = {source, *_beside(source), Path(f"{source}.lock")}
-    if target.resolve() in {o.resolve() for o in own} or (target.exists() and target.samefile(source)):
+    file = source.resolve()  # what is beside it goes by this name, whatever link led here
+    if target.resolve() in {file, *_beside(file), Path(f"{file}.lock")} or (
+        target.exists() and target.samefile(source)
+    ):
         raise ConfigError(f"{target}: belongs to the database itself")
     if stale := next((p for p in _beside(target) if p.exists()), None):
         raise ConflictError(f"{stale} belongs to a database that is or was at {target}: choose another name")

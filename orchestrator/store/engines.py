@@ -137,7 +137,12 @@ def lock(path: str | None) -> int | None:
 
 
 def own(path: str | None) -> tuple[int | None, bool]:
-    """`lock` and `make` together; raises what they do, and holds nothing then."""
+    """`lock` and `make` together; raises what they do, and holds nothing then.
+
+    A link is followed first, as SQLite does: by each of its names a file has the same lock.
+    """
+    if path and path != ":memory:":
+        path = os.path.realpath(path)
     handle = lock(path)
     try:
         return handle, make(path)

@@ -170,6 +170,14 @@ def test_a_link_to_the_database_is_never_the_target(used: Database, link: Any) -
         care.backup(used.url, alias, force=True)
 
 
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock"])
+def test_what_belongs_to_a_database_behind_a_link_is_never_the_target(used: Database, end: str) -> None:
+    alias = file(used).with_name("alias.db")
+    alias.symlink_to(file(used))
+    with pytest.raises(ConfigError, match="the database itself"):
+        care.backup(sa.make_url(f"sqlite:///{alias}"), Path(f"{file(used)}{end}"), force=True)
+
+
 @pytest.mark.parametrize("end", ["-wal", "-journal"])
 @pytest.mark.parametrize("force", [False, True])
 def test_remains_beside_the_target_would_be_played_into_it(

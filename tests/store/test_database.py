@@ -314,6 +314,25 @@ async def test_a_second_process_is_refused(sqlite_url: str) -> None:
     assert (await asyncio.to_thread(open_elsewhere, sqlite_url)).returncode == 0
 
 
+async def test_a_link_leads_to_the_same_lock(sqlite_url: str, tmp_path: Path) -> None:
+    """Two names of one file must not let two services in: each would move the other's log."""
+    link = tmp_path / "link.db"
+    link.symlink_to(sqlite_url.removeprefix("sqlite:///"))
+    for held, other in ((sqlite_url, f"sqlite:///{link}"), (f"sqlite:///{link}", sqlite_url)):
+        first = Database(held)
+        with pytest.raises(ConflictError, match="in use by another process"):
+            Database(other)
+        first.close()
+
+
+async def test_a_link_that_leads_nowhere_yet_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("volume/runs.db")
+    database = Database(f"sqlite:///{tmp_path}/link.db")
+    assert database.made
+    assert {p.name for p in (tmp_path / "volume").iterdir()} == {"runs.db", "runs.db.lock"}
+    database.close()
+
+
 async def test_the_file_and_its_lock_are_made_for_us_alone(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     database = Database(f"sqlite:///{folder}/x.db")

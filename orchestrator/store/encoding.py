@@ -1,6 +1,8 @@
 """How JSON and instants are written into columns: as the standard library would, several times as fast."""
 
 import json
+import math
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,6 +12,10 @@ import msgspec
 
 INSTANTS: Final = 4096
 """How many are remembered: each transaction of a run writes and reads the same few again and again."""
+_SHORT: Final = re.compile(r"e(?<=\de)\d{2,3}(?:[,\]}]|$)")
+"""Where a number ends that msgspec wrote with an exponent, as it does from `_LARGE` on; text may look like
+that. It begins with a letter because such places are found quickly."""
+_LARGE: Final = 1e16
 
 
 def prepare(*kinds: Any) -> None:
@@ -23,11 +29,30 @@ def prepare(*kinds: Any) -> None:
 
 
 def dumps(value: Any) -> str:
-    """JSON text, also of values. What msgspec has no form for, half a surrogate pair, becomes an escape."""
+    """JSON text, also of values. What msgspec has no form for, half a surrogate pair, becomes an escape.
+
+    Large floats are written out: PostgreSQL keeps 1e16 as 10000000000000000, an integer beyond what a tool
+    may be given, and what people had been asked about would no longer be what there is.
+    """
     try:
-        return msgspec.json.encode(value).decode()
+        text = msgspec.json.encode(value).decode()
+        if _SHORT.search(text) is None:
+            return text
+        return msgspec.json.encode(_written_out(msgspec.to_builtins(value))).decode()
     except (UnicodeEncodeError, TypeError, OverflowError):
         return json.dumps(msgspec.to_builtins(value))
+
+
+def _written_out(value: Any) -> Any:
+    match value:
+        case float() if _LARGE <= abs(value) < math.inf:
+            return msgspec.Raw(f"{value:.1f}".encode())
+        case dict():
+            return {name: _written_out(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_written_out(inner) for inner in value]
+        case _:
+            return value
 
 
 def loads(text: str | bytes) -> Any:

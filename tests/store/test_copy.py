@@ -19,6 +19,7 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import RunStatus
+from orchestrator.domain.plain import exact
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
 from orchestrator.store import copying, migrate, outbox, views
 from orchestrator.store.database import Database
@@ -159,6 +160,7 @@ async def test_a_run_that_waits_for_a_person_is_decided_after_the_move(
         "cents": 1250,
         "note": "für Anna ✓",
         "deep": [{"b": 1, "a": 0.1}],
+        "far": [1e16, -6.02e23, 1.5e300, 5e-324],
     }
     stories = {"ask": (Plan((("refund", arguments),)), Plan(output="refunded"))}
     old, new = new_url("sqlite"), new_url("postgresql")
@@ -179,6 +181,8 @@ async def test_a_run_that_waits_for_a_person_is_decided_after_the_move(
         before.toolkit,
     )
     after.boot()
+    (arrived,) = (await after.run(run_id)).turn.calls
+    assert exact(arrived.arguments) == exact(arguments), "a float is a float there too"
     answer = await after.decide(asked, True)
     assert answer.refused is None
     await after.to_the_end(run_id)

@@ -141,8 +141,9 @@ def copy(config: Path | None, address: str) -> None:
         opening.opened(settings) as source,
         opening.opened(settings, target, named="--to") as empty,
     ):
-        copied = copying.copy(source, empty, now=app.now())
-        opening.prepare_jobs(settings, empty)
+        copied = copying.copy(
+            source, empty, now=app.now(), last=lambda: opening.prepare_jobs(settings, empty)
+        )
     _show(copied)
 
 

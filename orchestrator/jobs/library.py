@@ -28,6 +28,7 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.queries import Queries, SyncQueries
 from pgqueuer.types import QueueEntrypoint, QueueManagerId
 from psycopg import RawCursor, sql
+from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 from pydantic_settings import PydanticBaseSettingsSource
 
@@ -35,6 +36,7 @@ __all__ = [
     "LOST",
     "NAMES",
     "SCHEMA",
+    "InsufficientPrivilege",
     "Picked",
     "Queries",
     "connected",

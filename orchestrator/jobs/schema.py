@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from orchestrator.errors import ConfigError
 from orchestrator.jobs.extra import needed
 
 T = TypeVar("T")
@@ -18,8 +19,19 @@ def install(engine: sa.Engine) -> None:
     Safe in several processes at once: the second waits for the first, and finds nothing left to do.
     Cut short, it is finished by the next call. The role needs CREATE on the database, or on a schema
     `orchestrator_jobs` made for it beforehand.
+
+    Raises:
+        ConfigError: It has neither.
     """
-    _aside(_install, engine.url)
+    with needed():
+        from orchestrator.jobs import library
+    try:
+        _aside(_install, engine.url)
+    except library.InsufficientPrivilege as e:
+        raise ConfigError(
+            f"the job queue's tables cannot be made: {e.diag.message_primary}; let the role create them"
+            f" (CREATE SCHEMA {library.SCHEMA} AUTHORIZATION …), or set work.dispatcher to embedded"
+        ) from e
 
 
 def installed(engine: sa.Engine) -> bool:

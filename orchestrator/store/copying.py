@@ -8,7 +8,7 @@ import base64
 import enum
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,7 +52,14 @@ class Copied:
     released: int
 
 
-def copy(source: Database, target: Database, *, now: datetime, batch: int = BATCH) -> Copied:
+def copy(
+    source: Database,
+    target: Database,
+    *,
+    now: datetime,
+    batch: int = BATCH,
+    last: Callable[[], None] = lambda: None,
+) -> Copied:
     """Move everything into an empty database, which is given this program's schema.
 
     Stop the service first. A SQLite file is kept from it by its lock; PostgreSQL's tables may be read
@@ -61,6 +68,7 @@ def copy(source: Database, target: Database, *, now: datetime, batch: int = BATC
     Args:
         now: When the effects that were claimed are due: whoever held the claims is gone.
         batch: Rows in one statement.
+        last: What else must be done for the copy to count; it is called before the COMMIT.
 
     Raises:
         ConfigError: One of the two was made by a later program, or the source needs an upgrade.
@@ -68,13 +76,15 @@ def copy(source: Database, target: Database, *, now: datetime, batch: int = BATC
             somebody else counts as well.
         UnavailableError: One of the two did not answer, or others hold its tables.
 
-        Whatever is raised, the target is as empty as it was.
+        Whatever is raised, also by `last`, the target is as empty as it was.
     """
     migrate.require_current(source.engine)
     migrate.check_not_newer(target.engine)
     try:
         with _held(source.engine) as rows_of, Session(target.engine) as s, s.begin():
-            return _copy(rows_of, s, now, batch)
+            copied = _copy(rows_of, s, now, batch)
+            last()
+            return copied
     except DBAPIError as e:
         raise UnavailableError(f"nothing was copied: {reason(e)}") from e
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import yaml
+from support import databases
 from support.clock import NOON
 from support.ports import own_port
 
@@ -195,6 +196,25 @@ def test_one_command_moves_a_database_to_postgresql(shell: Shell, sqlite_url: st
     shell.use(sqlite_url)
     code, told = shell(f"db copy --to {shlex.quote(database_url)}")
     assert (code, "its table effect holds rows" in told) == (2, True)
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_a_role_that_may_not_make_the_job_queue_is_told_and_nothing_is_moved(
+    shell: Shell, sqlite_url: str, empty_database_url: str
+) -> None:
+    """Its tables have a schema of their own, and many a role may only use `public`."""
+    role, url = f"clerk_{secrets.token_hex(4)}", sa.make_url(empty_database_url)
+    may_log_in = f"CREATE ROLE {role} LOGIN PASSWORD 'x'", f"GRANT ALL ON SCHEMA public TO {role}"
+    databases.administer(url, *may_log_in)
+    theirs = url.set(username=role, password="x").render_as_string(hide_password=False)
+    fill(sqlite_url)
+    shell.use(sqlite_url)
+    code, told = shell(f"db copy --to {shlex.quote(theirs)}")
+    assert (code, "CREATE SCHEMA orchestrator_jobs" in told) == (2, True)
+    databases.administer(url, f"CREATE SCHEMA orchestrator_jobs AUTHORIZATION {role}")
+    code, told = shell(f"db copy --to {shlex.quote(theirs)}")
+    assert (code, "copied and compared" in told) == (0, True)
+    databases.administer(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_the_target_may_come_from_the_environment(

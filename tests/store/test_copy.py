@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 NewUrl = Callable[[str], str]
+Row = dict[str, Any]
 PAIRS = [
     ("sqlite", "postgresql"),
     ("postgresql", "sqlite"),
@@ -118,6 +120,60 @@ def test_every_row_arrives_and_the_source_stays_as_it_was(
     assert copied.released == len(held) == 3
     free = {"state": EffectState.PENDING, "claim": None, "lease_until": None, "due_at": NOON}
     assert effects(target) == {n: {**e, **free} if n in held else e for n, e in claimed.items()}
+
+
+def test_every_table_there_is_goes_there_and_back_to_the_last_bit(new_url: NewUrl, opened: Opened) -> None:
+    first, second, third = (opened(new_url(kind)) for kind in ("sqlite", "postgresql", "sqlite"))
+    migrate.upgrade(first.engine)
+    made: dict[str, list[Row]] = {}
+    with first.engine.begin() as conn:
+        for t in migrate.TABLES:
+            made[t.name] = [odd_row(t, number, made) for number in (1, 2)]
+            conn.execute(t.insert(), made[t.name])
+    copying.copy(first, second, now=NOON)
+    copying.copy(second, third, now=NOON)
+    for database in (first, second, third):
+        with database.engine.connect() as conn:
+            for t in migrate.TABLES:
+                found = [dict(r) for r in conn.execute(sa.select(t).order_by(*t.primary_key)).mappings()]
+                assert repr(found) == repr(made[t.name]), (database.url.get_backend_name(), t.name)
+
+
+def odd_row(t: sa.Table, number: int, made: dict[str, list[Row]]) -> Row:
+    """Values at the edge of what their columns hold; the second row is empty wherever it may be."""
+    return {c.name: odd_value(c, number, made) for c in t.columns}
+
+
+def odd_value(c: sa.Column[Any], number: int, made: dict[str, list[Row]]) -> Any:
+    for key in c.foreign_keys:
+        return made[key.column.table.name][number - 1][key.column.name]
+    if c.nullable and number == 2:
+        return None
+    match c.type.impl if isinstance(c.type, sa.TypeDecorator) else c.type:
+        case sa.Enum(enum_class=kind) if kind is not None:
+            return next(k for k in kind if k != EffectState.CLAIMED)
+        case sa.JSON():
+            return ODD_JSON
+        case sa.DateTime():
+            return datetime(2026, 3, 29, 1, 30, 0, number, tzinfo=UTC)
+        case sa.LargeBinary():
+            return bytes(range(256)) * number
+        case sa.Boolean():
+            return number == 1
+        case sa.BigInteger() if c is not effect_t.c.id:  # the next one has room there
+            return 2**63 - number
+        case sa.Integer():
+            return number if c is effect_t.c.id else 2**31 - number
+        case sa.String(length=length):
+            text = f"{number} ✓ 'ä\u2028\u202e\x7f\x01\\ \U0001f600\ufffe %s $1 :x "
+            return (text * 60)[: length or None]
+    raise AssertionError(f"{c} is of a type that this test does not know")
+
+
+ODD_JSON: Any = {
+    "": [1e16, -6.02e23, 5e-324, 0.1, 1.0, 0, 2**53, -(2**63), 2**64, 10**40],
+    "\u2028\U0001f600": ["\x01\x7f\ufffe", "1e16", '\\"\\u0000', None, True, [], {}],
+}
 
 
 @TO

@@ -29,8 +29,8 @@ BATCH: Final = 500
 LOCK_SECONDS: Final = 10
 """How long others may hold PostgreSQL's tables before the copy gives up."""
 EXACT: Final = 2**53
-"""Up to here a JSON number is the same number everywhere; PostgreSQL writes larger ones without an
-exponent, and a float comes back as an integer."""
+"""Up to here a JSON number is the same number everywhere; PostgreSQL wrote larger ones of earlier releases
+without an exponent, and a float comes back as an integer."""
 
 Row = Mapping[str, Any]
 
@@ -224,13 +224,18 @@ class _Tally:
 
     def add(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            values = [_canonical(row[c.name]) for c in self._table.columns]
+            values = [_canonical(_lone(row[c.name])) for c in self._table.columns]
             text = json.dumps(values, sort_keys=True, separators=(",", ":"))
             self._sum += int.from_bytes(hashlib.sha256(text.encode()).digest())
         self._rows += len(rows)
 
     def content(self) -> Content:
         return Content(self._table.name, self._rows, f"{self._sum % 2**256:064x}")
+
+
+def _lone(value: Any) -> Any:
+    """A column's value. SQLite keeps JSON that is nothing but 5.0 as the number 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _canonical(value: Any) -> Any:

@@ -24,7 +24,7 @@ from orchestrator.domain.plain import exact
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
 from orchestrator.store import copying, migrate, outbox, views
 from orchestrator.store.database import Database
-from orchestrator.store.tables import EffectRow, EffectState, table
+from orchestrator.store.tables import CallRow, EffectRow, EffectState, table
 
 NewUrl = Callable[[str], str]
 Row = dict[str, Any]
@@ -343,6 +343,19 @@ def test_numbers_that_databases_spell_differently_are_the_same_rows(new_url: New
         conn.exec_driver_sql("UPDATE event SET data = ?", (odd,))
     copying.copy(source, target, now=NOON)
     assert contents(target)["event"] == contents(source)["event"]
+
+
+@pytest.mark.parametrize(("kind", "to"), PAIRS[:2])
+@pytest.mark.parametrize("result", [5.0, 1e17, "5"])
+def test_a_result_that_is_no_object_arrives(
+    kind: str, to: str, result: Any, new_url: NewUrl, opened: Opened
+) -> None:
+    source, target = opened.full(new_url(kind)), opened(new_url(to))
+    with source.engine.begin() as conn:
+        conn.execute(table(CallRow).update().values(result=result))
+    copying.copy(source, target, now=NOON)
+    with target.engine.connect() as conn:
+        assert conn.execute(sa.select(table(CallRow).c.result)).scalars().first() == result
 
 
 def test_other_rows_have_another_checksum(new_url: NewUrl, opened: Opened) -> None:

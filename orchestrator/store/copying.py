@@ -165,8 +165,14 @@ def content(conn: sa.Connection, table: sa.Table, batch: int = BATCH) -> Content
 
 def _batches(conn: sa.Connection, table: sa.Table, batch: int) -> Iterator[list[Row]]:
     found = conn.execute(sa.select(table), execution_options={"yield_per": batch})
-    for part in found.mappings().partitions():
-        yield [dict(row) for row in part]
+    try:
+        for part in found.mappings().partitions():
+            yield [dict(row) for row in part]
+    except (ValueError, LookupError) as e:  # without its text, which quotes the row
+        raise ConflictError(
+            f"table {table.name} holds a row that was changed by hand or damaged and cannot be read,"
+            " nothing was copied: mend it, or go back to a backup"
+        ) from e
 
 
 def _insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:

@@ -299,6 +299,22 @@ def test_a_row_the_target_refuses_is_named_and_nothing_is_kept(new_url: NewUrl, 
     assert rows_in(target) == {}, "the schema is gone too"
 
 
+@pytest.mark.parametrize(
+    ("column", "text"), [("recipe", '{"secret'), ("created_at", "secret"), ("status", "secret")]
+)
+def test_a_row_nobody_can_read_is_told_by_its_table(
+    column: str, text: str, new_url: NewUrl, opened: Opened
+) -> None:
+    source, target = opened.full(new_url("sqlite")), opened(new_url("sqlite"))
+    with source.engine.begin() as conn:
+        conn.exec_driver_sql("PRAGMA ignore_check_constraints=ON")
+        conn.execute(sa.update(sa.table("run", sa.column(column))).values({column: text}))
+    with pytest.raises(ConflictError, match="table run holds a row that") as refused:
+        copying.copy(source, target, now=NOON)
+    assert "secret" not in str(refused.value)
+    assert rows_in(target) == {}
+
+
 @TO
 def test_rows_that_arrive_changed_are_noticed_and_nothing_is_kept(
     to: str, new_url: NewUrl, opened: Opened

@@ -129,7 +129,8 @@ def job_of(asked: Asked, left: timedelta, spent: timedelta = timedelta(0)) -> jo
     """A job for an effect that is due in the time `left`; for the rest of it, where some is `spent`."""
     # An effect may be asked for anew while its job is being handled: the time it is due makes the difference.
     key = f"{asked.run_id}:{asked.key}:{asked.due_at.timestamp():.6f}"
-    payload = json.dumps([asked.run_id, asked.key, asked.due_at.isoformat()]).encode()
+    # By names: workers of the release before unpack run and key alone, of either a list or an object.
+    payload = json.dumps({asked.run_id: None, asked.key: asked.due_at.isoformat()}).encode()
     delay = left + spent + SLACK if left > timedelta(0) else timedelta(0)
     return jobs.Job(LANE_OF[asked.kind], key, payload, delay)
 
@@ -147,6 +148,8 @@ def effect_of(payload: bytes) -> tuple[tuple[str, str], datetime | None]:
     Jobs wait by the database's clock. Whoever has one knows that it is time by the clock by which the effect
     was asked for, although his own may differ. None of what goes by instants, and of older programs' jobs.
     """
-    run_id, key, *due = json.loads(payload)
+    said = json.loads(payload)
+    run_id, key = said
     timed = EffectKind(key.partition(":")[0]) in AT_AN_INSTANT
-    return (run_id, key), datetime.fromisoformat(due[0]) if due and not timed else None
+    due = None if timed or isinstance(said, list) else datetime.fromisoformat(said[key])
+    return (run_id, key), due

@@ -96,9 +96,9 @@ class Ceilings:
         Alone, as who asks for one is: whoever is just being told that there is none stands in line only when
         that is committed, and would be called by nobody.
         """
-        places: Counter[str] = Counter()
-        for before, after in moves:
-            places.update(self._left(before, after))
+        if not (self.tools or self.workflows):
+            return
+        places = Counter(line for before, after in moves for line in self._left(before, after))
         for line in sorted(places):
             if lines.alone(s, line):  # else the first there finds it at his next look
                 lines.call(s, line, places[line], now)

@@ -126,7 +126,7 @@ class Media:
         if effect.attempts >= MOST_TRIES:
             await self._end(effect, Upload(trouble=f"{NOT_SHOWN}: {error}"))
         else:
-            await not_said(self._commit, effect, error)
+            await not_said(self._commit, effect, error, counts=True)
 
     async def _end(self, effect: Claimed, upload: Upload) -> None:
         if upload.trouble:

@@ -212,7 +212,7 @@ class Questions:
             for shown in places:
                 await slack.remind(shown, what=what, last=last, seen_before=maybe_said(effect))
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_said(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
             await self._commit.write(claims.bury, effect, str(e))

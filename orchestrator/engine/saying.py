@@ -47,15 +47,26 @@ def maybe_said(effect: Claimed) -> bool:
     return effect.attempts > 1 or effect.wanted > 1
 
 
-async def not_said(commits: Commits, effect: Claimed, error: UnavailableError | UncertainError) -> None:
-    """Not said, so tried again; or nobody knows, so looked for first. Those behind it wait with it."""
-    uncertain = isinstance(error, UncertainError)
-    due_at = commits.now() + LOOK_AGAIN if uncertain else commits.later(effect, error)
-    await commits.write(_not_said, commits, effect, due_at, str(error))
+async def not_said(
+    commits: Commits, effect: Claimed, error: UnavailableError | UncertainError, *, counts: bool = False
+) -> None:
+    """Not said, so tried again; or nobody knows, so looked for first. Those behind it wait with it.
+
+    Args:
+        counts: A try that was told to wait counts as well: some of it may be said, or the tries are numbered.
+    """
+    if isinstance(error, UncertainError):
+        due_at, counts = commits.now() + LOOK_AGAIN, True
+    else:
+        # To look for it spends a read, of which an app that Slack does not list has one a minute.
+        due_at, counts = commits.later(effect, error), counts or error.retry_after is None
+    await commits.write(_not_said, commits, effect, due_at, str(error), counts)
 
 
-def _not_said(s: Session, commits: Commits, effect: Claimed, due_at: datetime, why: str) -> None:
-    ours = claims.retry(s, effect, due_at, why)
+def _not_said(
+    s: Session, commits: Commits, effect: Claimed, due_at: datetime, why: str, counts: bool
+) -> None:
+    ours = claims.retry(s, effect, due_at, why, counts=counts)
     if ours and commits.lines is not None and effect.attempts <= PATIENT:
         commits.lines.wait(s, effect, due_at, commits.now())
 

@@ -229,13 +229,14 @@ class _Line(SocketModeClient):
         task.add_done_callback(self._answering.discard)
 
     async def _answer(self, request: SocketModeRequest) -> None:
+        kind = str(request.type)  # as sent: any JSON
         try:
-            answer = await self._hear(request.type, request.payload)
+            answer = await self._hear(kind, request.payload)
         except OrchestratorError as e:
-            log.warning("slack_envelope_refused", kind=request.type[:40], reason=str(e))
+            log.warning("slack_envelope_refused", kind=kind[:40], reason=str(e))
             return
         except Exception as e:  # noqa: BLE001  whatever it is, the connection goes on
-            log.error("slack_envelope_failed", kind=request.type[:40], error=type(e).__name__)
+            log.error("slack_envelope_failed", kind=kind[:40], error=type(e).__name__)
             return
         ack: dict[str, Any] = {"envelope_id": request.envelope_id}
         if answer is not None and request.accepts_response_payload:
@@ -244,7 +245,7 @@ class _Line(SocketModeClient):
             await self.send_socket_mode_response(ack)
         except (ClientError, OSError, RuntimeError) as e:
             # What was decided stands; the person sees a failure, and the redrawn card.
-            log.warning("slack_envelope_not_acknowledged", kind=request.type[:40], error=type(e).__name__)
+            log.warning("slack_envelope_not_acknowledged", kind=kind[:40], error=type(e).__name__)
 
 
 def _believable(url: str) -> bool:

@@ -204,6 +204,7 @@ _RETRY = Prepared(
         state=EffectState.PENDING,
         due_at=sa.bindparam("at", type_=effect_t.c.due_at.type),
         error=sa.bindparam("why"),
+        attempts=effect_t.c.attempts - sa.bindparam("uncounted", type_=sa.Integer),
         # Who has had his turn and failed begins anew.
         urgency=sa.case(
             (effect_t.c.urgency <= int(Urgency.TURN), int(Urgency.WATCH)), else_=int(Urgency.ASKED)
@@ -259,9 +260,10 @@ def done(s: Session, effect: Claimed) -> bool:
     return row is not None
 
 
-def retry(s: Session, effect: Claimed, due_at: datetime, error: str) -> bool:
-    """Not now; again at `due_at`."""
-    ours = _RETRY.run(s, of_effect=effect.id, token=effect.token, at=due_at, why=error[:1000]) == 1
+def retry(s: Session, effect: Claimed, due_at: datetime, error: str, *, counts: bool = True) -> bool:
+    """Not now; again at `due_at`. Only what has certainly done nothing need not count as an attempt."""
+    sent = {"at": due_at, "why": error[:1000], "uncounted": int(not counts)}
+    ours = _RETRY.run(s, of_effect=effect.id, token=effect.token, **sent) == 1
     if ours:
         outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, due_at)])
     return ours

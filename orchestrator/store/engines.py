@@ -32,6 +32,9 @@ SETTLED = {
 """How each session on PostgreSQL has it, whatever the server or our role is set to: bytes and literals are
 written, and instants read, in one way only; and who waited for a lock sees what was committed meanwhile.
 """
+KNOWN = 512
+"""Statements a connection to SQLite keeps compiled: there are some two hundred of ours (the driver's own
+measure is 128)."""
 LONGEST_LOG = 16_000
 """Pages of 4 KiB: a log longer than that is moved by the commit that finds it so."""
 
@@ -71,7 +74,7 @@ def sqlite(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:
     """So many connections, which write or cannot."""
     engine = sa.create_engine(
         url,
-        connect_args={"isolation_level": None, "check_same_thread": False},
+        connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": KNOWN},
         poolclass=sa.pool.QueuePool,
         hide_parameters=True,  # rows hold arguments and webhooks, error texts end up in logs
         json_serializer=dumps,

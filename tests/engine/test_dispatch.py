@@ -6,6 +6,7 @@ is told in `test_races.py`, for it holds whoever carries the hints.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Final, Literal
@@ -187,6 +188,15 @@ async def test_what_another_machine_wants_now_or_soon_needs_no_look(
     await until(lambda: place.jobs("dedupe_key LIKE 'run_now:%'") and not place.came("now"), "it waits")
     place.gemini.holding["first"].set()
     await until(lambda: place.came("now") and place.came("soon"), "both", seconds=20)
+
+
+async def test_releases_beside_each_other_understand_each_others_jobs() -> None:
+    due = now()
+    made = dispatch.job_of(outbox.Asked("run_it", EffectKind.CANCEL_INTERACTION, "it", due), timedelta(0))
+    run_id, key = json.loads(made.payload)  # as the release before does
+    assert (run_id, key) == ("run_it", "cancel_interaction:it")
+    assert dispatch.effect_of(made.payload) == ((run_id, key), due)
+    assert dispatch.effect_of(json.dumps([run_id, key]).encode()) == ((run_id, key), None)
 
 
 @QUEUED

@@ -44,12 +44,14 @@ class Told:
         self.world = world
         self.posted: list[tuple[int, datetime]] = []
         self.tried: list[int] = []
+        self.looked_for: list[int] = []
         self._post, self._amiss = world.slack.post, amiss
         world.slack.post = self.post  # type: ignore[method-assign]
 
     async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:
         number = card.call.arguments["n"]
         self.tried.append(number)
+        self.looked_for += [number] * seen_before
         if number == 5 and self._amiss:
             raise self._amiss.pop()
         self.posted.append((number, self.world.clock()))
@@ -84,6 +86,27 @@ async def test_ten_messages_in_order_though_the_sixth_is_put_off(database_url: s
         assert told.tried == [0, 1, 2, 3, 4, 5, *range(5, 10)]  # nobody tried in vain behind it
         assert all(gap >= SECOND for gap in told.gaps()[5:])
         assert told.gaps()[4] >= 2 * SECOND
+        assert world.slack.violations == []
+
+
+SLOWER = UnavailableError("slow down", retry_after=3.0)
+SILENCE = UncertainError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("amiss", "looked"),
+    [([SLOWER, SLOWER], 0), ([SILENCE], 1), ([SILENCE, SLOWER], 2), ([SLOWER, SILENCE], 1)],
+    ids=["told to wait", "no answer", "no answer, then told to wait", "told to wait, then no answer"],
+)
+async def test_only_one_whose_earlier_try_may_stand_there_is_looked_for(
+    sqlite_url: str, amiss: list[Exception], looked: int
+) -> None:
+    """An app that is not in Slack's marketplace may read a channel once a minute."""
+    async with world_on(sqlite_url, burst=10) as world:
+        told = Told(world, amiss[::-1])
+        await world.start("ten")
+        await told.until_all(10)
+        assert told.looked_for == [5] * looked
         assert world.slack.violations == []
 
 

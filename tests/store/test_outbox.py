@@ -161,6 +161,17 @@ def test_retry_waits_and_counts(s: Session) -> None:
         assert take(s, NOON + attempt * 10 * SECOND - SECOND) == []
 
 
+def test_what_counts_for_none_is_no_try_and_one_cut_off_after_it_is(s: Session) -> None:
+    ask(s)
+    for turn in range(3):
+        (mine,) = take(s, NOON + turn * SECOND)
+        assert mine.attempts == 1
+        assert claims.retry(s, mine, NOON + (turn + 1) * SECOND, "slow down", counts=False)
+    (cut_off,) = take(s, NOON + 3 * SECOND)
+    (mine,) = take(s, NOON + 3 * SECOND + LEASE)
+    assert (cut_off.attempts, mine.attempts) == (1, 2)
+
+
 def test_buried_is_kept_to_be_seen(s: Session) -> None:
     ask(s)
     (mine,) = take(s)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from orchestrator.errors import ConflictError, UnavailableError
+from orchestrator.errors import ConflictError, UnavailableError, UncertainError
 from orchestrator.store import claims, migrate
 from orchestrator.store.care import reason
 from orchestrator.store.database import Database
@@ -75,18 +75,32 @@ def copy(
         ConflictError: The target is not empty, refuses a row, or holds other rows in the end. A table of
             somebody else counts as well.
         UnavailableError: One of the two did not answer, or others hold its tables.
+        UncertainError: The target was gone when everything was to count; it holds all of it or nothing.
 
-        Whatever is raised, also by `last`, the target is as empty as it was.
+        Whatever else is raised, also by `last`, the target is as empty as it was.
     """
     migrate.require_current(source.engine)
     migrate.check_not_newer(target.engine)
     try:
-        with _held(source.engine) as rows_of, Session(target.engine) as s, s.begin():
+        with _held(source.engine) as rows_of, Session(target.engine) as s:
             copied = _copy(rows_of, s, now, batch)
             last()
+            _commit(s)
             return copied
     except DBAPIError as e:
         raise UnavailableError(f"nothing was copied: {reason(e)}") from e
+
+
+def _commit(s: Session) -> None:
+    try:
+        s.commit()
+    except DBAPIError as e:
+        if not e.connection_invalidated:
+            raise
+        raise UncertainError(
+            f"the target went away with the last word, it holds everything or nothing: {reason(e)}; copy again:"
+            " where that says that it is not empty, all of it is there"
+        ) from e
 
 
 def _copy(source: sa.Connection, s: Session, now: datetime, batch: int) -> Copied:

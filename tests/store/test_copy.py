@@ -21,7 +21,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.plain import exact
-from orchestrator.errors import ConfigError, ConflictError, UnavailableError
+from orchestrator.errors import ConfigError, ConflictError, UnavailableError, UncertainError
 from orchestrator.store import copying, migrate, outbox, views
 from orchestrator.store.database import Database
 from orchestrator.store.tables import CallRow, EffectRow, EffectState, table
@@ -400,6 +400,23 @@ def test_a_newer_target_is_refused(to: str, new_url: NewUrl, opened: Opened) -> 
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="older than the database"):
         copying.copy(source, target, now=NOON)
+
+
+def test_a_target_that_is_gone_at_the_last_word_is_not_said_to_be_empty(
+    new_url: NewUrl, opened: Opened
+) -> None:
+    source, target = opened.full(new_url("sqlite")), opened(new_url("postgresql"))
+
+    def end() -> None:
+        with target.engine.begin() as conn:
+            conn.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+
+    with pytest.raises(UncertainError, match="everything or nothing"):
+        copying.copy(source, target, now=NOON, last=end)
+    copying.copy(source, target, now=NOON)
 
 
 @pytest.mark.parametrize("whose", ["source", "target"])

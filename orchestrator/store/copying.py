@@ -98,8 +98,8 @@ def _commit(s: Session) -> None:
         if not e.connection_invalidated:
             raise
         raise UncertainError(
-            f"the target went away with the last word, it holds everything or nothing: {reason(e)}; copy again:"
-            " where that says that it is not empty, all of it is there"
+            f"the target went away with the last word, it holds everything or nothing: {reason(e)};"
+            " copy again: where that says that it is not empty, all of it is there"
         ) from e
 
 

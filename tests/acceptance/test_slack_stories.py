@@ -379,10 +379,11 @@ async def test_clicks_count_once_the_workspace_is_known(tmp_path: Path, database
         [approval] = await stage.asked(run_id)
         payload = await stage.payload(approval)
         await stage.stop()
-        stage.slack.fault("auth.test", "ok_false", error="internal_error", count=4)
+        stage.slack.fault("auth.test", "ok_false", error="internal_error", count=1000)  # whoever asks
         starting = asyncio.create_task(stage.start())
         await until(lambda: _listening(stage), "the port")
         assert (await stage.press(payload)).status_code == 403
+        stage.slack.faults.clear()
         await starting  # Slack has told who we are
         assert (await stage.press(payload)).status_code == 200
         await stage.ended(run_id)

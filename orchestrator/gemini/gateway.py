@@ -77,8 +77,8 @@ class GeminiGateway:
 
         Raises:
             RejectedError: Refused for good: 4xx other than below, and 501. `code` is Gemini's word.
-            UnavailableError: Nothing started: no connection, 429 (with `retry_after`), or a refused key
-                (401, 403): people mend keys, so the work waits for them and is not lost.
+            UnavailableError: Nothing started: no connection, 429 (with `retry_after`), a refused key or an
+                unpaid bill (401, 402, 403): people mend them, so the work waits and is not lost.
             UncertainError: It may have started: no answer after sending, 408, 409, 499, any other 5xx,
                 or an answer that is not a 200 with an interaction.
 
@@ -95,7 +95,8 @@ class GeminiGateway:
         Raises:
             RejectedError: `not_found` (404, 410, an impossible id), or Gemini's word for another 4xx.
             UnavailableError: No reading now: no answer, 429 or any `Retry-After` (not tried again here),
-                a refused key (401, 403), 408, 409, 5xx, or an answer that is not this interaction.
+                a refused key or an unpaid bill (401, 402, 403), 408, 409, 5xx, or an answer that is not
+                this interaction.
         """
         if not wire.is_interaction_id(interaction_id):
             raise RejectedError("Gemini has no such interaction: the id is impossible", code="not_found")

@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall
 from orchestrator.domain.model import Recipe
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import (
     ConfigError,
@@ -120,6 +121,23 @@ async def test_create_that_certainly_did_not_start(opened: Any, reply: Any) -> N
             assert caught.retry_after == 7.0
             assert [h for h in (key, bill) if h in str(caught)] == ([hint] if hint else [])
             assert len(server.requests) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_answer_about_another_interaction_is_none_to_this_create(opened: Any, reply: Any) -> None:
+    """Whoever took the one before for the new one would store its calls a second time."""
+    going_on = replace(REQUEST, previous_id="v1_a")
+    sent = {"run": REQUEST.correlation.run, "turn": 9, "attempt": 1}
+    others = [{**sent, "run": "run_other"}, {"run": "run_other", "turn": "1", "attempt": "1"}]
+    async with opened() as (server, gemini):
+        server.answer(reply.of(LIVE))
+        assert isinstance(await fails(gemini.create(going_on)), UncertainError)
+        for told in others:
+            server.answer(reply.of({**LIVE, "webhook_config": {"user_metadata": told}}))
+            assert isinstance(await fails(gemini.create(REQUEST)), UncertainError)
+        for told in (sent, {"run": "run_other"}, {}, None, "text"):
+            server.answer(reply.of({**LIVE, "webhook_config": {"user_metadata": told}}))
+            assert (await gemini.create(REQUEST)).interaction_id == "v1_a"
 
 
 @pytest.mark.asyncio

@@ -244,6 +244,17 @@ async def test_of_two_batches_whose_names_tell_no_attempt_one_is_taken_and_the_o
         assert (job.status, {job.remote, *world.jobs.cancelled}) == (JobStatus.LIVE, set(world.jobs.made))
 
 
+async def test_a_cancel_stops_every_start_that_shows_itself(database_url: str) -> None:
+    async with world_on(database_url, NIGHTLY) as world:
+        run_id = await twice_lost(world)
+        await world.cancel(run_id)
+        world.jobs.unlisted.clear()
+        world.clock.advance(timedelta(minutes=1))
+        await world.settle()
+        assert sorted(world.jobs.cancelled) == ["batches/b1", "batches/b2"]
+        await world.check(run_id)
+
+
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_replaced_start_that_shows_itself_late_is_stopped_although_the_next_one_was_answered(
     ended: bool, database_url: str

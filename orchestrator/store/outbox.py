@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
 from orchestrator.domain.values import Value
-from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite, words
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
@@ -141,7 +142,7 @@ def took(s: Session, run_id: str, key: str, token: str) -> None:
     s.info.get(_ASKED, {}).pop((run_id, key), None)
     if before := s.info.get(_BEFORE):
         before[:] = [a for a in before if (a.run_id, a.key) != (run_id, key)]
-    if hold(s).wire is not None:
+    if hold(s).wire.gathers:
         s.info.setdefault(_HERE, {})[run_id, key] = token
 
 

@@ -64,9 +64,10 @@ class _Word:
 
 
 class Pipeline:
-    """Implements `Wire`. A lone one is asked like any other."""
+    """Implements `Conversation`. A lone one is asked like any other."""
 
     dialect = DIALECT
+    gathers = True
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -100,8 +101,13 @@ class Pipeline:
         return bool(self._pg.status != pq.ConnStatus.OK)
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send it with what follows."""
+        """Send it with what follows, the COMMIT even."""
         self._add(sql, values, check, read=False)
+
+    def later_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """See `Wire`."""
+        for values in rows:
+            self._add(sql, values, None, read=False)
 
     def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
         """See `Wire`."""
@@ -113,11 +119,10 @@ class Pipeline:
         self._add(sql, values, None, read=True)
         return self.flush()[-1]
 
-    def ask_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[Found]:
-        """Send it for each of those in one go; returns what each came to."""
-        for values in rows:
-            self._add(sql, values, None, read=True)
-        return self.flush()[-len(rows) :] if rows else []
+    def change_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """See `Wire`."""
+        self.later_each(sql, rows)
+        return sum(found.rowcount for found in self.flush()[-len(rows) :]) if rows else 0
 
     def flush(self) -> list[Found]:
         """Send what waits. Raises what the first that failed came to, as SQLAlchemy does, or its check."""

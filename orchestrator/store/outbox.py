@@ -103,6 +103,18 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
 
 
+_EVER = Prepared(
+    sa.select(effect_t.c.id).where(
+        effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.key == sa.bindparam("of_key")
+    )
+)
+
+
+def add_once(s: Session, run_id: str, effects: Iterable[Effect]) -> None:
+    """Ask for those that nobody has ever asked for, whatever became of them."""
+    add(s, run_id, [e for e in effects if _EVER.first(s, of_run=run_id, of_key=e.key) is None])
+
+
 def note(s: Session, asked: Iterable[Asked]) -> None:
     """Whoever carries hints is to hear of these, when the transaction ends."""
     known: dict[tuple[str, str], Asked] = s.info.setdefault(_ASKED, {})

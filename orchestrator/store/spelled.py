@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from orchestrator.store.encoding import instant, instant_text, json_text, json_value
+from orchestrator.store.encoding import instant, instant_text, json_text, json_value, zoned_text
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None
@@ -76,12 +76,12 @@ def _in(kind: Any, dialect: sa.Dialect) -> Convert:
     """As SQLAlchemy would, and where it is known what that comes to, in one call."""
     if isinstance(kind, sa.Enum) and kind.enum_class is not None:
         return {None: None, **{member.value: member.value for member in kind.enum_class}}.__getitem__
-    if dialect.name == "sqlite" and isinstance(kind, UTCDateTime):
-        return instant_text
+    if isinstance(kind, UTCDateTime):
+        return instant_text if dialect.name == "sqlite" else zoned_text
+    if isinstance(kind, sa.JSON) and kind.none_as_null:
+        return json_text
     if dialect.name == "sqlite" and isinstance(kind, sa.LargeBinary):
         return None  # bytes are what the driver takes
-    if dialect.name == "sqlite" and isinstance(kind, sa.JSON) and kind.none_as_null:
-        return json_text
     convert: Convert = kind.dialect_impl(dialect).bind_processor(dialect)
     return convert
 

@@ -168,7 +168,7 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         environment=snap.environment or turn.environment,
     )
     run = replace(run, turn=turn, usage=usage, sources=sources)
-    whole = replace(event, snapshot=replace(snap, output=_whole(run, snap.output)))
+    whole = replace(event, snapshot=replace(snap, output=_whole(run, snap.output, first_end)))
     decision = _read_whole(run, event, now) if untold else _ROWS[sense](run, whole, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
@@ -181,13 +181,15 @@ def _tells(snap: Snapshot) -> bool:
     return bool(snap.calls or snap.output or snap.errors or snap.continuation)
 
 
-def _whole(run: Run, said: str) -> str:
+def _whole(run: Run, said: str, first: bool) -> str:
     """An answer with what was cut off before it, which its own interaction need not hold.
 
     A read shows the timeline of one interaction (Gemini API, Interactions); whether what goes on from a cut
     one begins anew is not written, so what says it all again counts once.
     """
     before = run.output if run.turn.continuation is not None else ""
+    if before and not first:
+        return before  # with what this interaction said: it was held, for people to say how to go on
     return said if said.startswith(before) else before + said
 
 

@@ -332,6 +332,16 @@ def test_a_cut_answer_is_not_taken_up_beyond_the_tokens_before_people_say_so() -
     assert talk.run.output == ""
 
 
+def test_what_was_cut_is_told_once_where_its_interaction_ends_while_people_think() -> None:
+    talk, usage = limited(100).live(), {"total_tokens": 60}
+    cuts = {"continuation": "tok", "usage": usage}
+    talk.hear(seen("i1", "requires_continuation", output="It begins,", **cuts)).live("i2")
+    talk.hear(seen("i2", "requires_continuation", output=" goes on", turn=2, **cuts))
+    assert talk.run.status is RunStatus.WAITING
+    talk.hear(seen("i2", "cancelled", output=" goes on", turn=2))
+    assert (talk.run.status, talk.run.output) == (RunStatus.CANCELLED, "It begins, goes on")
+
+
 def test_a_question_about_tokens_is_warned_about_too() -> None:
     talk = Conversation(policy=Policy(retention=DAY * 2))
     talk.run = replace(talk.run, recipe=replace(recipe(max_tokens=1), terms=TERMS))

@@ -71,8 +71,9 @@ class Lines:
         return None
 
     def _spent(self, s: Session, line: str, now: datetime) -> datetime:
-        """Up to when the place is taken. So far off only somebody in line may have it, who was told to wait for
-        long; if there is none, the clock was set back.
+        """Up to when the place is taken. Who takes it for long stands in line, told to wait.
+
+        If nobody does, it was taken before the clock was set back.
         """
         spent, far = lines.spent_until(s, line, now), now + SOON + self._manners.spare
         if spent <= far:

@@ -404,6 +404,13 @@ def now_asked_under(house: House, terms: Terms) -> None:
     house.doors = replace(house.doors, intake=house.intake)
 
 
+def test_no_form_opens_for_arguments_that_may_not_be_changed_by_now(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, replace(approval.terms, edits=Edits.NO))
+    press(house, click_payload(approval.id, kind="edit"))
+    assert (said(house), house.windows) == ([NO_EDITS], [])
+
+
 @pytest.mark.parametrize("way", ["button", "window", "api"])
 def test_who_was_put_on_the_deny_list_as_a_group_since_decides_nothing(house: House, way: str) -> None:
     approval = asked(house)

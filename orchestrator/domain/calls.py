@@ -192,10 +192,20 @@ def doubted(run: Run, event: CallDoubted, policy: Policy, now: datetime) -> Deci
         reason = _told("a call", event.doubts)
         run = with_turn(run, replace(run.turn, status=TurnStatus.LOST), reason)
         return Decision(run, note=reason, refused=Refusal.CHANGED, alarm=True)
-    if call.status not in (CallStatus.AWAITING_APPROVAL, CallStatus.READY):
+    waits = call.status in (CallStatus.AWAITING_APPROVAL, CallStatus.READY)
+    if not waits and not impossible(call):
         return unheard(run, f"{event.call} does not wait for anything")
     decision = _changed(run, call, _told(call.tool, event.doubts), now)
     return replace(decision, drop=no_expiry(call.approval))
+
+
+def impossible(call: ToolCall) -> str:
+    """Why nothing of ours leaves a call so; empty where it does. Nothing would ever come of it."""
+    if call.status is CallStatus.EXECUTING and call.claim is None:
+        return f"call {call.id} is said to run, and nobody began it"
+    if call.status is CallStatus.SETTLED and call.outcome is None:
+        return f"call {call.id} is said to be over, and came to nothing"
+    return ""
 
 
 def _told(what: str, doubts: tuple[str, ...]) -> str:

@@ -169,9 +169,9 @@ def _field(index: int, name: str, schema: Any, value: Any, *, required: bool) ->
     if made is None:
         return None
     element, read, optional = made
-    # A form that was opened before the tool changed must not fit by accident.
-    print_ = hashlib.sha256(f"{name}\0{element['type']}".encode("utf-8", "replace")).hexdigest()[:8]
     label = f"{name} (JSON)" if fields.is_json(read) else name
+    # A form that was opened before the tool changed must not fit by accident, nor text be read as JSON.
+    print_ = hashlib.sha256(f"{label}\0{element['type']}".encode("utf-8", "replace")).hexdigest()[:8]
     block = _input(f"f:{index}:{print_}", label, str(about.get("description") or ""), element)
     return Field(name, block | ({"optional": True} if optional else {}), read)
 

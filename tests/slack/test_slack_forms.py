@@ -241,6 +241,14 @@ def test_a_form_from_before_the_tool_changed_does_not_fit_by_accident() -> None:
     assert after.filled(sent(before)).arguments is None
 
 
+def test_what_was_typed_as_text_is_never_read_as_json() -> None:
+    """The same argument has a field of another kind once it holds what an eye could miss, and is no text."""
+    schema = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
+    as_text, as_json = made({"a": "1"}, schema), made({"a": "1\u200b"}, schema)
+    assert not as_json.sent(sent(as_text))
+    assert not as_text.sent(sent(as_json))
+
+
 @pytest.mark.parametrize(
     "about",
     [

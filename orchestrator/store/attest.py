@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -19,12 +19,14 @@ from orchestrator.domain.calls import impossible
 from orchestrator.domain.consent import TENANT, ApprovalStatus
 from orchestrator.domain.evidence import EntryKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.store import endings
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
 from orchestrator.store.prepared import Prepared, words
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 from orchestrator.store.testimony import UNREADABLE, Testimony, faults, of_call
 
+T = TypeVar("T")
 BATCH: Final = 500
 """Rows read at once."""
 COMPARED: Final = (
@@ -71,7 +73,7 @@ def _about(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Row]:
 
 
 def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
-    """Every question and every call that ran because of one, held against the entries.
+    """Every question, every call that ran because of one, and how runs and calls ended, held against entries.
 
     The chain must be whole. A run that was opened before there was an audit is compared as far as it reaches.
     """
@@ -89,6 +91,8 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
                 continue
             wrong = (*faults(question, told, lives.last.get(question["call"])), *lives.requester(question))
             found += [f"approval {question['id']}: {fault}" for fault in wrong]
+    for ended in _readable(endings.faults(conn, batch), found):
+        found += ended
     return Attested(approvals, older, tuple(found))
 
 
@@ -173,7 +177,7 @@ def _began(conn: sa.Connection) -> datetime | None:
     return conn.execute(first).scalar()
 
 
-def _readable(parts: Iterator[Sequence[Row]], found: list[str]) -> Iterator[Sequence[Row]]:
+def _readable(parts: Iterator[Sequence[T]], found: list[str]) -> Iterator[Sequence[T]]:
     """Those there are, up to one that cannot be read."""
     try:
         yield from parts

@@ -47,6 +47,7 @@ class Testimony:
 
     requested: bool = False
     tool: str = ""
+    call: str = ""
     status: str = ""
     over: str = ""
     """What ended it, before the entry that is heard: several may tell of one moment, with its last status."""
@@ -94,7 +95,7 @@ class Testimony:
             self.over = "" if self.status == ApprovalStatus.PENDING else self.status
 
     def _requested(self, said: Said) -> None:
-        self.requested, self.tool = True, said["tool"]
+        self.requested, self.tool, self.call = True, said["tool"], said["call"]
         self.arguments = said["arguments_sha256"]
         self.previews.add(said.get("preview_sha256"))
         self.deciders, self.expires_at = said["deciders"], said["expires_at"]
@@ -159,6 +160,8 @@ def faults(row: Row, told: Testimony, last: str | None) -> Iterator[str]:
     if not told.requested:
         yield "the audit does not know that it was asked"
         return
+    if row["call"] != told.call:
+        yield f"is not about the call that the audit says, {told.call}"
     if str(row["status"]) != told.status:
         yield f"is {row['status']}, the audit says {told.status}"
     if row["digest"] != told.digest:

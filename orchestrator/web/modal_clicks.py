@@ -335,6 +335,8 @@ class ModalClicks:
             return _errors({modals.REASON: LONG_NOTE})
         if filled.arguments is None:
             return _errors(filled.errors)
+        if unseen := form.unseen(sent.values):
+            return _errors(unseen)
         wished = kept(filled.arguments, asked.call.arguments, asked.approval.terms.hidden)
         # Of a question that is over, the call may have got these very arguments since.
         if asked.approval.open and forms.alike(wished, asked.call.arguments):

@@ -39,7 +39,7 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
-from orchestrator.readiness import State, WebhookSeen, Workspace, Writes
+from orchestrator.readiness import State, WebhookSeen, Workspace
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import Storage
@@ -60,6 +60,7 @@ from orchestrator.web.doors import (
     alone,
 )
 from orchestrator.web.stream import Streams
+from orchestrator.writable import Writes
 
 
 def now() -> datetime:

@@ -36,6 +36,7 @@ from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, inbox, jobs, runs
 from orchestrator.store.claims import Claimed
+from orchestrator.store.held import flush
 
 LOOKS_FOR_FILES: Final = 7
 """How often files that are not there yet are asked for, over half a minute or so.
@@ -118,7 +119,8 @@ class LongJobs:
         def commit(s: Session) -> tuple[str, None]:
             self._commit.settle(s, effect, seen)
             key = signal_key(reading.remote)
-            early = [inbox.claim_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            early = [inbox.take_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            flush(s)
             if any(early):
                 self._commit.apply(s, effect.run_id, JobSignalled(job.id))
             return effect.run_id, None

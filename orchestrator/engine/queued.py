@@ -15,7 +15,7 @@ from orchestrator.engine.dispatch import MAIL, NEAR, effect_of, passed_on
 from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Job, Jobs, put
 from orchestrator.store import claims, inbox, outbox
-from orchestrator.store.prepared import flush
+from orchestrator.store.held import flush
 from orchestrator.store.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0

@@ -176,6 +176,7 @@ class Recipe(Value):
     that are started when a run of it ends, by its end: `completed`, `failed`, `cancelled`.
     `contract` is what the trigger that started it says about all its questions.
     `collect` is when people are shown what its runs ask; None for at once. `callbacks` are told of news.
+    `asked_before` are the ids of those who asked for the work before somebody had this run take it up.
     """
 
     workflow: str
@@ -193,6 +194,7 @@ class Recipe(Value):
     contract: Contract | None = None
     collect: Daily | None = None
     callbacks: tuple[Callback, ...] = ()
+    asked_before: tuple[str, ...] = ()
 
     steps: tuple[Step, ...] = ()
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -74,6 +74,9 @@ class Calls:
         if call is None and not run.closed and (doubts := attest.gone(s, run, effect.subject)):
             self._commit.settle(s, effect, CallDoubted(effect.subject, doubts))
             return None
+        if call is not None and not run.closed and (doubts := attest.idle(s, run.id, call)):
+            self._commit.settle(s, effect, CallDoubted(call.id, doubts))
+            return None
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
             return None

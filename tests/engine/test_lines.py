@@ -14,7 +14,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.lines import Lines, Manners
-from orchestrator.errors import UnavailableError, UncertainError
+from orchestrator.errors import UnavailableError, UncertainError, UnreachedError
 from orchestrator.store import claims
 
 pytestmark = pytest.mark.asyncio
@@ -91,12 +91,27 @@ async def test_ten_messages_in_order_though_the_sixth_is_put_off(database_url: s
 
 SLOWER = UnavailableError("slow down", retry_after=3.0)
 SILENCE = UncertainError("no answer")
+NOBODY = UnreachedError("Slack cannot be reached")
 
 
 @pytest.mark.parametrize(
     ("amiss", "looked"),
-    [([SLOWER, SLOWER], 0), ([SILENCE], 1), ([SILENCE, SLOWER], 2), ([SLOWER, SILENCE], 1)],
-    ids=["told to wait", "no answer", "no answer, then told to wait", "told to wait, then no answer"],
+    [
+        ([SLOWER, SLOWER], 0),
+        ([SILENCE], 1),
+        ([SILENCE, SLOWER], 2),
+        ([SLOWER, SILENCE], 1),
+        ([NOBODY, NOBODY], 0),
+        ([SILENCE, NOBODY], 2),
+    ],
+    ids=[
+        "told to wait",
+        "no answer",
+        "no answer, then told to wait",
+        "told to wait, then no answer",
+        "not reached",
+        "no answer, then not reached",
+    ],
 )
 async def test_only_one_whose_earlier_try_may_stand_there_is_looked_for(
     sqlite_url: str, amiss: list[Exception], looked: int

@@ -166,7 +166,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
         note = "the policy now asks for a person"
         run = with_turn(run, run.turn.with_call(asked))
         return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
-    return _execute(run, call, event.claim, now)
+    return _execute(run, call, event, now)
 
 
 def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now: datetime) -> Decision:
@@ -182,7 +182,7 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
         return settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
     if approval.digest != fresh:
         return _drifted(run, call, approval, event.assessment, now)
-    return _execute(run, call, event.claim, now)
+    return _execute(run, call, event, now)
 
 
 def doubted(run: Run, event: CallDoubted, policy: Policy, now: datetime) -> Decision:
@@ -233,8 +233,10 @@ def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, no
     return Decision(run, effects, note=DRIFTED, refused=Refusal.CHANGED)
 
 
-def _execute(run: Run, call: ToolCall, claim: str, now: datetime) -> Decision:
-    started = replace(call, status=CallStatus.EXECUTING, claim=claim, started_at=now)
+def _execute(run: Run, call: ToolCall, event: CallClaimed, now: datetime) -> Decision:
+    """Whether it may be begun again once it is cut off is the tool's to say, not the row's."""
+    again = event.assessment.idempotent
+    started = replace(call, status=CallStatus.EXECUTING, claim=event.claim, started_at=now, idempotent=again)
     return Decision(with_turn(run, run.turn.with_call(started)), redraw(started, now))
 
 

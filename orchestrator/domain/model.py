@@ -215,6 +215,7 @@ class Run(Value):
     """One execution of a workflow, with its newest turn.
 
     `version` is what a conditional save compares; `seq` numbers the events of the record.
+    `output` is what it came to; while it lives, what there is of an answer that was cut.
     `reason` says why the run ended or what it waits for. `usage` sums token counts over turns.
     `granted` is the number of tokens used when a person let it go on beyond its limit, which counts
     anew from there. `restart_of` is the run whose work it takes up. `step` is the one of its recipe it is

@@ -116,7 +116,7 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
     if (blind := _blind(fresh)) is not None:
         return settled(run, call, OutcomeKind.FAILED, blind, now)
     call = replace(call, idempotent=fresh.idempotent)
-    terms = _terms(fresh, call.approval)
+    terms = terms_instead(fresh, call.approval)
     asked, effects = ask_instead(
         call, run, terms, fresh.digest, now, fresh.preview, more_time=call.approval is None
     )
@@ -132,7 +132,7 @@ def _blind(fresh: Assessment) -> str | None:
     return f"{BLIND_TEXT} {preview.trouble}"
 
 
-def _terms(fresh: Assessment, old: Approval | None) -> Terms:
+def terms_instead(fresh: Assessment, old: Approval | None) -> Terms:
     """Under which people are asked instead of a question before; who was kept out of that one stays out."""
     terms = fresh.terms or (old.terms if old else Terms(approvers=()))
     return replace(terms, never=tuple(dict.fromkeys((*terms.never, *old.terms.never)))) if old else terms
@@ -227,7 +227,7 @@ def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, no
         return unheard(run, "what it would do could not be worked out", Refusal.NOT_NOW)
     preview = replace(preview, before=before.text or before.trouble)
     asked, effects = ask_instead(
-        call, run, _terms(fresh, approved), fresh.digest, now, preview, more_time=True
+        call, run, terms_instead(fresh, approved), fresh.digest, now, preview, more_time=True
     )
     run = with_turn(run, run.turn.with_call(asked))
     return Decision(run, effects, note=DRIFTED, refused=Refusal.CHANGED)

@@ -311,6 +311,7 @@ class ApprovalDecided(Value):
         standing: Groups and roles they are in at this moment, as approvers name them.
         current: The terms in force at this moment, where they can be known.
         together: It is one of several that were answered in one go.
+        by_now: The call as tool and policy have it at this moment, where that is not what is asked.
     """
 
     approval: str
@@ -320,6 +321,7 @@ class ApprovalDecided(Value):
     standing: tuple[str, ...] = ()
     current: Terms | None = None
     together: bool = False
+    by_now: Assessment | None = None
 
 
 class ApprovalEdited(Value):

@@ -14,8 +14,8 @@ from typing import Final
 
 from orchestrator.domain import entitlement, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
-from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.calls import settled, start_by
+from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.calls import settled, start_by, terms_instead
 from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
 from orchestrator.domain.deadlines import (
     OVERDUE,
@@ -36,6 +36,7 @@ from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
 """How much of a digest an answer must name: as much as a button carries."""
+CHANGED_SINCE: Final = "the tool or its policy has changed since this was asked"
 NO_REASON: Final = "a rejection needs a reason here"
 EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
 
@@ -55,7 +56,43 @@ def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> 
     def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
         return _answered(run, call, approval, event.verdict, now)
 
+    if event.by_now is not None and (asked := _stands_no_more(run, event, now)) is not None:
+        return _asked_by_now(run, asked, event.by_now, now)
     return heard(run, event, now, sayable, then)
+
+
+def _stands_no_more(run: Run, event: ApprovalDecided, now: datetime) -> ToolCall | None:
+    """The call of a question that is to be asked as it is now: by a yes to it, in time, of somebody who may
+    decide it as it would be.
+    """
+    call = run.turn.by_approval(event.approval)
+    approval = call.approval if call is not None else None
+    if call is None or approval is None or not approval.open or now >= approval.expires_at:
+        return None
+    by_now = replace(call, approval=replace(approval, terms=event.current or approval.terms, votes=()))
+    barred = entitlement.refusal(run, by_now, event.entitled_as, event.standing, event.current)
+    return call if barred is None and _was_shown(approval, event) else None
+
+
+def _was_shown(approval: Approval, event: Said) -> bool:
+    return approval.digest.startswith(event.digest) and len(event.digest) >= SHOWN_CHARS
+
+
+def _asked_by_now(run: Run, call: ToolCall, fresh: Assessment, now: datetime) -> Decision:
+    """Tool or policy have changed since people were asked: nothing is decided, it is asked as it is now."""
+    old = call.approval
+    assert old is not None  # noqa: S101  whoever calls has looked
+    spent = replace(old, status=ApprovalStatus.WITHDRAWN)
+    if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
+        over = settled(run, replace(call, approval=spent), OutcomeKind.DENIED, fresh.reason, now)
+        return replace(over, refused=Refusal.CHANGED, note=f"{CHANGED_SINCE}; it does not run")
+    call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
+    note = f"{CHANGED_SINCE}; it is asked anew"
+    if fresh.previews:
+        return replace(_worked_out_first(run, call, spent, note, now), refused=Refusal.CHANGED)
+    asked, effects = ask_instead(call, run, terms_instead(fresh, old), fresh.digest, now, more_time=True)
+    run = with_turn(run, run.turn.with_call(asked))
+    return Decision(run, effects, no_expiry(old), note=note, refused=Refusal.CHANGED)
 
 
 def heard(
@@ -89,7 +126,7 @@ def heard(
     if now >= approval.expires_at:
         over = _expire(run, call, approval, now)
         return _late(event, over, lambda prolonged: heard(prolonged, event, now, sayable, then))
-    if not approval.digest.startswith(event.digest) or len(event.digest) < SHOWN_CHARS:
+    if not _was_shown(approval, event):
         return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
     if (why := sayable(call, approval)) is not None:
         return unheard(run, why, Refusal.NOT_NOW)

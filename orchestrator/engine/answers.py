@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import entitlement, hidden, human
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Actor, Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import (
@@ -101,6 +101,7 @@ def decide(
             person.standing,
             _current(run, call, bench),
             together,
+            _by_now(s, run, call, verdict, bench) if approval.open else None,
         )
 
     return _apply(s, approval_id, event, bench)
@@ -236,6 +237,20 @@ def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
     return bench.toolkit.terms(run.recipe, call.tool)
 
 
+def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench) -> Assessment | None:
+    """The call as a yes would have it run at this moment, where that is not what is asked.
+
+    Where the tables differ from the audit it is none of tool and policy: that is the gate's to find.
+    """
+    approval = call.approval
+    if bench.toolkit is None or approval is None or is_own(call) or not verdict.approve:
+        return None
+    wish = FunctionCall(call.call_id, call.tool, call.arguments)
+    fresh = assess(bench.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval)
+    same = fresh.sealed_like(approval) == approval.digest
+    return None if same or attest.doubts(s, call) else fresh
+
+
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
 ) -> Answer:
@@ -267,6 +282,8 @@ def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCa
     call = applied.run.turn.call(asked.id)
     if applied.refused is None or applied.run.closed:
         return ()
+    if call is not None and call.approval is not None and call.approval.id != approval.id:
+        return ()  # it was asked anew
     if call is None:
         return attest.gone(s, applied.run, asked.id) if approval.open else ()
     if applied.refused is Refusal.CHANGED:

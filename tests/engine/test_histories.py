@@ -29,7 +29,7 @@ async def test_nothing_happens_without_a_matching_decision_and_every_change_is_n
 
 
 def _whatever_was_approved(run: Run, call: ToolCall, approval: Approval, event: Any, now: Any) -> Any:
-    return calls._execute(run, call, event.claim, now)
+    return calls._execute(run, call, event, now)
 
 
 def _unsealed(monkeypatch: pytest.MonkeyPatch) -> None:

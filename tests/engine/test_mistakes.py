@@ -129,7 +129,7 @@ def cancels_when_there_is_time(patch: pytest.MonkeyPatch) -> None:
 
 def leaves_the_gate_open(patch: pytest.MonkeyPatch) -> None:
     def gated(run: Any, call: Any, approval: Any, event: Any, now: Any) -> Decision:
-        return calls._execute(run, call, event.claim, now)
+        return calls._execute(run, call, event, now)
 
     patch.setattr(calls, "_gated", gated)
 

@@ -15,6 +15,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.consent import Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
@@ -288,6 +289,110 @@ async def test_the_tool_changes_between_approval_and_start(database_url: str, ch
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert len(world.toolkit.ledger) == 1
         await world.check(run_id)
+
+
+@pytest.mark.parametrize("change", ["version", "policy_version"])
+async def test_the_tool_changes_between_question_and_answer(database_url: str, change: str) -> None:
+    """Refused and asked anew: what the person saw is not what would run."""
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        setattr(world.toolkit.rules["refund"], change, "2")
+        told = await world.decide(approval, True)
+        assert (told.refused, "asked anew" in told.note) == (Refusal.CHANGED, True)
+        assert (await world.decide(approval, True)).refused is Refusal.NOT_FOUND, "its buttons are spent"
+        await world.settle()
+        assert world.toolkit.ledger == []
+        (anew,) = await world.open_approvals(run_id)
+        assert (anew.revision, anew.digest != approval.digest) == (2, True)
+        await world.decide(anew, True)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_a_preview_is_worked_out_anew_before_it_is_asked_anew(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        rule = world.toolkit.rules["refund"]
+        rule.would = "12 EUR go back"
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        rule.version, rule.would = "2", "13 EUR go back"
+        assert (await world.decide(approval, True)).refused is Refusal.CHANGED
+        await world.settle()
+        (anew,) = await world.open_approvals(run_id)
+        assert anew.preview is not None
+        assert (anew.revision, anew.preview.text) == (2, "13 EUR go back {'n': 1}")
+        await world.decide(anew, True)
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_a_no_to_what_has_changed_is_a_no(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        world.toolkit.rules["refund"].policy_version = "2"
+        assert (await world.decide(approval, False)).refused is None
+        await world.to_the_end(run_id)
+        await world.check(run_id)
+
+
+async def test_other_people_decide_since_it_was_asked(database_url: str) -> None:
+    """Who may not decide any more is told so; of who may by now the question is asked anew."""
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        rule = world.toolkit.rules["refund"]
+        rule.terms, rule.policy_version = Terms(approvers=(BEN.id,)), "2"
+        assert (await world.decide(approval, True)).refused is Refusal.NOT_ENTITLED
+        assert (await world.decide(approval, True, by=BEN)).refused is Refusal.CHANGED
+        (anew,) = await world.open_approvals(run_id)
+        assert anew.terms.approvers == (BEN.id,)
+        assert (await world.decide(anew, True)).refused is Refusal.NOT_ENTITLED
+        assert (await world.decide(anew, True, by=BEN)).refused is None
+        await world.to_the_end(run_id)
+        assert len(world.toolkit.ledger) == 1
+        await world.check(run_id)
+
+
+async def test_the_policy_forbids_between_question_and_answer(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        rule = world.toolkit.rules["refund"]
+        rule.ruling, rule.policy_version = Ruling.DENY, "2"
+        assert (await world.decide(approval, True)).refused is Refusal.CHANGED
+        await world.to_the_end(run_id)
+        assert world.toolkit.ledger == []
+        (turn, *_) = await world.chain(run_id)
+        assert turn.calls[0].outcome is not None
+        assert turn.calls[0].outcome.kind == "denied"
+        await world.check(run_id)
+
+
+async def test_what_is_asked_is_poked_before_the_answer(database_url: str) -> None:
+    """No change of tool or policy: nobody is asked about what somebody wrote into the tables."""
+    from orchestrator.store.tables import CallRow
+
+    async with world_on(database_url) as world:
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        poked = table(CallRow).update().values(arguments={"n": 1_000_000})
+        await world.database.write(lambda s: s.connection().execute(poked) and None)
+        await world.decide(approval, True)
+        await world.settle()
+        assert (await world.run(run_id)).status is RunStatus.ATTENTION
+        assert world.toolkit.ledger == []
+        assert await world.open_approvals(run_id) == []
 
 
 @pytest.mark.parametrize("part", ["arguments", "tool", "call_id"])

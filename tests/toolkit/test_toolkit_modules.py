@@ -85,7 +85,7 @@ def test_a_module_is_found_below_the_folder_or_not_at_all(tmp_path: Path, write:
     for name, words in [("linked", "leads out"), ("package", "no file"), ("missing", "no file")]:
         with pytest.raises(ConfigError, match=f"tools.modules: .*{words}"):
             load_modules(folder, [name])
-    with pytest.raises(ConfigError, match="tools.folder: .* is not a folder"):
+    with pytest.raises(ConfigError, match=r"tools.folder: .* is not a folder"):
         load_modules(outside, ["x"])
 
 

@@ -150,7 +150,7 @@ def _did(s: Session, run_id: str, event: Event, now: datetime) -> None:
     """The step, and all that was due is done."""
     step.apply(s, run_id, event, policy=POLICY, now=now)
     for asked in outbox.ripe(s, run_id, now):
-        effect = claims.claim(s, (run_id, asked.key), now, timedelta(minutes=1))
+        effect = claims.claim(s, (run_id, asked.key), now, claims.Hold.at(now, timedelta(minutes=1)))
         if effect is not None:
             claims.done(s, effect)
 

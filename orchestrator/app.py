@@ -21,6 +21,7 @@ from orchestrator.engine.breakers import (
     own,
     own_openings,
 )
+from orchestrator.engine.commits import Leases
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
@@ -39,7 +40,7 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
-from orchestrator.readiness import State, WebhookSeen, Workspace, Writes
+from orchestrator.readiness import State, WebhookSeen, Workspace
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import Storage
@@ -60,10 +61,11 @@ from orchestrator.web.doors import (
     alone,
 )
 from orchestrator.web.stream import Streams
+from orchestrator.writable import Writes
 
 
 def now() -> datetime:
-    """The service's one clock."""
+    """What this machine's clock says."""
     return datetime.now(UTC)
 
 
@@ -95,25 +97,28 @@ def build(
     settings: Settings,
     database: Database,
     *,
-    clock: Clock = now,
+    clock: Clock | None = None,
+    machine: Clock = now,
     role: Role = Role.ALL,
     beat: Callable[[], None] = lambda: None,
-    leases: Steady | None = None,
+    leases: Leases | None = None,
 ) -> Service:
     """Put the service together over an open database whose schema is current.
 
     Args:
+        clock: By default what all who share the database go by: on PostgreSQL its clock, else `machine`.
         beat: Called by the worker with each round, every 15 s at least.
-        leases: The time by which claims are held; by default it goes on evenly, however `clock` does.
+        leases: How claims of that length hold now; by default they run on evenly, however `clock` does.
 
     Raises:
         ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
     """
+    time = Steady(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
+    clock = clock or (machine if database.sqlite else time)
     queued = _dispatched(settings, database, clock, role)
     ground = _ground(settings, database, clock)
     around = _around(settings, clock)
-    leases = leases or Steady(clock, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
-    performer = _performer(ground, around, leases)
+    performer = _performer(ground, around, leases or time.hold)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
@@ -123,7 +128,7 @@ def build(
     openings = outlook.openings if outlook is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
     doors = _doors(ground, around, performer, intake, state, bells, openings)
-    lived = _lifetime(ground, around, state, doors, performer, outlook, leases).lived
+    lived = _lifetime(ground, around, state, doors, performer, outlook, time).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
     return Service(
@@ -193,7 +198,7 @@ def _around(settings: Settings, clock: Clock) -> Around:
     )
 
 
-def _performer(ground: Ground, around: Around, leases: Clock) -> Performer:
+def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
     """Who acts on the world, with every neighbour watched."""
     settings, counters = ground.settings, ground.counters
     long_jobs = neighbours.long_jobs(around.gemini, around.files)
@@ -297,7 +302,7 @@ def _lifetime(
     doors: Doors,
     performer: Performer,
     outlook: Outlook | None,
-    leases: Steady,
+    time: Steady,
 ) -> Lifetime:
     return Lifetime(
         state=state,
@@ -309,7 +314,7 @@ def _lifetime(
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,
-        leases=leases,
+        time=time,
     )
 
 

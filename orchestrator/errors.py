@@ -11,6 +11,7 @@
     │   ├── SignatureError    unsigned, forged, stale
     │   └── ForbiddenError    known, but not entitled
     ├── UnavailableError      nothing happened; worth another try
+    │   └── UnreachedError    nothing was sent
     ├── UncertainError        it may have happened; look before trying again
     └── RejectedError         final: trying again will not help
 
@@ -84,6 +85,10 @@ class UnavailableError(OrchestratorError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnreachedError(UnavailableError):
+    """No connection came about, so that not a byte of it is there."""
 
 
 class UncertainError(OrchestratorError):

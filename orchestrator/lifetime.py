@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
 import structlog
 from litestar import Litestar
+from sqlalchemy.orm import Session
 
 from orchestrator.engine.heads import Heads
 from orchestrator.engine.ports import Clock
@@ -48,7 +50,7 @@ class Lifetime:
     triggers: Triggers
     files: Storage
     clock: Clock
-    leases: Steady
+    time: Steady
 
     @asynccontextmanager
     async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
@@ -68,7 +70,7 @@ class Lifetime:
             # The lock file says that no other process is there: whoever held a claim is gone.
             released = await database.write(claims.release_all, self.clock())
             log.info("started", taken_over=released)
-        elif self.state.worker is not None:
+        else:
             await self._agree()
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
@@ -84,19 +86,22 @@ class Lifetime:
         yield self.triggers.run()
         if state.worker is not None:
             yield sweep(self.files)
-            if not state.database.sqlite:
-                yield self._keep_agreeing()
+        if not state.database.sqlite:
+            yield self._keep_agreeing()
 
     async def _agree(self, *, tell: bool = True) -> None:
-        """Let the time of leases be the database's, which is one for all. Raises what the database raises."""
-        asked = self.leases.stopwatch()
-        moment = await self.state.database.read(sightings.moment)
-        self.leases.agree(moment, asked)
-        if abs(apart := (self.clock() - moment).total_seconds()) > APART_SECONDS and tell:
+        """Let the service's time be the database's, which is one for all. Raises what the database raises."""
+
+        def look(s: Session) -> tuple[float, datetime]:
+            return self.time.stopwatch(), sightings.moment(s)
+
+        asked, moment = await self.state.database.read(look)
+        self.time.agree(moment, asked)
+        if abs(apart := (self.time.machine() - moment).total_seconds()) > APART_SECONDS and tell:
             log.warning("clock_differs", ahead_of_the_database_by=round(apart, 1))
 
     async def _keep_agreeing(self) -> None:
-        spell = Spell("leases_agreeing")
+        spell = Spell("time_agreeing")
         for look in count(1):
             await asyncio.sleep(AGREE_SECONDS)
             try:

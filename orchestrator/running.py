@@ -71,7 +71,7 @@ def serve(
     settings: Settings,
     role: Role = Role.ALL,
     *,
-    clock: Clock = now,
+    clock: Clock | None = None,
     built: Callable[[Service], None] = lambda service: None,
 ) -> None:
     """Answer requests, and work too unless others do, until SIGTERM or SIGINT.

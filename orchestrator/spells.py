@@ -20,27 +20,36 @@ class Spell:
 
     Args:
         name: Begins the events' names: `<name>_failed`, `<name>_still_failing`, `<name>_recovered`.
+        traced: At length is with the traceback.
     """
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name, self._clock = name, clock
+    def __init__(
+        self, name: str, clock: Callable[[], float] = time.monotonic, *, traced: bool = True
+    ) -> None:
+        self._name, self._clock, self._traced = name, clock, traced
         self._since: float | None = None
         self._told_at = 0.0
         self._times = 0
         self._kinds: set[str] = set()
 
-    def failed(self, error: Exception, **about: Any) -> None:
-        """It failed once more; called where it was caught. `about` tells what it failed at, on its lines."""
-        now, kind = self._clock(), type(error).__name__
+    def failed(self, error: Exception, *, kind: str = "", **about: Any) -> None:
+        """It failed once more; called where it was caught. `about` tells what it failed at, on its lines.
+
+        Args:
+            kind: Of failure, by default the error's name.
+        """
+        now, name = self._clock(), type(error).__name__
+        kind = kind or name
         self._since = now if self._since is None else self._since
         self._times += 1
         if kind not in self._kinds:
             self._kinds.add(kind)
             self._told_at = now
-            log.error(f"{self._name}_failed", error=kind, exc_info=error, **about)
+            traced = {"exc_info": error} if self._traced else {}
+            log.error(f"{self._name}_failed", error=name, **traced, **about)
         elif now - self._told_at >= AGAIN_SECONDS:
             self._told_at = now
-            log.warning(f"{self._name}_still_failing", error=kind, **about, **self._so_far(now))
+            log.warning(f"{self._name}_still_failing", error=name, **about, **self._so_far(now))
 
     def worked(self) -> None:
         """It did its work: whatever was is over."""

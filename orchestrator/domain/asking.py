@@ -171,8 +171,9 @@ def warn(turn: Turn) -> tuple[Effect, ...]:
 def redraw(call: ToolCall, now: datetime) -> tuple[Effect, ...]:
     """Its question is to be shown as it is now, where it is shown."""
     approval = call.approval
-    seen = approval is not None and in_slack(approval)
-    return (Effect(EffectKind.UPDATE_APPROVAL, approval.id, now),) if approval and seen else ()
+    if approval is None or not in_slack(approval):
+        return ()
+    return (Effect(EffectKind.UPDATE_APPROVAL, approval.id, now),)
 
 
 def no_expiry(approval: Approval | None) -> tuple[str, ...]:

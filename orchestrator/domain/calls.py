@@ -166,7 +166,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
         note = "the policy now asks for a person"
         run = with_turn(run, run.turn.with_call(asked))
         return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
-    return _execute(run, call, event.claim, now)
+    return _execute(run, call, event, now)
 
 
 def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now: datetime) -> Decision:
@@ -182,7 +182,7 @@ def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now
         return settled(run, call, OutcomeKind.EXPIRED, LAPSED_TEXT, now)
     if approval.digest != fresh:
         return _drifted(run, call, approval, event.assessment, now)
-    return _execute(run, call, event.claim, now)
+    return _execute(run, call, event, now)
 
 
 def doubted(run: Run, event: CallDoubted, policy: Policy, now: datetime) -> Decision:
@@ -192,10 +192,20 @@ def doubted(run: Run, event: CallDoubted, policy: Policy, now: datetime) -> Deci
         reason = _told("a call", event.doubts)
         run = with_turn(run, replace(run.turn, status=TurnStatus.LOST), reason)
         return Decision(run, note=reason, refused=Refusal.CHANGED, alarm=True)
-    if call.status not in (CallStatus.AWAITING_APPROVAL, CallStatus.READY):
+    waits = call.status in (CallStatus.AWAITING_APPROVAL, CallStatus.READY)
+    if not waits and not impossible(call):
         return unheard(run, f"{event.call} does not wait for anything")
     decision = _changed(run, call, _told(call.tool, event.doubts), now)
     return replace(decision, drop=no_expiry(call.approval))
+
+
+def impossible(call: ToolCall) -> str:
+    """Why nothing of ours leaves a call so; empty where it does. Nothing would ever come of it."""
+    if call.status is CallStatus.EXECUTING and call.claim is None:
+        return f"call {call.id} is said to run, and nobody began it"
+    if call.status is CallStatus.SETTLED and call.outcome is None:
+        return f"call {call.id} is said to be over, and came to nothing"
+    return ""
 
 
 def _told(what: str, doubts: tuple[str, ...]) -> str:
@@ -223,8 +233,10 @@ def _drifted(run: Run, call: ToolCall, approved: Approval, fresh: Assessment, no
     return Decision(run, effects, note=DRIFTED, refused=Refusal.CHANGED)
 
 
-def _execute(run: Run, call: ToolCall, claim: str, now: datetime) -> Decision:
-    started = replace(call, status=CallStatus.EXECUTING, claim=claim, started_at=now)
+def _execute(run: Run, call: ToolCall, event: CallClaimed, now: datetime) -> Decision:
+    """Whether it may be begun again once it is cut off is the tool's to say, not the row's."""
+    again = event.assessment.idempotent
+    started = replace(call, status=CallStatus.EXECUTING, claim=event.claim, started_at=now, idempotent=again)
     return Decision(with_turn(run, run.turn.with_call(started)), redraw(started, now))
 
 

@@ -72,7 +72,7 @@ class Terms(Value):
         quorum: How many different approvers must say yes.
         stages: Instead of `approvers` and `quorum`: steps one after the other, each by other people.
         never: Who may not decide, whatever else lets them.
-        four_eyes: Who asked for the run may not decide.
+        four_eyes: Who asked for the run, or for the work it takes up, may not decide.
         edits: Whether the arguments may be changed.
         at_timeout: What becomes of it when nobody answers.
         escalate_to: Who may decide as well after the time is up; they get as much time again.

@@ -188,7 +188,7 @@ def step_done(
     """What a step came to is kept by its name; the next one begins, or the run is completed with it."""
     step, steps = run.doing, run.recipe.steps
     assert step is not None  # noqa: S101  only runs with steps come here
-    run = replace(run, outputs={**run.outputs, step.name: output})
+    run = replace(run, outputs={**run.outputs, step.name: output}, output="")
     back = step.again if wants_again(output) else ""
     following = next(n for n, s in enumerate(steps) if s.name == back) if back else run.step + 1
     if following == len(steps):
@@ -260,6 +260,8 @@ def next_turn(
     )
     if any(c.approval for c in left.calls):
         drop = (*drop, f"{EffectKind.WARN_FORGETTING}:{left.interaction_id}")
+    if turn.continuation is None and run.output:
+        run = replace(run, output="")  # what was cut before a call is no part of the answer
     return Decision(with_turn(run, turn), (*effects, create_effect(turn, now)), drop, left=left)
 
 

@@ -49,7 +49,8 @@ def refusal(
     if approval is None:
         return Refusal.NOT_FOUND, "nothing is asked about this call"
     for terms in (approval.terms, *([current] if current else ())):
-        if (why := _never(run.requester.id, terms, person, stands, call.tool)) is not None:
+        asked_for_it = (run.requester.id, *run.recipe.asked_before)
+        if (why := _never(asked_for_it, terms, person, stands, call.tool)) is not None:
             return Refusal.NOT_ENTITLED, why
     step = approval.terms.steps[approval.stage]
     # Of one that is over, whoever was asked in any stage is told who was first.
@@ -67,7 +68,7 @@ def waits_for(card: Card, person: str, standing: Collection[str]) -> bool:
         standing: As for `refusal`.
     """
     approval, stands = card.approval, {person, *standing}
-    if _never(card.requester.id, approval.terms, person, stands, card.call.tool) is not None:
+    if _never((card.requester.id,), approval.terms, person, stands, card.call.tool) is not None:
         return False
     asked = not stands.isdisjoint(approval.terms.steps[approval.stage].approvers)
     return asked and approval.open and already_counted(approval, person) is None
@@ -105,10 +106,12 @@ def needed_later(approval: Approval) -> bool:
     return bool(left) and can_be_met(rest) and not can_be_met(spent)
 
 
-def _never(requester: str, terms: Terms, person: str, stands: Collection[str], about: str) -> str | None:
+def _never(
+    asked_for_it: Collection[str], terms: Terms, person: str, stands: Collection[str], about: str
+) -> str | None:
     if not set(stands).isdisjoint(terms.never):
         return f"{person} may not decide about {about}"
-    if terms.four_eyes and person == requester:
+    if terms.four_eyes and person in asked_for_it:
         return f"{person} asked for this run; somebody else must decide"
     return None
 

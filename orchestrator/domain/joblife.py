@@ -126,7 +126,10 @@ def grace_ended(run: Run, event: JobGraceEnded, policy: Policy, now: datetime) -
     again = {"attempt": job.attempt + 1, "remote": None, "sent_at": None}
     run = _put(run, call, job, status=JobStatus.INTENDED, **again)
     start = Effect(EffectKind.START_JOB, start_subject(job.id, job.attempt + 1), now)
-    return Decision(run, (start,), (f"{EffectKind.FETCH_JOB}:{job.id}",), note=f"attempt {job.attempt + 1}")
+    # The list may be behind, and nobody looks into it again once the next start has its answer.
+    late = Effect(EffectKind.CANCEL_JOB, cancel_subject(job.id, None), now + policy.job_grace)
+    effects = (start, late) if job.kind in LISTED else (start,)
+    return Decision(run, effects, (f"{EffectKind.FETCH_JOB}:{job.id}",), note=f"attempt {job.attempt + 1}")
 
 
 def signalled(run: Run, event: JobSignalled, policy: Policy, now: datetime) -> Decision:
@@ -173,7 +176,7 @@ def observed(run: Run, event: JobObserved, policy: Policy, now: datetime) -> Dec
     """A reading. Late ones, of an attempt that was replaced, are stopped where that can be."""
     found = run.turn.by_job(event.job)
     if found is None:
-        return unheard(run, f"{event.job} is no job of this turn")
+        return behind_the_end(run, event, now)
     call, job = found
     reading = event.reading
     if event.attempt != job.attempt or job.status in NOT_SENT:
@@ -235,11 +238,10 @@ def _counted_here(job: Job, harvest: Harvest) -> Mapping[str, int]:
 
 
 def behind_the_end(run: Run, event: JobObserved, now: datetime) -> Decision:
-    """The run ended while the start was on the wire: what it made is stopped."""
-    found = run.turn.by_job(event.job)
-    if found is None or _another(event) or event.reading.state not in STILL_AT_WORK:
+    """The run ended, or went on, while the start was on the wire: what it made is stopped."""
+    if _another(event) or event.reading.state not in STILL_AT_WORK:
         return Decision(run)
-    note = f"{event.reading.remote} was still at work behind the run"
+    note = f"{event.reading.remote} was still at work behind its call"
     return Decision(run, (_stop(event, now),), note=note)
 
 
@@ -261,7 +263,8 @@ def _of_another_attempt(run: Run, call: ToolCall, job: Job, event: JobObserved, 
 
 
 def _former(remote: str, job: str, attempt: int) -> str:
-    return f"{remote} is {job} of attempt {attempt}, which was replaced"
+    which = f"attempt {attempt}" if attempt else "an attempt"
+    return f"{remote} is {job} of {which}, which was replaced"
 
 
 def _another(event: JobObserved) -> bool:

@@ -176,6 +176,7 @@ class Recipe(Value):
     that are started when a run of it ends, by its end: `completed`, `failed`, `cancelled`.
     `contract` is what the trigger that started it says about all its questions.
     `collect` is when people are shown what its runs ask; None for at once. `callbacks` are told of news.
+    `asked_before` are the ids of those who asked for the work before somebody had this run take it up.
     """
 
     workflow: str
@@ -193,6 +194,7 @@ class Recipe(Value):
     contract: Contract | None = None
     collect: Daily | None = None
     callbacks: tuple[Callback, ...] = ()
+    asked_before: tuple[str, ...] = ()
 
     steps: tuple[Step, ...] = ()
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -213,6 +215,7 @@ class Run(Value):
     """One execution of a workflow, with its newest turn.
 
     `version` is what a conditional save compares; `seq` numbers the events of the record.
+    `output` is what it came to; while it lives, what there is of an answer that was cut.
     `reason` says why the run ended or what it waits for. `usage` sums token counts over turns.
     `granted` is the number of tokens used when a person let it go on beyond its limit, which counts
     anew from there. `restart_of` is the run whose work it takes up. `step` is the one of its recipe it is

@@ -168,7 +168,8 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
         environment=snap.environment or turn.environment,
     )
     run = replace(run, turn=turn, usage=usage, sources=sources)
-    decision = _read_whole(run, event, now) if untold else _ROWS[sense](run, event, policy, now)
+    whole = replace(event, snapshot=replace(snap, output=_whole(run, snap.output, first_end)))
+    decision = _read_whole(run, event, now) if untold else _ROWS[sense](run, whole, policy, now)
     if adopted:
         grace = f"{EffectKind.END_CREATE_GRACE}:{attempt_subject(event.turn, event.attempt)}"
         decision = replace(decision, drop=(*decision.drop, grace, *on.drop))
@@ -178,6 +179,18 @@ def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
 
 def _tells(snap: Snapshot) -> bool:
     return bool(snap.calls or snap.output or snap.errors or snap.continuation)
+
+
+def _whole(run: Run, said: str, first: bool) -> str:
+    """An answer with what was cut off before it, which its own interaction need not hold.
+
+    A read shows the timeline of one interaction (Gemini API, Interactions); whether what goes on from a cut
+    one begins anew is not written, so what says it all again counts once.
+    """
+    before = run.output if run.turn.continuation is not None else ""
+    if before and not first:
+        return before  # with what this interaction said: it was held, for people to say how to go on
+    return said if said.startswith(before) else before + said
 
 
 def _read_whole(run: Run, event: InteractionObserved, now: datetime) -> Decision:
@@ -357,13 +370,17 @@ def _cancelled(run: Run, event: InteractionObserved, policy: Policy, now: dateti
 
 
 def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:
-    """A cut answer is taken up again with its token, which names the interaction it belongs to."""
+    """A cut answer is taken up again with its token, which names the interaction it belongs to.
+
+    What there is of it stands as the run's output meanwhile.
+    """
     snap = event.snapshot
+    run = replace(run, output=snap.output)
     if not snap.continuation:
         reason = "requires_continuation without a token to continue with"
-        return finish(run, RunStatus.FAILED, now, reason=reason, output=snap.output, stop=False)
+        return finish(run, RunStatus.FAILED, now, reason=reason, stop=False)
     if run.turn.number >= run.recipe.limits.max_turns:
-        return finish(run, RunStatus.FAILED, now, reason="turn limit", output=snap.output, stop=False)
+        return finish(run, RunStatus.FAILED, now, reason="turn limit", stop=False)
     if over_tokens(run):
         # The token its own create was sent with is of no use any more: the place is for the next one's.
         held = hold(replace(run, turn=replace(run.turn, continuation=snap.continuation)), now)
@@ -371,7 +388,7 @@ def _continue(run: Run, event: InteractionObserved, policy: Policy, now: datetim
         return replace(held, effects=(*held.effects, watching))
     decision = next_turn(run, now)
     turn = replace(decision.run.turn, continuation=snap.continuation)
-    return replace(decision, run=replace(decision.run, turn=turn))
+    return replace(decision, run=replace(decision.run, turn=turn, output=snap.output))
 
 
 _Row = Callable[[Run, InteractionObserved, Policy, datetime], Decision]

@@ -14,9 +14,9 @@ from typing import Final
 
 from orchestrator.domain import entitlement, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
-from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import settled, start_by
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Verdict
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
 from orchestrator.domain.deadlines import (
     OVERDUE,
     left_to_a_person,
@@ -143,7 +143,7 @@ def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> De
     """
 
     def sayable(call: ToolCall, approval: Approval) -> str | None:
-        return _not_editable(call, approval, event.assessment)
+        return _not_editable(call, approval, event)
 
     def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
         return _proposed_anew(run, call, event, now)
@@ -151,8 +151,9 @@ def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> De
     return heard(run, event, now, sayable, then)
 
 
-def _not_editable(call: ToolCall, approval: Approval, fresh: Assessment) -> str | None:
-    if is_own(call) or human.is_question(call) or approval.terms.edits is Edits.NO:
+def _not_editable(call: ToolCall, approval: Approval, event: ApprovalEdited) -> str | None:
+    fresh, allowed = event.assessment, may_edit(approval.terms, event.current)
+    if is_own(call) or human.is_question(call) or not allowed:
         return "these arguments cannot be changed"
     if fresh.ruling not in (Ruling.ASK, Ruling.ALLOW):
         return fresh.reason or "the policy does not allow these arguments"
@@ -162,12 +163,17 @@ def _not_editable(call: ToolCall, approval: Approval, fresh: Assessment) -> str 
     return None
 
 
+def may_edit(terms: Terms, current: Terms | None) -> bool:
+    """Whether the arguments may be changed under the terms of the question and, where known, those of now."""
+    return all(one.edits is not Edits.NO for one in (terms, current) if one is not None)
+
+
 def _proposed_anew(run: Run, call: ToolCall, event: ApprovalEdited, now: datetime) -> Decision:
     """In the old question's place, message and end of time included: an edit wins nobody more of it."""
     old, fresh = call.approval, event.assessment
     assert old is not None  # noqa: S101  whoever calls has looked
     terms = fresh.terms or old.terms
-    if terms.edits is Edits.OTHER or old.terms.edits is Edits.OTHER:
+    if any(one.edits is Edits.OTHER for one in (terms, old.terms, event.current) if one is not None):
         terms = replace(terms, never=(*terms.never, event.by.id))
     call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
     note = f"{event.by.name or event.by.id} changed the arguments"

@@ -286,7 +286,7 @@ class GuardedJobs:
     async def fetch(self, kind: JobKind, remote: str) -> JobReading:
         return await self._line.call("fetch_job", lambda: self._jobs.fetch(kind, remote))
 
-    async def find(self, order: JobOrder) -> JobReading | None:
+    async def find(self, order: JobOrder) -> tuple[JobReading, ...]:
         return await self._line.call("find_job", lambda: self._jobs.find(order))
 
     async def cancel(self, kind: JobKind, remote: str) -> None:

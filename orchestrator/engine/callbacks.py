@@ -89,7 +89,7 @@ class Callbacks:
     def _settle(self, s: Session, effect: Claimed, attempt: Attempt) -> None:
         """What came of it, heard under its claim only: who took it over tells it himself."""
         commits, now = self._commits, self._commits.now()
-        if not claims.renew(s, effect, commits.held_at(), commits.grant):
+        if not claims.renew(s, effect, commits.hold().until):
             return
         again = callbacks.settle(s, effect.subject, attempt, self._patience, now, commits.roll())
         if again is None:

@@ -74,6 +74,9 @@ class Calls:
         if call is None and not run.closed and (doubts := attest.gone(s, run, effect.subject)):
             self._commit.settle(s, effect, CallDoubted(effect.subject, doubts))
             return None
+        if call is not None and not run.closed and (doubts := attest.idle(s, run.id, call)):
+            self._commit.settle(s, effect, CallDoubted(call.id, doubts))
+            return None
         if call is None or call.status is not CallStatus.READY or run.closed:
             claims.done(s, effect)
             return None
@@ -114,10 +117,10 @@ class Calls:
         def job(s: Session) -> tuple[str, Act | None]:
             return effect.run_id, self._seen(s, effect, call, preview)
 
-        held = self._commit.granted()
+        held = self._commit.hold().until
         if (act := await self._commit.advance(job, of=effect.run_id)) is None:
             return
-        if self._commit.granted() < held + self._commit.lease or await self._commit.still_ours(effect):
+        if await self._commit.still_ours(effect, held):
             await act()
         else:  # this process stood still, and somebody took it over
             await self.not_begun(effect)
@@ -125,7 +128,7 @@ class Calls:
     def _seen(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> Act | None:
         """The gate for a call that was looked at, in a transaction of its own."""
         runs.lock(s, effect.run_id)
-        if not claims.renew(s, effect, self._commit.held_at(), self._commit.grant):
+        if not claims.renew(s, effect, self._commit.hold().until):
             return None
         if (found := self._ready(s, effect)) is None:
             return None

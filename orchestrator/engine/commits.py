@@ -25,16 +25,17 @@ from orchestrator.engine.hearing import Go, Hearing, PutOff
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.steady import Steady
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
-from orchestrator.store.claims import Claimed, Which
+from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
 from orchestrator.store.races import AWAY, lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Leases = Callable[[timedelta], Hold]
+"""How claims of that length hold now."""
 
 OUTLAST_SECONDS: Final = 300.0
 """How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
@@ -53,7 +54,7 @@ class Commits:
         hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
         limits: On single tools and workflows, over all processes; without, there are none.
-        leases: The time of leases; by default `clock`.
+        leases: By default, as `clock` goes.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Commits:
         hearing: Hearing | None = None,
         lines: Lines | None = None,
         limits: Ceilings | None = None,
-        leases: Clock | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
-        self._leases = leases or clock
+        self._leases = leases or (lambda lease: Hold.at(clock(), lease))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._roll = roll
         self.lines = lines
@@ -86,23 +87,9 @@ class Commits:
     def now(self) -> datetime:
         return self._clock()
 
-    def held_at(self) -> datetime:
-        """Now, as leases are measured."""
-        return self._leases()
-
-    @property
-    def ahead(self) -> timedelta:
-        """Of `now`, so much is `held_at`; below zero where it is behind."""
-        return timedelta(0) if self._leases is self._clock else self._leases() - self._clock()
-
-    @property
-    def grant(self) -> timedelta:
-        """How long a claim holds, counted from `held_at`."""
-        return self.lease + self._leases.lead if isinstance(self._leases, Steady) else self.lease
-
-    def granted(self) -> datetime:
-        """Until when a claim holds that is made now."""
-        return self.held_at() + self.grant
+    def hold(self) -> Hold:
+        """How claims hold now."""
+        return self._leases(self.lease)
 
     def roll(self) -> float:
         """Dice, in [0, 1)."""
@@ -210,21 +197,18 @@ class Commits:
                 return await again()
         raise AssertionError("unreachable: tenacity returns or raises")
 
-    async def take(self, which: Which, due: datetime | None = None) -> Taken | None:
+    async def take(self, which: Which) -> Taken | None:
         """Claim an effect that is due, and what follows at once; None if somebody else has it.
 
         The place for the effect itself is the caller's; what follows has places of its own.
-
-        Args:
-            due: What is due by then is due, although it is not by our clock.
         """
-        return await asyncio.shield(self._kept(self._taken(which, due)))
+        return await asyncio.shield(self._kept(self._taken(which)))
 
-    async def _taken(self, which: Which, due: datetime | None) -> Taken | None:
+    async def _taken(self, which: Which) -> Taken | None:
         places = Places(self.slots)
         try:
             of = which[0] if isinstance(which, tuple) else ""
-            return await self._write(partial(self._take, which=which, due=due, places=places), of)
+            return await self._write(partial(self._take, which=which, places=places), of)
         except GateError as e:
             log.exception("gate_failed", effect=which)
             places.clear()
@@ -234,12 +218,10 @@ class Commits:
             places.clear()
             raise
 
-    def _take(self, s: Session, which: Which, due: datetime | None, places: Places) -> Taken | None:
+    def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
         runs.lock_of(s, which)
-        now = self._clock()
-        at = max(now, due or now)
-        effect = claims.claim(s, which, at, self.grant, self.ahead - (at - now))
+        effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is None:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
@@ -266,7 +248,7 @@ class Commits:
     def _one(self, s: Session, asked: outbox.Asked, places: Places) -> Ticket | None:
         if not places.reserve(asked.kind):
             return None
-        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.grant, self.ahead)
+        effect = claims.claim(s, (asked.run_id, asked.key), self._clock(), self.hold())
         ticket = self._passed(s, effect) if effect is not None else None
         if ticket is None:
             places.give_back(asked.kind)
@@ -282,13 +264,17 @@ class Commits:
         return Ticket(effect, act) if act is not None else None
 
     def _stumble(self, s: Session, which: Which, why: str) -> None:
-        effect = claims.claim(s, which, self._clock(), self.grant, self.ahead)
+        effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
-    async def still_ours(self, effect: Claimed) -> bool:
+    async def still_ours(self, effect: Claimed, until: datetime) -> bool:
+        """Whether a claim that held until then was taken over by nobody while this process stood still."""
+        return self.hold().until < until + self.lease or await self.renewed(effect)
+
+    async def renewed(self, effect: Claimed) -> bool:
         """Whether the claim holds, for another lease."""
-        return await self._db.write(claims.renew, effect, self.held_at(), self.grant)
+        return await self._db.write(claims.renew, effect, self.hold().until)
 
     async def conclude(self, effect: Claimed, event: Event, run_id: str = "") -> None:
         """The effect is done and this is what came of it for its run: one transaction."""

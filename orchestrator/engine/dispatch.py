@@ -7,7 +7,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -16,8 +16,8 @@ from orchestrator import jobs
 from orchestrator.domain.effects import EffectKind
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
+from orchestrator.store.held import flush
 from orchestrator.store.outbox import Asked
-from orchestrator.store.prepared import flush
 from orchestrator.store.transactions import age
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
@@ -62,21 +62,6 @@ LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {
 
 LANE_OF: Final = {kind: lane for lane, kinds in LANES.items() for kind in kinds}
 
-AT_AN_INSTANT: Final = frozenset(
-    {
-        EffectKind.EXPIRE_APPROVAL,
-        EffectKind.REMIND_APPROVAL,
-        EffectKind.SPREAD_APPROVAL,
-        EffectKind.POST_DIGEST,
-        EffectKind.END_CREATE_GRACE,
-        EffectKind.END_JOB_GRACE,
-        EffectKind.END_RUN,
-        EffectKind.WARN_FORGETTING,
-        EffectKind.FIRE_TRIGGER,
-    }
-)
-"""Due when it is that time, by the clock of who does it; all else after a pause, by who asked for it."""
-
 MAIL: Final = "mail"
 """The lane of webhooks that were stored by a process that does not work itself."""
 
@@ -85,6 +70,7 @@ NEAR: Final = timedelta(seconds=60)
 
 SLACK: Final = timedelta(milliseconds=50)
 """A job that is due by the database's clock must find its effect due by ours."""
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Dispatcher(Protocol):
@@ -142,14 +128,9 @@ def passed_on(payload: bytes, now: datetime, pause: timedelta) -> jobs.Job:
     return jobs.Job(lane, f"{run_id}:{key}:{now.timestamp():.6f}", payload, pause)
 
 
-def effect_of(payload: bytes) -> tuple[tuple[str, str], datetime | None]:
-    """Run and key of the effect a job is about, and when that was due for who made the job.
-
-    Jobs wait by the database's clock. Whoever has one knows that it is time by the clock by which the effect
-    was asked for, although his own may differ. None of what goes by instants, and of older programs' jobs.
-    """
+def effect_of(payload: bytes) -> tuple[tuple[str, str], datetime]:
+    """Run and key of the effect a job is about, and when that is due; of an older program's job, it is."""
     said = json.loads(payload)
     run_id, key = said
-    timed = EffectKind(key.partition(":")[0]) in AT_AN_INSTANT
-    due = None if timed or isinstance(said, list) else datetime.fromisoformat(said[key])
+    due = _LONG_AGO if isinstance(said, list) else datetime.fromisoformat(said[key])
     return (run_id, key), due

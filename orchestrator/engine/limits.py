@@ -129,7 +129,8 @@ def _for_a_place(free: int, ahead: int, now: datetime, why: str) -> _Wait | None
 def _for_the_minute(s: Session, tool: str, most: int, ahead: int, now: datetime) -> _Wait | None:
     """Each of those ahead takes up one start, so it is known when this one comes."""
     rounds, place = divmod(ahead, most)
-    began = occupancy.nth_start(s, tool, most - place)
+    # What seems to have begun far later did so before the clock was set back.
+    began = occupancy.nth_start(s, tool, most - place, now + MINUTE)
     until = max(began or now - MINUTE, now - MINUTE) + MINUTE * (1 + rounds)
     return _Wait(until, f"{tool} was started {most} times within a minute") if until > now else None
 

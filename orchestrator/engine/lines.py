@@ -61,7 +61,7 @@ class Lines:
     def _later(self, s: Session, effect: Claimed, line: str, now: datetime) -> datetime | None:
         """When to come again; None if it is this one's turn, which is then taken."""
         every = self._manners.every
-        spent = lines.spent_until(s, line, now)
+        spent = self._spent(s, line, now)
         free = max(now, spent - self._manners.spare)
         writing = lines.writing(s, effect, line)
         if writing or free > now or lines.before(s, effect, line, free):
@@ -69,6 +69,16 @@ class Lines:
             return nearest + every * lines.before(s, effect, line, now + SOON)
         lines.taken(s, line, max(spent, now) + every)
         return None
+
+    def _spent(self, s: Session, line: str, now: datetime) -> datetime:
+        """Up to when the place is taken. Who takes it for long stands in line, told to wait.
+
+        If nobody does, it was taken before the clock was set back.
+        """
+        spent, far = lines.spent_until(s, line, now), now + SOON + self._manners.spare
+        if spent <= far:
+            return spent
+        return min(spent, max(lines.last_due(s, line) or now, now) + self._manners.spare)
 
     def left(self, s: Session, line: str, now: datetime) -> None:
         """One has written, or did not come to it: the next one need not wait for it any longer."""

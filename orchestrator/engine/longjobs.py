@@ -1,5 +1,7 @@
 """What is done about long jobs: started once, looked for, read, their files brought here, stopped."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,6 +21,7 @@ from orchestrator.domain.events import (
     JobSignalled,
     JobUncertain,
 )
+from orchestrator.domain.joblife import STILL_AT_WORK
 from orchestrator.domain.jobs import (
     LISTED,
     Harvest,
@@ -33,9 +36,10 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, inbox, jobs, runs
 from orchestrator.store.claims import Claimed
+from orchestrator.store.held import flush
 
 LOOKS_FOR_FILES: Final = 7
 """How often files that are not there yet are asked for, over half a minute or so.
@@ -50,7 +54,7 @@ Source: Gemini API, "Video", "Files": what was made is kept for two days.
 SLOWEST: Final = {JobKind.BATCH: timedelta(hours=48)}
 """How long a job may take to make its files; the other kinds take minutes (Gemini API, "Batch API")."""
 SEARCHES_BEHIND: Final = 5
-"""How often a start that was under way when its run ended is looked for, to be stopped."""
+"""How often a start that was under way when its run ended, or was replaced, is looked for, to be stopped."""
 WATCHED: Final = frozenset({JobStatus.LIVE, JobStatus.UNKNOWN})
 
 
@@ -63,8 +67,8 @@ class NoJobs:
     async def fetch(self, kind: JobKind, remote: str) -> JobReading:
         raise UnavailableError("this process reads no long jobs")
 
-    async def find(self, order: JobOrder) -> JobReading | None:
-        return None
+    async def find(self, order: JobOrder) -> tuple[JobReading, ...]:
+        return ()
 
     async def cancel(self, kind: JobKind, remote: str) -> None:
         raise UnavailableError("this process stops no long jobs")
@@ -118,7 +122,8 @@ class LongJobs:
         def commit(s: Session) -> tuple[str, None]:
             self._commit.settle(s, effect, seen)
             key = signal_key(reading.remote)
-            early = [inbox.claim_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            early = [inbox.take_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            flush(s)
             if any(early):
                 self._commit.apply(s, effect.run_id, JobSignalled(job.id))
             return effect.run_id, None
@@ -156,8 +161,28 @@ class LongJobs:
 
     async def _look(self, run_id: str, job: Job) -> JobReading | None:
         if job.remote is None:
-            return await self._port.find(_order(run_id, job))
+            return await self._search(run_id, job)
         return await self._port.fetch(job.kind, job.remote)
+
+    async def _search(self, run_id: str, job: Job) -> JobReading | None:
+        """What is there of the present attempt. What is of another one is stopped, never waited for."""
+        found = await self._port.find(_order(run_id, job))
+        mine = _of_attempt(found, job.attempt)
+        others = [r for r in found if r is not mine and r.attempt != job.attempt]
+        await self._stray(run_id, job, [r for r in others if mine or r.state in STILL_AT_WORK])
+        return mine
+
+    async def _stray(self, run_id: str, job: Job, found: Sequence[JobReading]) -> None:
+        """Nobody waits for these: written down, and stopped where they are still at work."""
+
+        def commit(s: Session) -> tuple[str, None]:
+            with suppress(NotFoundError):  # the run was deleted meanwhile
+                for reading in found:
+                    self._commit.apply(s, run_id, JobObserved(job.id, reading.attempt, reading))
+            return run_id, None
+
+        if found:
+            await self._commit.outlast(commit, run_id)
 
     def store(self, s: Session, effect: Claimed) -> Act | None:
         """Bring what it made here."""
@@ -196,12 +221,9 @@ class LongJobs:
 
     async def _cancel(self, effect: Claimed, job: Job, remote: str | None) -> None:
         try:
-            if remote is None:
-                found = await self._port.find(_order(effect.run_id, job))
-                remote = found.remote if found else None
             if remote is not None:
                 await self._port.cancel(job.kind, remote)
-            elif effect.attempts < SEARCHES_BEHIND:
+            elif not await self._stop_unnamed(effect.run_id, job) and effect.attempts < SEARCHES_BEHIND:
                 await self._commit.again(effect, "its start has not shown itself yet")
                 return
         except (UnavailableError, UncertainError) as e:
@@ -210,6 +232,13 @@ class LongJobs:
             await self._commit.write(claims.bury, effect, str(e))
         else:
             await self._commit.done(effect)
+
+    async def _stop_unnamed(self, run_id: str, job: Job) -> bool:
+        """Look for starts that had no answer and that nobody waits for; whether there was one."""
+        found = await self._port.find(_order(run_id, job))
+        strays = [r for r in found if job.ended or not _awaited(r, job)]
+        await self._stray(run_id, job, [r for r in strays if r.state in STILL_AT_WORK])
+        return bool(strays)
 
     def end_grace(self, s: Session, effect: Claimed) -> Act | None:
         """A start without an answer had its time to show itself. What can be looked for is looked for once
@@ -229,7 +258,7 @@ class LongJobs:
     async def _last_look(self, effect: Claimed, job: Job, ended: JobGraceEnded, room: Go) -> None:
         await self._commit.hearing.wait(room)
         try:
-            reading = await self._port.find(_order(effect.run_id, job))
+            reading = await self._search(effect.run_id, job)
         except (RejectedError, UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
             return
@@ -243,6 +272,18 @@ def _to_be_found(job: Job, attempt: int) -> bool:
     """Whether Gemini lists what became of that attempt, and nothing has named it yet."""
     current = (job.attempt, job.status, job.remote) == (attempt, JobStatus.UNKNOWN, None)
     return current and job.kind in LISTED
+
+
+def _of_attempt(found: Sequence[JobReading], attempt: int) -> JobReading | None:
+    """The one that says it is of that attempt, else one that says of none: a release before began it."""
+    return min((r for r in found if r.attempt in (0, attempt)), key=lambda r: not r.attempt, default=None)
+
+
+def _awaited(reading: JobReading, job: Job) -> bool:
+    """Whether it is what the call waits for, or may be: names of releases before tell no attempt."""
+    if job.remote is not None:
+        return reading.remote == job.remote
+    return reading.attempt in (0, job.attempt)
 
 
 def _too_late(job: Job, due: datetime) -> bool:

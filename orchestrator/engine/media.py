@@ -107,7 +107,7 @@ class Media:
     async def _share(
         self, effect: Claimed, card: Card, kept: Upload, slack: SlackPort, *, seen_before: bool
     ) -> None:
-        if not await self._commit.still_ours(effect):
+        if not await self._commit.renewed(effect):
             return  # whoever has it now shows the same
         try:
             await slack.show_pictures(card, kept.files, seen_before=seen_before)

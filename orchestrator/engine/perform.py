@@ -20,7 +20,7 @@ from orchestrator.engine.armed import Armed, FeedPort
 from orchestrator.engine.batches import Batches
 from orchestrator.engine.callbacks import CallbackPort, Callbacks
 from orchestrator.engine.calls import Calls
-from orchestrator.engine.commits import LEASE, Commits
+from orchestrator.engine.commits import LEASE, Commits, Leases
 from orchestrator.engine.copies import Copies
 from orchestrator.engine.digests import Digests
 from orchestrator.engine.hearing import Hearing
@@ -39,7 +39,7 @@ from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
 from orchestrator.spells import Spell
-from orchestrator.store import claims, runs
+from orchestrator.store import runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
@@ -73,7 +73,7 @@ class Performer:
         occurrences: How long is known what that came to.
         callbacks: Who sends news to callers; None where nothing signs them.
         patience: For how long that is tried.
-        leases: The time of leases; by default `clock`.
+        leases: As for `Commits`.
         outcomes: What came of a decision is said in the thread of the message that asked for it, too.
     """
 
@@ -101,7 +101,7 @@ class Performer:
         occurrences: timedelta = KEEP,
         callbacks: CallbackPort | None = None,
         patience: Patience | None = None,
-        leases: Clock | None = None,
+        leases: Leases | None = None,
         outcomes: bool = False,
     ) -> None:
         commits = Commits(
@@ -162,8 +162,7 @@ class Performer:
 
     async def _still_ours(self, effect: Claimed) -> bool:
         """Whether nobody took it over while this process stood still, before anything was done about it."""
-        commits = self.commits
-        if commits.granted() < effect.until + commits.lease or await commits.still_ours(effect):
+        if await self.commits.still_ours(effect, effect.until):
             return True
         log.warning("claim_lost", **_about(effect))
         if effect.kind is EffectKind.EXECUTE_TOOL:
@@ -184,7 +183,7 @@ class Performer:
         for look in count():
             try:
                 if look % renewing == 0:
-                    await commits.write(claims.renew, effect, commits.held_at(), commits.grant)
+                    await commits.renewed(effect)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception as e:  # noqa: BLE001  told by the spell

@@ -52,8 +52,11 @@ class JobsPort(Protocol):
         """Read it. Raises `RejectedError` with code `not_found` where Gemini has none."""
         ...
 
-    async def find(self, order: JobOrder) -> JobReading | None:
-        """Look for one whose start had no answer; None where there is none, or it cannot be looked for."""
+    async def find(self, order: JobOrder) -> tuple[JobReading, ...]:
+        """Look for one whose start had no answer: what there is of it, of any attempt.
+
+        Empty where there is none, or it cannot be looked for.
+        """
         ...
 
     async def cancel(self, kind: JobKind, remote: str) -> None:

@@ -165,8 +165,7 @@ class Questions:
             runs.lock(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
         elif self._outcomes and not card.replaced:
-            said = [e for e in tell(card.call) if not questions.noticed(s, effect.run_id, e)]
-            outbox.add(s, effect.run_id, said)
+            outbox.add_once(s, effect.run_id, tell(card.call))
         claims.done(s, effect)
 
     async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:

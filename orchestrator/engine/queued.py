@@ -11,11 +11,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import EffectKind
-from orchestrator.engine.dispatch import MAIL, NEAR, effect_of, passed_on
+from orchestrator.engine.dispatch import MAIL, NEAR, SLACK, effect_of, passed_on
 from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Job, Jobs, put
 from orchestrator.store import claims, inbox, outbox
-from orchestrator.store.prepared import flush
+from orchestrator.store.held import flush
 from orchestrator.store.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0
@@ -124,8 +124,8 @@ class QueuedWorker(Worker):
         if clock() < self._sweep_at or self._stopping:
             return
         self._sweep_at = clock() + SWEEP_SECONDS * (0.7 + 0.6 * self._roll())
-        ahead = self._performer.commits.ahead
-        due, mail = await self._db.read(_left_lying, self._clock(), self._room(), ahead)
+        over = self._performer.commits.hold().over
+        due, mail = await self._db.read(_left_lying, self._clock(), self._room(), over)
         if mail:
             self.mail()
         await self._claim_of(due)
@@ -140,12 +140,15 @@ class QueuedWorker(Worker):
             self.mail()
             return
         which, due = effect_of(payload)
+        if (left := due - self._clock()) > timedelta(0):  # its maker's clock, or the database's, was set
+            await self._db.write(_pass_on, passed_on(payload, self._clock(), left + SLACK))
+            return
         kind = EffectKind(which[1].partition(":")[0])
         reserved = await self._reserved(kind)
         if self._stopping and not reserved:
             await asyncio.Event().wait()  # until `stop` gives the job back
         if reserved:
-            await asyncio.shield(self._own(self._in_slot(which, kind, due)))
+            await asyncio.shield(self._own(self._in_slot(which, kind)))
         else:
             await self._db.write(_pass_on, passed_on(payload, self._clock(), AGAIN))
 
@@ -176,10 +179,10 @@ class QueuedWorker(Worker):
 
 
 def _left_lying(
-    s: Session, now: datetime, kinds: Collection[EffectKind], ahead: timedelta
+    s: Session, now: datetime, kinds: Collection[EffectKind], over: datetime
 ) -> tuple[list[tuple[int, EffectKind]], bool]:
     """Effects and, whether there are any, webhooks that nobody took in time."""
-    return claims.due(s, now, BATCH, kinds, OVERDUE, ahead), inbox.lingering(s, now - OVERDUE)
+    return claims.due(s, now, BATCH, kinds, OVERDUE, over), inbox.lingering(s, now - OVERDUE)
 
 
 def _pass_on(s: Session, job: Job) -> None:

@@ -113,7 +113,7 @@ def restart(
             "the workflow's steps have changed since, and what was done would be done again: start a new run"
         )
     text = run.input if recipe.steps else _record(s, run)
-    told, record = _told_alike(recipe, run.recipe), _of_step(s, run) if after else ""
+    told, record = _taking_up(_told_alike(recipe, run.recipe), run), _of_step(s, run) if after else ""
     wish = Wish(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
     new_id, started = start(s, wish, now)
     if started.fresh and not run.closed:
@@ -169,6 +169,12 @@ def _told_alike(recipe: Recipe, before: Recipe) -> Recipe:
     own = [c for c in before.callbacks if c.own]
     others = [c for c in recipe.callbacks if c.url not in {o.url for o in own}]
     return replace(recipe, callbacks=(*others, *own)) if own else recipe
+
+
+def _taking_up(recipe: Recipe, before: Run) -> Recipe:
+    """Who asked for the work at first has not become somebody else because another had it taken up."""
+    asked = (*before.recipe.asked_before, before.requester.id)
+    return replace(recipe, asked_before=tuple(dict.fromkeys(asked)))
 
 
 def wanted_by(run: Run, approval: str) -> Actor | None:

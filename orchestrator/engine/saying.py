@@ -12,7 +12,7 @@ from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnreachedError
 from orchestrator.store import claims
 from orchestrator.store.claims import Claimed
 
@@ -53,13 +53,16 @@ async def not_said(
     """Not said, so tried again; or nobody knows, so looked for first. Those behind it wait with it.
 
     Args:
-        counts: A try that was told to wait counts as well: some of it may be said, or the tries are numbered.
+        counts: A try that was told to wait, or reached nobody, counts as well: some of it may be said, or
+            the tries are numbered.
     """
     if isinstance(error, UncertainError):
         due_at, counts = commits.now() + LOOK_AGAIN, True
     else:
-        # To look for it spends a read, of which an app that Slack does not list has one a minute.
-        due_at, counts = commits.later(effect, error), counts or error.retry_after is None
+        # To look for it spends a read, of which an app that Slack does not list has one a minute. So a try
+        # counts only where the pause grows by it: a Slack that is not reached is left alone by its breaker.
+        told = error.retry_after is not None or isinstance(error, UnreachedError)
+        due_at, counts = commits.later(effect, error), counts or not told
     await commits.write(_not_said, commits, effect, due_at, str(error), counts)
 
 

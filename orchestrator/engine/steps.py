@@ -12,6 +12,7 @@ from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe, Run, TurnStatus
 from orchestrator.domain.pipeline import UnresolvedError, resolve, step_call
 from orchestrator.domain.plain import MAX_HANDED_ON, size
+from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.restarting import Wish, start
@@ -74,6 +75,7 @@ class Steps:
             log.warning("hook_unknown", run_id=run.id, workflow=name)
             claims.bury(s, effect, f"there is no workflow {name}")
             return None
+        recipe = replace(recipe, asked_before=run.recipe.asked_before)
         wish = Wish(recipe, _told(run), run.requester, HOOKS, f"{name} after {run.id}", "")
         new_id, _ = start(s, wish, self._commit.now())
         claims.done(s, effect)

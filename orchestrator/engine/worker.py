@@ -237,8 +237,8 @@ class Worker:
 
     async def _claim(self) -> int:
         """Take what is due; returns how much that was."""
-        ahead = self._performer.commits.ahead
-        due = await self._db.read(claims.due, self._clock(), BATCH, self._room(), ahead=ahead)
+        over = self._performer.commits.hold().over
+        due = await self._db.read(claims.due, self._clock(), BATCH, self._room(), over=over)
         return await self._claim_of(due)
 
     async def _claim_of(self, due: Sequence[tuple[int, EffectKind]]) -> int:
@@ -249,11 +249,11 @@ class Worker:
         """Claim an effect in a slot of ours and perform it; False without a slot, or nothing to claim."""
         return self.reserve(kind) and await self._in_slot(which, kind)
 
-    async def _in_slot(self, which: Which, kind: EffectKind, due: datetime | None = None) -> bool:
-        """`_begin` in a slot that is reserved for it; `due` as for `Commits.take`."""
+    async def _in_slot(self, which: Which, kind: EffectKind) -> bool:
+        """`_begin` in a slot that is reserved for it."""
         taken = None
         try:
-            taken = await self._performer.commits.take(which, due)
+            taken = await self._performer.commits.take(which)
         finally:
             if taken is None or taken.own is None:
                 self.give_back(kind)
@@ -279,9 +279,9 @@ class Worker:
         self._next = now + timedelta(seconds=LONGEST_SLEEP)  # what is left meanwhile is expected
         room = self._room()
         crowded = [kind for kind in LANE_OF if kind not in room]
-        ahead = self._performer.commits.ahead
-        due = await self._db.read(claims.next_due, room, ahead)
-        if crowded and (first := await self._db.read(claims.next_due, crowded, ahead)) is not None:
+        behind = now - self._performer.commits.hold().over
+        due = await self._db.read(claims.next_due, room, behind)
+        if crowded and (first := await self._db.read(claims.next_due, crowded, behind)) is not None:
             if first > now:
                 due = min(due or first, first)
             else:  # nothing of them is looked for before there is room

@@ -77,17 +77,22 @@ class GeminiGateway:
 
         Raises:
             RejectedError: Refused for good: 4xx other than below, and 501. `code` is Gemini's word.
-            UnavailableError: Nothing started: no connection, 429 (with `retry_after`), or a refused key
-                (401, 403): people mend keys, so the work waits for them and is not lost.
+            UnavailableError: Nothing started: no connection, 429 (with `retry_after`), a refused key or an
+                unpaid bill (401, 402, 403): people mend them, so the work waits and is not lost.
             UncertainError: It may have started: no answer after sending, 408, 409, 499, any other 5xx,
-                or an answer that is not a 200 with an interaction.
+                or an answer that is not a 200 with an interaction, or with one that is not this create's.
 
         Source: Gemini API, "Errors"; there is no idempotency key and no way to search interactions.
         """
         body = wire.create_body(request, resend_tools=self._resend_tools, webhook_uris=self.connection.uris)
         content = wire.encode(body)
         library = await self.connection.opened()
-        return _read(await self.connection.once("create", library.create, content))
+        snapshot = _read(await self.connection.once("create", library.create, content))
+        if not _answers(request, snapshot):
+            raise UncertainError(
+                self.connection.words.tell("create", "the answer is about another interaction")
+            )
+        return snapshot
 
     async def fetch(self, interaction_id: str) -> Snapshot:
         """Read an interaction; blips are tried again for a few seconds.
@@ -95,7 +100,8 @@ class GeminiGateway:
         Raises:
             RejectedError: `not_found` (404, 410, an impossible id), or Gemini's word for another 4xx.
             UnavailableError: No reading now: no answer, 429 or any `Retry-After` (not tried again here),
-                a refused key (401, 403), 408, 409, 5xx, or an answer that is not this interaction.
+                a refused key or an unpaid bill (401, 402, 403), 408, 409, 5xx, or an answer that is not
+                this interaction.
         """
         if not wire.is_interaction_id(interaction_id):
             raise RejectedError("Gemini has no such interaction: the id is impossible", code="not_found")
@@ -145,6 +151,13 @@ def _read(answer: Answer) -> Snapshot:
         return wire.snapshot(wire.decode(answer.content))
     except ValueError as error:
         raise UncertainError(f"the answer is not JSON: {error}"[: wire.MAX_TEXT]) from error
+
+
+def _answers(request: CreateRequest, snapshot: Snapshot) -> bool:
+    """Whether it can be what that create began: a new interaction, and not one of another run's."""
+    told = snapshot.correlation
+    new = snapshot.interaction_id != request.previous_id
+    return new and (told is None or told.run == request.correlation.run)
 
 
 def _readable(answer: Answer, interaction_id: str) -> Snapshot | None:

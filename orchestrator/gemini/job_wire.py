@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from orchestrator.domain.effects import start_subject
 from orchestrator.domain.jobs import MAX_REMOTE, JobKind, JobOrder, JobReading, JobState, attempt_of
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UncertainError
@@ -25,6 +26,7 @@ _BATCH: Final = re.compile(rf"batches/{_WORD}")
 _FILE: Final = re.compile(r"files/[A-Za-z0-9_-]{1,128}")
 _FILE_IN_PATH: Final = re.compile(r"/(files/[A-Za-z0-9_-]{1,128})(?::download)?\Z")
 _JOB: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_START: Final = re.compile(r"([A-Za-z0-9_-]{1,128})\.([1-9][0-9]{0,8})")
 _COUNTS: Final = {
     "requests": "requestCount",
     "succeeded": "successfulRequestCount",
@@ -129,7 +131,8 @@ def lines(order: JobOrder) -> list[tuple[str, JsonObject]]:
 
 def batch_body(order: JobOrder, source: JsonObject, uris: Sequence[str]) -> JsonObject:
     """Of `:batchGenerateContent`; `source` is what `inline` or `from_file` made."""
-    return {"batch": {"displayName": order.id, "inputConfig": source, "webhookConfig": _hooks(order, uris)}}
+    name = start_subject(order.id, order.attempt)
+    return {"batch": {"displayName": name, "inputConfig": source, "webhookConfig": _hooks(order, uris)}}
 
 
 def inline(requests: Sequence[tuple[str, JsonObject]]) -> JsonObject:
@@ -196,15 +199,22 @@ def _batch(raw: Mapping[str, Any]) -> JobReading:
     error = _reason(raw.get("error")) or _reason(_get(meta, "error"))
     if raw.get("done") is True and state in (JobState.LIVE, JobState.STRANGE):
         state = JobState.FAILED if error else state if word else JobState.DONE
-    named = _get(meta, "displayName") or raw.get("displayName")
+    job, attempt = _started(_get(meta, "displayName") or raw.get("displayName"))
     stats = _get(meta, "batchStats")
     return JobReading(
         raw["name"],
         state,
         said=(error or word)[: wire.MAX_TEXT],
         counts={ours: _count(_get(stats, theirs)) for ours, theirs in _COUNTS.items()},
-        job=_id(named),
+        job=job,
+        attempt=attempt,
     )
+
+
+def _started(name: object) -> tuple[str, int]:
+    """Whose batch it is and of which attempt, by its name; those of releases before tell no attempt."""
+    found = _START.fullmatch(name) if isinstance(name, str) else None
+    return (found[1], int(found[2])) if found else (_id(name), 0)
 
 
 def _reason(error: object) -> str:

@@ -145,20 +145,20 @@ class GeminiJobs:
         """
         return job_wire.reading(kind, await self._raw(kind, remote))
 
-    async def find(self, order: JobOrder) -> JobReading | None:
-        """A batch among the first two hundred listed that carries our id; the other kinds have no list."""
+    async def find(self, order: JobOrder) -> tuple[JobReading, ...]:
+        """Batches among the first two hundred listed that carry our id, one for each of its starts at most;
+        the other kinds have no list.
+        """
         if order.kind not in LISTED:
-            return None
-        token, looked = "", 0
+            return ()
+        mine, token, looked = dict[str, JobReading](), "", 0
         for _ in range(MAX_PAGES):
-            found, token = job_wire.batches(await self._connection.retried(self._page, token))
-            for read in found:
-                if read.job == order.id:
-                    return read
-            looked += len(found)
-            if not token or looked >= MAX_LISTED:
+            listed, token = job_wire.batches(await self._connection.retried(self._page, token))
+            mine.update((read.remote, read) for read in listed if read.job == order.id)
+            looked += len(listed)
+            if not token or looked >= MAX_LISTED or len(mine) >= order.attempt:
                 break
-        return None
+        return tuple(mine.values())
 
     async def cancel(self, kind: JobKind, remote: str) -> None:
         """Stop it. What Gemini objects (it has ended, is gone) is not told: reading it says how it is.

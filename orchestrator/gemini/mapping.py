@@ -1,6 +1,6 @@
 """What a no of Gemini's means to us, for each of its resources alike.
 
-    401, 403          a refused key: people mend keys, so the work waits for them    UnavailableError
+    401, 402, 403     a refused key, an unpaid bill: people mend it, the work waits  UnavailableError
     429               too many                                                       UnavailableError
     other 4xx, 501    refused for good                                               RejectedError
     408, 409, 499,    may be repeated: worth another try, at once (`BlipError`)      UnavailableError
@@ -39,11 +39,16 @@ TRIES: Final = 3
 RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
 UNIMPLEMENTED: Final = 501
 
-_REFUSED_KEY: Final = frozenset({401, 403})
+_MENDED: Final = {
+    401: "check the API key",
+    402: "check the billing of the key's project",
+    403: "check the API key",
+}
+"""What people can mend without touching the request; nothing began, and what waits for them is not lost."""
 _TOO_MANY: Final = 429
 _PASSING_4XX: Final = frozenset({408, 409, 499})  # pass for a get; may stand for a create that was taken
 _NO_SUCH_MODEL: Final = "model_not_found"
-_CODES: Final = {402: "payment_required", 404: "not_found", 501: "unimplemented"}
+_CODES: Final = {404: "not_found", 501: "unimplemented"}
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +75,7 @@ class Refusal:
     @property
     def not_now(self) -> bool:
         """Nothing happened, and another try at once would be no better."""
-        return self.status in _REFUSED_KEY or self.status == _TOO_MANY
+        return self.status in _MENDED or self.status == _TOO_MANY
 
     def of_repeatable(self) -> OrchestratorError:
         """What it means for something that may be sent again."""
@@ -124,7 +129,7 @@ class Words:
         word, message = error_of(body)
         told = ": ".join(part for part in (word, message) if part)
         code = self._masked(word) or _CODES.get(status, f"http_{status}")
-        hint = "check the API key; " if status in _REFUSED_KEY else ""
+        hint = f"{_MENDED[status]}; " if status in _MENDED else ""
         text = self.tell(what, f"{hint}HTTP {status} {told}".strip())
         gone = status in missing or (status == 404 and code != _NO_SUCH_MODEL)
         return Refusal(status, "not_found" if gone else code, text, retry_after)

@@ -9,6 +9,7 @@ Source: Slack, "Block elements" (limits of the inputs), "view_submission payload
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,13 +19,15 @@ from orchestrator.slack import fields, kit
 from orchestrator.slack.entries import LABEL, MISSING, BadEntryError, compact, entry_in, from_json, typed_in
 from orchestrator.slack.fields import Read
 from orchestrator.slack.kit import Block
-from orchestrator.slack.text import line
+from orchestrator.slack.text import line, visible
 
 MOST_FIELDS: Final = 20
 """With more of them, all arguments are one field of JSON."""
 MOST_BYTES: Final = 150_000  # of all fields; a view may have 250 kB
 MOST_SEEN: Final = 10
 """Options of radio buttons and checkboxes."""
+UNSEEN: Final = "holds characters that cannot be seen, spelled out here"
+_EMOJI: Final = re.compile("([\u2190-\u2bff\U0001f000-\U0001faff])[\ufe0f\u200d]+")
 _SPREAD: Final = {"static_select": "radio_buttons", "multi_static_select": "checkboxes"}
 
 
@@ -91,6 +94,15 @@ class Form:
             elif value is not MISSING:
                 arguments[field.argument] = value
         return Filled(None if errors else arguments, errors)
+
+    def unseen(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """By block id, where something was typed or pasted that nobody sees, so that nobody can approve it.
+
+        In JSON it can be written as an escape. What makes an emoji is seen with it.
+        """
+        typed = ((f.block_id, entry_in(values, f.block_id).get("value")) for f in self.fields)
+        shown = ((place, *visible(_EMOJI.sub(r"\1", text))) for place, text in typed if isinstance(text, str))
+        return {place: line(f"{UNSEEN}: {text}", 500) for place, text, odd in shown if odd}
 
     def placed(self, problems: Sequence[tuple[str, str]], otherwise: str) -> dict[str, str]:
         """What is wrong with the arguments, at the fields it is about.
@@ -169,9 +181,9 @@ def _field(index: int, name: str, schema: Any, value: Any, *, required: bool) ->
     if made is None:
         return None
     element, read, optional = made
-    # A form that was opened before the tool changed must not fit by accident.
-    print_ = hashlib.sha256(f"{name}\0{element['type']}".encode("utf-8", "replace")).hexdigest()[:8]
     label = f"{name} (JSON)" if fields.is_json(read) else name
+    # A form that was opened before the tool changed must not fit by accident, nor text be read as JSON.
+    print_ = hashlib.sha256(f"{label}\0{element['type']}".encode("utf-8", "replace")).hexdigest()[:8]
     block = _input(f"f:{index}:{print_}", label, str(about.get("description") or ""), element)
     return Field(name, block | ({"optional": True} if optional else {}), read)
 

@@ -24,7 +24,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
+from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError, UnreachedError
 from orchestrator.slack.refusals import BUSY, CREDENTIALS, SlackUnavailableError, refusal
 
 log = structlog.get_logger(__name__)
@@ -38,10 +38,6 @@ _TRIES: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _SLOWEST_BYTES: Final = 100_000  # a second, of what is sent
 _RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
-
-
-class _UnreachedError(UnavailableError):
-    """No connection came about."""
 
 
 class WebApi:
@@ -100,7 +96,7 @@ class WebApi:
                 self._note_trouble(method, str(error))
             raise error from e
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
-            raise _UnreachedError(f"Slack cannot be reached ({type(e).__name__})") from e
+            raise UnreachedError(f"Slack cannot be reached ({type(e).__name__})") from e
         except (aiohttp.ClientError, TimeoutError, OSError) as e:
             raise UncertainError(f"no answer from Slack ({type(e).__name__})") from e
         except (SlackClientError, ValueError, TypeError, AttributeError, LookupError) as e:
@@ -137,7 +133,7 @@ class WebApi:
         tries = AsyncRetrying(
             stop=stop_after_attempt(_TRIES) | stop_after_delay(_RETRY_WITHIN_SECONDS),
             wait=wait_random_exponential(multiplier=self._blip, max=_LONGEST_PAUSE_SECONDS),
-            retry=retry_if_exception_type((UncertainError, _UnreachedError)),
+            retry=retry_if_exception_type((UncertainError, UnreachedError)),
             before_sleep=_note,
             reraise=True,
         )

@@ -8,26 +8,30 @@ and is found because the two no longer tell the same story: by `compare` of ever
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.calls import impossible
 from orchestrator.domain.consent import TENANT, ApprovalStatus
 from orchestrator.domain.evidence import EntryKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall
+from orchestrator.store import endings
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
 from orchestrator.store.prepared import Prepared, words
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 from orchestrator.store.testimony import UNREADABLE, Testimony, faults, of_call
 
+T = TypeVar("T")
 BATCH: Final = 500
 """Rows read at once."""
 COMPARED: Final = (
     *("id", "run_id", "call", "status", "digest", "verdict", "votes", "terms", "expires_at"),
-    *("preview", "start_by", "questions"),
+    *("preview", "start_by", "questions", "requested_at"),
 )
 """What of a question is compared; beside it go its call's tool, arguments and claim."""
 OF_RUN: Final = (EntryKind.RUN_OPENED, EntryKind.APPROVAL_REQUESTED)
@@ -69,11 +73,12 @@ def _about(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Row]:
 
 
 def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
-    """Every question and every call that ran because of one, held against the entries.
+    """Every question, every call that ran because of one, and how runs and calls ended, held against entries.
 
     The chain must be whole. A run that was opened before there was an audit is compared as far as it reaches.
     """
     approvals, older, found = 0, 0, [*_gone(conn)]
+    began = _began(conn)
     for part in _readable(_questions(conn, batch), found):
         about = _told(_about(conn, audit_t.c.approval.in_([q["id"] for q in part])))
         runs = sorted({q["run_id"] for q in part})
@@ -81,11 +86,13 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
         for question in part:
             told = about[question["id"]]
             approvals += 1
-            if lives.older(question, told):
+            if lives.older(question, told, began):
                 older += 1
                 continue
             wrong = (*faults(question, told, lives.last.get(question["call"])), *lives.requester(question))
             found += [f"approval {question['id']}: {fault}" for fault in wrong]
+    for ended in _readable(endings.faults(conn, batch), found):
+        found += ended
     return Attested(approvals, older, tuple(found))
 
 
@@ -114,10 +121,16 @@ def _read(found: Iterator[str]) -> tuple[str, ...]:
 
 
 def idle(s: Session, run_id: str, call: ToolCall) -> tuple[str, ...]:
-    """Why a call waits for people though its question is over or gone: nothing of ours leaves it so."""
+    """Why a call is where nothing of ours leaves it, so that nothing would ever come of it.
+
+    It waits for people though its question is over or gone, runs by nobody's hand, or is over without an end.
+    """
+    if wrong := impossible(call):
+        return (wrong,)
     if call.status is not CallStatus.AWAITING_APPROVAL or (call.approval and call.approval.open):
         return ()
-    return doubts(s, call) if call.approval else unasked(s, run_id, call)
+    found = doubts(s, call) if call.approval else unasked(s, run_id, call)
+    return found or (f"call {call.id} is said to wait for people, and nobody is asked",)
 
 
 def gone(s: Session, run: Run, call: str) -> tuple[str, ...]:
@@ -147,9 +160,10 @@ def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
         yield "entries of the audit about it were changed"
         return
     told, lives = _told(about)[approval], _Lives(of_run)
-    if lives.older(question, told):
-        return
-    if lives.last.get(question["call"]) != approval:
+    if not told.requested:
+        older = lives.older(question, told, _began(s.connection()))
+        yield from () if older else faults(question, told, approval)
+    elif lives.last.get(question["call"]) != approval:
         yield "the audit says that people were asked about it otherwise since"
     elif spent:
         yield from of_call(question, told)
@@ -157,7 +171,13 @@ def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
         yield from (*faults(question, told, approval), *lives.requester(question))
 
 
-def _readable(parts: Iterator[Sequence[Row]], found: list[str]) -> Iterator[Sequence[Row]]:
+def _began(conn: sa.Connection) -> datetime | None:
+    """When the first entry of the audit was written; None while there is none."""
+    first = sa.select(audit_t.c.at).where(audit_t.c.tenant == TENANT).order_by(audit_t.c.seq).limit(1)
+    return conn.execute(first).scalar()
+
+
+def _readable(parts: Iterator[Sequence[T]], found: list[str]) -> Iterator[Sequence[T]]:
     """Those there are, up to one that cannot be read."""
     try:
         yield from parts
@@ -178,9 +198,13 @@ class _Lives:
             else:
                 self.last[said["call"]] = row["approval"]
 
-    def older(self, question: Row, told: Testimony) -> bool:
-        """Whether it was asked before there was an audit."""
-        return not told.requested and question["run_id"] not in self.opened
+    def older(self, question: Row, told: Testimony, began: datetime | None) -> bool:
+        """Whether it was asked before there was an audit, which `began` then; None while it is empty.
+
+        Of one that was asked since and is unknown to it, the entries were deleted.
+        """
+        unknown = not told.requested and question["run_id"] not in self.opened
+        return unknown and (began is None or question["requested_at"] <= began)
 
     def requester(self, question: Row) -> Iterator[str]:
         """What is wrong with who asked for its run."""

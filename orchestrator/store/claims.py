@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -14,10 +14,23 @@ from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
-from orchestrator.store.prepared import Prepared, Row, words
+from orchestrator.store.prepared import Prepared, words
+from orchestrator.store.spelled import Row
 from orchestrator.store.tables import EffectState
 
 log = structlog.get_logger(__name__)
+
+
+class Hold(NamedTuple):
+    """How claims hold now: whose lease was over by `over` is gone, one made now holds `until`."""
+
+    over: datetime
+    until: datetime
+
+    @classmethod
+    def at(cls, now: datetime, lease: timedelta) -> "Hold":
+        """Where all go by one clock."""
+        return cls(now, now + lease)
 
 
 class Claimed(Value):
@@ -81,33 +94,37 @@ def due(
     most: int,
     kinds: Collection[EffectKind],
     overdue: timedelta = timedelta(0),
-    ahead: timedelta = timedelta(0),
+    over: datetime | None = None,
 ) -> list[tuple[int, EffectKind]]:
     """What of those kinds was abandoned, and what waits to be done for at least `overdue`.
 
     Args:
-        ahead: By how much the time of leases is ahead of `now`.
+        over: As in `Hold`; by default `now`.
     """
     if not kinds:
         return []
     abandoned, waiting = _due(frozenset(kinds))
     found: list[Row] = []
-    abandoned.learn(s, found.extend, at=now + ahead, most=most)
+    abandoned.learn(s, found.extend, at=over or now, most=most)
     found += waiting.rows(s, at=now - overdue, most=most)
     return [(r["id"], EffectKind(r["kind"])) for r in found]
 
 
 def next_due(
-    s: Session, kinds: Collection[EffectKind] = _ALL, ahead: timedelta = timedelta(0)
+    s: Session, kinds: Collection[EffectKind] = _ALL, behind: timedelta = timedelta(0)
 ) -> datetime | None:
-    """When a sleeping worker that has room for those kinds must look again; `ahead` as for `due`."""
+    """When a sleeping worker that has room for those kinds must look again.
+
+    Args:
+        behind: So long after its end a lease counts as over.
+    """
     if not kinds:
         return None
     abandoned, waiting = _next(frozenset(kinds))
     found: list[Row] = []
     abandoned.learn(s, found.extend)
     dues = [row["at"] for row in waiting.rows(s) if row["at"] is not None]
-    leases = [row["at"] - ahead for row in found if row["at"] is not None]  # learned by now
+    leases = [row["at"] + behind for row in found if row["at"] is not None]  # learned by now
     return min((*dues, *leases), default=None)
 
 
@@ -121,7 +138,7 @@ _FREE = sa.or_(
     effect_t.c.state == EffectState.PENDING,
     sa.and_(
         effect_t.c.state == EffectState.CLAIMED,
-        effect_t.c.lease_until <= sa.bindparam("held", type_=effect_t.c.lease_until.type),
+        effect_t.c.lease_until <= sa.bindparam("over", type_=effect_t.c.lease_until.type),
     ),
 )
 _CLAIM = Prepared(
@@ -148,25 +165,20 @@ Which = int | tuple[str, str]
 """An effect by its number, or by run and key."""
 
 
-def claim(
-    s: Session, which: Which, now: datetime, lease: timedelta, ahead: timedelta = timedelta(0)
-) -> Claimed | None:
-    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free.
-
-    `ahead` as for `due`.
-    """
-    held = now + ahead
-    token, until = secrets.token_hex(12), held + lease
+def claim(s: Session, which: Which, now: datetime, hold: Hold) -> Claimed | None:
+    """Take an effect that is due or abandoned, under a token nobody had before; None if it is not free."""
+    token = secrets.token_hex(12)
+    held: dict[str, Any] = {**hold._asdict(), "token": token}
     if isinstance(which, int):
-        row = _CLAIM.first(s, held=held, token=token, until=until, of_effect=which)
+        row = _CLAIM.first(s, **held, of_effect=which)
         run_id, key = (row["run_id"], row["key"]) if row else ("", "")
     else:
         run_id, key = which
-        row = _CLAIM_KEY.first(s, held=held, token=token, until=until, of_run=run_id, of_key=key, at=now)
+        row = _CLAIM_KEY.first(s, **held, of_run=run_id, of_key=key, at=now)
     if row is None:
         return None
     outbox.took(s, run_id, key, token)
-    return _claimed(row, run_id, key, token, until)
+    return _claimed(row, run_id, key, token, hold.until)
 
 
 def _claimed(row: Row, run_id: str, key: str, token: str, until: datetime) -> Claimed:
@@ -237,9 +249,9 @@ _BURY = Prepared(
 )
 
 
-def renew(s: Session, effect: Claimed, now: datetime, lease: timedelta) -> bool:
-    """Hold on to it a while longer; False when it is no longer ours. `now` is the time of leases."""
-    return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=now + lease) == 1
+def renew(s: Session, effect: Claimed, until: datetime) -> bool:
+    """Hold on to it until then; False when it is no longer ours."""
+    return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=until) == 1
 
 
 def prune(s: Session, before: datetime) -> int:

@@ -90,6 +90,13 @@ def instant_text(value: datetime | None) -> str | None:
 
 
 @lru_cache(INSTANTS)
+def zoned_text(value: datetime | None) -> str | None:
+    """As PostgreSQL reads it, whatever time zone its session has. Raises what `instant_text` does."""
+    text = instant_text(value)
+    return None if text is None else f"{text}+00:00"
+
+
+@lru_cache(INSTANTS)
 def instant(text: str | None) -> datetime | None:
     """The way back."""
     return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import Value
 from orchestrator.store.afterwards import after_commit
-from orchestrator.store.prepared import Prepared, Row, hold, insert_into, on_sqlite
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Prepared, insert_into
 from orchestrator.store.run_rows import interaction_t
+from orchestrator.store.spelled import Row
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
@@ -290,13 +292,12 @@ def _some_parked(s: Session) -> bool:
     return bool(seen.get(_SOME, True))
 
 
-def claim_parked(s: Session, interaction_id: str, run_id: str) -> bool:
-    """Whether webhooks came for this interaction before we knew it was ours; they are taken up now."""
-    return _some_parked(s) and bool(_CLAIM_PARKED.rows(s, about=interaction_id, whose=run_id))
-
-
 def take_parked(s: Session, interaction_id: str, run_id: str) -> list[Row]:
-    """`claim_parked` for who asks something else first: the list is filled with the answer to that."""
+    """Take up the webhooks that came for this interaction before we knew it was ours.
+
+    Returns:
+        Them: filled with the answer to what is asked next, or by `flush`.
+    """
     found: list[Row] = []
     if _some_parked(s):
         _CLAIM_PARKED.learn(s, found.extend, about=interaction_id, whose=run_id)

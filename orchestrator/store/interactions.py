@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import TurnStatus
-from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Prepared, insert_into, listed
 from orchestrator.store.run_rows import interaction_t, run_t, turn_t
 
 _OF = "owner of "

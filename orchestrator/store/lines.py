@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.store import budget, outbox
 from orchestrator.store.claims import Claimed
+from orchestrator.store.held import on_sqlite
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, on_sqlite
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.sharing import leave_company
 from orchestrator.store.tables import EffectState
 
@@ -42,6 +43,7 @@ _WRITES = Prepared(
     )
 )
 _BEFORE = Prepared(sa.select(sa.func.count()).where(_IN_LINE, _WAITS, _SOON, _EARLIER))
+_LAST_DUE = Prepared(sa.select(sa.func.max(effect_t.c.due_at)).where(_IN_LINE, _WAITS))
 _AHEAD = Prepared(sa.select(sa.func.count()).where(_IN_LINE, _PUT_OFF, _EARLIER))
 _FOREMOST = (
     sa.select(effect_t.c.id, effect_t.c.run_id, effect_t.c.kind, effect_t.c.subject, effect_t.c.due_at)
@@ -97,6 +99,12 @@ def writing(s: Session, effect: Claimed, line: str) -> bool:
 def before(s: Session, effect: Claimed, line: str, until: datetime) -> int:
     """How many that were asked for earlier wait there and are due by then; also those that had their turn."""
     return int(_BEFORE.value(s, of_line=line, of_effect=effect.id, at=until) or 0)
+
+
+def last_due(s: Session, line: str) -> datetime | None:
+    """When the last is due that waits there; None if nobody does."""
+    due: datetime | None = _LAST_DUE.value(s, of_line=line)
+    return due
 
 
 def ahead(s: Session, effect: Claimed, line: str) -> int:

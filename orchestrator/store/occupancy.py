@@ -17,7 +17,10 @@ _EXECUTING = Prepared(
 )
 _NTH_START = Prepared(
     sa.select(call_t.c.started_at)
-    .where(call_t.c.tool == sa.bindparam("of_tool"), call_t.c.started_at.is_not(None))
+    .where(
+        call_t.c.tool == sa.bindparam("of_tool"),
+        call_t.c.started_at <= sa.bindparam("latest", type_=call_t.c.started_at.type),
+    )
     .order_by(call_t.c.started_at.desc())
     .limit(1)
     .offset(sa.bindparam("before_it", type_=sa.Integer))
@@ -63,9 +66,9 @@ def executing(s: Session, tool: str) -> int:
     return count
 
 
-def nth_start(s: Session, tool: str, n: int) -> datetime | None:
-    """When the n-th last call of a tool was started, None if there were fewer."""
-    started: datetime | None = _NTH_START.value(s, of_tool=tool, before_it=n - 1)
+def nth_start(s: Session, tool: str, n: int, latest: datetime) -> datetime | None:
+    """When the n-th last call of a tool was started by then, None if there were fewer."""
+    started: datetime | None = _NTH_START.value(s, of_tool=tool, before_it=n - 1, latest=latest)
     return started
 
 

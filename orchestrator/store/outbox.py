@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
 from orchestrator.domain.values import Value
-from orchestrator.store.prepared import Prepared, hold, insert_into, listed, on_sqlite, words
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)
@@ -102,6 +103,18 @@ def add(s: Session, run_id: str, effects: Sequence[Effect]) -> None:
     note(s, (Asked(run_id, e.kind, e.subject, e.due_at) for e in effects))
 
 
+_EVER = Prepared(
+    sa.select(effect_t.c.id).where(
+        effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.key == sa.bindparam("of_key")
+    )
+)
+
+
+def add_once(s: Session, run_id: str, effects: Iterable[Effect]) -> None:
+    """Ask for those that nobody has ever asked for, whatever became of them."""
+    add(s, run_id, [e for e in effects if _EVER.first(s, of_run=run_id, of_key=e.key) is None])
+
+
 def note(s: Session, asked: Iterable[Asked]) -> None:
     """Whoever carries hints is to hear of these, when the transaction ends."""
     known: dict[tuple[str, str], Asked] = s.info.setdefault(_ASKED, {})
@@ -141,7 +154,7 @@ def took(s: Session, run_id: str, key: str, token: str) -> None:
     s.info.get(_ASKED, {}).pop((run_id, key), None)
     if before := s.info.get(_BEFORE):
         before[:] = [a for a in before if (a.run_id, a.key) != (run_id, key)]
-    if hold(s).wire is not None:
+    if hold(s).wire.gathers:
         s.info.setdefault(_HERE, {})[run_id, key] = token
 
 

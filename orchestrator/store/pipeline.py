@@ -12,9 +12,8 @@ server skips what was sent with it, so nothing of that is done.
 import select
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import psycopg
 import sqlalchemy as sa
@@ -22,12 +21,13 @@ from psycopg import errors, pq
 from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 
+from orchestrator.domain.values import Value
 from orchestrator.store.wire import Check, ForgottenError, Hear
 
 DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 """Parameters are numbered, as the server wants them."""
 _WIRE: Final = "wire"
-_OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+_OK: Final = (int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK))
 _UNKNOWN_NAME: Final = "26000"  # PostgreSQL: invalid SQL statement name
 _OTHER_COLUMNS: Final = "0A000"  # the same: feature not supported; of what ran before, a table was altered
 _NO_ROW: Final = "22012"  # PostgreSQL: division by zero
@@ -36,8 +36,7 @@ _LOCKS: Final = ("FOR UPDATE", "FOR SHARE", "FOR NO KEY", "FOR KEY", "pg_advisor
 _IDLE: Final = pq.TransactionStatus.IDLE
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Value):
     """Implements `Answer`."""
 
     rowcount: int
@@ -52,8 +51,7 @@ class Found:
         return self.rows[0] if self.rows else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(Value):
     """A statement that is to be sent. Of one that is checked the server makes sure (`_one_row`)."""
 
     sql: str
@@ -64,9 +62,10 @@ class _Word:
 
 
 class Pipeline:
-    """Implements `Wire`. A lone one is asked like any other."""
+    """Implements `Conversation`. A lone one is asked like any other."""
 
     dialect = DIALECT
+    gathers = True
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -100,8 +99,13 @@ class Pipeline:
         return bool(self._pg.status != pq.ConnStatus.OK)
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send it with what follows."""
+        """Send it with what follows, the COMMIT even."""
         self._add(sql, values, check, read=False)
+
+    def later_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """See `Wire`."""
+        for values in rows:
+            self._add(sql, values, None, read=False)
 
     def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
         """See `Wire`."""
@@ -113,11 +117,10 @@ class Pipeline:
         self._add(sql, values, None, read=True)
         return self.flush()[-1]
 
-    def ask_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[Found]:
-        """Send it for each of those in one go; returns what each came to."""
-        for values in rows:
-            self._add(sql, values, None, read=True)
-        return self.flush()[-len(rows) :] if rows else []
+    def change_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """See `Wire`."""
+        self.later_each(sql, rows)
+        return sum(found.rowcount for found in self.flush()[-len(rows) :]) if rows else 0
 
     def flush(self) -> list[Found]:
         """Send what waits. Raises what the first that failed came to, as SQLAlchemy does, or its check."""
@@ -179,7 +182,8 @@ class Pipeline:
         return answers
 
     def _understood(self, word: _Word, result: Any) -> Found:
-        self._good(word, result)
+        if result.status not in _OK:
+            self._refuse(word, result)
         count = result.command_tuples or 0
         if not word.read:
             return Found(count)
@@ -197,13 +201,12 @@ class Pipeline:
             raise
 
     def _ended(self, word: bytes, result: Any) -> None:
-        self._good(_Word(word.decode(), (), None, read=False), result)
+        if result.status not in _OK:
+            self._refuse(_Word(word.decode(), (), None, read=False), result)
         if result.command_status != word:  # a COMMIT of what had failed before rolls it back
             raise sa.exc.InvalidRequestError("the database rolled the transaction back")
 
-    def _good(self, word: _Word, result: Any) -> None:
-        if result.status in _OK:
-            return
+    def _refuse(self, word: _Word, result: Any) -> NoReturn:
         error = errors.error_from_result(result, self._encoding)
         before = word.sql in self._names and word.sql not in self._made
         outdated = before and error.sqlstate == _OTHER_COLUMNS

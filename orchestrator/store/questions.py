@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Approval, Place, Verdict
-from orchestrator.domain.effects import Effect
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
 from orchestrator.store import copied, runs
-from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, Row, hold, on_sqlite
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
+from orchestrator.store.spelled import Row
 
 MOST_REJECTED: Final = 100
 """Rejected calls of a tool, the newest ones, that a call is compared with."""
@@ -48,11 +48,6 @@ _SHOWN = Prepared(
         approval_t.c.ts == sa.bindparam("of_ts"),
         sa.text("approval.ts <> ''"),
         approval_t.c.channel == sa.bindparam("of_channel"),
-    )
-)
-_NOTICED = Prepared(
-    sa.select(effect_t.c.id).where(
-        effect_t.c.run_id == sa.bindparam("of_run"), effect_t.c.key == sa.bindparam("of_key")
     )
 )
 _PLACE = Prepared(
@@ -125,11 +120,6 @@ def replaced(s: Session, approval: str) -> bool:
     """Whether another question about the same call was put in the place of this one."""
     call = _CALL_OF.first(s, of_approval=approval)
     return call is not None and call["approval"] not in (None, approval)
-
-
-def noticed(s: Session, run: str, notice: Effect) -> bool:
-    """Whether that notice was asked for before."""
-    return _NOTICED.first(s, of_run=run, of_key=notice.key) is not None
 
 
 def _there(s: Session, channel: str, ts: str) -> list[Row]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import Run
-from orchestrator.store.prepared import hold
+from orchestrator.store.held import hold
 
 _RECALLS: Final = "recalls"
 _AT: Final = "written "
@@ -77,12 +77,11 @@ def note(s: Session, run: Run, at: datetime) -> None:
     held = hold(s)
     held.seen.pop(run.id, None)  # the newest stand last
     held.seen[run.id] = run
-    if held.wire is not None:
+    if _RECALLS in s.info:
         held.seen[_AT + run.id] = Known(run, at)
 
 
 def recalled(s: Session, run_id: str) -> Known | None:
     """A run as this process knew it, None where nothing is known."""
     known: Recollection | None = s.info.get(_RECALLS)
-    wire = hold(s).wire
-    return known.get(run_id) if known is not None and wire is not None and not wire.foreign else None
+    return None if known is None or hold(s).wire.foreign else known.get(run_id)

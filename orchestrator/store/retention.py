@@ -26,9 +26,10 @@ from orchestrator.domain.evidence import Entry, EntryKind, text_of
 from orchestrator.store import audit
 from orchestrator.store.callbacks import callback_t
 from orchestrator.store.digests import digest_t
+from orchestrator.store.held import forget
 from orchestrator.store.jobs import job_t
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, forget, insert_into, listed, words
+from orchestrator.store.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 from orchestrator.store.tables import ID, EffectState, table
 

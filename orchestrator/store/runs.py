@@ -19,7 +19,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs, recollection
 from orchestrator.store.afterwards import grew
-from orchestrator.store.prepared import Changing, Prepared, Row, hold, on_sqlite
+from orchestrator.store.held import hold, on_sqlite
+from orchestrator.store.prepared import Changing, Prepared
 from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
@@ -40,6 +41,7 @@ from orchestrator.store.run_rows import (
     turn_value,
     written,
 )
+from orchestrator.store.spelled import Row
 from orchestrator.store.tables import EffectRow, table
 from orchestrator.store.wire import Check
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from orchestrator.store.held import attach
 from orchestrator.store.memory import Memory
-from orchestrator.store.prepared import attach
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ def session(source: sa.Engine | sa.Connection, memory: Memory | None = None) -> 
     with source.begin() as begun:
         connection = begun if isinstance(begun, sa.Connection) else begun.connection
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
-        attach(s, connection, memory.seen if memory else None)
+        attach(s, connection, seen=memory.seen if memory else None)
         if memory is not None:
             memory.begin(connection.connection.driver_connection)
         yield s

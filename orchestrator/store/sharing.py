@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from orchestrator.store.prepared import hold
+from orchestrator.store.held import hold
 from orchestrator.store.races import StaleRowError, lost_race, retried
 from orchestrator.store.threads import Result, Threads, answer
 from orchestrator.store.transactions import Transactions
@@ -164,11 +164,11 @@ class _Whole:
 
     def __call__(self, s: Session) -> list[Any]:
         s.info[_SEVERAL] = len(self._jobs) > 1
-        hold(s).say(f"SET LOCAL lock_timeout = {WAIT_MILLISECONDS}")
+        hold(s).wire.later(f"SET LOCAL lock_timeout = {WAIT_MILLISECONDS}", ())
         values = [job(s) for job in self._jobs]
         # What is left to be locked, of jobs and the audit, has an order: there everybody waits his turn. Who
         # shares would only lengthen that line by giving it up.
-        hold(s).say(f"SET LOCAL lock_timeout = {self._patience}")
+        hold(s).wire.later(f"SET LOCAL lock_timeout = {self._patience}", ())
         self._through = True
         return values
 

@@ -27,12 +27,18 @@ _SETTING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Yes:
-    """One that was accepted: in which stage, and for which entries of approvers its person stood."""
+    """One that was accepted: whose, by which door, in which stage, and for which entries they stood."""
 
     person: str
+    name: str
+    door: str
     at: str
     stage: int
     stands: frozenset[str]
+
+    @property
+    def cast(self) -> "_Cast":
+        return self.person, self.name, self.door, self.at, self.stage
 
 
 @dataclass(slots=True)
@@ -41,6 +47,7 @@ class Testimony:
 
     requested: bool = False
     tool: str = ""
+    call: str = ""
     status: str = ""
     over: str = ""
     """What ended it, before the entry that is heard: several may tell of one moment, with its last status."""
@@ -88,7 +95,7 @@ class Testimony:
             self.over = "" if self.status == ApprovalStatus.PENDING else self.status
 
     def _requested(self, said: Said) -> None:
-        self.requested, self.tool = True, said["tool"]
+        self.requested, self.tool, self.call = True, said["tool"], said["call"]
         self.arguments = said["arguments_sha256"]
         self.previews.add(said.get("preview_sha256"))
         self.deciders, self.expires_at = said["deciders"], said["expires_at"]
@@ -99,9 +106,9 @@ class Testimony:
         self.deciders, self.expires_at = said["deciders"], said["expires_at"]
 
     def _yes(self, said: Said, at: str, stage: int) -> None:
-        who = said["by"]["id"]
-        stands = frozenset((who, said.get("as", who), *said.get("standing", ())))
-        self.yeses.append(Yes(who, at, stage, stands))
+        by = said["by"]
+        stands = frozenset((by["id"], said.get("as", by["id"]), *said.get("standing", ())))
+        self.yeses.append(Yes(by["id"], by["name"], by["door"], at, stage, stands))
 
     def _decided(self, said: Said) -> None:
         self.verdict, self.start_by = said, said.get("start_by")
@@ -153,6 +160,8 @@ def faults(row: Row, told: Testimony, last: str | None) -> Iterator[str]:
     if not told.requested:
         yield "the audit does not know that it was asked"
         return
+    if row["call"] != told.call:
+        yield f"is not about the call that the audit says, {told.call}"
     if str(row["status"]) != told.status:
         yield f"is {row['status']}, the audit says {told.status}"
     if row["digest"] != told.digest:
@@ -186,10 +195,9 @@ def _astray(row: Row, told: Testimony) -> Iterator[str]:
     here, there = _answer(row["verdict"]), _audited(told.verdict)
     if here != there:
         yield f"its decision is {_shown(here)}, the audit says {_shown(there)}"
-    known = {(yes.person, yes.at) for yes in told.yeses}
-    for vote in msgspec.convert(row["votes"], tuple[Vote, ...]):
-        if (vote.by.id, text_of(vote.at)) not in known:
-            yield f"the audit does not know of a yes by {vote.by.id}"
+    cast, known = _cast(row["votes"]), [yes.cast for yes in told.yeses]
+    yield from (f"the audit does not know of a yes by {yes[0]}" for yes in cast if yes not in known)
+    yield from (f"a yes by {yes[0]} is not there" for yes in known if yes not in cast)
     if told.previews != {_preview(row["preview"])}:
         yield "what it would do is not what the audit says people were shown"
     if (text_of(row["start_by"]) if row["start_by"] else None) != told.start_by:
@@ -210,24 +218,39 @@ def _preview(stored: dict[str, Any] | None) -> str | None:
     return None if stored is None else sha256_of(shown(msgspec.convert(stored, Preview)))
 
 
-_Answer = tuple[str, str, str, str, str, bool]
+_Cast = tuple[str, str, str, str, int]
+"""A yes: by whom, their name, by which door, when, in which stage."""
+
+
+def _cast(stored: Any) -> list[_Cast]:
+    """Those the tables have. Raises `msgspec.ValidationError`."""
+    votes = msgspec.convert(stored, tuple[Vote, ...])
+    return [(v.by.id, v.by.name, v.by.door, text_of(v.at), v.stage) for v in votes]
+
+
+_Answer = tuple[str, str, str, str, str, bool, str, str]
 
 
 def _answer(stored: dict[str, Any] | None) -> _Answer | None:
-    """A decision as the tables have it: what, who, by which door, why, which answer, and whether it stops."""
+    """A decision as the tables have it.
+
+    What, who, by which door, why, which answer, whether it stops the run, the person's name, and when.
+    """
     if stored is None:
         return None
     verdict = msgspec.convert(stored, Verdict)
     given = "" if verdict.answer is None else sha256_of(verdict.answer)
-    return word(verdict), verdict.by.id, verdict.by.door, verdict.reason, given, verdict.stop
+    by, at = verdict.by, text_of(verdict.at)
+    return word(verdict), by.id, by.door, verdict.reason, given, verdict.stop, by.name, at
 
 
 def _audited(said: Said) -> _Answer | None:
     """The same as the audit has it."""
     if not said or said["verdict"] is None:
         return None
-    given, stop = said.get("answer_sha256", ""), said.get("stop", False)
-    return said["verdict"], said["by"]["id"], said["by"]["door"], said["reason"], given, stop
+    given, stop, by = said.get("answer_sha256", ""), said.get("stop", False), said["by"]
+    decided = said["verdict"], by["id"], by["door"], said["reason"]
+    return *decided, given, stop, by["name"], said["decided_at"]
 
 
 def _shown(said: _Answer | None) -> str:

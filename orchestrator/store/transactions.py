@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import audit
-from orchestrator.store.prepared import hold, speak
+from orchestrator.store.held import attach, hold
 from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Recollection
-from orchestrator.store.wire import CutOffError, Wire
+from orchestrator.store.wire import Conversation, CutOffError
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Transactions:
         return value
 
 
-def _write_down(s: Session, wire: Wire) -> None:
+def _write_down(s: Session, wire: Conversation) -> None:
     """The audit's part of a transaction, its last, and the COMMIT; who finds the chain grown all the same
     begins anew.
     """
@@ -89,21 +89,21 @@ def _write_down(s: Session, wire: Wire) -> None:
         raise StaleRowError("the audit is no longer what was read") from e
 
 
-def _end(s: Session, wire: Wire) -> None:
+def _end(s: Session, wire: Conversation) -> None:
     if s.in_transaction():
         s.commit()  # sends what the ORM has left; the COMMIT is the wire's
     wire.commit()
 
 
 @contextmanager
-def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Wire]]:
+def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Conversation]]:
     """A session on PostgreSQL, whose transaction begins with its first statement; see `_end`."""
     from orchestrator.store import pipeline  # needs the driver
 
     with engine.begin() as connection:
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         wire = pipeline.begin(connection)
-        speak(s, connection, wire)
+        attach(s, connection, wire=wire)
         s.info[_SINCE] = time.monotonic()
         try:
             yield s, wire

@@ -1,4 +1,4 @@
-"""What a transaction needs of a connection that sends several statements at a time; see `pipeline`."""
+"""What a transaction needs of the connection it goes over; see `direct` and `pipeline`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -39,43 +39,54 @@ class Answer(Protocol):
 class Wire(Protocol):
     """One connection of the driver's, between two of its own uses; a thread at a time.
 
-    What goes wrong is raised as SQLAlchemy does, without the values.
+    Values are as the driver takes them for the dialect. What goes wrong is raised as SQLAlchemy does, without
+    the values.
     """
 
     dialect: sa.Dialect
     """In which its statements are spelled."""
+    gathers: bool
+    """Whether what is said later waits for company: who wants to hear of something makes it go out."""
     foreign: bool
     """Whether this transaction sent a statement that is no `Prepared`: it may have changed anything."""
-    loose: bool
-    """Set for one that only reads: without a lock to hold, what is sent together is a transaction by itself,
-    which sees no less than it would in a longer one where each statement sees what is committed by then."""
-
-    committing: bool
-    """Whether the COMMIT was sent: what comes of a connection that is lost then is not known."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether the connection is gone."""
-        ...
 
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send it with what follows, the COMMIT even. With a check it has no `RETURNING`."""
+        """Send it, no later than the COMMIT. With a check it has no `RETURNING`."""
+        ...
+
+    def later_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """`later` for each of those, in their order."""
         ...
 
     def learn(self, sql: str, values: Sequence[Any], hear: Hear, *, last: bool = False) -> None:
-        """Send it with what follows, and tell what it found; if `last`, that may be the COMMIT."""
+        """`later`, and tell what it found; if `last`, that may be with the COMMIT."""
         ...
 
     def ask(self, sql: str, values: Sequence[Any]) -> Answer:
         """Send it, and all before it; returns what it came to."""
         ...
 
-    def ask_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> Sequence[Answer]:
-        """Send it for each of those in one go; returns what each came to."""
+    def change_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Send it for each of those in one go; returns how many rows were changed by all together."""
         ...
 
-    def flush(self) -> Sequence[Answer]:
+    def flush(self) -> object:
         """Send what waits. Raises what the first that failed came to, or what its check does."""
+        ...
+
+
+class Conversation(Wire, Protocol):
+    """A wire that begins and ends its transaction itself."""
+
+    loose: bool
+    """Set for one that only reads: without a lock to hold, what is sent together is a transaction by itself,
+    which sees no less than it would in a longer one where each statement sees what is committed by then."""
+    committing: bool
+    """Whether the COMMIT was sent: what comes of a connection that is lost then is not known."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
         ...
 
     def commit(self) -> None:

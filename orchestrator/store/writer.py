@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import afterwards, audit, engines
+from orchestrator.store.held import forget, hold
 from orchestrator.store.memory import Memory
-from orchestrator.store.prepared import forget, hold
 from orchestrator.store.sessions import session
 from orchestrator.store.threads import Result, answer
 

@@ -30,6 +30,7 @@ from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit.declare import Cancellation, Tool, ToolContext
 from orchestrator.toolkit.plain import PlainError, give
 from orchestrator.toolkit.results import MAX_RESULT_BYTES, ResultTooLargeError, encode
+from orchestrator.toolkit.secret import in_log
 from orchestrator.toolkit.threads import Answer, Threads, TimedOutError
 
 log = structlog.get_logger(__name__)
@@ -206,11 +207,11 @@ class Executor:
         except _RaisedError as error:
             if isinstance(error.cause, ToolError):
                 return Shown("", _in_words(error.cause, NO_PREVIEW))
-            said.error("preview_failed", error=type(error.cause).__name__, exc_info=error.cause)
+            said.error("preview_failed", **in_log(error.cause, secret=bool(tool.signature.secret)))
         except UnavailableError:
             raise
-        except Exception:  # noqa: BLE001 (a property of the preview's own class may raise anything)
-            said.exception("preview_not_text")
+        except Exception as error:  # noqa: BLE001 (a property of the preview's own class may raise anything)
+            said.error("preview_not_text", **in_log(error, secret=bool(tool.signature.secret)))
         return Shown("", NO_PREVIEW)
 
     async def _looks(self, look: _Look) -> Any:
@@ -318,7 +319,7 @@ def _cut_off(call: _Call) -> Outcome:
 def _raised(call: _Call, cause: BaseException) -> Outcome:
     if isinstance(cause, ToolError):
         return _failed(_in_words(cause, FAILED_TEXT))
-    _log(call).error("tool_failed", error=type(cause).__name__, exc_info=cause)
+    _log(call).error("tool_failed", **in_log(cause, secret=bool(call.tool.signature.secret)))
     return _failed(FAILED_TEXT)
 
 

@@ -22,7 +22,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit.gemini_schema import SchemaWriter, tidy
 from orchestrator.toolkit.plain import PlainError, compact, give, join, size, take
-from orchestrator.toolkit.secret import MARK, is_secret, marked
+from orchestrator.toolkit.secret import MARK, in_log, is_secret, marked
 
 MAX_ARGUMENTS_BYTES: Final = 64 * 1024
 """Of the arguments of a tool that says nothing else."""
@@ -177,8 +177,9 @@ def _convert(parameter: Parameter, raw: Mapping[str, Any], into: Checked) -> lis
         return [_explain(detail, given, name) for detail in details]
     except PlainError as error:
         return [(error.path, error.text)]
-    except Exception:  # a validator in the user's own model may raise anything; the model hears no insides
-        log.exception("argument_validator_failed", parameter=name)
+    except Exception as error:  # noqa: BLE001 (a validator in the user's own model may raise anything)
+        # The model hears no insides.
+        log.error("argument_validator_failed", parameter=name, **in_log(error, secret=parameter.secret))
         return [(name, "could not be checked")]
     return []
 

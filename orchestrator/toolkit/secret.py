@@ -1,5 +1,6 @@
 """`Secret()`: a mark on a tool's parameter whose value nobody is to see."""
 
+import traceback
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import GetJsonSchemaHandler
@@ -30,6 +31,19 @@ def is_secret(annotation: Any) -> bool:
     """Whether a parameter itself is marked, by `Secret()` or by the bare class."""
     marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     return any(mark is Secret or isinstance(mark, Secret) for mark in marks)
+
+
+def in_log(error: BaseException, *, secret: bool) -> dict[str, Any]:
+    """What the log is told of an exception: all of it, or only its kind and where it was raised.
+
+    Args:
+        secret: Something kept from view was at hand there, which the words of an exception may quote.
+    """
+    kind = type(error).__name__
+    if not secret:
+        return {"error": kind, "exc_info": error}
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"error": kind, "at": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
 
 
 def marked(schema: Any) -> bool:

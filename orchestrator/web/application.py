@@ -20,7 +20,7 @@ from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
 from orchestrator.web.heads import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
-from orchestrator.web.problems import HANDLERS
+from orchestrator.web.problems import handlers
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
 from orchestrator.web.slack_handler import SlackHandler
@@ -53,12 +53,12 @@ def build_app(
             *(streams.changes.owned, whispers.owned, refusals.owned),
             *_heard(doors, handler),  # the last to begin, the first to end
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=handlers(doors.failures),
         logging_config=None,
         openapi_config=_openapi(),
     )
     litestar = answering_heads(trigger_hook.beside(app.asgi_handler, doors))
-    app.asgi_handler = _ahead(_beside(litestar, doors, refusals), hook)
+    app.asgi_handler = _ahead(doors.failures.heard(_beside(litestar, doors, refusals)), hook)
     return app
 
 

@@ -22,6 +22,7 @@ from orchestrator.storage.files import Storage
 from orchestrator.store.database import Database
 from orchestrator.web.callback_wishes import CallbackDoor
 from orchestrator.web.counters import Counters
+from orchestrator.web.failures import Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ class Doors:
         wake: Called after something was made due.
         mail: Called after a webhook was put back to be worked on.
         counters: Where everything in this process counts.
+        failures: Who tells of requests that failed by our own fault.
         breakers: How those of the neighbours stand, for monitors.
         openings: How often they opened, in all processes, for monitors.
         hearing: How soon interactions are read again, for monitors.
@@ -262,6 +264,7 @@ class Doors:
     wake: Callable[[], None] = lambda: None
     mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
+    failures: Failures = field(default_factory=Failures)
     breakers: Standings = nobody
     openings: Openings = never
     hearing: Hearing | None = None

@@ -6,6 +6,7 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
 import re
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -109,9 +110,13 @@ async def get_file(
         headers["content-range"] = f"bytes {first}-{last}/{file.bytes}"
     content = doors.files.read(file.path, first, last - first + 1)
     media = file.type if file.type in SUFFIX else _UNKNOWN
-    # Also who goes away in the middle leaves a file open here: nobody else closes it.
-    closing = BackgroundTask(content.aclose)
+    closing = BackgroundTask(_let_go, content)
     return Stream(content, media_type=media, headers=headers, status_code=status, background=closing)
+
+
+async def _let_go(content: AsyncGenerator[bytes, None]) -> None:
+    """Also who goes away in the middle leaves a file open here: nobody else closes it."""
+    await content.aclose()
 
 
 def _recorded(s: Session, run_id: str, name: str) -> StoredFile:

@@ -22,7 +22,6 @@ from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
 from orchestrator.web.patience import BODIES
-from orchestrator.web.problems import of_database
 from orchestrator.web.slack_handler import Kind, SlackHandler
 
 log = structlog.get_logger(__name__)
@@ -72,9 +71,10 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             await taken(scope, receive)
         except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
             doors.counters.refused(e)
-            await problems.send_problem(scope, outcomes.heard(send), e)
+            await problems.send_problem(scope, outcomes.heard(send), e, doors.failures, GEMINI)
         else:
             outcomes.taken.inc()
+            doors.failures.answered(scope, GEMINI)
             await send(_TAKEN)
             await send(_EMPTY)
 
@@ -101,9 +101,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             )
         except Exception as e:
             # Not taken, whatever the reason: the sender keeps it and comes again.
-            log.error(
-                "webhook_not_stored", webhook_id=delivery.id, error=type(e).__name__, why=of_database(e)
-            )
+            doors.failures.failed(scope, e, GEMINI, webhook_id=delivery.id)
             raise UnavailableError("the delivery could not be stored; send it again") from e
 
     return gemini_webhook

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Actor, Approval, Edits, Terms
+from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.entitlement import everybody, refusal
@@ -25,6 +25,7 @@ from orchestrator.domain.hidden import kept
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.verdicts import may_edit
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import forms, human, modals, past
@@ -135,7 +136,7 @@ class ModalClicks:
             return self._answer(asked, card)
         if click.kind == "again":
             return modals.again(card) if _may_be_made_anew(asked) else NOT_ANEW
-        return modals.reject(card) if click.kind == "reject_reason" else self._edit(asked, card)
+        return modals.reject(card) if click.kind == "reject_reason" else self._edit(asked, card, current)
 
     def _details(
         self, asked: _Asked, by: Actor, stands: set[str], current: Terms | None
@@ -165,8 +166,8 @@ class ModalClicks:
         waits = asked.call.status is CallStatus.AWAITING_APPROVAL and not asked.run.closed
         return approval.open and waits and self._doors.clock() < approval.expires_at
 
-    def _edit(self, asked: _Asked, card: Card) -> modals.View | str:
-        if asked.approval.terms.edits is Edits.NO:
+    def _edit(self, asked: _Asked, card: Card, current: Terms | None) -> modals.View | str:
+        if not may_edit(asked.approval.terms, current):
             return NO_EDITS
         form = self._form(asked)
         return TOO_LONG if form is None else modals.edit(card, form)
@@ -334,6 +335,8 @@ class ModalClicks:
             return _errors({modals.REASON: LONG_NOTE})
         if filled.arguments is None:
             return _errors(filled.errors)
+        if unseen := form.unseen(sent.values):
+            return _errors(unseen)
         wished = kept(filled.arguments, asked.call.arguments, asked.approval.terms.hidden)
         # Of a question that is over, the call may have got these very arguments since.
         if asked.approval.open and forms.alike(wished, asked.call.arguments):

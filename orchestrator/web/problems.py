@@ -5,12 +5,10 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 
 import http
 import re
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -28,10 +26,8 @@ from orchestrator.errors import (
     SignatureError,
     UnavailableError,
 )
-from orchestrator.store.care import reason
 from orchestrator.web import expected
-
-log = structlog.get_logger(__name__)
+from orchestrator.web.failures import Failures
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -94,18 +90,12 @@ def encoded(status: int, detail: str) -> bytes:
     return msgspec.json.encode(answer(status, detail).content)
 
 
-async def send_problem(scope: Scope, send: Send, exc: Exception) -> None:
-    """The same answer from an endpoint that runs outside Litestar's stack."""
+async def send_problem(scope: Scope, send: Send, exc: Exception, failures: Failures, route: str) -> None:
+    """The same answer from an endpoint outside Litestar's stack, which has no name for its route."""
     request: Request[Any, Any, Any] = Request(scope)
-    match exc:
-        case HTTPException():
-            told = on_http(request, exc)
-        case OrchestratorError():
-            told = on_ours(request, exc)
-        case OperationalError():
-            told = on_database(request, exc)
-        case _:
-            told = on_error(request, exc)
+    told = next(handler for kind, handler in _ANSWERS.items() if isinstance(exc, kind))(request, exc)
+    if ours(told, exc):
+        failures.failed(scope, exc, route)
     body = msgspec.json.encode(told.content)
     headers = {"content-type": MEDIA, "content-length": str(len(body)), **told.headers}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -172,42 +162,38 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
 
 def on_database(request: Request[Any, Any, Any], exc: OperationalError) -> Response[Problem]:
     """The database is away or locked: nothing was kept, another try may work."""
-    log_failure(request, exc)
     headers = {"retry-after": str(RETRY_SECONDS)}
     return answer(503, "the database does not answer; nothing was changed", headers=headers)
 
 
 def on_error(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]:
     """A mistake of ours: told to the log, not to the caller."""
-    log_failure(request, exc)
     return answer(500)
 
 
-def log_failure(request: Request[Any, Any, Any], exc: Exception) -> None:
-    """Which error, where. Not its text: that of a database error holds the row, so a body or a secret.
-
-    What a database that is away, locked or full says of itself is told.
-    """
-    route = request.scope.get("path_template", "")
-    log.error(
-        "request_failed",
-        method=request.method,
-        route=route,
-        error=type(exc).__name__,
-        cause=type(exc.__cause__).__name__ if exc.__cause__ else "",
-        why=of_database(exc),
-        where=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(exc.__traceback__)[-8:]],
-    )
-
-
-def of_database(exc: Exception) -> str:
-    """Why the database did not do it, for the log; empty where the error is another one."""
-    return reason(exc) if isinstance(exc, OperationalError) else ""
-
-
-HANDLERS: Final[ExceptionHandlersMap] = {
+_ANSWERS: Final[Mapping[type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Problem]]]] = {
     HTTPException: on_http,
     OrchestratorError: on_ours,
     OperationalError: on_database,
     Exception: on_error,
 }
+
+
+def ours(told: Response[Problem], exc: Exception) -> bool:
+    """Whether it is our own fault that this was the answer."""
+    return told.status_code == 500 or isinstance(exc, OperationalError)
+
+
+def handlers(failures: Failures) -> ExceptionHandlersMap:
+    """How Litestar answers what is raised, and who is told of what is our own fault."""
+
+    def telling(handler: Callable[..., Response[Problem]]) -> Callable[..., Response[Problem]]:
+        def act(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]:
+            told = handler(request, exc)
+            if ours(told, exc):
+                failures.failed(request.scope, exc)
+            return told
+
+        return act
+
+    return {kind: telling(handler) for kind, handler in _ANSWERS.items()}

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 import structlog
 
@@ -29,7 +29,7 @@ Kind = Literal["interactive", "slash_commands", "events_api"]
 """What Slack sends, by the names it has in Socket Mode."""
 ANSWER_SECONDS: Final = 2.5
 """Slack shows a failure after 3."""
-_READ: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
+_READ: Final[Mapping[Kind, Callable[[Mapping[str, Any]], Any]]] = {
     "interactive": interactivity.read,
     "slash_commands": incoming.command,
     "events_api": incoming.event,
@@ -55,7 +55,7 @@ class SlackHandler:
         self._whispers = whispers
         self._outcomes = doors.counters.outcomes("slack")
 
-    async def take(self, kind: str, payload: Mapping[str, Any]) -> Heard:
+    async def take(self, kind: Kind, payload: Mapping[str, Any]) -> Heard:
         """The answer, within the time Slack gives.
 
         Raises:
@@ -63,8 +63,6 @@ class SlackHandler:
             ForbiddenError: From a workspace or an app that is not ours, or by a bot.
             UnavailableError: Not done in time, or a window could not be opened.
         """
-        if kind not in _READ:
-            raise InvalidError("nothing is done about that", (("type", "is none of Slack's that we know"),))
         taken = _READ[kind](payload)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -76,7 +74,14 @@ class SlackHandler:
             raise ForbiddenError("not for us") from e
 
     async def over_socket(self, kind: str, payload: JsonObject) -> JsonObject | None:
-        """The same for what came over a connection of ours; counted as what is posted is."""
+        """The same for what came over a connection of ours; counted as what is posted is.
+
+        What is of no kind there is gets an empty answer: Slack would send it again, and take us for broken.
+        """
+        if not _known(kind):
+            self._outcomes.refused.inc()
+            log.warning("slack_envelope_unknown", kind=kind[:40])
+            return None
         try:
             # Read as strictly as what is posted: the library takes JSON of any kind.
             heard = await self.take(kind, incoming.json_of(json.dumps(payload).encode()))
@@ -133,3 +138,7 @@ class SlackHandler:
             self._whispers.say(
                 channel=taken.channel, user=taken.user_id, text=words, response_url=taken.response_url
             )
+
+
+def _known(kind: str) -> TypeGuard[Kind]:
+    return kind in _READ

@@ -28,6 +28,7 @@ from orchestrator.web.hooks import read_body
 from orchestrator.web.triggers import fired_out
 
 _PATH: Final = re.compile(r"/v1/triggers/([^/]+)")
+ROUTE: Final = "/v1/triggers/{name}"
 _HTTP: Final[str] = "http"
 _READER: Final = StrictReader(depth=64, whole_bits=64, zero=False)
 _NOBODY: Final = StaticVerifier(["whsec_" + b64encode(token_bytes(32)).decode()])
@@ -51,8 +52,9 @@ def beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
         try:
             fired = await _take(found[1], scope, receive, doors)
         except Exception as e:  # noqa: BLE001  told as a problem, and logged where it is ours
-            await problems.send_problem(scope, counted, e)
+            await problems.send_problem(scope, counted, e, doors.failures, ROUTE)
         else:
+            doors.failures.answered(scope, ROUTE)
             await _answer(counted, fired)
 
     return handler

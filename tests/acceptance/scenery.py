@@ -15,7 +15,6 @@ import structlog
 
 from orchestrator.emulator.gemini.clock import RealClock
 from orchestrator.emulator.serving import running
-from orchestrator.engine.steady import Steady
 
 Json = dict[str, Any]
 
@@ -58,17 +57,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.lead
-
-
-class SkippedLeases(Steady):
-    """Hours that pass at once pass for those who hold claims, too."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._clock = clock
-
-    def __call__(self) -> datetime:
-        return self._clock()
 
 
 class GeminiClock(RealClock):

@@ -31,7 +31,6 @@ from scenery import (
     Clock,
     GeminiClock,
     Journal,
-    SkippedLeases,
     config,
     merged,
     together,
@@ -54,6 +53,7 @@ from orchestrator.emulator.slack.workspace import Message
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
 from orchestrator.slack.blocks import EVENT_TYPE
+from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import delivery_t
 
@@ -114,7 +114,12 @@ class Stage:
         """A process's worth of service, with connections of its own."""
         database = Database(self.url)
         self._life.callback(database.close)
-        return app.build(chosen, database, clock=self.clock, role=role, leases=SkippedLeases(self.clock))
+
+        def hold(lease: timedelta) -> Hold:
+            """Hours that pass at once pass for those who hold claims, too."""
+            return Hold.at(self.clock(), lease)
+
+        return app.build(chosen, database, clock=self.clock, role=role, leases=hold)
 
     async def _ready(self) -> bool:
         """Ready, Slack has told who we are, so that clicks count, and workers hear of their jobs."""

@@ -1,5 +1,6 @@
 """Slack over a connection of ours, and the inbox: the Home tab and the slash command."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -94,6 +95,19 @@ async def test_a_lost_socket_is_replaced_and_nothing_is_decided_twice(connected:
     await stage.slack.sockets.disconnect("warning")  # leaves time: the old one is kept until there is another
     await reconnected(stage)
     assert (await again(stage, clicks[0])).error is None
+
+
+async def test_an_envelope_of_a_kind_that_slack_makes_up_tomorrow_is_acknowledged_and_counted(
+    connected: Stage,
+) -> None:
+    """Were it not, Slack would send it again and take the app for broken."""
+    envelope_id, answered = connected.slack.sockets.envelope()
+    envelope = {"envelope_id": envelope_id, "type": "brand_new", "payload": {"new": True}}
+    async with asyncio.timeout(5):
+        assert await connected.slack.sockets.ask(envelope, answered) is None
+    assert [line["kind"] for line in connected.journal.named("slack_envelope_unknown")] == ["brand_new"]
+    counted = (await connected.call("GET", "/metrics", token="reader")).text
+    assert 'orchestrator_deliveries_total{door="slack",outcome="refused"} 1.0' in counted
 
 
 async def test_the_home_tab_and_the_command_show_what_waits(stage: Stage) -> None:

@@ -70,6 +70,7 @@ class Laboratory:
         plain: Every process is a new interpreter's, started by the true command line.
         piped: What the processes say goes through a pipe, as under a supervisor; they are plain ones.
         takes_seconds: How long the last start took that came to its end.
+        more: What else every process finds in its environment.
         not_now: Statuses that count as no answer; with its database away the service cannot know better.
     """
 
@@ -96,6 +97,7 @@ class Laboratory:
     not_now: frozenset[int] = frozenset({503})
     scribes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     token: str = "crash-laboratory-token"
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
@@ -166,6 +168,7 @@ class Laboratory:
             "DATABASE_URL": self.database_url,
             "LAB_LEDGER": str(self.ledger),
             "LAB_PAUSE": str(self.pause_seconds),
+            **self.more,
             **more,
         }
 

@@ -359,6 +359,14 @@ def test_a_turn_of_which_a_call_is_gone_waits_for_a_person_whatever_is_read_of_i
     assert EffectKind.CANCEL_INTERACTION in {e.kind for e in ended.effects}
 
 
+def test_whether_a_call_may_run_anew_is_what_its_tool_says_when_it_begins() -> None:
+    """Not what somebody has written into its row, by which it would run twice."""
+    talk = Conversation().asks(wish("c1", tool="refund", idempotent=True), wish("c2"))
+    talk.claims("c1", idempotent=False)
+    talk.hear(CallCutOff(talk.call("c1").id, "k1", "the process ended"))
+    assert talk.call("c1").status is CallStatus.IN_DOUBT
+
+
 def test_an_idempotent_call_runs_anew_under_its_key() -> None:
     talk = cut(idempotent=True)
     call = talk.call("c1")

@@ -185,6 +185,18 @@ def test_an_edit_that_may_not_be_leaves_the_question_open(
     assert says(told, BEN) is None
 
 
+@pytest.mark.parametrize("ruling", [Ruling.ASK, Ruling.ALLOW])
+def test_whether_arguments_may_be_changed_is_read_when_somebody_changes_them(ruling: Ruling) -> None:
+    """A policy of now that takes no edits, or wants somebody else's yes to one, counts for old questions."""
+    terms = replace(TERMS, edits=Edits.SAME)
+    told = asked(terms)
+    assert changes(told, BEN, ruling=ruling, current=TERMS) is Refusal.NOT_NOW
+    assert the_call(told).arguments == {"n": 1}
+    assert changes(told, BEN, ruling=ruling, current=replace(terms, edits=Edits.OTHER)) is None
+    assert status(told) is ApprovalStatus.PENDING
+    assert says(told, BEN) is Refusal.NOT_ENTITLED
+
+
 def test_edit_and_approval_at_once_give_one_of_the_two() -> None:
     for edit_first in (True, False):
         told = asked(replace(TERMS, edits=Edits.OTHER))

@@ -312,7 +312,8 @@ def test_a_spent_question_is_closed_with_its_answer() -> None:
 
 def test_a_cut_answer_is_not_taken_up_beyond_the_tokens_before_people_say_so() -> None:
     talk = limited(100).live()
-    cut = seen("i1", "requires_continuation", continuation="tok", usage={"total_tokens": 100})
+    usage = {"total_tokens": 100}
+    cut = seen("i1", "requires_continuation", output="It begins", continuation="tok", usage=usage)
     talk.hear(cut)
     assert (talk.run.status, talk.run.turn.number) == (RunStatus.WAITING, 1)
     assert question(talk, GO_ON).arguments == {"tokens_used": 100, "limit": 100, "turns": 1}
@@ -322,11 +323,23 @@ def test_a_cut_answer_is_not_taken_up_beyond_the_tokens_before_people_say_so() -
     says(talk, GO_ON, approve=True)
     turn = talk.run.turn
     assert (turn.number, turn.previous_id, turn.continuation) == (2, "i1", "tok")
+    assert (talk.run.output, talk.run.closed) == ("It begins", False)
     asked = seen("i2", "requires_action", wish("c1"), turn=2, usage={"total_tokens": 100})
     talk.live("i2").hear(asked)
     talk.runs("c1")
     says(talk, GO_ON, approve=True)
     assert (talk.run.turn.number, talk.run.turn.continuation) == (3, None)  # results, not the old token
+    assert talk.run.output == ""
+
+
+def test_what_was_cut_is_told_once_where_its_interaction_ends_while_people_think() -> None:
+    talk, usage = limited(100).live(), {"total_tokens": 60}
+    cuts = {"continuation": "tok", "usage": usage}
+    talk.hear(seen("i1", "requires_continuation", output="It begins,", **cuts)).live("i2")
+    talk.hear(seen("i2", "requires_continuation", output=" goes on", turn=2, **cuts))
+    assert talk.run.status is RunStatus.WAITING
+    talk.hear(seen("i2", "cancelled", output=" goes on", turn=2))
+    assert (talk.run.status, talk.run.output) == (RunStatus.CANCELLED, "It begins, goes on")
 
 
 def test_a_question_about_tokens_is_warned_about_too() -> None:

@@ -66,8 +66,10 @@ def approved(**more: Any) -> Conversation:
 
 
 def comes(talk: Conversation, now_it: Preview, then: str = SEALED[LESS], claim: str = "k1") -> Decision:
-    """A worker comes to the gate with what it would do now."""
-    return talk.happens(CallClaimed(the_call(talk).id, claim, fresh(now_it), then))
+    """A worker comes to the gate with what it would do now; the tool is as it was."""
+    call = the_call(talk)
+    seen = replace(fresh(now_it), idempotent=call.idempotent)
+    return talk.happens(CallClaimed(call.id, claim, seen, then))
 
 
 def the_call(talk: Conversation) -> ToolCall:

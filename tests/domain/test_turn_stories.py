@@ -21,7 +21,8 @@ from orchestrator.domain.events import (
     InteractionSignalled,
     RunOverdue,
 )
-from orchestrator.domain.model import Policy, RunStatus, TurnStatus
+from orchestrator.domain.model import Policy, Recipe, RunStatus, TurnStatus
+from orchestrator.domain.pipeline import Step, StepKind, Thinker
 from orchestrator.domain.turns import MEANING
 
 SECOND = timedelta(seconds=1)
@@ -115,6 +116,48 @@ def test_a_cut_answer_is_taken_up_with_its_token() -> None:
     talk.live("i2").asks(wish("c1"), interaction_id="i2").runs("c1")
     assert talk.run.turn.previous_id == "i2"
     assert talk.run.turn.continuation is None
+
+
+def cut(talk: Conversation, *parts: str) -> Conversation:
+    """An answer that was cut behind each of these."""
+    for number, part in enumerate(parts, 1):
+        there = seen(f"i{number}", "requires_continuation", output=part, continuation="tok", turn=number)
+        talk.live(f"i{number}").hear(there)
+    return talk.live(f"i{len(parts) + 1}")
+
+
+@pytest.mark.parametrize(
+    ("last", "whole"), [(" and ends.", "It begins, goes on and ends."), ("", "It begins, goes on")]
+)
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_what_was_cut_is_one_output_with_what_follows(status: str, last: str, whole: str) -> None:
+    talk = cut(Conversation(), "It begins,", " goes on").hear(seen("i3", status, output=last, turn=3))
+    assert talk.run.output == whole
+    assert [t.said for t in talk.turns] == ["It begins,", " goes on"]
+
+
+def test_a_model_that_says_it_all_again_is_taken_at_its_word() -> None:
+    talk = cut(Conversation(), "It begins,").hear(
+        seen("i2", "completed", output="It begins, and ends.", turn=2)
+    )
+    assert talk.run.output == "It begins, and ends."
+
+
+def test_what_was_cut_before_a_call_is_no_part_of_the_answer() -> None:
+    talk = cut(Conversation(), "I look it up").asks(wish("c1"), interaction_id="i2")
+    talk.runs("c1")
+    talk.live("i3").hear(seen("i3", "failed", turn=3))
+    assert talk.run.output == ""
+
+
+def test_a_step_hands_on_all_of_an_answer_that_was_cut() -> None:
+    said = '{"a": 1}'
+    form = {"type": "text", "mime_type": "application/json"}
+    thinker = Thinker(model="gemini-3.8-flash", response_format=form)
+    steps = tuple(Step(name, StepKind.AGENT, thinker, ("Go",)) for name in ("one", "two"))
+    talk = Conversation(workflow=Recipe("w", steps=steps))
+    talk = cut(talk, said[:4]).hear(seen("i2", "completed", output=said[4:], turn=2))
+    assert (talk.run.outputs["one"], talk.run.output) == ({"a": 1}, "")
 
 
 def test_a_cut_answer_without_a_token_fails() -> None:

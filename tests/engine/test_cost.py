@@ -11,7 +11,7 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import RunStatus
-from orchestrator.store import prepared
+from orchestrator.store import spelled
 from orchestrator.store.pipeline import Pipeline
 
 pytestmark = pytest.mark.asyncio
@@ -36,13 +36,13 @@ async def played(world: World) -> None:
 
 async def test_a_run_writes_no_more_than_it_did(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said: Counter[str] = Counter()
-    plain = prepared._Text.parameters
+    plain = spelled.Spelled.parameters
 
     def counted(text: Any, values: Any) -> Any:
         said[text.sql] += not text.sql.startswith("SELECT")
         return plain(text, values)
 
-    monkeypatch.setattr(prepared._Text, "parameters", counted)
+    monkeypatch.setattr(spelled.Spelled, "parameters", counted)
     async with world_on(sqlite_url) as world:
         await played(world)
     assert said.total() <= WRITES, said.most_common(10)

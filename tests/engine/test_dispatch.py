@@ -28,6 +28,7 @@ from orchestrator.engine import dispatch, limits, queued, worker
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.limits import Pace as Most
 from orchestrator.engine.queued import QueuedWorker
+from orchestrator.engine.steady import Steady
 from orchestrator.store import claims, inbox, ledger, outbox
 from orchestrator.store.tables import EffectState
 
@@ -177,14 +178,16 @@ async def test_a_near_timer_needs_no_look(place: Place, pace: Pace) -> None:
 async def test_what_another_machine_wants_now_or_soon_needs_no_look(
     place: Place, pace: Pace, apart: timedelta
 ) -> None:
-    """However far its clock is from that of who works; also where a place must be waited for."""
+    """However far its clock is from the others', which is not gone by; also where a place is waited for."""
     pace(HOUR)
+    time = Steady(lambda: now() + apart)
+    time.agree(now(), time.stopwatch())
     worker = await place.process(slots={"gemini": 1}, poll=timedelta(milliseconds=100))
-    door = await place.process(works=False, clock=lambda: now() + apart)
+    door = await place.process(works=False, clock=time)
     place.gemini.holding["first"] = asyncio.Event()
     await worker.ask(("first", now()))
     await until(lambda: place.came("first"), "the first")
-    await door.ask(("now", now() + apart), ("soon", now() + apart + timedelta(seconds=0.5)))
+    await door.ask(("now", time()), ("soon", time() + timedelta(seconds=0.5)))
     await until(lambda: place.jobs("dedupe_key LIKE 'run_now:%'") and not place.came("now"), "it waits")
     place.gemini.holding["first"].set()
     await until(lambda: place.came("now") and place.came("soon"), "both", seconds=20)
@@ -196,7 +199,21 @@ async def test_releases_beside_each_other_understand_each_others_jobs() -> None:
     run_id, key = json.loads(made.payload)  # as the release before does
     assert (run_id, key) == ("run_it", "cancel_interaction:it")
     assert dispatch.effect_of(made.payload) == ((run_id, key), due)
-    assert dispatch.effect_of(json.dumps([run_id, key]).encode()) == ((run_id, key), None)
+    assert dispatch.effect_of(json.dumps([run_id, key]).encode())[1] < due
+
+
+@QUEUED
+async def test_a_job_that_comes_before_its_time_comes_again(place: Place, pace: Pace) -> None:
+    """The clock by which it waited was set meanwhile, or is not quite that of who has it."""
+    pace(HOUR)
+    process = await place.process(poll=timedelta(milliseconds=100))
+    due = now() + timedelta(hours=1)
+    await process.ask(("it", due))  # so far off that no job tells of it
+    early = dispatch.job_of(outbox.Asked("run_it", EffectKind.CANCEL_INTERACTION, "it", due), timedelta(0))
+    assert isinstance(process.worker, QueuedWorker)
+    await process.worker._handle("gemini", early.payload)
+    assert place.came("it") == 0
+    assert place.jobs("execute_after > now() + interval '59 minutes'") == 1
 
 
 @QUEUED

@@ -119,6 +119,44 @@ async def a_question_and_what_the_audit_has_of_it(world: World, run_id: str) -> 
     await world.database.write(job)
 
 
+async def a_yes_left_out(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, approval_t, lambda row: {"votes": row["votes"][:1]})
+
+
+async def a_yes_in_another_name(world: World, run_id: str) -> None:
+    """A tool is told who said yes, in which stage, by which door: it may keep that as a receipt."""
+    await say_yes(world, run_id, ANNA, BEN)
+    first = {"by": {"id": ANNA.id, "name": "Cleo", "door": "slack"}}
+    await forge(world, approval_t, lambda row: {"votes": [{**row["votes"][0], **first}, row["votes"][1]]})
+
+
+async def a_yes_of_another_stage(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, approval_t, lambda row: {"votes": [row["votes"][0], {**row["votes"][1], "stage": 1}]})
+
+
+async def the_name_of_who_decided(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    other = {"by": {"id": BEN.id, "name": "Cleo", "door": BEN.door}}
+    await forge(world, approval_t, lambda row: {"verdict": {**row["verdict"], **other}})
+
+
+async def a_call_that_nobody_began(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, call_t, lambda row: {"status": "executing"})
+
+
+async def a_call_that_came_to_nothing(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, call_t, lambda row: {"status": "settled"})
+
+
+async def a_call_that_waits_for_nobody(world: World, run_id: str) -> None:
+    await say_yes(world, run_id, ANNA, BEN)
+    await forge(world, call_t, lambda row: {"status": "awaiting_approval"})
+
+
 Forgery = Callable[[World, str], Awaitable[None]]
 FORGERIES: dict[Forgery, str] = {
     a_vote_nobody_gave: "does not know of a yes by U0CLEO",
@@ -129,6 +167,13 @@ FORGERIES: dict[Forgery, str] = {
     a_question_nobody_asked: "what was asked back",
     an_answer_they_gave_already: "although it was approved already",
     a_question_and_what_the_audit_has_of_it: "cannot be read",
+    a_yes_left_out: f"a yes by {BEN.id} is not there",
+    a_yes_in_another_name: f"does not know of a yes by {ANNA.id}",
+    a_yes_of_another_stage: f"does not know of a yes by {BEN.id}",
+    the_name_of_who_decided: "its decision is",
+    a_call_that_nobody_began: "is said to run, and nobody began it",
+    a_call_that_came_to_nothing: "is said to be over, and came to nothing",
+    a_call_that_waits_for_nobody: "is said to wait for people",
     an_entry_of_the_audit: "entries of the audit about it were changed",
 }
 
@@ -332,6 +377,23 @@ async def test_what_is_as_it_was_runs_once(database_url: str) -> None:
         await world.to_the_end(run_id)
         assert len(world.toolkit.ledger) == 1
         await world.check(run_id)
+
+
+async def test_a_question_whose_entries_were_deleted_is_not_older_than_the_audit(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        await world.start("two")
+        await world.settle()
+        world.clock.advance(timedelta(minutes=1))
+        run_id = await world.start("ask")
+        await world.settle()
+        await say_yes(world, run_id, ANNA)
+        mine = audit.audit_t.c.run_id == run_id
+        await world.database.write(lambda s: s.connection().execute(audit.audit_t.delete().where(mine)))
+        await say_yes(world, run_id, BEN)
+        await world.settle()
+        run = await world.run(run_id)
+        assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
+        assert "does not know that it was asked" in run.reason
 
 
 async def test_a_question_older_than_the_audit_is_left_to_its_digest(sqlite_url: str) -> None:

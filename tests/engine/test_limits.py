@@ -87,6 +87,22 @@ async def test_a_tool_is_started_so_often_in_a_minute_and_then_waits(database_ur
         await world.check(run_id)
 
 
+@pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=1)])
+async def test_a_clock_that_was_set_back_does_not_stretch_the_minute(
+    database_url: str, back: timedelta
+) -> None:
+    """What began in a time that is yet to come, by the clock as it is now, began long ago or just now."""
+    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+        await _started(world, "one")
+        await _started(world, "one")
+        world.clock.advance(-back)
+        for count in (3, 4):
+            await _started(world, "one")
+            assert sum(world.toolkit.starts.values()) == count
+        await _started(world, "one")
+        assert sum(world.toolkit.starts.values()) == 4, "the minute holds for what began since"
+
+
 async def test_other_tools_are_not_held_back(database_url: str) -> None:
     async with world_with(database_url, Rule(), Ceilings({"another": Pace(1, 1)})) as world:
         run_id = await world.start("three")

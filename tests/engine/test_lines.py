@@ -14,7 +14,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.lines import Lines, Manners
-from orchestrator.errors import UnavailableError, UncertainError
+from orchestrator.errors import UnavailableError, UncertainError, UnreachedError
 from orchestrator.store import claims
 
 pytestmark = pytest.mark.asyncio
@@ -91,12 +91,27 @@ async def test_ten_messages_in_order_though_the_sixth_is_put_off(database_url: s
 
 SLOWER = UnavailableError("slow down", retry_after=3.0)
 SILENCE = UncertainError("no answer")
+NOBODY = UnreachedError("Slack cannot be reached")
 
 
 @pytest.mark.parametrize(
     ("amiss", "looked"),
-    [([SLOWER, SLOWER], 0), ([SILENCE], 1), ([SILENCE, SLOWER], 2), ([SLOWER, SILENCE], 1)],
-    ids=["told to wait", "no answer", "no answer, then told to wait", "told to wait, then no answer"],
+    [
+        ([SLOWER, SLOWER], 0),
+        ([SILENCE], 1),
+        ([SILENCE, SLOWER], 2),
+        ([SLOWER, SILENCE], 1),
+        ([NOBODY, NOBODY], 0),
+        ([SILENCE, NOBODY], 2),
+    ],
+    ids=[
+        "told to wait",
+        "no answer",
+        "no answer, then told to wait",
+        "told to wait, then no answer",
+        "not reached",
+        "no answer, then not reached",
+    ],
 )
 async def test_only_one_whose_earlier_try_may_stand_there_is_looked_for(
     sqlite_url: str, amiss: list[Exception], looked: int
@@ -142,3 +157,28 @@ async def test_a_process_that_goes_away_leaves_the_line_as_it_is(sqlite_url: str
         await world.restart("killed")
         assert await told.until_all(10) == list(range(10))
         assert world.slack.violations == []
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=1)])
+async def test_a_clock_that_was_set_back_keeps_nobody_from_a_place(
+    database_url: str, back: timedelta
+) -> None:
+    """That is taken up to a time that is far away by then, and nobody waits there for it."""
+    async with world_on(database_url, burst=1) as world:
+        told = Told(world, [])
+        await world.start("one")
+        await told.until_all(1)
+        world.clock.advance(-back)
+        before = world.clock()
+        await world.start("one")
+        await told.until_all(2)
+        assert world.clock() - before <= timedelta(minutes=1)
+
+
+async def test_whoever_is_told_to_wait_for_long_is_waited_for(database_url: str) -> None:
+    async with world_on(database_url, burst=4) as world:
+        hour = UnavailableError("slow down", retry_after=3600.0)
+        told = Told(world, [hour])
+        await world.start("ten")
+        assert await told.until_all(10) == list(range(10))
+        assert told.gaps()[4] >= timedelta(hours=1)

@@ -195,6 +195,94 @@ async def test_one_that_never_was_taken_is_sent_again_after_its_time(
         assert set(world.jobs.starts.values()) == {1}
 
 
+async def twice_lost(world: World, *, listed: str = "") -> str:
+    """Both starts of a batch lost their answers; Gemini's list was behind until the second, and is still."""
+    world.jobs.faults["start"].extend(["lost_after", "lost_after"])
+    world.jobs.unlisted = {"batches/b1", "batches/b2"}
+    run_id = await filming(world)
+    world.clock.advance(Policy().job_grace)
+    await world.settle()
+    (job,) = await jobs_of(world, run_id)
+    assert (job.attempt, job.status, len(world.jobs.made)) == (2, JobStatus.UNKNOWN, 2)
+    world.jobs.unlisted.discard(listed)
+    world.clock.advance(timedelta(minutes=1))
+    await world.settle()
+    return run_id
+
+
+async def test_the_batch_of_an_attempt_that_was_replaced_is_stopped_and_not_taken_for_the_later_one(
+    database_url: str,
+) -> None:
+    async with world_on(database_url, NIGHTLY) as world:
+        run_id = await twice_lost(world, listed="batches/b1")
+        (job,) = await jobs_of(world, run_id)
+        assert (job.status, job.remote, world.jobs.cancelled) == (JobStatus.UNKNOWN, None, ["batches/b1"])
+        notes = [e["note"] or "" for e in await world.events(run_id) if e["kind"] == "JobObserved"]
+        assert any("batches/b1" in note and "attempt 1" in note for note in notes)
+        world.jobs.unlisted.clear()
+        world.clock.advance(timedelta(minutes=1))
+        await world.settle()
+        assert (await jobs_of(world, run_id))[0].remote == "batches/b2"
+        world.jobs.end()
+        await world.to_the_end(run_id)
+        assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        assert world.jobs.cancelled == ["batches/b1"]
+        await world.check(run_id)
+
+
+async def test_of_two_batches_whose_names_tell_no_attempt_one_is_taken_and_the_other_stopped(
+    database_url: str,
+) -> None:
+    """A release before named them; they ask for the same."""
+    async with world_on(database_url, NIGHTLY) as world:
+        world.jobs.attempts_told = False
+        run_id = await twice_lost(world)
+        world.jobs.unlisted.clear()
+        world.clock.advance(timedelta(minutes=1))
+        await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.status, {job.remote, *world.jobs.cancelled}) == (JobStatus.LIVE, set(world.jobs.made))
+
+
+async def test_a_cancel_stops_every_start_that_shows_itself(database_url: str) -> None:
+    async with world_on(database_url, NIGHTLY) as world:
+        run_id = await twice_lost(world)
+        await world.cancel(run_id)
+        world.jobs.unlisted.clear()
+        world.clock.advance(timedelta(minutes=1))
+        await world.settle()
+        assert sorted(world.jobs.cancelled) == ["batches/b1", "batches/b2"]
+        await world.check(run_id)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_replaced_start_that_shows_itself_late_is_stopped_although_the_next_one_was_answered(
+    ended: bool, database_url: str
+) -> None:
+    async with world_on(database_url, NIGHTLY) as world:
+        world.jobs.faults["start"].append("lost_after")
+        world.jobs.unlisted = {"batches/b1"}
+        run_id = await filming(world)
+        world.clock.advance(Policy().job_grace)
+        await world.settle()
+        (job,) = await jobs_of(world, run_id)
+        assert (job.attempt, job.remote) == (2, "batches/b2")
+        world.jobs.unlisted.clear()
+        if ended:
+            world.jobs.states["batches/b2"] = JobState.DONE
+            await told(world, "batches/b2", kind="batch.succeeded")
+            await world.settle()
+            assert (await world.run(run_id)).status is RunStatus.COMPLETED
+        world.clock.advance(Policy().job_grace)
+        await world.settle()
+        assert world.jobs.cancelled == ["batches/b1"]
+        assert any("batches/b1" in (e["note"] or "") for e in await world.events(run_id))
+        if not ended:
+            world.jobs.end()
+            await world.to_the_end(run_id)
+            assert (await world.run(run_id)).status is RunStatus.COMPLETED
+
+
 @pytest.mark.parametrize("made", [True, False])
 async def test_one_that_could_be_looked_for_is_not_sent_again_before_that_was_done(
     made: bool, database_url: str

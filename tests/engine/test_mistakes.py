@@ -88,7 +88,7 @@ def settles_whoever_asks(patch: pytest.MonkeyPatch) -> None:
 
 
 def believes_its_old_claim(patch: pytest.MonkeyPatch) -> None:
-    async def still_ours(self: Any, effect: Any) -> bool:
+    async def still_ours(self: Any, effect: Any, until: Any) -> bool:
         return True
 
     patch.setattr(commits.Commits, "still_ours", still_ours)

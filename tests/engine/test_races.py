@@ -25,7 +25,7 @@ from orchestrator.engine.perform import HEEDED, looks
 from orchestrator.engine.tickets import Act, Ticket
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import claims, outbox
-from orchestrator.store.claims import Claimed
+from orchestrator.store.claims import Claimed, Hold
 from orchestrator.store.database import Database
 from orchestrator.store.tables import AuditRow, EventRow, RunRow, table
 
@@ -496,7 +496,9 @@ async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(databas
         await world.start("work")
         due = await world.database.read(claims.due, world.clock(), 10, list(outbox.EffectKind))
         ((effect_id, _),) = due
-        mine = await world.database.write(claims.claim, effect_id, world.clock(), timedelta(seconds=30))
+        mine = await world.database.write(
+            claims.claim, effect_id, world.clock(), Hold.at(world.clock(), timedelta(seconds=30))
+        )
         assert mine is not None
         assert await world.database.write(claims.release_all, world.clock()) == 1
         assert await world.database.write(claims.done, mine) is False

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import SettableClock
 
-from orchestrator.readiness import LOOK, LOOK_AGAIN_SECONDS, LOOK_BYTES, LOOK_SECONDS, Writes
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
+from orchestrator.writable import LOOK, LOOK_AGAIN_SECONDS, LOOK_BYTES, LOOK_SECONDS, Writes
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,6 +9,7 @@ from support.world import World
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine.steady import Steady, awake_or_not
 from orchestrator.store import claims, outbox
+from orchestrator.store.claims import Hold
 
 KIND = EffectKind.CANCEL_INTERACTION
 FIVE = timedelta(minutes=5)
@@ -55,22 +56,44 @@ def test_an_agreed_time_that_is_set_makes_nobody_look_gone(by: timedelta, then: 
             if second % 10 == late:
                 process.agree(agreed, asked=seconds.now)
         for process, other in (processes, processes[::-1]):
-            assert until[other] > process(), f"second {second}: somebody is there, and looks gone"
+            assert until[other] > process.hold(LEASE).over, (
+                f"second {second}: somebody is there, and looks gone"
+            )
             if second % 5 == 0:
-                until[process] = process() + process.lead + LEASE
+                until[process] = process.hold(LEASE).until
     assert {process() for process in processes} == {agreed}
-    assert [process.lead for process in processes] == [timedelta(0)] * 2
+    assert {process.hold(LEASE) for process in processes} == {Hold.at(agreed, LEASE)}
 
 
 def test_who_is_gone_is_missed_also_while_an_agreed_time_that_was_set_forward_settles() -> None:
     seconds = Seconds()
     process = Steady(SettableClock(), seconds)
     process.agree(NOON, asked=seconds.now)
-    until = process() + process.lead + LEASE
+    until = process.hold(LEASE).until
     process.agree(NOON + FIVE, asked=seconds.now)
-    assert process() < until
+    assert process.hold(LEASE).over < until
     seconds.now += LEASE.total_seconds()
-    assert process() >= until
+    assert process.hold(LEASE).over >= until
+
+
+def test_who_starts_right_after_the_agreed_time_was_set_forward_takes_nobody_for_gone() -> None:
+    """His own machine's clock tells, where it is right."""
+    seconds = Seconds()
+    others = Steady(SettableClock(), seconds)
+    others.agree(NOON, asked=seconds.now)
+    until = others.hold(LEASE).until
+    newcomer = Steady(SettableClock(), seconds)
+    newcomer.agree(NOON + FIVE, asked=seconds.now)
+    assert newcomer() == NOON + FIVE
+    assert newcomer.hold(LEASE).over < until
+
+
+def test_who_starts_with_a_wrong_clock_of_his_own_holds_what_he_takes_no_longer_than_others() -> None:
+    """Were he gone at once, others would wait for that."""
+    seconds = Seconds()
+    newcomer = Steady(SettableClock(NOON + FIVE), seconds)
+    newcomer.agree(NOON, asked=seconds.now)
+    assert newcomer.hold(LEASE).until == NOON + LEASE
 
 
 def test_the_stopwatch_goes_on() -> None:
@@ -80,8 +103,8 @@ def test_the_stopwatch_goes_on() -> None:
 
 async def _due(world: World) -> list[int]:
     """What a look finds that nobody holds."""
-    ahead = world.performer.commits.ahead
-    return [n for n, _ in await world.database.read(claims.due, world.clock(), 50, [KIND], ahead=ahead)]
+    over = world.performer.commits.hold().over
+    return [n for n, _ in await world.database.read(claims.due, world.clock(), 50, [KIND], over=over)]
 
 
 @pytest.mark.asyncio
@@ -89,7 +112,7 @@ async def _due(world: World) -> list[int]:
 async def test_a_clock_that_is_set_leaves_what_runs_to_who_runs_it(database_url: str, by: timedelta) -> None:
     seconds = Seconds()
     leases = Steady(SettableClock(), seconds)
-    async with World(database_url, leases=leases, lease=LEASE) as world:
+    async with World(database_url, leases=leases.hold, lease=LEASE) as world:
         commits = world.performer.commits
         await world.database.write(outbox.add, "", [Effect(KIND, "interaction", world.clock() - FIVE)])
         (effect,) = await _due(world)
@@ -97,7 +120,8 @@ async def test_a_clock_that_is_set_leaves_what_runs_to_who_runs_it(database_url:
         world.clock.advance(by)
         assert await _due(world) == []
         assert await commits.take(effect) is None, "somebody has it"
-        first = await world.database.read(claims.next_due, [KIND], commits.ahead)
+        behind = world.clock() - commits.hold().over
+        first = await world.database.read(claims.next_due, [KIND], behind)
         assert first == world.clock() + LEASE, "by the clock of who sleeps until then"
         seconds.now += LEASE.total_seconds()
         assert await _due(world) == [effect]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.conversation import ANNA, TERMS
+from support.conversation import ANNA, BEN, TERMS
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -14,6 +14,8 @@ from support.world import World
 from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.callbacks import Callback, News
+from orchestrator.domain.consent import Actor
+from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import JobKind, JobWish
 from orchestrator.domain.model import Recipe, Run, RunStatus
@@ -31,6 +33,7 @@ from orchestrator.store.tables import AuditRow, EffectState, RunRow, table
 
 pytestmark = pytest.mark.asyncio
 
+CLEO = Actor("U0CLEO", "cleo", "slack")
 THINKER = Thinker(model="gemini-3.8-flash", tools=("note",))
 DRAFT = Step("draft", StepKind.AGENT, THINKER, ("About:", {"from": "input.topic"}))
 FILM = Step("film", StepKind.TOOL, tool="film", arguments={"prompt": {"from": "draft"}})
@@ -244,6 +247,31 @@ async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that
         assert await world.intake.restart(first, agent, ANNA) == Started(second, fresh=False)
         await world.drain()
         assert len(await others(world, first)) == 3
+
+
+async def test_who_asked_for_the_work_may_not_decide_about_it_whoever_has_it_taken_up(
+    database_url: str,
+) -> None:
+    """Four eyes hold for Anna's work when Ben has it gone on with, and for both of theirs in what follows."""
+    terms = replace(TERMS, approvers=(ANNA.id, BEN.id, CLEO.id), four_eyes=True)
+    async with World(database_url, stories={}, rules={"pay": Rule(Ruling.ASK, terms=terms)}) as world:
+        world.recipes["after"] = Recipe("after", steps=(Step("pay", StepKind.TOOL, tool="pay"),))
+        paying = recipe(Step("pay", StepKind.TOOL, tool="pay"), hooks={"completed": ("after",)})
+        first = await begin(world, paying)
+        await world.settle()
+        await world.cancel(first)
+        second = (await world.intake.restart(first, paying, BEN)).run_id
+        await world.settle()
+        for _ in (second, "what follows it"):
+            [asked] = [a for r in await world.statuses() for a in await world.open_approvals(r)]
+            for person in (ANNA, BEN):
+                assert (await world.decide(asked, True, by=person)).refused is Refusal.NOT_ENTITLED
+            assert (await world.decide(asked, True, by=CLEO)).refused is None
+            await world.drain()
+            await world.settle()
+        [followed] = [r for r in await others(world, first) if r.recipe.workflow == "after"]
+        assert (followed.requester, followed.status) == (BEN, RunStatus.COMPLETED)
+        assert [entry.approved_by for entry in world.toolkit.ledger] == [CLEO.id, CLEO.id]
 
 
 async def test_what_follows_is_told_as_much_as_a_call_may_bring_and_what_was_left_out(

@@ -130,14 +130,14 @@ async def test_states_without_an_event_are_found(sqlite_url: str, status: str) -
 async def test_a_cut_answer_goes_on_with_its_token(database_url: str) -> None:
     plans = (
         Plan((("lookup", {}),)),
-        Plan(status="requires_continuation"),
-        Plan(status="requires_continuation"),
-        Plan(output="whole"),
+        Plan(status="requires_continuation", output="It begins,"),
+        Plan(status="requires_continuation", output=" goes on"),
+        Plan(output=" and ends."),
     )
     async with World(database_url, stories={"x": plans}, rules={"lookup": Rule()}) as world:
         run_id = await world.start("x")
         await world.to_the_end(run_id)
-        assert (await world.run(run_id)).output == "whole"
+        assert (await world.run(run_id)).output == "It begins, goes on and ends."
         last = world.gemini.of_turn(run_id, 4)[0].request
         assert last.previous_id == world.gemini.of_turn(run_id, 3)[0].id
         assert (last.input, last.continuation) == ("", f"tok:{last.previous_id}")

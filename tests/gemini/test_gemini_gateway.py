@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall
 from orchestrator.domain.model import Recipe
+from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import (
     ConfigError,
@@ -80,8 +81,6 @@ async def test_create_reads_the_answer(opened: Any, reply: Any) -> None:
 async def test_create_refused_for_good(opened: Any, reply: Any) -> None:
     table = [
         (400, error("parameter_unknown"), "parameter_unknown"),
-        (402, error("payment_required"), "payment_required"),
-        (402, {}, "payment_required"),
         (404, error("model_not_found"), "model_not_found"),
         (404, [{"error": {"code": 404, "message": "told so", "status": "NOT_FOUND"}}], "not_found"),
         (404, {"error": {"code": 404, "message": "told so"}}, "not_found"),
@@ -114,13 +113,31 @@ async def test_an_address_that_a_create_names_is_in_no_error(opened: Any, reply:
 @pytest.mark.asyncio
 async def test_create_that_certainly_did_not_start(opened: Any, reply: Any) -> None:
     async with opened() as (server, gemini):
-        for status in (401, 403, 429):
+        key, bill = "check the API key", "check the billing of the key's project"
+        for status, hint in ((401, key), (402, bill), (403, key), (429, "")):
             server.answer(reply.of(error("x"), status, retry_after="7"))
             caught = await fails(gemini.create(REQUEST))
             assert isinstance(caught, UnavailableError), status
             assert caught.retry_after == 7.0
-            assert ("check the API key" in str(caught)) == (status != 429)
+            assert [h for h in (key, bill) if h in str(caught)] == ([hint] if hint else [])
             assert len(server.requests) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_answer_about_another_interaction_is_none_to_this_create(opened: Any, reply: Any) -> None:
+    """Whoever took the one before for the new one would store its calls a second time."""
+    going_on = replace(REQUEST, previous_id="v1_a")
+    sent = {"run": REQUEST.correlation.run, "turn": 9, "attempt": 1}
+    others = [{**sent, "run": "run_other"}, {"run": "run_other", "turn": "1", "attempt": "1"}]
+    async with opened() as (server, gemini):
+        server.answer(reply.of(LIVE))
+        assert isinstance(await fails(gemini.create(going_on)), UncertainError)
+        for told in others:
+            server.answer(reply.of({**LIVE, "webhook_config": {"user_metadata": told}}))
+            assert isinstance(await fails(gemini.create(REQUEST)), UncertainError)
+        for told in (sent, {"run": "run_other"}, {}, None, "text"):
+            server.answer(reply.of({**LIVE, "webhook_config": {"user_metadata": told}}))
+            assert (await gemini.create(REQUEST)).interaction_id == "v1_a"
 
 
 @pytest.mark.asyncio
@@ -287,7 +304,7 @@ async def test_fetch_that_is_told_to_wait_or_mend_the_key_is_not_repeated(opened
     date = "Sat, 21 Nov 2026 10:01:30 GMT"
     table = [(429, {"retry_after": "12"}, 12.0), (429, {"retry_after": date}, 90.0), (429, {}, None)]
     table += [(503, {"retry_after": "3"}, 3.0), (429, {"retry_after_ms": "2500"}, 2.5)]
-    table += [(401, {}, None), (403, {}, None)]
+    table += [(401, {}, None), (402, {}, None), (403, {}, None)]
     async with opened() as (server, gemini):
         for status, headers, seconds in table:
             server.answer(reply.of(error("x"), status, **headers))
@@ -375,6 +392,7 @@ async def test_cancel_in_an_outage(opened: Any, reply: Any) -> None:
             (reply(act="reset"), 3),
             (reply.of({}, 429, retry_after="5"), 1),
             (reply.of({}, 401), 1),
+            (reply.of({}, 402), 1),
         ):
             server.answer(answer)
             assert isinstance(await fails(gemini.cancel("v1_a")), UnavailableError)

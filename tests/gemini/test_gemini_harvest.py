@@ -181,7 +181,7 @@ async def test_one_video_of_two(opened: Any, reply: Any) -> None:
 async def test_a_download_that_does_not_work_now_leaves_nothing(opened: Any, reply: Any) -> None:
     cut = reply(act="cut", body=MP4 * 1000)
     async with opened() as (server, jobs, folder):
-        for answer in (cut, reply(act="reset"), reply(503), reply(401), reply(403), reply(429)):
+        for answer in (cut, reply(act="reset"), reply(503), reply(401), reply(402), reply(403), reply(429)):
             server.answer(reply.of(operation({"uri": "files/v1"})), answer)
             await unavailable(jobs.harvest(VIDEO, OP))
             assert kept(folder) == []

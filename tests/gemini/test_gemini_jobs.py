@@ -199,7 +199,7 @@ async def test_a_batch_is_what_the_library_would_send(opened: Any, reply: Any) -
 
         def plainly(source: Any) -> None:
             hook = types.WebhookConfig(uris=[URI], user_metadata={**METADATA, "attempt": "2"})
-            config = types.CreateBatchJobConfig(display_name=JOB, webhook_config=hook)
+            config = types.CreateBatchJobConfig(display_name=f"{JOB}.2", webhook_config=hook)
             options = types.HttpOptions(base_url=server.base_url, api_version="v1beta")
             with genai.Client(api_key=KEY, vertexai=False, http_options=options) as client:
                 client.batches.create(model="gemini-3.8-flash", src=source, config=config)
@@ -376,24 +376,43 @@ async def test_a_lost_batch_is_found_by_its_name_and_a_video_is_not_looked_for(
     async with opened() as (server, jobs):
         pages = [{"operations": [other, "junk"], "nextPageToken": "p&2"}, {"operations": [other, batch()]}]
         server.answer(*(reply.of(page) for page in pages))
-        found = await jobs.find(BATCH)
+        (found,) = await jobs.find(BATCH)
         assert (found.remote, found.state, found.job) == ("batches/b1", JobState.LIVE, JOB)
         assert [r.target for r in server.requests] == [
             "/v1beta/batches?pageSize=50",
             "/v1beta/batches?pageSize=50&pageToken=p%262",
         ]
         server.answer(reply.of({}))
-        assert await jobs.find(BATCH) is None
+        assert await jobs.find(BATCH) == ()
         server.answer(reply.of({"operations": [other], "nextPageToken": "again"}))
-        assert await jobs.find(BATCH) is None
+        assert await jobs.find(BATCH) == ()
         assert len(server.requests) == 40  # pages smaller than asked for
         server.answer(reply.of({"operations": [other] * 60, "nextPageToken": "again"}))
-        assert await jobs.find(BATCH) is None
+        assert await jobs.find(BATCH) == ()
         assert len(server.requests) == 4
         server.answer(reply(500))
         assert isinstance(await fails(jobs.find(BATCH)), UnavailableError)
         server.answer(reply.of({}))
-        assert (await jobs.find(VIDEO), await jobs.find(SHOT), server.requests) == (None, None, [])
+        assert (await jobs.find(VIDEO), await jobs.find(SHOT), server.requests) == ((), (), [])
+
+
+@pytest.mark.asyncio
+async def test_the_name_of_a_batch_tells_its_attempt(opened: Any, reply: Any) -> None:
+    """A release before told none: those are found, too."""
+
+    def named(remote: str, name: object) -> dict[str, Any]:
+        return {
+            "name": f"batches/{remote}",
+            "metadata": {"state": "BATCH_STATE_PENDING", "displayName": name},
+        }
+
+    strange = [f"{JOB}.", f"{JOB}.0", f"{JOB}.x", f"{JOB}.1.2", f"{JOB}.{'9' * 20}", f"x{JOB}.1", 7]
+    listed = [*(named(f"s{n}", name) for n, name in enumerate(strange)), named("b2", f"{JOB}.2")]
+    rest = [named("b2", f"{JOB}.2"), named("b1", f"{JOB}.1"), named("b0", JOB)]
+    async with opened() as (server, jobs):
+        server.answer(reply.of({"operations": listed, "nextPageToken": "p"}), reply.of({"operations": rest}))
+        found = [(r.remote, r.job, r.attempt) for r in await jobs.find(BATCH)]
+    assert found == [("batches/b2", JOB, 2), ("batches/b1", JOB, 1), ("batches/b0", JOB, 0)]
 
 
 @pytest.mark.asyncio

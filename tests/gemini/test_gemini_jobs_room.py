@@ -38,7 +38,7 @@ async def test_every_road_from_start_to_stored_files(tmp_path: Path) -> None:
                     await asyncio.sleep(0.05)
             assert read.state is JobState.DONE
             found = await jobs.find(order)
-            assert (found.remote if found else None) == (remote if kind is JobKind.BATCH else None)
+            assert [(r.remote, r.attempt) for r in found] == ([(remote, 1)] if kind is JobKind.BATCH else [])
             harvest = await jobs.harvest(order, remote)
             assert (harvest.trouble, [f.type for f in harvest.files]) == ("", [kept])
             assert (tmp_path / harvest.files[0].path).stat().st_size == harvest.files[0].bytes

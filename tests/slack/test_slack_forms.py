@@ -203,6 +203,29 @@ def test_a_text_that_hides_something_is_shown_as_json_with_it_spelled_out() -> N
         assert "\u202e" not in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "entered", "spelled"),
+    [
+        ("order", "DE89\u200b3704", "DE89\\u{200B}3704"),
+        ("order", "\u202e4711", "\\u{202E}4711"),
+        ("note", "to\u00a0me\n", "to\\u{A0}me"),
+        ("lines", '["\u2066x"]', '["\\u{2066}x"]'),
+        ("lines", '["\\u2066x"]', ""),
+        ("note", "Merci ❤️ 👩\u200d🚒", ""),
+        ("note", "zwei\nZeilen é e\u0301", ""),
+    ],
+)
+def test_what_nobody_sees_is_not_taken_from_who_would_approve_it(
+    name: str, entered: str, spelled: str
+) -> None:
+    """A text may come from anywhere by copy and paste; the one who pastes it says yes to what they see."""
+    shown = made({"order": "A-1", "count": 3, "lines": ["\u200b"]})
+    assert shown.unseen(sent(shown)) == {}
+    told = shown.unseen(sent(shown, **{name: entered}))
+    assert list(told) == ([block_of(shown, name)["block_id"]] if spelled else [])
+    assert all(spelled in text for text in told.values())
+
+
 def test_problems_of_the_validator_stand_at_their_fields() -> None:
     shown = made({"order": "A-1", "count": 3, "lines": []})
     placed = shown.placed([("lines.0.sku", "is required"), ("count", "too small"), ("", "odd")], "x")
@@ -239,6 +262,14 @@ def test_a_form_from_before_the_tool_changed_does_not_fit_by_accident() -> None:
     before = made({"a": "1"}, {"properties": {"a": {"type": "string"}}, "required": ["a"]})
     after = made({word: "1"}, {"properties": {word: {"type": "string"}}, "required": [word]})
     assert after.filled(sent(before)).arguments is None
+
+
+def test_what_was_typed_as_text_is_never_read_as_json() -> None:
+    """The same argument has a field of another kind once it holds what an eye could miss, and is no text."""
+    schema = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
+    as_text, as_json = made({"a": "1"}, schema), made({"a": "1\u200b"}, schema)
+    assert not as_json.sent(sent(as_text))
+    assert not as_text.sent(sent(as_json))
 
 
 @pytest.mark.parametrize(

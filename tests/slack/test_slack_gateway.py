@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from orchestrator.domain.consent import Place, Terms
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnreachedError
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.history import Identity
 from orchestrator.slack.web_api import answerable
@@ -121,6 +121,14 @@ async def test_too_fast_says_when_to_come_again(reply: Reply, seconds: float) ->
             await slacks.post(card(), seen_before=False)
         assert e.value.retry_after == seconds
         assert len(slack.calls) == 1
+
+
+async def test_where_nobody_is_reached_nothing_was_sent() -> None:
+    async with FakeSlack() as gone:
+        pass
+    async with gateway(gone) as slacks:
+        with pytest.raises(UnreachedError, match="cannot be reached"):
+            await slacks.post(card(), seen_before=False)
 
 
 async def test_a_channel_that_asked_to_wait_is_left_alone_until_then() -> None:

@@ -468,6 +468,26 @@ DIRECT = {
         "the audit does not say that it was removed",
     ),
     "a question taken away": ("DELETE FROM approval", "is gone, and its run is there"),
+    "another outcome": ("UPDATE call SET outcome = 'failed' WHERE outcome IS NOT NULL", "what came of it"),
+    "another result": ("UPDATE call SET result = '{}' WHERE outcome IS NOT NULL", "what came of it"),
+    "an outcome nobody heard of": (
+        "UPDATE call SET outcome = 'succeeded', result = '{}' WHERE outcome IS NULL",
+        "the audit does not know that",
+    ),
+    "an outcome taken back": ("UPDATE call SET outcome = NULL", "what came of it"),
+    "a result of no shape": ("UPDATE call SET result = '{' WHERE outcome IS NOT NULL", "cannot be read"),
+    "another output": ("UPDATE run SET output = 'all is well' WHERE status = 'completed'", "its end is not"),
+    "another end": ("UPDATE run SET status = 'failed' WHERE status = 'completed'", "which says completed"),
+    "an end taken back": ("UPDATE run SET status = 'running' WHERE status = 'completed'", "its end is not"),
+    "an end nobody heard of": (
+        "UPDATE run SET status = 'cancelled' WHERE status = 'waiting'",
+        "does not know that it ended",
+    ),
+    "another request": ("UPDATE run SET input = 'refund all of them'", "what was asked for"),
+    "another call asked about": (
+        "UPDATE approval SET \"call\" = 'call_other' WHERE status = 'approved'",
+        "is not about the call",
+    ),
     "an audit without the decision": (
         "UPDATE audit SET kind = 'voted' WHERE kind = 'decided'",
         "nobody had approved just that",

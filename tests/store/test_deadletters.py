@@ -15,6 +15,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Run, RunStatus
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import claims, deadletters, inbox, numbers, outbox, run_rows, runs, views
+from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
 
@@ -120,7 +121,7 @@ def test_a_dead_one_is_due_now_and_was_tried(s: Session, tried: int) -> None:
     after = row(s, effect)
     assert (after["state"], after["due_at"], after["attempts"]) == ("pending", NOON, min(tried, 1))
     assert (told["id"], told["state"]) == (effect, "pending")
-    assert claims.claim(s, effect, NOON, LEASE) is not None
+    assert claims.claim(s, effect, NOON, Hold.at(NOON, LEASE)) is not None
 
 
 def test_a_post_that_may_have_got_through_is_still_looked_for(s: Session) -> None:
@@ -130,7 +131,7 @@ def test_a_post_that_may_have_got_through_is_still_looked_for(s: Session) -> Non
         effect = ask(s, EffectKind.REQUEST_APPROVAL, f"a{n}", due=NOON + 40 * SECOND, **columns)
         deadletters.retry(s, effect, ANNA, "", NOON)
         assert row(s, effect)["due_at"] == NOON + deadletters.LOOK_AGAIN
-        claimed = claims.claim(s, effect, NOON + 9 * SECOND, LEASE)
+        claimed = claims.claim(s, effect, NOON, Hold.at(NOON + 9 * SECOND, LEASE))
         assert claimed is not None
         assert claimed.attempts == 2
 
@@ -183,7 +184,7 @@ def test_tidying_up_may_be_given_up(s: Session, kind: EffectKind, state: str) ->
     opened(s)
     effect = ask(s, kind, state=state)
     assert deadletters.drop(s, effect, ANNA, "", NOON)["state"] == "dropped"
-    assert claims.claim(s, effect, NOON, LEASE) is None
+    assert claims.claim(s, effect, NOON, Hold.at(NOON, LEASE)) is None
 
 
 @pytest.mark.parametrize("state", ["dead", "pending"])

@@ -20,7 +20,8 @@ from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.afterwards import after_commit
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import Prepared, hold
+from orchestrator.store.held import hold
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.races import StaleRowError
 from orchestrator.store.threads import Threads
 

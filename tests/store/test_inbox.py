@@ -13,8 +13,8 @@ from support.clock import NOON
 
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
+from orchestrator.store.held import flush
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
-from orchestrator.store.prepared import flush
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 from orchestrator.store.together import Together
 
@@ -129,8 +129,8 @@ def test_parked_deliveries_are_claimed_by_their_interaction(s: Session) -> None:
     assert inbox.disown(s, "i1") == 2
     assert row(s, "w2")["verdict"] == "not_ours"
     assert inbox.parked(s) == 3, "a late answer may still say whose it is"
-    assert inbox.claim_parked(s, "i1", "run_1") is True
-    assert inbox.claim_parked(s, "i1", "run_1") is False
+    assert {r["id"] for r in inbox.take_parked(s, "i1", "run_1")} == {"w1", "w2"}
+    assert inbox.take_parked(s, "i1", "run_1") == []
     assert inbox.parked(s) == 1
     assert (row(s, "w1")["run_id"], row(s, "w1")["verdict"]) == ("run_1", "adopted")
     assert (row(s, "w3")["run_id"], row(s, "w3")["verdict"]) == (None, "parked")

@@ -13,7 +13,7 @@ from support.clock import NOON
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.store import claims, outbox
-from orchestrator.store.claims import Claimed
+from orchestrator.store.claims import Claimed, Hold
 from orchestrator.store.database import Database
 from orchestrator.store.tables import EffectRow, EffectState, table
 
@@ -39,7 +39,7 @@ def ask(
 
 def take(s: Session, now: datetime = NOON) -> list[Claimed]:
     due = claims.due(s, now, 50, ALL)
-    return [c for i, _ in due if (c := claims.claim(s, i, now, LEASE)) is not None]
+    return [c for i, _ in due if (c := claims.claim(s, i, now, Hold.at(now, LEASE))) is not None]
 
 
 def row(s: Session, subject: str = "i1") -> sa.RowMapping:
@@ -98,7 +98,7 @@ def test_an_old_token_settles_nothing(s: Session) -> None:
         claims.done(s, mine),
         claims.retry(s, mine, NOON, "x"),
         claims.bury(s, mine, "x"),
-        claims.renew(s, mine, NOON, LEASE),
+        claims.renew(s, mine, NOON + LEASE),
     ):
         assert settled is False
     assert row(s)["claim"] == theirs.token
@@ -111,7 +111,7 @@ def test_an_old_token_settles_nothing(s: Session) -> None:
 def test_a_renewed_lease_holds_longer(s: Session) -> None:
     ask(s)
     (mine,) = take(s)
-    assert claims.renew(s, mine, NOON + 20 * SECOND, LEASE)
+    assert claims.renew(s, mine, NOON + 20 * SECOND + LEASE)
     assert take(s, NOON + LEASE) == []
     assert len(take(s, NOON + 50 * SECOND)) == 1
 
@@ -228,7 +228,9 @@ async def test_claimed_by_exactly_one_of_many(database: Database) -> None:
     await database.write(lambda s: outbox.add(s, "r1", [Effect(FETCH, f"i{n}", NOON) for n in range(40)]))
     ids = [i for i, _ in await database.read(claims.due, NOON, 100, ALL)]
     assert len(ids) == 40
-    taken = await asyncio.gather(*(database.write(claims.claim, i, NOON, LEASE) for i in ids * 4))
+    taken = await asyncio.gather(
+        *(database.write(claims.claim, i, NOON, Hold.at(NOON, LEASE)) for i in ids * 4)
+    )
     assert sorted(claim.id for claim in taken if claim is not None) == sorted(ids)
 
 
@@ -249,7 +251,7 @@ def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None
 async def test_done_where_it_was_claimed_unless_asked_for_again(database: Database) -> None:
     def job(subject: str, again: bool, s: Session) -> None:
         ask(s, subject=subject)
-        claimed = claims.claim(s, ("r1", f"{FETCH}:{subject}"), NOON, LEASE)
+        claimed = claims.claim(s, ("r1", f"{FETCH}:{subject}"), NOON, Hold.at(NOON, LEASE))
         assert claimed is not None
         if again:
             ask(s, subject=subject)
@@ -266,7 +268,9 @@ async def test_done_where_it_was_claimed_unless_asked_for_again(database: Databa
 async def test_done_is_said_by_the_last_who_claimed_it_in_a_transaction(database: Database) -> None:
     def job(s: Session) -> tuple[bool, bool]:
         ask(s)
-        first, second = (claims.claim(s, ("r1", f"{FETCH}:i1"), at, LEASE) for at in (NOON, NOON + LEASE))
+        first, second = (
+            claims.claim(s, ("r1", f"{FETCH}:i1"), at, Hold.at(at, LEASE)) for at in (NOON, NOON + LEASE)
+        )
         assert first is not None
         assert second is not None
         return claims.done(s, first), claims.done(s, second)

@@ -18,6 +18,7 @@ from support.things import MOVE, NEW, TEXT, THING, batch, busy, opened
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.store import claims, lines, outbox, sharing
+from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
 from orchestrator.store.pipeline import wrapped
 from orchestrator.store.prepared import Prepared
@@ -338,7 +339,12 @@ async def test_what_one_asked_for_now_is_not_hidden_by_another_who_asks_for_late
     def takes(s: Session) -> None:
         outbox.begin(s)
         assert (
-            claims.claim(s, ("run_1", f"{EffectKind.FETCH_INTERACTION}:int_1"), NOON, timedelta(seconds=15))
+            claims.claim(
+                s,
+                ("run_1", f"{EffectKind.FETCH_INTERACTION}:int_1"),
+                NOON,
+                Hold.at(NOON, timedelta(seconds=15)),
+            )
             is not None
         )
 

@@ -18,6 +18,7 @@ from orchestrator.domain.model import RunStatus, call_key
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import claims, inbox, outbox, runs, views
+from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
 
 SECOND = timedelta(seconds=1)
@@ -162,7 +163,7 @@ def test_the_backlog(s: Session) -> None:
         s, "r", [Effect(fetch, "i1", NOON), Effect(fetch, "i2", NOON + SECOND), Effect(fetch, "i3", NOON)]
     )
     due = claims.due(s, NOON, 1, [fetch])
-    claimed = claims.claim(s, due[0][0], NOON, SECOND)
+    claimed = claims.claim(s, due[0][0], NOON, Hold.at(NOON, SECOND))
     assert claimed is not None
     claims.bury(s, claimed, "x")
     inbox.put(s, [inbox.Arrived("w", "k", "i", 1, b"", NOON)])

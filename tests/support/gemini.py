@@ -14,6 +14,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
 ENDS = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
+SAYING = frozenset({"completed", "requires_continuation"})
 SIGNALLED = {
     "requires_action": "interaction.requires_action",
     "completed": "interaction.completed",
@@ -159,7 +160,7 @@ class FakeGemini:
             interaction.id,
             interaction.status,
             calls=interaction.calls if acting else (),
-            output=interaction.plan.output if interaction.status == "completed" else "",
+            output=interaction.plan.output if interaction.status in SAYING else "",
             usage={"total_tokens": interaction.plan.tokens} if done else {},
             previous_id=interaction.request.previous_id,
             correlation=interaction.mark,

@@ -14,6 +14,7 @@ class FakeJobs:
 
     Faults by operation (`start`, `fetch`, `find`, `cancel`, `harvest`): `busy`, `lost` (before acceptance),
     `lost_after` (it was accepted), `refused`. `weather`, where given, names those that are not told by hand.
+    What is `unlisted` is not found, and a release before told no attempts.
     With `prompt` whoever reads a job finds it done.
     """
 
@@ -25,6 +26,8 @@ class FakeJobs:
     cancelled: list[str] = field(default_factory=list)
     harvests: Counter[str] = field(default_factory=Counter)
     searchable: bool = True
+    unlisted: set[str] = field(default_factory=set)
+    attempts_told: bool = True
     meanwhile: Callable[[str], Awaitable[None]] | None = None  # happens before a start is answered
     prompt: bool = False
     weather: Callable[[str], str] | None = None
@@ -53,18 +56,25 @@ class FakeJobs:
         self._hurry(remote)
         return JobReading(remote, self.states[remote], job=self.made[remote].id)
 
-    async def find(self, order: JobOrder) -> JobReading | None:
+    async def find(self, order: JobOrder) -> tuple[JobReading, ...]:
         if self._fault("find"):
             raise UnavailableError("503")
-        found = [r for r, o in self.made.items() if o.id == order.id] if self.searchable else []
-        if found:
-            self._hurry(found[-1])
-        return JobReading(found[-1], self.states[found[-1]], job=order.id) if found else None
+        shown = [r for r in reversed(self.made) if r not in self.unlisted] if self.searchable else []
+        return tuple(self._listed(r) for r in shown if self.made[r].id == order.id)
+
+    def _listed(self, remote: str) -> JobReading:
+        self._hurry(remote)
+        order = self.made[remote]
+        return JobReading(
+            remote, self.states[remote], job=order.id, attempt=order.attempt if self.attempts_told else 0
+        )
 
     async def cancel(self, kind: JobKind, remote: str) -> None:
         if self._fault("cancel"):
             raise UnavailableError("503")
         self.cancelled.append(remote)
+        if self.states.get(remote) is JobState.LIVE and kind is not JobKind.VIDEO:
+            self.states[remote] = JobState.CANCELLED
 
     async def harvest(self, order: JobOrder, remote: str) -> Harvest:
         if fault := self._fault("harvest"):

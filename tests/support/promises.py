@@ -24,6 +24,7 @@ from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.store import audit, chain, claims, outbox
+from orchestrator.store.claims import Hold
 from orchestrator.store.tables import CallRow, table
 
 STORIES = {
@@ -149,10 +150,12 @@ async def an_old_claim_settles_nothing(url: str) -> None:
         effect = Effect(EffectKind.EXECUTE_TOOL, "call_1", now)
         await world.database.write(outbox.add, "run_1", [effect])
         ((effect_id, _),) = await world.database.read(claims.due, now, 9, list(EffectKind))
-        old = await world.database.write(claims.claim, effect_id, now, lease)
+        old = await world.database.write(claims.claim, effect_id, now, Hold.at(now, lease))
         assert old is not None
-        assert await world.database.write(claims.claim, effect_id, now, lease) is None, "claimed by two"
-        new = await world.database.write(claims.claim, effect_id, now + lease, lease)
+        assert await world.database.write(claims.claim, effect_id, now, Hold.at(now, lease)) is None, (
+            "claimed by two"
+        )
+        new = await world.database.write(claims.claim, effect_id, now, Hold.at(now + lease, lease))
         assert new is not None
         assert await world.database.write(claims.done, old) is False, "a paused worker's word counted"
         assert await world.database.write(claims.done, new) is True

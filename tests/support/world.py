@@ -24,12 +24,13 @@ from orchestrator.domain.deadlines import asked_now
 from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
 from orchestrator.engine.callbacks import CallbackPort
+from orchestrator.engine.commits import Leases
 from orchestrator.engine.hearing import Allowance, Hearing
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
-from orchestrator.engine.ports import Clock, PicturesPort
+from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
 from orchestrator.store import asked, attest, audit, claims, run_rows, runs
@@ -117,7 +118,7 @@ class World:
         limits: Ceilings | None = None,
         allowance: Allowance | None = None,
         lines: Lines | None = None,
-        leases: Clock | None = None,
+        leases: Leases | None = None,
         outcomes: bool = False,
     ) -> None:
         self.clock = SettableClock()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import msgspec
@@ -23,7 +23,7 @@ import pytest
 import structlog
 
 import orchestrator
-from orchestrator import ContentBlocks, ToolContext, ToolError, tool
+from orchestrator import ContentBlocks, Secret, ToolContext, ToolError, tool
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.model import OutcomeKind
 from orchestrator.errors import UnavailableError, UncertainError
@@ -149,6 +149,34 @@ async def test_what_a_tool_raises_becomes_a_failure(
     else:
         assert logged[0]["exc_info"] is error
         assert logged[0]["call_id"] == "call_1"
+
+
+async def test_what_a_tool_with_secrets_raises_is_told_without_its_words(bench: Any) -> None:
+    """They may quote what it was called with, and so may those of what made it raise that."""
+
+    def refuse(value: str) -> str:
+        if value == "rude":
+            raise KeyError(value)
+        return value
+
+    @tool
+    def sign_in(password: Annotated[str, Secret(), pydantic.AfterValidator(refuse)]) -> None:
+        """Sign in."""
+        try:
+            raise OSError(f"https://example.com/?password={password}")
+        except OSError as error:
+            raise RuntimeError(f"{password} was refused") from error
+
+    with structlog.testing.capture_logs() as lines:
+        outcome = await bench(sign_in).run({"password": "canary"})
+        await bench(sign_in).run({"password": "rude"})
+    assert outcome.result == "The tool failed."
+    failed, invalid = (line for line in lines if line["log_level"] == "error")
+    assert (failed["event"], failed["error"]) == ("tool_failed", "RuntimeError")
+    assert "sign_in" in failed["at"][-1]
+    assert (invalid["event"], invalid["error"]) == ("argument_validator_failed", "KeyError")
+    assert not [word for word in ("canary", "rude") if word in str(lines)]
+    assert not any("exc_info" in line for line in lines)
 
 
 async def test_a_tool_that_cancels_itself_fails(bench: Any) -> None:

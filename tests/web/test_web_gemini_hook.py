@@ -60,7 +60,7 @@ def test_it_is_kept_before_it_is_answered(house: House) -> None:
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert "canary" not in answer.text + str(logs)
-    assert [e["event"] for e in logs] == ["webhook_not_stored"]
+    assert [(e["event"], e["route"]) for e in logs] == [("request_failed", HOOK)]
 
 
 def test_unknown_events_are_kept(client: TestClient, house: House) -> None:

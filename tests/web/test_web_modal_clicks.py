@@ -317,6 +317,17 @@ def test_a_form_that_was_changed_is_an_edit(house: House) -> None:
     assert (more["digest"], more["reason"]) == (DIGEST[:16], "Half of it.")
 
 
+def test_an_edit_that_nobody_could_see_whole_is_not_taken(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    values = filled_in(house, approval, order_id="A-10\u200b42")
+    editing = Editing(approval)
+    house.doors = replace(house.doors, intake=editing)  # type: ignore[arg-type]
+    [(_, answer)] = press(house, sent("edit", approval, values))
+    [told] = answer["errors"].values()
+    assert told.endswith(": A-10\\u{200B}42")
+    assert editing.taken == []
+
+
 def test_a_form_leaves_what_is_kept_from_view_as_it_is(house: House) -> None:
     approval = asked(house, edits=Edits.SAME, hidden=("order_id",))
     values = filled_in(house, approval, amount_cents="900")
@@ -402,6 +413,13 @@ def now_asked_under(house: House, terms: Terms) -> None:
         toolkit=Now(),
     )
     house.doors = replace(house.doors, intake=house.intake)
+
+
+def test_no_form_opens_for_arguments_that_may_not_be_changed_by_now(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, replace(approval.terms, edits=Edits.NO))
+    press(house, click_payload(approval.id, kind="edit"))
+    assert (said(house), house.windows) == ([NO_EDITS], [])
 
 
 @pytest.mark.parametrize("way", ["button", "window", "api"])

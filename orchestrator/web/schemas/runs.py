@@ -54,7 +54,9 @@ class SourceOut(Struct, kw_only=True):
 
 
 class RunOut(RunSummary, kw_only=True):
-    """`usage` sums token counts over all turns; `granted` is where people last let it go on beyond its limit.
+    """`output` is what the run came to; while it lives, what there is of an answer that was cut.
+
+    `usage` sums token counts over all turns; `granted` is where people last let it go on beyond its limit.
 
     `restart_of` is the run whose work this one takes up. `step` is null for a workflow without steps;
     `outputs` are what its steps so far came to, by name, `sources` the pages its model's texts cite.

@@ -1,0 +1,75 @@
+"""Requests that failed by our own fault, as the log tells of them: which error, where, and never its text.
+
+That of a database error holds the row, so a body or a secret; what a database that is away, locked or full
+says of itself is told. An outage of it is one thing, however many requests meet it.
+"""
+
+import traceback
+from typing import Final
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.spells import Spell
+from orchestrator.store.care import reason
+from orchestrator.store.races import AWAY
+
+log = structlog.get_logger(__name__)
+
+FRAMES: Final = 8
+"""Innermost places of a traceback that are told."""
+
+
+class Failures:
+    """Of one process.
+
+    Args:
+        spell: Tells of the outage: `request_failed`, `request_still_failing`, `request_recovered`.
+    """
+
+    def __init__(self, spell: Spell | None = None) -> None:
+        self._spell = spell or Spell("request", traced=False)
+        self._met: set[tuple[str, str]] = set()
+
+    def failed(self, scope: Scope, error: Exception, route: str = "", **more: str) -> None:
+        """A request could not be answered as it should; `route` where the router has not said it."""
+        method, path = _asked(scope, route)
+        about = {"method": method, "route": path, "why": of_database(error), "where": _where(error), **more}
+        if isinstance(error, AWAY):
+            self._met.add((method, path))
+            self._spell.failed(error, kind=of_database(error), **about)
+        else:
+            cause = type(error.__cause__).__name__ if error.__cause__ else ""
+            log.error("request_failed", error=type(error).__name__, cause=cause, **about)
+
+    def answered(self, scope: Scope, route: str = "") -> None:
+        """One was: where such a one had met the outage, that is over."""
+        if self._met and _asked(scope, route) in self._met:
+            self._met.clear()
+            self._spell.worked()
+
+    def heard(self, app: ASGIApp) -> ASGIApp:
+        """The same app, whose good answers show that an outage is over."""
+
+        async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+            async def heard(message: Message) -> None:
+                if message["type"] == "http.response.start" and message["status"] < 300:
+                    self.answered(scope)
+                await send(message)
+
+            await app(scope, receive, heard if self._met else send)
+
+        return handler
+
+
+def of_database(error: Exception) -> str:
+    """Why the database did not do it, for the log; empty where the error is another one."""
+    return reason(error) if isinstance(error, AWAY) else ""
+
+
+def _asked(scope: Scope, route: str) -> tuple[str, str]:
+    return str(scope.get("method") or ""), route or str(scope.get("path_template") or "")
+
+
+def _where(error: Exception) -> list[str]:
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)[-FRAMES:]]

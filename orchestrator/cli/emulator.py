@@ -336,5 +336,5 @@ async def _serve(name: str, app: Any, port: int, page: str, variables: tuple[str
                 f"--port: {port} of 127.0.0.1 cannot be listened on: {error.strerror}"
             ) from error
         click.echo(f"{name} stand-in at {address} (look at {address}{page}), stop with Ctrl-C")
-        click.echo(f"for the service: {' '.join(variables).format(address)}")
+        click.echo(f"for the service: {' '.join(variables).replace('{}', address)}")
         await asyncio.Event().wait()

@@ -142,8 +142,9 @@ def _tightened(document: dict[str, Any]) -> dict[str, Any]:
         if "properties" in schemas[name]:
             schemas[name]["additionalProperties"] = False
         for field in schemas[name].get("properties", {}).values():
-            if "pattern" in field and not re.search(field["pattern"], field.get("default", "")):
-                field.pop("default", None)
+            default = field.get("default")
+            if isinstance(default, str) and not re.search(field.get("pattern", ""), default):
+                del field["default"]
     told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
     record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
     record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}

@@ -16,6 +16,12 @@ LONG_SECONDS = 600.0
 """More than anybody here waits for an answer."""
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How often something is tried does not depend on how busy this machine is."""
+    monkeypatch.setattr("orchestrator.gemini.mapping.RETRY_WITHIN_SECONDS", LONG_SECONDS)
+
+
 @dataclass(frozen=True)
 class Request:
     method: str

@@ -149,8 +149,9 @@ class Conversation:
         )
 
     def claims(self, call_id: str, claim: str = "k1", **assessment: Any) -> Decision:
-        """A worker comes to the gate with the call."""
+        """A worker comes to the gate with the call; its tool is as it was, unless something else is said."""
         call = self.call(call_id)
+        assessment.setdefault("idempotent", call.idempotent)
         ruling = Ruling.ASK if call.approval else Ruling.ALLOW
         fresh = wish(call_id, assessment.pop("ruling", ruling), tool=call.tool, **assessment)
         return self.happens(CallClaimed(call.id, claim, fresh))

@@ -26,7 +26,7 @@ def approvals() -> None:
     Exit codes
       0  done
       1  the service said no: decided by somebody else, changed, not yours to decide
-      2  not like that: the command, its input, a setting or the token
+      2  wrong: the command, its input, a setting or the token
       3  the service could not be asked, or not now
     """
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import rich_click as click
 
 from orchestrator.cli import cards, client, consent
+from orchestrator.cli.entries import instant
 
 
 @click.command()
@@ -22,7 +23,7 @@ def ask(
     with client.service_at(config, url, token_env) as service:
         path = f"/v1/approvals/{client.part(approval)}/questions"
         told = client.posted(service, path, {"question": question}, heard=consent.REFUSED)
-    asked, until = cards.who(told["requester"]), cards.instant(told["expires_at"])
+    asked, until = cards.who(told["requester"]), instant(told["expires_at"])
     said = f"{told['id']}: {asked} is asked; the request stays open until {until}"
     click.echo(json.dumps(told) if as_json else client.plain(said))
 

@@ -10,6 +10,7 @@ import rich_click as click
 
 from orchestrator.cli import client
 from orchestrator.cli.db import looked_at, settings_of, told
+from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -179,4 +180,4 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     names = ("status", "verdict", "why", "outcome", "tool", "workflow", "reason", "because", "choice", "note")
     about = ", ".join(f"{n} {said[n]}" for n in names if said.get(n))
     told = f"{row['approval']}: {about}" if row["approval"] else about
-    return [row["seq"], row["at"].isoformat(" ", "seconds")[:19], row["kind"], who, told, row["hash"][:12]]
+    return [row["seq"], instant(row["at"].isoformat()), row["kind"], who, told, row["hash"][:12]]

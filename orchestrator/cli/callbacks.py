@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 
 
 @click.group()
@@ -15,8 +16,8 @@ def callbacks() -> None:
     """Webhooks to callers: list them, send one again, enable an address that was disabled, try one.
 
     Asks the running service; the token needs the scope `read` to look and `operate` to change.
-    Exit code 1: the service said no, or a tried address did not take it; 2: not like that; 3: it could not
-    be asked.
+    Exit code 1: the service said no, or a tried address did not take it; 2: wrong usage, input or
+    token; 3: it could not be asked.
     """
 
 
@@ -112,7 +113,7 @@ def addresses(config: Path | None, state: str | None, as_json: bool, url: str | 
 
 
 def _standing(address: Mapping[str, Any]) -> list[object]:
-    since = (address["failing_since"] or "–")[:19]
+    since = instant(address["failing_since"])
     return [*(address[k] for k in ("id", "host", "state", "held")), since, address["why"]]
 
 

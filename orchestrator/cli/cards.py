@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rich.cells import cell_len, chop_cells
 
-from orchestrator.cli.entries import DOORS
+from orchestrator.cli.entries import DOORS, instant
 from orchestrator.domain.values import replace
 from orchestrator.slack.text import Shown, line, prose, render, visible
 
@@ -123,11 +123,6 @@ def who(actor: Mapping[str, Any]) -> str:
     """A name and what it stands for."""
     name, key = actor["name"], actor["id"]
     return f"{name} ({key})" if name and name != key else str(key)
-
-
-def instant(text: str | None) -> str:
-    """An instant of the API, to the second."""
-    return f"{text[:19].replace('T', ' ')} UTC" if text else "–"
 
 
 def span(text: str, now: datetime) -> str:

@@ -168,17 +168,18 @@ def sent(answer: "httpx.Response", *names: str, heard: Collection[int] = ()) -> 
         return content(answer, *names)
     if answer.status_code in _NO.union(heard):
         raise click.ClickException(detail(answer))
-    raise ConfigError(f"the service refused: {detail(answer)}{_named(answer)}")
+    raise ConfigError(f"the service refused: {complaint(answer)}")
 
 
-def _named(answer: "httpx.Response") -> str:
-    """The fields the service names, in its words."""
+def complaint(answer: "httpx.Response") -> str:
+    """The service's own words and the fields it names, where its words do not name them yet."""
+    said = detail(answer)
     try:
         errors = (_told(answer) or {}).get("errors") or []
-        told = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+        told = [f"{e['field']}: {e['message']}" for e in errors if f"{e['field']} {e['message']}" != said]
     except (AttributeError, TypeError, UnavailableError):
-        told = ""
-    return plain(f" ({told})") if told else ""
+        told = []
+    return said + plain(f" ({'; '.join(told)})" if told else "")
 
 
 def listed(

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 
 VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow", "refused")
 
@@ -17,7 +18,7 @@ def deliveries() -> None:
     """List the webhooks that came, show one, or work on it again.
 
     Asks the running service; the token needs the scope `read` to look and `operate` to replay.
-    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
+    Exit code 1: the service said no; 2: wrong usage, input or token; 3: it could not be asked.
     """
 
 
@@ -52,10 +53,8 @@ def list_(
     with client.service_at(config, url, token_env) as service:
         found, more = client.listed(service, "/v1/deliveries", chosen, limit)
     nothing = "no such delivery" if chosen else "no delivery was taken; see also --verdict refused"
-    columns = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
-    client.show_list(
-        found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, whole=2, more=more
-    )
+    columns = ("delivery", "received", "event", "about", "verdict", "again", "note")
+    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_row, whole=2, more=more)
 
 
 @deliveries.command()
@@ -105,7 +104,7 @@ def _cells(d: Mapping[str, Any]) -> list[object]:
     verdict = d["verdict"] or ("waits" if d["state"] == "new" else d["state"])
     return [
         d["id"],
-        d["received_at"][:19],
+        instant(d["received_at"]),
         d["kind"] or "–",
         d["subject"] or "–",
         verdict,
@@ -115,19 +114,25 @@ def _cells(d: Mapping[str, Any]) -> list[object]:
     ]
 
 
+def _row(d: Mapping[str, Any]) -> list[object]:
+    """In a table the run stands in the place of its interaction, whose id is too long beside it."""
+    delivery, received, event, about, verdict, run, again, note = _cells(d)
+    return [delivery, received, event, run if d["run"] else about, verdict, again, note]
+
+
 def _lines(d: Mapping[str, Any]) -> list[str]:
     """A delivery for people: facts, headers, what followed, and the body as it came."""
     names = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
     turn = f", turn {d['turn']}" if d["turn"] is not None else ""
     facts = {**dict(zip(names, _cells(d), strict=True)), "scheme": d["scheme"] or "–"}
     facts["run"] = f"{facts['run']}{turn}"
-    facts["worked on"] = (d["handled_at"] or "–")[:19]
+    facts["worked on"] = instant(d["handled_at"])
     facts["body"] = f"{d['size']} bytes, sha256 {d['sha256']}"
     return [
         *(f"{name:<10} {value}" for name, value in facts.items()),
         *(f"header     {name}: {value}" for name, value in d["headers"].items()),
         *(
-            f"then       {e['seq']} {e['kind']} {e['at'][:19]} {e['status']} {e['note']}"
+            f"then       {e['seq']} {e['kind']} {instant(e['at'])} {e['status']} {e['note']}"
             for e in d["followed"]
         ),
         *(() if d["encoding"] == "json" else ("(in base64)",)),

@@ -20,6 +20,7 @@ def demo(story: str, auto: bool | None, reject: bool) -> None:
     """See the whole job: a refund that a person must approve, or another story.
 
     \b
+    Stories
       refund     an agent asks for a refund; a person decides
       overnight  fifty films, ordered at dusk, picked in the morning
       content    from an entry of a feed to a published film

@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 
 
 @click.group()
@@ -14,7 +15,7 @@ def effects() -> None:
     """List what was given up, try it again, or drop it.
 
     Asks the running service; the token needs the scope `read` to list and `operate` to change.
-    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
+    Exit code 1: the service said no; 2: wrong usage, input or token; 3: it could not be asked.
     """
 
 
@@ -54,7 +55,7 @@ def list_(
 
 def _cells(effect: Mapping[str, Any]) -> list[object]:
     what = [effect[k] for k in ("id", "kind", "subject")]
-    return [*what, effect["run"] or "–", effect["due_at"][:19], effect["attempts"], effect["error"]]
+    return [*what, effect["run"] or "–", instant(effect["due_at"]), effect["attempts"], effect["error"]]
 
 
 @effects.command()

@@ -3,6 +3,7 @@
 import asyncio
 import textwrap
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import rich_click as click
 # Standard library only, and their tables are the help.
 from orchestrator.emulator.gemini import faults as kinds
 from orchestrator.emulator.gemini import jobkinds
+from orchestrator.errors import ConfigError
 
 HELP_WIDTH: Final = 74
 GROUPS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
@@ -38,8 +40,8 @@ GROUPS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
 def emulator() -> None:
     """Run a stand-in Gemini or a local Slack on this machine.
 
-    They speak the documented wire to the real client libraries. Point the service at them with
-    ORCHESTRATOR_GEMINI__BASE_URL and ORCHESTRATOR_SLACK__API_URL.
+    They speak the documented wire to the real client libraries. Each says at its start which variables
+    point the service at it.
     """
 
 
@@ -62,8 +64,19 @@ def _table() -> str:
 
 GEMINI_HELP: Final = f"""The Interactions API with webhooks, and the long jobs: videos, batches, files.
 
-Without --scenarios the model improvises from the declared tools. The same
-file's `jobs` say how videos and batches go.
+Without --scenarios the model improvises from the declared tools. With them
+it says what you wrote down, turn by turn:
+
+\b
+  scenarios:
+    - name: late order
+      match: {{input_contains: late}}     # or model, agent, metadata
+      turns:
+        - calls: [{{name: lookup_order, arguments: {{order_id: A-17}}}}]
+        - text: "Order ${{results.lookup_order.order_id}} is late."
+          text_refused: "I was not allowed to look."
+  jobs:                                 # how videos and batches go
+    - {{match: {{kind: video}}, end: filtered, seconds: 60}}
 
 \b
 Webhooks, two modes:
@@ -114,17 +127,53 @@ def _retention(_: click.Context, __: click.Parameter, given: str) -> float:
         raise click.BadParameter("expected paid, free or a number of seconds") from error
 
 
+def _secrets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from orchestrator.emulator.gemini.signing import check_secret
+
+    try:
+        return tuple(map(check_secret, given))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _address(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(given or "")
+    if given is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise click.BadParameter("must be http:// or https:// and a host")
+    return given
+
+
+SECONDS: Final = click.FloatRange(min=0)
+PORT: Final = click.IntRange(0, 65535)
+
+
 @emulator.command(help=GEMINI_HELP)
-@click.option("--port", default=8090, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option(
-    "--scenarios", type=click.Path(exists=True, path_type=Path), help="YAML file of scripted turns."
+    "--port", type=PORT, default=8090, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
 )
-@click.option("--think", default=0.5, show_default=True, help="Seconds each turn takes.")
-@click.option("--video-seconds", default=5.0, show_default=True, help="From a video's start to its end.")
-@click.option("--video-bytes", default=0, show_default=True, help="Smallest size of a video's file.")
-@click.option("--batch-seconds", default=10.0, show_default=True, help="From a batch's start to its end.")
+@click.option(
+    "--scenarios",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file of scripted turns.",
+)
+@click.option("--think", type=SECONDS, default=0.5, show_default=True, help="Seconds each turn takes.")
+@click.option(
+    "--video-seconds", type=SECONDS, default=5.0, show_default=True, help="From a video's start to its end."
+)
+@click.option(
+    "--video-bytes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Smallest size of a video's file.",
+)
+@click.option(
+    "--batch-seconds", type=SECONDS, default=10.0, show_default=True, help="From a batch's start to its end."
+)
 @click.option("--webhook", "uris", multiple=True, help="Address to deliver static webhooks to.")
-@click.option("--secret", "secrets", multiple=True, help="Its signing secret, whsec_…")
+@click.option("--secret", "secrets", multiple=True, callback=_secrets, help="Its signing secret, whsec_…")
 @click.option("--key", "keys", multiple=True, help="An API key that is taken, KEY or KEY=PROJECT; else any.")
 @click.option(
     "--metadata",
@@ -141,7 +190,11 @@ def _retention(_: click.Context, __: click.Parameter, given: str) -> float:
     help="Of dynamic deliveries.",
 )
 @click.option("--audience", default="gemini-webhooks", show_default=True, help="Of a jwt signature.")
-@click.option("--disable-after", type=int, help="Failed attempts in a row that switch a webhook off.")
+@click.option(
+    "--disable-after",
+    type=click.IntRange(min=1),
+    help="Failed attempts in a row that switch a webhook off.",
+)
 @click.option(
     "--retention",
     default="paid",
@@ -170,6 +223,8 @@ def gemini(
     """Run it; the help is `GEMINI_HELP`."""
     from orchestrator.emulator.gemini.app import build
     from orchestrator.emulator.gemini.clock import VirtualClock
+    from orchestrator.emulator.gemini.errors import ApiError
+    from orchestrator.emulator.gemini.scenarios import ScenarioError
     from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 
     if len(uris) != len(secrets):
@@ -192,7 +247,16 @@ def gemini(
         faults=[*faults, *(kinds.storm() if storm else [])],
         fault_seed=options["fault_seed"],
     )
-    asyncio.run(_serve("Gemini", build(settings), port, "/_emulator/stats"))
+    try:
+        app = build(settings)
+    except ScenarioError as error:
+        raise ConfigError(f"--scenarios: {error}") from error
+    except ApiError as error:  # all that Gemini itself would refuse at the start
+        raise ConfigError(f"--webhook: {error}") from error
+    variables = [f"GEMINI_API_KEY={next(iter(settings.accepted_keys), 'local')}"]
+    if not uris:  # nobody else tells the service that something happened
+        variables.append("ORCHESTRATOR_WEBHOOKS__MODE=poll")
+    _run("Gemini", app, port, "/_emulator/stats", "ORCHESTRATOR_GEMINI__BASE_URL={}", *variables)
 
 
 SLACK_HELP: Final = """The Web API methods the service uses, and a page to read and click as anybody.
@@ -221,9 +285,13 @@ Control, beside Slack's own paths (POST takes JSON):
 
 
 @emulator.command(help=SLACK_HELP)
-@click.option("--port", default=8091, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
-@click.option("--service", help="The service's address; its paths are added.")
-@click.option("--interactivity", help="Where clicks go, the service's /slack/interactivity.")
+@click.option(
+    "--port", type=PORT, default=8091, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+)
+@click.option("--service", callback=_address, help="The service's address; its paths are added.")
+@click.option(
+    "--interactivity", callback=_address, help="Where clicks go, the service's /slack/interactivity."
+)
 @click.option("--signing-secret", default="local-signing-secret", show_default=True)
 @click.option("--bot-token", default="xoxb-local", show_default=True)
 @click.option("--app-token", default="xapp-local", show_default=True, help="For Socket Mode.")
@@ -246,12 +314,27 @@ def slack(*, port: int, service: str | None, interactivity: str | None, **option
         events_url=f"{base}/slack/events" if base else None,
         switches=Switches(socket_mode=options["socket_mode"], rate_limits=options["rate_limits"]),
     )
-    asyncio.run(_serve("Slack", build(settings), port, "/"))
+    variables = [f"SLACK_BOT_TOKEN={settings.bot_token}", f"SLACK_SIGNING_SECRET={settings.signing_secret}"]
+    if settings.switches.socket_mode:
+        variables[1:] = ["ORCHESTRATOR_SLACK__SOCKET_MODE=true", f"SLACK_APP_TOKEN={settings.app_token}"]
+    _run("Slack", build(settings), port, "/", "ORCHESTRATOR_SLACK__API_URL={}/api/", *variables)
 
 
-async def _serve(name: str, app: Any, port: int, page: str) -> None:
+def _run(name: str, app: Any, port: int, page: str, *variables: str) -> None:
+    """Serve until Ctrl-C; says where, and with which `variables` a service finds it ({}: the address)."""
+    asyncio.run(_serve(name, app, port, page, variables))
+
+
+async def _serve(name: str, app: Any, port: int, page: str, variables: tuple[str, ...]) -> None:
     from orchestrator.emulator.serving import running
 
-    async with running(app, port=port) as address:
+    async with AsyncExitStack() as stack:
+        try:
+            address = await stack.enter_async_context(running(app, port=port))
+        except OSError as error:
+            raise ConfigError(
+                f"--port: {port} of 127.0.0.1 cannot be listened on: {error.strerror}"
+            ) from error
         click.echo(f"{name} stand-in at {address} (look at {address}{page}), stop with Ctrl-C")
+        click.echo(f"for the service: {' '.join(variables).replace('{}', address)}")
         await asyncio.Event().wait()

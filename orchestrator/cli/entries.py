@@ -20,6 +20,11 @@ def sentence(entry: Mapping[str, Any]) -> str:
     return f"{words} ({entry['note']})" if entry["note"] else words
 
 
+def instant(text: str | None) -> str:
+    """An instant of the API, to the second."""
+    return f"{text[:19].replace('T', ' ')} UTC" if text else "–"
+
+
 def _words(kind: str, data: Mapping[str, Any]) -> str:
     match kind, data:
         case "RunRequested", _:
@@ -47,6 +52,8 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return f"a tool was cut off while it ran: {why}"
         case "CallDoubted", {"doubts": [str(doubt), *_]}:
             return f"what is stored about a call is not what the audit has: {doubt}"
+        case "BatchPosted", _:
+            return "the questions of this turn stand under one message in Slack"
         case "ApprovalPosted", _:
             return "the approval can be seen in Slack"
         case "ApprovalUndelivered", {"why": str(why)}:

@@ -2,14 +2,14 @@
 
 import platform
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from sqlalchemy import Engine, make_url
 
-from orchestrator import advice, app, neighbours, opening, tooling
+from orchestrator import advice, app, arming, neighbours, opening, tooling
 from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import Standing, judge
 from orchestrator.engine.webhook_care import NOWHERE
@@ -54,11 +54,8 @@ async def examine(config: Path | None) -> list[Finding]:
 
 
 async def _looks(settings: Settings) -> AsyncIterator[Finding]:
-    try:
-        toolkit = tooling.toolkit(settings)
-        yield Finding("ok", "tools", ", ".join(t.name for t in toolkit.tools) or "none are listed")
-    except OrchestratorError as e:
-        yield Finding("bad", "tools", str(e))
+    for finding in _declared(settings):
+        yield finding
     for line in advice.advise(settings, app.now()):
         yield Finding("warn", "settings", line)
     yield _database(settings)
@@ -71,6 +68,24 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
     yield await _webhook(settings)
     if settings.slack.enabled:
         yield await _slack(settings)
+
+
+def _declared(settings: Settings) -> Iterator[Finding]:
+    """The tools, and what starts runs by itself: each as the start reads it."""
+    try:
+        toolkit = tooling.toolkit(settings)
+    except OrchestratorError as e:
+        yield Finding("bad", "tools", str(e))
+        return
+    yield Finding("ok", "tools", ", ".join(t.name for t in toolkit.tools) or "none are listed")
+    try:
+        arming.arm(settings, toolkit)
+        arming.verifiers(settings)
+    except OrchestratorError as e:
+        yield Finding("bad", "triggers", str(e))
+        return
+    if settings.triggers:
+        yield Finding("ok", "triggers", ", ".join(settings.triggers))
 
 
 def _database(settings: Settings) -> Finding:

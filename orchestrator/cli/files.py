@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ def list_(config: Path | None, run: str, as_json: bool, url: str | None, token_e
     elif not found:
         click.echo("no files")
     else:
-        rows = [
-            (f["path"], f["type"], f["bytes"], f["sha256"], (f.get("gone_at") or "–")[:19]) for f in found
-        ]
+        rows = [(f["path"], f["type"], f["bytes"], f["sha256"], instant(f.get("gone_at"))) for f in found]
         client.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
     import httpx
@@ -36,7 +37,7 @@ def jobs() -> None:
     Exit codes
       0  done; of a watched job: it succeeded
       1  the service said no; of a watched job: it failed, was cancelled or lost, or expired
-      2  not like that: the command, a setting or the token
+      2  wrong: the command, a setting or the token
       3  the service could not be asked, or not now
       4  of a watched job: its run is in attention, a person must settle it
     """
@@ -148,7 +149,7 @@ def _sentence(job: Mapping[str, Any]) -> str:
 
 def _cells(job: Mapping[str, Any]) -> list[object]:
     files = ", ".join(f["path"] for f in job["files"])
-    asked = job["created_at"][:19]
+    asked = instant(job["created_at"])
     return [job["id"], job["kind"], job["status"], job["run"], job["number"], asked, files, job["said"]]
 
 

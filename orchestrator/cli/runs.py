@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
     import httpx
@@ -33,7 +34,7 @@ def runs() -> None:
     Exit codes
       0  done; of a watched run: it completed
       1  the service said no; of a watched run: it failed or was cancelled
-      2  not like that: the command, its input, a setting or the token
+      2  wrong: the command, its input, a setting or the token
       3  the service could not be asked, or not now
       4  of a watched run: it is in attention, a person must settle it
     """
@@ -282,7 +283,7 @@ def _stands(call: Mapping[str, Any]) -> str:
 
 
 def _cells(run: Mapping[str, Any]) -> list[object]:
-    return [run["id"], run["workflow"], run["status"], run["turn"], run["created_at"][:19], run["reason"]]
+    return [run["id"], run["workflow"], run["status"], run["turn"], instant(run["created_at"]), run["reason"]]
 
 
 def _lines(run: Mapping[str, Any]) -> Iterator[str]:

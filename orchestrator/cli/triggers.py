@@ -1,6 +1,7 @@
 """`orchestrator triggers`: what starts runs besides callers, over the running service's own API."""
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from orchestrator.cli import client
+from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError
 
 
@@ -17,7 +19,7 @@ def triggers() -> None:
     """List triggers, show what happened, fire one, or tell the next times.
 
     All but `next` ask the running service; the token needs the scope `read` to look and `operate` to fire.
-    Exit code 1: the service said no; 2: not like that; 3: it could not be asked.
+    Exit code 1: the service said no; 2: wrong usage, input or token; 3: it could not be asked.
     """
 
 
@@ -55,7 +57,7 @@ def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | N
         click.echo(client.plain(f"{head:<10} {value}"))
     columns = ("occurrence", "at", "verdict", "run", "again", "note")
     rows = [
-        [o["key"], o["at"][:19], o["verdict"], o["run"] or "–", o["again"], o["note"]]
+        [o["key"], instant(o["at"]), o["verdict"], o["run"] or "–", o["again"], o["note"]]
         for o in told["occurrences"]
     ]
     client.show_table(columns, rows, whole=0, more=bool(told["next"]))
@@ -63,7 +65,11 @@ def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | N
 
 @triggers.command()
 @click.argument("name")
-@click.option("--event", metavar="JSON", help="What its mapping sees as `entry` or `body`.")
+@click.option(
+    "--event",
+    metavar="JSON",
+    help="What its mapping sees as `entry` or `body`; a webhook's trigger needs it.",
+)
 @client.one_json_option
 @client.url_option
 @client.token_option
@@ -80,11 +86,12 @@ def fire(
         answer = client.ask(service, "POST", f"/v1/triggers/{client.part(name)}/fire", json=order)
         if answer.status_code != 200:
             refused = click.ClickException if answer.status_code in (404, 409) else ConfigError
-            raise refused(client.detail(answer))
+            raise refused(client.complaint(answer))
         told = client.content(answer, "verdict")
     done = {"started": f"run {told['run']} is started", None: "it is read now"}
     said = done.get(told["verdict"], f"{told['verdict']}: {told['note']}")
     click.echo(json.dumps(told) if as_json else client.plain(f"{name}: {said}"))
+    sys.exit(1 if told["verdict"] == "refused" else 0)
 
 
 @triggers.command("next")
@@ -112,13 +119,12 @@ def next_(config: Path | None, name: str, many: int, as_json: bool) -> None:
 
 def _standing(told: Mapping[str, Any]) -> list[object]:
     failures = f"{told['failures']} (keeps failing)" if told["failing"] else told["failures"]
-    at = (told["next_at"] or "–")[:19]
     return [
         told["name"],
         told["kind"],
         told["workflow"],
         told["waits_for"],
-        at,
+        instant(told["next_at"]),
         failures,
         told["error"] or "–",
     ]

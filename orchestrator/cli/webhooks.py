@@ -44,7 +44,8 @@ def webhooks() -> None:
     too many failed deliveries, `rotate` renews the secret without losing a delivery.
 
     ID may be left out where one webhook is registered for our own address: that one is meant then.
-    Exit code 1: Gemini refused; 2: not like that; 3: Gemini could not be asked, or its answer got lost.
+    Exit code 1: Gemini refused; 2: wrong usage or setting; 3: Gemini could not be asked, or its
+    answer got lost.
     """
 
 

@@ -30,12 +30,13 @@ async def running(app: Any, *, port: int = 0, http: Any = "auto") -> AsyncIterat
 
     Args:
         http: uvicorn's name of a protocol, or the class of one.
+
+    Raises:
+        OSError: The port cannot be listened on.
     """
     # The protocol is named, because asyncio sets TCP_NODELAY only then; without it an answer sent in
     # two pieces waits 40 ms for the other side's acknowledgement.
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    sock = _bound(port)
     config = uvicorn.Config(
         app, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"
     )
@@ -52,6 +53,17 @@ async def running(app: Any, *, port: int = 0, http: Any = "auto") -> AsyncIterat
         server.should_exit = True
         await task
         sock.close()
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Quiet(uvicorn.Server):

@@ -296,6 +296,6 @@ def _progress(calls: Sequence[ToolCall], call: ToolCall) -> str:
     calls = [c for c in calls if not is_own(c)]
     if len(calls) < 2:
         return jobreports.progress(call)
-    decided = sum(1 for c in calls if c.status is not CallStatus.AWAITING_APPROVAL)
-    turn = f"{decided} of {len(calls)} calls of this turn need no decision any more"
+    waiting = sum(1 for c in calls if c.status is CallStatus.AWAITING_APPROVAL)
+    turn = f"{waiting} of {len(calls)} calls of this turn wait for a decision"
     return "; ".join(filter(None, (jobreports.progress(call), turn)))

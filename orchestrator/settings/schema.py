@@ -21,7 +21,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as e:
-        raise ValueError(f"is not a JSON Schema at {_where(e.absolute_path)}: breaks {e.validator}") from None
+        raise ValueError(f"is not a JSON Schema at {_where(e.absolute_path)}: {_wanted(e)}") from None
     if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
         raise ValueError("must be a schema with type: object and properties")
     if absent := [name for name in schema.get("required", ()) if name not in schema["properties"]]:
@@ -37,6 +37,14 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"says nothing about the fields at {_where(path)}: add properties or additionalProperties"
             )
+
+
+def _wanted(error: SchemaError) -> str:
+    """What must stand there: one of some words, or whatever the rule that is broken says."""
+    for e in (error, *(error.context or ())):
+        if e.validator == "enum" and isinstance(e.validator_value, list):
+            return f"must be one of {', '.join(map(str, e.validator_value))}"
+    return f"breaks {error.validator}"
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:

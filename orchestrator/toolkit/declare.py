@@ -193,7 +193,8 @@ def tool(
             docstring in Google's style.
         name: What the model calls it; the function's name if not given.
         approval: "ask" a person (the default), "allow" without asking, or "deny".
-        when: A CEL expression over `args` and `workflow` that narrows `approval`; see `toolkit.policy`.
+        when: A CEL expression over `args` and `workflow` that narrows `approval`; see
+            `orchestrator.toolkit.policy`.
         approvers: Slack user ids, user group ids, `api:<token name>` or `role:<name of the config>`;
             the config's default if empty.
         channel: Slack channel id of the request; the config's default if empty.
@@ -213,7 +214,7 @@ def tool(
         people: How people are asked, each the config's default if left out: `quorum`, `stages` (instead
             of `approvers` and `quorum`; each a mapping with `name`, `approvers`, `quorum`), `never`,
             `four_eyes`, `edits`, `at_timeout`, `escalate_to`, `reminders`, `risk`, `discreet`,
-            `reason_required`, `answers`, `together`; see `domain.consent.Terms`.
+            `reason_required`, `answers`, `together`; see `orchestrator.domain.consent.Terms`.
 
     Raises:
         ConfigError: The signature or a setting cannot be used; names module, function and parameter.

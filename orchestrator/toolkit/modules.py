@@ -45,7 +45,7 @@ def load_modules(folder: Path, names: Sequence[str]) -> list[Tool]:
     tools: list[Tool] = []
     for name in names:
         if list(names).count(name) > 1:
-            raise ConfigError(f"tool module {name!r} is listed twice")
+            raise ConfigError(f"tools.modules: {name!r} is listed twice")
         tools += load_module(root, name)
     return tools
 
@@ -53,7 +53,7 @@ def load_modules(folder: Path, names: Sequence[str]) -> list[Tool]:
 def load_module(folder: Path, name: str) -> list[Tool]:
     """The tools of one module; see `load_modules`."""
     root = _folder(folder)
-    with _found(f"tool module {name!r}"):
+    with _found(f"tools.modules: {name!r}"):
         path = _path(root, name)
         code = _read(path, name)
     module = _module(name, path, code)
@@ -78,26 +78,26 @@ def _found(what: str) -> Iterator[None]:
 
 
 def _folder(folder: Path) -> Path:
-    with _found(f"tool folder {folder}"):
+    with _found(f"tools.folder: {folder}"):
         root = folder.resolve()
         if not root.is_dir():
-            raise ConfigError(f"tool folder {folder}: is not a folder")
+            raise ConfigError(f"tools.folder: {folder} is not a folder")
     if _has_modes() and root.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-        raise ConfigError(f"tool folder {folder}: anyone may write there; run chmod o-w {root}")
+        raise ConfigError(f"tools.folder: anyone may write to {folder}; run chmod o-w {root}")
     return root
 
 
 def _path(root: Path, name: str) -> Path:
     if not NAME.fullmatch(name):
-        raise ConfigError(f"tool module {name!r}: should be a plain module name, without dots or slashes")
+        raise ConfigError(f"tools.modules: {name!r} should be a plain module name, without dots or slashes")
     path = root / f"{name}.py"
     real = path.resolve()
     if not real.is_file():
-        raise ConfigError(f"tool module {name!r}: there is no file {path}")
+        raise ConfigError(f"tools.modules: {name!r}: there is no file {path}")
     if not real.is_relative_to(
         root
     ):  # a link may point inside the folder (as mounted config does), not outside
-        raise ConfigError(f"tool module {name!r}: {path} is a link that leads out of the folder")
+        raise ConfigError(f"tools.modules: {name!r}: {path} is a link that leads out of the folder")
     return real
 
 
@@ -107,10 +107,10 @@ def _read(path: Path, name: str) -> bytes:
         status = os.fstat(file.fileno())
         # The group may write: with a umask of 002 (each user has a group of their own) git checks out so.
         if _has_modes() and status.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"tool module {name!r}: anyone may write to it; run chmod o-w {path}")
+            raise ConfigError(f"tools.modules: {name!r}: anyone may write to it; run chmod o-w {path}")
         code = file.read(MAX_MODULE_BYTES + 1)
     if len(code) > MAX_MODULE_BYTES:
-        raise ConfigError(f"tool module {name!r}: is larger than {MAX_MODULE_BYTES // 1024} KiB")
+        raise ConfigError(f"tools.modules: {name!r}: is larger than {MAX_MODULE_BYTES // 1024} KiB")
     return code
 
 

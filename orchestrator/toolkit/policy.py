@@ -281,7 +281,10 @@ class Gate:
 
 def _can_be_met(terms: Terms) -> None:
     if not terms.approvers and not terms.stages:
-        raise ConfigError("approvers: calls may need approval, but nobody is named who may decide")
+        raise ConfigError(
+            "approvers: calls may need approval, but nobody is named who may decide,"
+            " here or in approvals.approvers"
+        )
     if wrong := [f"{key}: {text}" for key, text in faults(terms)]:
         raise ConfigError("; ".join(wrong))
 

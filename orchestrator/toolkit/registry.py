@@ -80,14 +80,14 @@ class Toolkit:
         self._roles = roles or {}
         self._bans = [self._ban(i, f) for i, f in enumerate(forbidden)]
         overrides = overrides or {}
-        self._check_names(overrides, "tool")
+        self._check_names(overrides, "tools.overrides")
         self._rules = {name: self._merge(name, tool.rule, overrides) for name, tool in self._tools.items()}
         said = {name: [(f"tools.overrides.{name}", o)] for name, o in overrides.items()}
         self._gates = {
             (name, ""): self._gate(name, rule, name, said.get(name, ())) for name, rule in self._rules.items()
         }
         for workflow, special in (workflows or {}).items():
-            self._check_names(special, f"workflow {workflow!r}, tool")
+            self._check_names(special, f"workflows.{workflow}.overrides")
             for name in special:
                 where = f"{name} in workflow {workflow!r}"
                 rule = self._merge(name, self._rules[name], special, where)
@@ -97,7 +97,7 @@ class Toolkit:
 
     def _ban(self, position: int, forbidden: Forbidden) -> Ban:
         """It may name the parameters of any tool it matches; on a tool without them it fails, so refuses."""
-        where = f"forbidden[{position}] {forbidden.tool!r}"
+        where = f"approvals.forbidden[{position}] {forbidden.tool!r}"
         matched = [t for t in self._tools.values() if forbidden.matches(t.name)]
         if not matched and forbidden.one:
             raise ConfigError(f"{where}: is not registered; {self._known()}")
@@ -110,7 +110,7 @@ class Toolkit:
     def _check_names(self, overrides: Mapping[str, Override], where: str) -> None:
         for name in overrides:
             if name not in self._tools:
-                raise ConfigError(f"{where} {name!r}: is not registered; {self._known()}")
+                raise ConfigError(f"{where}: tool {name!r} is not registered; {self._known()}")
 
     def _known(self) -> str:
         return f"registered are {', '.join(self._tools) or 'none'}"

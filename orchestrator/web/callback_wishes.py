@@ -3,6 +3,7 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Protocol
@@ -22,7 +23,7 @@ class NewCallback(Struct, kw_only=True, forbid_unknown_fields=True):
     """Who is told of a run, by signed webhooks, and of what; by default of everything."""
 
     url: Address
-    events: Annotated[tuple[News, ...], Meta(min_length=1, max_length=len(ALL_NEWS))] = ALL_NEWS
+    events: Annotated[Sequence[News], Meta(min_length=1, max_length=len(ALL_NEWS))] = ALL_NEWS
 
 
 class CheckingPort(CallbackPort, Protocol):

@@ -28,8 +28,9 @@ def _taken(request: Request[Any, Any, Any], key: str) -> Sequence[msgspec.inspec
     """What the handler takes there: of a parameter, or else of the body."""
     handler = request.scope.get("route_handler")
     fields = handler.parsed_fn_signature.parameters if isinstance(handler, HTTPRouteHandler) else {}
-    if (own := fields.get(key)) is not None:
-        return [msgspec.inspect.type_info(own.annotation)]
+    own = [f for name, f in fields.items() if key in (name, getattr(f.kwarg_definition, "name", None))]
+    if own:
+        return [msgspec.inspect.type_info(f.annotation) for f in own]
     body = fields.get("data")
     found = [msgspec.inspect.type_info(body.annotation)] if body is not None else []
     for name in _STEP.findall(key):

@@ -10,8 +10,10 @@ from litestar import Request
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 STYLE: Final = (
+    ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}"
-    "summary{cursor:pointer;padding:.3rem 0}code{font-size:.95em}table{border-collapse:collapse}"
+    "summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse;display:block;overflow-x:auto}"
+    "code{font-size:.95em}summary code{overflow-wrap:anywhere}"
     "td,th{text-align:left;vertical-align:top;padding:.15rem 1rem .15rem 0}h2{margin-top:2rem}"
 )
 POLICY: Final = (

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.cli import cards, client, runs, watching
+from orchestrator.cli import cards, client, deliveries, runs, watching
+from orchestrator.cli.entries import sentence
 from orchestrator.errors import ConfigError, UnavailableError
 
 
@@ -66,3 +67,28 @@ def test_what_can_be_read_in_two_ways_is_no_json(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         client.typed(text)
     assert runs._fields(text) == text
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("input must not be empty", "input must not be empty"),
+        ("The request does not fit.", "The request does not fit. (input: must not be empty)"),
+    ],
+)
+def test_a_field_that_the_service_named_is_not_named_twice(detail: str, said: str) -> None:
+    told = {"title": "Bad Request", "detail": detail}
+    told |= {"errors": [{"field": "input", "message": "must not be empty"}]}
+    assert client.complaint(httpx.Response(400, json=told)) == said
+
+
+def test_the_message_over_a_turn_is_told_in_words() -> None:
+    entry = {"kind": "BatchPosted", "note": "", "refused": None, "data": {"turn": 1}}
+    assert sentence(entry) == "the questions of this turn stand under one message in Slack"
+
+
+@pytest.mark.parametrize(("run", "about"), [("run_1", "run_1"), (None, "v1_interaction")])
+def test_a_delivery_is_listed_with_the_run_it_is_about(run: str | None, about: str) -> None:
+    told = dict.fromkeys(("id", "kind", "state", "verdict", "note"), "x") | {"duplicates": 0, "conflicts": 0}
+    told |= {"received_at": "2026-11-23T08:20:52.867566Z", "subject": "v1_interaction", "run": run}
+    assert deliveries._row(told)[1:4] == ["2026-11-23 08:20:52 UTC", "x", about]

@@ -11,7 +11,13 @@ from orchestrator.cli import cli
 SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
-def check(folder: Path, monkeypatch: pytest.MonkeyPatch, secrets: str, text: str = "body.t") -> Result:
+def check(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    secrets: str,
+    text: str = "body.t",
+    command: str = "settings check",
+) -> Result:
     """The command over a configuration with one trigger that takes deliveries."""
     config = {
         "slack": {"enabled": False},
@@ -23,7 +29,7 @@ def check(folder: Path, monkeypatch: pytest.MonkeyPatch, secrets: str, text: str
     told = {"GEMINI_API_KEY": "k", "ORCHESTRATOR_API_TOKEN": "t" * 32, "TRIGGER_SECRETS": secrets}
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    return CliRunner().invoke(cli, ["--config", str(folder / "config.yaml"), "settings", "check"])
+    return CliRunner().invoke(cli, ["--config", str(folder / "config.yaml"), *command.split()])
 
 
 def test_what_deserves_a_look_is_told_and_is_no_fault(
@@ -44,3 +50,19 @@ def test_what_would_stop_the_start_is_found(tmp_path: Path, monkeypatch: pytest.
     odd = check(tmp_path, monkeypatch, f"hook={SECRET}", text="body.")
     assert odd.exit_code != 0
     assert "triggers.hook.text" in f"{odd.output}{odd.exception}"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "says"),
+    [
+        (f"others={SECRET}", "body.t", "missing │ triggers   │ triggers.hook.webhook: needs a secret"),
+        (f"hook={SECRET}", "body.", "missing │ triggers   │ triggers.hook.text"),
+        (f"hook={SECRET}", "body.t", "ok      │ triggers   │ hook"),
+    ],
+)
+def test_the_doctor_finds_what_would_stop_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secrets: str, text: str, says: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setenv("ORCHESTRATOR_GEMINI__BASE_URL", "http://127.0.0.1:1")
+    assert says in check(tmp_path, monkeypatch, secrets, text, "doctor").output

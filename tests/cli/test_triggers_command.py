@@ -47,11 +47,12 @@ def test_list_show_and_fire(shell: Shell, served: Database) -> None:
     assert code == 0
     assert run[1] in out
     assert "fired by env" in out
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", out)
     told = json.loads(shell("triggers show nightly --json")[1])
     assert (told["occurrences"][0]["verdict"], len(told["times"])) == ("started", 5)
     assert shell("triggers fire news")[1] == "news: it is read now\n"
     code, out, _ = shell("""triggers fire news --event '{"title": 5}'""")
-    assert (code, out) == (0, "news: refused: fired by env; text: the expression does not make a text\n")
+    assert (code, out) == (1, "news: refused: fired by env; text: the expression does not make a text\n")
 
 
 def test_a_no(shell: Shell, served: Database) -> None:

@@ -258,7 +258,7 @@ REFUSALS: Mapping[str, tuple[Spoil, str]] = {
     "misspelt variable": (lambda lab: {"ORCHESTRATOR_SERVER__PROT": "1"}, "ORCHESTRATOR_SERVER__PROT"),
     "broken tool module": (_module("import nothing_of_that_name\n"), "shop"),
     "tool module without tools": (_module("x = 1\n"), "shop"),
-    "no tool folder": (_no_tools, "tool folder"),
+    "no tool folder": (_no_tools, "tools.folder: "),
     "newer schema": (_newer_schema, "9999"),
     "no place for the database": (_no_database, "database.url: "),
 }

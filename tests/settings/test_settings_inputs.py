@@ -237,7 +237,7 @@ def fields(**properties: Any) -> dict[str, Any]:
         ({"type": "string"}, "type: object and properties"),
         ({"type": "object"}, "type: object and properties"),
         ({**fields(a={}), "required": ["a", "b"]}, "requires b, which it does not declare"),
-        (fields(a={"type": "objekt"}), "not a JSON Schema at properties.a.type"),
+        (fields(a={"type": "objekt"}), "at properties.a.type: must be one of array, boolean, integer,"),
         (fields(a={"type": "string", "pattern": "("}), "not a JSON Schema at properties.a.pattern"),
         (fields(a={"minimum": "1"}), "not a JSON Schema"),
         (fields(a={"type": "object"}), "says nothing about the fields at properties.a"),

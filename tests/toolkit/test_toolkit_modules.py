@@ -83,9 +83,9 @@ def test_a_module_is_found_below_the_folder_or_not_at_all(tmp_path: Path, write:
     (folder / "linked.py").symlink_to(outside)
     (folder / "package").mkdir()
     for name, words in [("linked", "leads out"), ("package", "no file"), ("missing", "no file")]:
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=f"tools.modules: .*{words}"):
             load_modules(folder, [name])
-    with pytest.raises(ConfigError, match="not a folder"):
+    with pytest.raises(ConfigError, match=r"tools.folder: .* is not a folder"):
         load_modules(outside, ["x"])
 
 
@@ -121,9 +121,9 @@ def test_a_folder_anyone_can_write_to_is_refused(tmp_path: Path, write: Write) -
 def test_what_cannot_be_looked_at_is_the_configs_fault(tmp_path: Path, write: Write) -> None:
     (tmp_path / "circle.py").symlink_to(tmp_path / "circle.py")
     for name in ("x" * 300, "circle"):
-        with pytest.raises(ConfigError, match=rf"tool module '{name}': "):
+        with pytest.raises(ConfigError, match=rf"tools.modules: '{name}': "):
             load_modules(tmp_path, [name])
-    with pytest.raises(ConfigError, match=r"tool folder .*: cannot be read: "):
+    with pytest.raises(ConfigError, match=r"tools.folder: .*: cannot be read: "):
         load_modules(tmp_path / ("x" * 300), ["mine"])
 
 

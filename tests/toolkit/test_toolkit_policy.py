@@ -159,7 +159,7 @@ def test_a_workflow_may_have_its_own_rule(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"overrides": {"play": {}}}, ["'play'", "not registered", "pay"]),
+        ({"overrides": {"play": {}}}, ["tools.overrides: tool 'play'", "not registered", "pay"]),
         ({"overrides": {"pay": {"aproval": "allow"}}}, ["tool pay", "aproval", "not a setting"]),
         ({"overrides": {"pay": {"approval": "required"}}}, ["tool pay", "'required'", "allow, ask, deny"]),
         ({"overrides": {"pay": {"when": BIG}}}, ["tool pay", "when", "approval"]),
@@ -167,7 +167,7 @@ def test_a_workflow_may_have_its_own_rule(bench: Any) -> None:
         ({"overrides": {"pay": {"approvers": ["U1", ""]}}}, ["tool pay", "approvers"]),
         ({"overrides": {"pay": {"expires_after": 5}}}, ["tool pay", "expires_after"]),
         ({"overrides": {"pay": {"start_within": timedelta(0)}}}, ["tool pay", "start_within"]),
-        ({"workflows": {"w": {"play": {}}}}, ["workflow 'w'", "'play'"]),
+        ({"workflows": {"w": {"play": {}}}}, ["workflows.w.overrides: tool 'play'"]),
         (
             {"workflows": {"w": {"pay": {"approval": "ask", "when": "args.x"}}}},
             ["pay", "workflow 'w'", "args.x"],
@@ -438,7 +438,7 @@ def test_a_tool_without_the_parameter_is_refused_and_a_word_nobody_has_stops_the
     assert both.find({"colour": "red"}, name="paint").ruling is Ruling.DENY
     for forbidden, words in [
         (Forbidden("pa*", "args.amuont > 1.0", "x"), ["forbidden[0] 'pa*'", "args.amuont"]),
-        (Forbidden("pay_", None, "x"), ["'pay_': is not registered", "pay"]),
+        (Forbidden("pay_", None, "x"), ["approvals.forbidden[0] 'pay_': is not registered", "pay"]),
         (Forbidden("nothing_*", "1 +", "x"), ["no expression"]),
     ]:
         with pytest.raises(ConfigError) as caught:

@@ -136,6 +136,15 @@ def test_every_field_of_an_answer_is_always_there(client: TestClient) -> None:
             assert set(schema["required"]) == set(schema["properties"]), name
 
 
+def test_no_default_is_named_that_would_be_refused(client: TestClient) -> None:
+    schemas = client.get("/docs/openapi.json").json()["components"]["schemas"]
+    shaped = [f for s in schemas.values() for f in s.get("properties", {}).values() if "pattern" in f]
+    assert schemas["Answer"]["properties"]["digest"] in shaped
+    assert all(re.search(f["pattern"], f["default"]) for f in shaped if "default" in f)
+    events = schemas["NewCallback"]["properties"]["events"]
+    assert (events["items"], len(events["default"])) == ({"$ref": "#/components/schemas/News"}, 8)
+
+
 class Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -156,6 +165,7 @@ def test_the_page_fetches_nothing_from_anywhere(client: TestClient) -> None:
     assert all(link in ("data:,", "/docs/openapi.json") for link in seen.fetched)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert not re.search(r"https?://", answer.text)
+    assert ":root{color-scheme:light dark}" in answer.text
     assert "/v1/approvals/{approval_id}/decision" in answer.text
 
 

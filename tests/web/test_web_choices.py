@@ -28,9 +28,17 @@ def test_of_a_body(house: House, path: str, body: dict[str, Any], field: str, ta
     assert error["message"].endswith(f"; taken are: {taken}")
 
 
-def test_of_a_query(house: House) -> None:
+@pytest.mark.parametrize(
+    ("path", "field", "taken"),
+    [
+        ("/v1/runs", "status", "attention, cancelled, completed"),
+        ("/v1/effects", "state", "claimed, dead, pending"),
+        ("/v1/callback-addresses", "state", "active, disabled"),
+    ],
+)
+def test_of_a_query(house: House, path: str, field: str, taken: str) -> None:
     with TestClient(house.app()) as client:
-        answer = client.get("/v1/runs?status=zz", headers=bearer())
+        answer = client.get(f"{path}?{field}=zz", headers=bearer())
     (error,) = answer.json()["errors"]
-    assert (answer.status_code, error["field"]) == (400, "status")
-    assert error["message"].startswith("Invalid enum value 'zz'; taken are: attention, cancelled, completed")
+    assert (answer.status_code, error["field"]) == (400, field)
+    assert error["message"].startswith(f"Invalid enum value 'zz'; taken are: {taken}")

@@ -26,6 +26,21 @@ def signed_bytes(message_id: str, timestamp: int, body: bytes) -> bytes:
     return f"{message_id}.{timestamp}.".encode() + body
 
 
+def check_secret(secret: str) -> str:
+    """The same secret, if it can sign.
+
+    Raises:
+        ValueError: It is not `whsec_` and the base64 of a key.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError as error:
+        raise ValueError("must be whsec_ and base64") from error
+    if not secret.startswith(SECRET_PREFIX) or not key:
+        raise ValueError("must be whsec_ and base64")
+    return secret
+
+
 def sign_static(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     """`v1,` and the base64 HMAC-SHA256 under `secret` (`whsec_` and base64).
 

@@ -190,6 +190,25 @@ async def test_decided_under_terms_that_have_changed(stage: Stage) -> None:
     assert buttons(await stage.redrawn(approval, "Replaced")) == []
 
 
+async def test_asked_under_terms_that_have_changed(stage: Stage) -> None:
+    """A yes to what would not be asked so any more: refused, and asked anew of those who may decide by now."""
+    run_id = await stage.play(CHARGE, says("Charged.", "Not charged."))
+    [approval] = await stage.asked(run_id)
+    await stage.quiet()
+    await stage.stop()
+    await back(stage, tools={"overrides": {"charge": {"approvers": ["U0BOB"]}}})
+    await stage.click(approval, "approve", "U0ALICE")
+    await stage.told("U0ALICE")
+    await stage.click(approval, "approve", "U0BOB")
+    second = (await stage.asked(run_id, 2))[1]
+    assert second["approvers"] == ["U0BOB"]
+    assert "has changed since it was shown" in await stage.told("U0BOB")
+    assert stage.book() == []
+    await stage.click(second, "approve", "U0BOB")
+    await stage.ended(run_id)
+    assert [row["approved_by"] for row in stage.book()] == ["U0BOB"]
+
+
 @ON_SQLITE
 async def test_a_tool_that_needs_a_person_now_asks_one(stage: Stage) -> None:
     """A call that was free when the model asked and is not when it is to begin."""

@@ -191,7 +191,7 @@ async def test_decided_under_terms_that_have_changed(stage: Stage) -> None:
 
 
 async def test_asked_under_terms_that_have_changed(stage: Stage) -> None:
-    """A yes to what would not be asked so any more: refused, and asked anew of those who may decide by now."""
+    """A yes to what would not be asked so any more is refused; it is asked anew of who may decide by now."""
     run_id = await stage.play(CHARGE, says("Charged.", "Not charged."))
     [approval] = await stage.asked(run_id)
     await stage.quiet()
@@ -204,6 +204,7 @@ async def test_asked_under_terms_that_have_changed(stage: Stage) -> None:
     assert second["approvers"] == ["U0BOB"]
     assert "has changed since it was shown" in await stage.told("U0BOB")
     assert stage.book() == []
+    await stage.quiet()  # its message shows the new question
     await stage.click(second, "approve", "U0BOB")
     await stage.ended(run_id)
     assert [row["approved_by"] for row in stage.book()] == ["U0BOB"]

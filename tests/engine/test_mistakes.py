@@ -142,6 +142,7 @@ def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
     original = seal.assess
     patch.setattr(step, "assess", assess)
     patch.setattr(engine_calls, "assess", assess)
+    patch.setattr(answers, "assess", assess)
     believes_the_tables(patch)
 
 

@@ -35,8 +35,9 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
-from orchestrator.store import claims, inbox, migrate, run_rows, standstill, views
+from orchestrator.store import claims, inbox, migrate, run_rows, views
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 from orchestrator.web.paging import from_cursor, to_cursor
 
 FEW: Final = 1000

@@ -27,8 +27,9 @@ from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.engine import step
-from orchestrator.store import claims, inbox, interactions, migrate, outbox, run_rows, runs, standstill
+from orchestrator.store import claims, inbox, interactions, migrate, outbox, run_rows, runs
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 
 RECIPE = Recipe(
     "refund", model="gemini-3.8-flash", system_instruction="You handle refunds.", tools=("refund_order",)

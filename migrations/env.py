@@ -17,7 +17,7 @@ from alembic import context
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString, UTCDateTime
 
-from orchestrator.store.standstill import unhurried
+from orchestrator.store.sql.standstill import unhurried
 
 JSON_TYPE = "sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), 'postgresql')"
 LOCK: Final = 0x6F726368

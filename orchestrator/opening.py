@@ -10,8 +10,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from orchestrator import jobs
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Secret, Settings
-from orchestrator.store import standstill
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 
 OLDEST_POSTGRESQL: Final = 12
 """The first with `AS MATERIALIZED`, by which the audit's entries are bound (release notes of 12)."""

@@ -154,7 +154,7 @@ def show(config: Path | None, run: str, as_json: bool) -> None:
 def _at_one_moment(config: Path | None) -> Iterator["Connection"]:
     """The database as it is now; what is written meanwhile is not seen."""
     from orchestrator.store import migrate
-    from orchestrator.store.standstill import unhurried
+    from orchestrator.store.sql.standstill import unhurried
 
     settings = settings_of(config)
     with told(settings), looked_at(settings) as engine, engine.connect() as conn:

@@ -30,7 +30,7 @@ from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
-from orchestrator.store.races import AWAY, lost_race, resumed
+from orchestrator.store.sql.races import AWAY, lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from orchestrator import jobs
 from orchestrator.domain.effects import EffectKind
 from orchestrator.engine.ports import Clock
 from orchestrator.store import inbox, outbox
-from orchestrator.store.held import flush
 from orchestrator.store.outbox import Asked
+from orchestrator.store.sql.held import flush
 from orchestrator.store.transactions import age
 
 LANES: Final[Mapping[str, tuple[EffectKind, ...]]] = {

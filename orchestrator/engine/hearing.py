@@ -27,7 +27,7 @@ from orchestrator.domain.model import Policy
 from orchestrator.domain.values import replace
 from orchestrator.engine.ports import Clock
 from orchestrator.store import budget, occupancy
-from orchestrator.store.afterwards import after_commit
+from orchestrator.store.sql.afterwards import after_commit
 
 COUNT_EVERY: Final = timedelta(seconds=5)
 """Between two counts of live interactions in one process."""

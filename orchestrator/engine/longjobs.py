@@ -39,7 +39,7 @@ from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, inbox, jobs, runs
 from orchestrator.store.claims import Claimed
-from orchestrator.store.held import flush
+from orchestrator.store.sql.held import flush
 
 LOOKS_FOR_FILES: Final = 7
 """How often files that are not there yet are asked for, over half a minute or so.

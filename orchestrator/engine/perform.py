@@ -43,7 +43,7 @@ from orchestrator.store import runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
-from orchestrator.store.races import AWAY
+from orchestrator.store.sql.races import AWAY
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from orchestrator.engine.dispatch import MAIL, NEAR, SLACK, effect_of, passed_on
 from orchestrator.engine.worker import BATCH, Worker
 from orchestrator.jobs import Job, Jobs, put
 from orchestrator.store import claims, inbox, outbox
-from orchestrator.store.held import flush
-from orchestrator.store.standstill import LOOK_SHARE
+from orchestrator.store.sql.held import flush
+from orchestrator.store.sql.standstill import LOOK_SHARE
 
 SWEEP_SECONDS: Final = 3.0
 """Between two looks for what no job told of. With the lease it bounds how long a dead worker's work rests."""

@@ -52,8 +52,8 @@ from orchestrator.store import (
     refusals,
     runs,
 )
-from orchestrator.store.held import on_sqlite
 from orchestrator.store.inbox import DeliveryVerdict
+from orchestrator.store.sql.held import on_sqlite
 
 ABOUT = ("interaction.", "video.", "batch.")
 """What the kinds of webhooks begin with that may be about something of ours."""

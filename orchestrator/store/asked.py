@@ -16,7 +16,7 @@ from orchestrator.domain.consent import Approval
 from orchestrator.domain.crowding import put_to
 from orchestrator.domain.deadlines import asked_now
 from orchestrator.domain.values import replace
-from orchestrator.store.prepared import Prepared, listed
+from orchestrator.store.sql.prepared import Prepared, listed
 from orchestrator.store.tables import ID, table
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import TENANT
 from orchestrator.domain.evidence import Entry, EntryKind, text_of
 from orchestrator.store.chain import FORM, GENESIS, Head, body_of, halves_of, hash_of
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Prepared
 from orchestrator.store.tables import AuditRow, table
 
 audit_t = table(AuditRow)

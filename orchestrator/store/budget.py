@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store.prepared import Prepared, insert_into
+from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import BudgetRow, table
 
 budget_t = table(BudgetRow)

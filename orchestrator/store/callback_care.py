@@ -23,8 +23,8 @@ from orchestrator.store.callbacks import (
     one,
     well,
 )
-from orchestrator.store.prepared import words
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.prepared import words
+from orchestrator.store.sql.spelled import Row
 
 APART: Final = timedelta(milliseconds=50)
 """Between messages that are sent once an address is enabled again."""

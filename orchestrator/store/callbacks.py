@@ -21,8 +21,8 @@ from orchestrator.domain.callbacks import AddressState, CallbackState
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.evidence import text_of
 from orchestrator.domain.retry import backoff
-from orchestrator.store.prepared import Prepared, insert_into
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.prepared import Prepared, insert_into
+from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import ID, JSON, NAME, enum_column, table
 
 MAX_LOG: Final = 20

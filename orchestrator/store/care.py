@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
-from orchestrator.store.standstill import unhurried
+from orchestrator.store.sql.standstill import unhurried
 
 MOST_FAULTS = 10
 """Faults told at once; a broken file has thousands."""

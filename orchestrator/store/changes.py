@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator.store.database import Database
-from orchestrator.store.telling import CHANNEL
+from orchestrator.store.sql.telling import CHANNEL
 
 if TYPE_CHECKING:
     import psycopg

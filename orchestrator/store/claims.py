@@ -14,8 +14,8 @@ from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
-from orchestrator.store.prepared import Prepared, words
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.prepared import Prepared, words
+from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import EffectState
 
 log = structlog.get_logger(__name__)

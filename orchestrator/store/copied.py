@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.consent import Approval, Place
-from orchestrator.store.prepared import Prepared, insert_into
+from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import ID, NAME, table
 
 

@@ -22,7 +22,7 @@ from orchestrator.errors import ConflictError, UnavailableError, UncertainError
 from orchestrator.store import claims, migrate
 from orchestrator.store.care import reason
 from orchestrator.store.database import Database
-from orchestrator.store.standstill import unhurried
+from orchestrator.store.sql.standstill import unhurried
 
 BATCH: Final = 500
 """Rows in one statement."""

@@ -20,15 +20,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store import afterwards, engines, standstill
-from orchestrator.store.checkpoints import Checkpoints
-from orchestrator.store.races import retried
-from orchestrator.store.sessions import once
 from orchestrator.store.sharing import Sharing
-from orchestrator.store.telling import Telling
-from orchestrator.store.threads import Threads
+from orchestrator.store.sql import afterwards, engines, standstill
+from orchestrator.store.sql.checkpoints import Checkpoints
+from orchestrator.store.sql.races import retried
+from orchestrator.store.sql.sessions import once
+from orchestrator.store.sql.telling import Telling
+from orchestrator.store.sql.threads import Threads
+from orchestrator.store.sql.unwritten import Unwritten
 from orchestrator.store.transactions import Transactions
-from orchestrator.store.unwritten import Unwritten
 from orchestrator.store.writer import Queue, Writer
 
 P = ParamSpec("P")

@@ -20,8 +20,8 @@ from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import callbacks, runs
 from orchestrator.store.outbox import Asked, effect_t, note
-from orchestrator.store.prepared import words
 from orchestrator.store.run_rows import run_t
+from orchestrator.store.sql.prepared import words
 from orchestrator.store.tables import EffectState
 
 Row = dict[str, Any]

@@ -14,11 +14,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import Value
-from orchestrator.store.afterwards import after_commit
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Prepared, insert_into
 from orchestrator.store.run_rows import interaction_t
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Prepared, insert_into
+from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import TurnStatus
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Prepared, insert_into, listed
 from orchestrator.store.run_rows import interaction_t, run_t, turn_t
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Prepared, insert_into, listed
 
 _OF = "owner of "
 _REMEMBER = Prepared(lambda dialect: insert_into(dialect)(interaction_t).on_conflict_do_nothing())

@@ -11,9 +11,9 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobStatus, StoredFile, signal_key
 from orchestrator.domain.model import CallStatus
-from orchestrator.store.encoding import prepare
-from orchestrator.store.prepared import Prepared, listed, words
-from orchestrator.store.races import StaleRowError
+from orchestrator.store.sql.encoding import prepare
+from orchestrator.store.sql.prepared import Prepared, listed, words
+from orchestrator.store.sql.races import StaleRowError
 from orchestrator.store.tables import ID, JSON, CallRow, enum_column, table
 
 prepare(tuple[StoredFile, ...])

@@ -16,8 +16,8 @@ from orchestrator.domain.decision import unheard
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import inbox, runs, views
 from orchestrator.store.inbox import DeliveryVerdict, delivery_t
-from orchestrator.store.prepared import words
 from orchestrator.store.run_rows import event_t, interaction_t
+from orchestrator.store.sql.prepared import words
 from orchestrator.store.tables import DeliveryState
 from orchestrator.store.views import Page
 

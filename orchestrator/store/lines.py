@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.store import budget, outbox
 from orchestrator.store.claims import Claimed
-from orchestrator.store.held import on_sqlite
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared
 from orchestrator.store.sharing import leave_company
+from orchestrator.store.sql.held import on_sqlite
+from orchestrator.store.sql.prepared import Prepared
 from orchestrator.store.tables import EffectState
 
 MOST_CALLED: Final = 32

@@ -12,8 +12,8 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.model import ENDED, RunStatus
 from orchestrator.store import callback_care
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import words
 from orchestrator.store.run_rows import approval_t, run_t
+from orchestrator.store.sql.prepared import words
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectState, table
 
 delivery_t = table(DeliveryRow)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import CallStatus, Run, TurnStatus
-from orchestrator.store.prepared import Prepared, words
 from orchestrator.store.run_rows import call_t, run_t, turn_t
+from orchestrator.store.sql.prepared import Prepared, words
 
 _EXECUTING = Prepared(
     sa.select(sa.func.count())

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
 from orchestrator.domain.values import Value
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Prepared, insert_into, listed, words
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.tables import EffectRow, EffectState, table
 
 effect_t = table(EffectRow)

@@ -12,10 +12,10 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
 from orchestrator.store import copied, runs
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Prepared
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Prepared
+from orchestrator.store.sql.spelled import Row
 
 MOST_REJECTED: Final = 100
 """Rejected calls of a tool, the newest ones, that a call is compared with."""

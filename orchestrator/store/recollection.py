@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.model import Run
-from orchestrator.store.held import hold
+from orchestrator.store.sql.held import hold
 
 _RECALLS: Final = "recalls"
 _AT: Final = "written "

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.evidence import MOST_REFUSALS, Entry, EntryKind, Refused, refused_as
 from orchestrator.store.audit import audit_t, noted
-from orchestrator.store.prepared import Prepared, words
+from orchestrator.store.sql.prepared import Prepared, words
 
 _KINDS: Final = (EntryKind.DECISION_REFUSED, EntryKind.REFUSALS_COUNTED)
 _ABOUT: Final = Prepared(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store.inbox import DeliveryVerdict, delivery_t
-from orchestrator.store.prepared import Prepared, insert_into, words
+from orchestrator.store.sql.prepared import Prepared, insert_into, words
 from orchestrator.store.tables import DeliveryState
 
 MOST: Final = 1_000

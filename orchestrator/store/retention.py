@@ -26,11 +26,11 @@ from orchestrator.domain.evidence import Entry, EntryKind, text_of
 from orchestrator.store import audit
 from orchestrator.store.callbacks import callback_t
 from orchestrator.store.digests import digest_t
-from orchestrator.store.held import forget
 from orchestrator.store.jobs import job_t
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.run_rows import approval_t, call_t, run_t
+from orchestrator.store.sql.held import forget
+from orchestrator.store.sql.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.tables import ID, EffectState, table
 
 AT_ONCE: Final = 50

@@ -10,7 +10,7 @@ from orchestrator.domain.consent import Actor, Approval, Inquiry, Place, Preview
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import CallStatus, Outcome, Recipe, Run, ToolCall, Turn
 from orchestrator.domain.sources import Source
-from orchestrator.store.encoding import prepare
+from orchestrator.store.sql.encoding import prepare
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,

@@ -18,10 +18,6 @@ from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStat
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import asked, audit, copied, jobs, recollection
-from orchestrator.store.afterwards import grew
-from orchestrator.store.held import hold, on_sqlite
-from orchestrator.store.prepared import Changing, Prepared
-from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
@@ -41,9 +37,13 @@ from orchestrator.store.run_rows import (
     turn_value,
     written,
 )
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.afterwards import grew
+from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.prepared import Changing, Prepared
+from orchestrator.store.sql.races import StaleRowError
+from orchestrator.store.sql.spelled import Row
+from orchestrator.store.sql.wire import Check
 from orchestrator.store.tables import EffectRow, table
-from orchestrator.store.wire import Check
 
 effect_t = table(EffectRow)
 

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from orchestrator.store.held import hold
-from orchestrator.store.races import StaleRowError, lost_race, retried
-from orchestrator.store.threads import Result, Threads, answer
+from orchestrator.store.sql.held import hold
+from orchestrator.store.sql.races import StaleRowError, lost_race, retried
+from orchestrator.store.sql.threads import Result, Threads, answer
 from orchestrator.store.transactions import Transactions
 
 Job = Callable[[Session], Any]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.prepared import Prepared, insert_into
+from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import NAME, table
 
 WEBHOOK: Final = "webhook"

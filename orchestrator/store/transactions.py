@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import audit
-from orchestrator.store.held import attach, hold
-from orchestrator.store.races import StaleRowError
 from orchestrator.store.recollection import Recollection
-from orchestrator.store.wire import Conversation, CutOffError
+from orchestrator.store.sql.held import attach, hold
+from orchestrator.store.sql.races import StaleRowError
+from orchestrator.store.sql.wire import Conversation, CutOffError
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def _end(s: Session, wire: Conversation) -> None:
 @contextmanager
 def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Conversation]]:
     """A session on PostgreSQL, whose transaction begins with its first statement; see `_end`."""
-    from orchestrator.store import pipeline  # needs the driver
+    from orchestrator.store.sql import pipeline  # needs the driver
 
     with engine.begin() as connection:
         s = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")

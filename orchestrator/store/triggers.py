@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.triggers import KEEPS_FAILING, Happened
-from orchestrator.store.prepared import Prepared, insert_into, listed
-from orchestrator.store.spelled import Row
+from orchestrator.store.sql.prepared import Prepared, insert_into, listed
+from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import ID, JSON, NAME, table
 from orchestrator.store.views import Page, page
 

@@ -15,7 +15,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.jobs import StoredFile
 from orchestrator.store import jobs
-from orchestrator.store.prepared import Prepared, insert_into
+from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import ID, JSON, table
 
 

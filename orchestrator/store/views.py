@@ -14,9 +14,9 @@ from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit
-from orchestrator.store.held import on_sqlite
 from orchestrator.store.proposals import arguments_of, edited
 from orchestrator.store.run_rows import approval_t, call_t, event_t, run_t, turn_t
+from orchestrator.store.sql.held import on_sqlite
 from orchestrator.store.tables import DeliveryRow, DeliveryState, EffectRow, EffectState, table
 
 delivery_t, effect_t = table(DeliveryRow), table(EffectRow)

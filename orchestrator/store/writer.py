@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store import afterwards, audit, engines
-from orchestrator.store.held import forget, hold
-from orchestrator.store.memory import Memory
-from orchestrator.store.sessions import session
-from orchestrator.store.threads import Result, answer
+from orchestrator.store import audit
+from orchestrator.store.sql import afterwards, engines
+from orchestrator.store.sql.held import forget, hold
+from orchestrator.store.sql.memory import Memory
+from orchestrator.store.sql.sessions import session
+from orchestrator.store.sql.threads import Result, answer
 
 Job = Callable[[Session], Any]
 Queue = queue.SimpleQueue[tuple[Job, "asyncio.Future[Any]"] | None]

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.spells import Spell
 from orchestrator.store.care import reason
-from orchestrator.store.races import AWAY
+from orchestrator.store.sql.races import AWAY
 
 log = structlog.get_logger(__name__)
 

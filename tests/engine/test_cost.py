@@ -11,8 +11,8 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import RunStatus
-from orchestrator.store import spelled
-from orchestrator.store.pipeline import Pipeline
+from orchestrator.store.sql import spelled
+from orchestrator.store.sql.pipeline import Pipeline
 
 pytestmark = pytest.mark.asyncio
 

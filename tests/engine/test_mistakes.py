@@ -25,7 +25,7 @@ from orchestrator.domain.values import replace
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
 from orchestrator.store import attest, audit, chain, claims, outbox, together, writer
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,8 +17,8 @@ from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
 from orchestrator.spells import AGAIN_SECONDS, Spell
-from orchestrator.store import checkpoints
 from orchestrator.store.claims import Claimed
+from orchestrator.store.sql import checkpoints
 
 
 class Minute:

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from orchestrator.store import telling
-from orchestrator.store.afterwards import grew
 from orchestrator.store.changes import CONNECTION, Changes
 from orchestrator.store.database import Database
+from orchestrator.store.sql import telling
+from orchestrator.store.sql.afterwards import grew
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,9 +17,9 @@ from support.things import batch
 
 from orchestrator.errors import ConflictError
 from orchestrator.store import sharing
-from orchestrator.store.afterwards import after_commit, grew
 from orchestrator.store.database import Database
-from orchestrator.store.races import StaleRowError
+from orchestrator.store.sql.afterwards import after_commit, grew
+from orchestrator.store.sql.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
 

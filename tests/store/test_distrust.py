@@ -18,12 +18,12 @@ from orchestrator.domain.model import Run
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
-from orchestrator.store.afterwards import after_commit
 from orchestrator.store.database import Database
-from orchestrator.store.held import hold
-from orchestrator.store.prepared import Prepared
-from orchestrator.store.races import StaleRowError
-from orchestrator.store.threads import Threads
+from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.held import hold
+from orchestrator.store.sql.prepared import Prepared
+from orchestrator.store.sql.races import StaleRowError
+from orchestrator.store.sql.threads import Threads
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,8 +13,8 @@ from support.clock import NOON
 
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
-from orchestrator.store.held import flush
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
+from orchestrator.store.sql.held import flush
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 from orchestrator.store.together import Together
 

@@ -17,8 +17,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.database import Database
-from orchestrator.store.held import hold
-from orchestrator.store.memory import MOST_SEEN, Memory
+from orchestrator.store.sql.held import hold
+from orchestrator.store.sql.memory import MOST_SEEN, Memory
 
 ADD = "INSERT INTO t VALUES (1)"
 

@@ -25,7 +25,7 @@ from orchestrator.domain.model import CallStatus, OutcomeKind, Run, RunStatus, T
 from orchestrator.errors import ConfigError, ConflictError
 from orchestrator.store import inbox, migrate, outbox, questions, runs, views
 from orchestrator.store.database import Database
-from orchestrator.store.standstill import unhurried
+from orchestrator.store.sql.standstill import unhurried
 from orchestrator.store.tables import (
     ApprovalRow,
     CallRow,

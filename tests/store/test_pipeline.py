@@ -19,10 +19,10 @@ from orchestrator.domain.values import replace
 from orchestrator.store import audit, runs
 from orchestrator.store.chain import Head
 from orchestrator.store.database import Database
-from orchestrator.store.held import flush, hold
-from orchestrator.store.pipeline import Pipeline
-from orchestrator.store.prepared import Prepared
-from orchestrator.store.races import StaleRowError
+from orchestrator.store.sql.held import flush, hold
+from orchestrator.store.sql.pipeline import Pipeline
+from orchestrator.store.sql.prepared import Prepared
+from orchestrator.store.sql.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
 

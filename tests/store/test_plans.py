@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from orchestrator.domain.effects import EffectKind
 from orchestrator.store import attest, claims, inbox, migrate, questions
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.prepared import Prepared
 
 ABANDONED, WAITING = claims._due(frozenset({EffectKind.EXECUTE_TOOL}))
 NEXT_ABANDONED, NEXT = claims._next(frozenset({EffectKind.EXECUTE_TOOL}))

@@ -24,8 +24,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import interactions, questions, runs
 from orchestrator.store.database import Database
-from orchestrator.store.held import forget
-from orchestrator.store.races import StaleRowError
+from orchestrator.store.sql.held import forget
+from orchestrator.store.sql.races import StaleRowError
 from orchestrator.store.tables import ApprovalRow, CallRow, EventRow, InteractionRow, RunRow, TurnRow, table
 
 

@@ -10,7 +10,7 @@ from support.clock import NOON
 from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.store import audit, inbox
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
 

@@ -20,8 +20,8 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.store import claims, lines, outbox, sharing
 from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
-from orchestrator.store.pipeline import wrapped
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.pipeline import wrapped
+from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store import standstill
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from orchestrator.store.threads import Threads
+from orchestrator.store.sql.threads import Threads
 
 pytestmark = pytest.mark.asyncio
 

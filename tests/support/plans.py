@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.prepared import Prepared
 
 
 def plan(s: Session, question: Prepared, values: Mapping[str, Any]) -> str:

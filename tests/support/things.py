@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.store import sharing
 from orchestrator.store.database import Database
-from orchestrator.store.prepared import Prepared
+from orchestrator.store.sql.prepared import Prepared
 
 THING = sa.Table(
     "thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)

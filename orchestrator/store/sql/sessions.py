@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store.held import attach
-from orchestrator.store.memory import Memory
+from orchestrator.store.sql.held import attach
+from orchestrator.store.sql.memory import Memory
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from orchestrator.store.encoding import instant, instant_text, json_text, json_value, zoned_text
+from orchestrator.store.sql.encoding import instant, instant_text, json_text, json_value, zoned_text
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any] | None

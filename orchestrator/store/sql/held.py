@@ -6,8 +6,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store.direct import Direct
-from orchestrator.store.wire import Wire
+from orchestrator.store.sql.direct import Direct
+from orchestrator.store.sql.wire import Wire
 
 _HELD: Final = "held"
 

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.errors import ConflictError
-from orchestrator.store import standstill
-from orchestrator.store.encoding import dumps, loads
+from orchestrator.store.sql import standstill
+from orchestrator.store.sql.encoding import dumps, loads
 
 KEEPALIVES = {
     "keepalives_idle": 10,
@@ -64,7 +64,7 @@ def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
         dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in SETTLED.items()))
         standstill.limit(dbapi, still_seconds)
 
-    from orchestrator.store import pipeline  # needs the driver, which comes with the extra `postgres`
+    from orchestrator.store.sql import pipeline  # needs the driver, which comes with the extra `postgres`
 
     pipeline.listen(engine)
     return engine

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.store.wire import Answer, Check, Hear
+from orchestrator.store.sql.wire import Answer, Check, Hear
 
 
 class Direct:

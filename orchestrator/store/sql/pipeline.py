@@ -22,7 +22,7 @@ from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 
 from orchestrator.domain.values import Value
-from orchestrator.store.wire import Check, ForgottenError, Hear
+from orchestrator.store.sql.wire import Check, ForgottenError, Hear
 
 DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 """Parameters are numbered, as the server wants them."""

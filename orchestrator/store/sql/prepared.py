@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from orchestrator.store.held import hold
-from orchestrator.store.spelled import Row, Spelled
-from orchestrator.store.wire import Check, Hear, Wire
+from orchestrator.store.sql.held import hold
+from orchestrator.store.sql.spelled import Row, Spelled
+from orchestrator.store.sql.wire import Check, Hear, Wire
 
 
 def insert_into(dialect: str) -> Callable[[sa.Table], Any]:

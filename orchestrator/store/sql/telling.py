@@ -76,7 +76,7 @@ class Telling:
             return some
 
     def _tell(self, run_ids: list[str]) -> None:
-        from orchestrator.store import pipeline  # needs the driver
+        from orchestrator.store.sql import pipeline  # needs the driver
 
         with self._engine.begin() as connection:
             wire = pipeline.begin(connection)

@@ -6,8 +6,8 @@ from typing import TypeVar
 from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from orchestrator.store import standstill
-from orchestrator.store.wire import CutOffError, ForgottenError
+from orchestrator.store.sql import standstill
+from orchestrator.store.sql.wire import CutOffError, ForgottenError
 
 T = TypeVar("T")
 

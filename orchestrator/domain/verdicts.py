@@ -83,7 +83,7 @@ def _asked_by_now(run: Run, call: ToolCall, fresh: Assessment, now: datetime) ->
     old = call.approval
     assert old is not None  # noqa: S101  whoever calls has looked
     spent = replace(old, status=ApprovalStatus.WITHDRAWN)
-    if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
+    if fresh.ruling not in (Ruling.ASK, Ruling.ALLOW):
         over = settled(run, replace(call, approval=spent), OutcomeKind.DENIED, fresh.reason, now)
         return replace(over, refused=Refusal.CHANGED, note=f"{CHANGED_SINCE}; it does not run")
     call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)

@@ -240,15 +240,16 @@ def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
 def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench) -> Assessment | None:
     """The call as a yes would have it run at this moment, where that is not what is asked.
 
-    Where the tables differ from the audit it is none of tool and policy: that is the gate's to find.
+    Of a tool nobody here knows, and where the tables differ from the audit, the gate has the word.
     """
     approval = call.approval
-    if bench.toolkit is None or approval is None or is_own(call) or not verdict.approve:
+    runs_by_it = verdict.approve and verdict.answer is None and not is_own(call)
+    if bench.toolkit is None or approval is None or not runs_by_it:
         return None
     wish = FunctionCall(call.call_id, call.tool, call.arguments)
     fresh = assess(bench.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval)
     same = fresh.sealed_like(approval) == approval.digest
-    return None if same or attest.doubts(s, call) else fresh
+    return None if same or fresh.ruling is Ruling.UNKNOWN or attest.doubts(s, call) else fresh
 
 
 def _apply(

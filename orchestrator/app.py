@@ -41,9 +41,11 @@ from orchestrator.lifetime import AGREE_SECONDS, Lifetime
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
 from orchestrator.readiness import State, WebhookSeen, Workspace
+from orchestrator.respites import Patient, Respites
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import Storage
+from orchestrator.store import sightings
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
@@ -278,6 +280,13 @@ def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
     return outlook
 
 
+def _respites(ground: Ground, around: Around) -> Respites:
+    """What neighbours ask to wait for: Gemini of all calls, Slack of one method in one channel."""
+    patients: list[Patient] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
+    moment = (lambda s: ground.clock()) if ground.database.sqlite else sightings.moment
+    return Respites(ground.database, patients, moment)
+
+
 def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
     seen = _webhook_seen(settings, database, clock)
@@ -311,6 +320,7 @@ def _lifetime(
         dynamic=doors.dynamic,
         heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
         outlook=outlook if state.worker else None,
+        respites=_respites(ground, around) if state.worker else None,
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,

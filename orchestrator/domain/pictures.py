@@ -33,6 +33,7 @@ class Card(Value):
     replaced: bool = False  # another question took its place; the call is as this one was asked with it
     replaced_by: tuple[Place, ...] = ()  # where that one stands, the channel first
     replaced_link: str = ""  # to it, in one of these places
+    shown_link: str = ""  # to its own message
 
 
 class Picture(Value):

@@ -322,10 +322,13 @@ class GuardedSlack:
     async def update(self, card: Card) -> None:
         await self._line.call("update", lambda: self._slack.update(card))
 
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
-        await self._line.call(
-            "remind", lambda: self._slack.remind(card, what=what, last=last, seen_before=seen_before)
-        )
+    async def remind(
+        self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
+    ) -> None:
+        def say() -> Awaitable[None]:
+            return self._slack.remind(card, what=what, last=last, seen_before=seen_before, others=others)
+
+        await self._line.call("remind", say)
 
     async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
         return await self._line.call("copy", lambda: self._slack.copy(card, person, seen_before=seen_before))

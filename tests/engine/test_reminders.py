@@ -191,3 +191,57 @@ async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
         await world.to_the_end(run_id)
         assert await told(world, run_id) == EXPIRED_TEXT
         await world.check(run_id)
+
+
+TWELVE = {"ask": (Plan(tuple(("refund", {"n": n}) for n in range(12))), Plan(output="told"))}
+
+
+def world_of_twelve(url: str, **more: object) -> World:
+    return World(url, stories=TWELVE, rules={"refund": Rule(Ruling.ASK, terms=TERMS)}, **more)
+
+
+async def asked_twelve(world: World) -> tuple[str, list[Approval]]:
+    run_id = await world.start("ask")
+    await world.settle()
+    return run_id, await world.open_approvals(run_id)
+
+
+async def test_the_questions_of_a_turn_are_told_of_in_one_reminder(sqlite_url: str) -> None:
+    async with world_of_twelve(sqlite_url) as world:
+        run_id, approvals = await asked_twelve(world)
+        assert len(approvals) == 12
+        for share, number, last in ((0.5, "1", False), (0.9, "2", True)):
+            await pass_time(world, approvals[0], share)
+            (said,) = world.slack.notices
+            assert said[1:] == (number, last)
+            assert {said[0], *(other for _, other in world.slack.told_with)} == {a.id for a in approvals}
+            assert {a.reminded for a in await world.open_approvals(run_id)} == {int(number)}
+            world.slack.notices.clear()
+            world.slack.told_with.clear()
+
+
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+async def test_who_answers_meanwhile_silences_only_that_question(sqlite_url: str, fault: str) -> None:
+    """The first of them is decided between two tries: the others are told of all the same, and once."""
+    async with world_of_twelve(sqlite_url) as world:
+        _, approvals = await asked_twelve(world)
+        world.slack.faults["remind"].append(fault)
+        await pass_time(world, approvals[0], 0.5)
+        said = len(world.slack.notices)
+        assert (await world.decide(approvals[0], True)).refused is None
+        for _ in range(5):
+            world.clock.advance(seconds=10)
+            await world.settle()
+        told = [n for n, *_ in world.slack.notices] + [other for _, other in world.slack.told_with]
+        assert len(world.slack.notices) == 1
+        assert set(told) == {a.id for a in approvals[0 if said else 1 :]}
+
+
+async def test_of_what_gemini_forgets_people_are_told_once(sqlite_url: str) -> None:
+    terms = replace(TERMS, expires_after=DAY * 3, reminders=())
+    rules = {"refund": Rule(Ruling.ASK, terms=terms)}
+    async with World(sqlite_url, stories=TWELVE, rules=rules, policy=Policy(retention=DAY * 2)) as world:
+        _, approvals = await asked_twelve(world)
+        await pass_time(world, approvals[0], 0.6)
+        assert [what for _, what, _ in world.slack.notices] == ["forgetting"]
+        assert len(world.slack.told_with) == 11

@@ -246,3 +246,56 @@ async def test_a_drawing_slack_refuses_is_said_in_words_and_a_final_no_is_final(
         with pytest.raises(RejectedError):
             await gateway.remind(shown, what="2", last=True, seen_before=False)
         await gateway.aclose()
+
+
+def several(count: int) -> list[Card]:
+    """Questions of one turn under one message, each with an approver of its own beside the common one."""
+    return [
+        replace(
+            asked(
+                replace(TERMS, approvers=("U0ALICE", f"U0P{n:02}")),
+                id=f"apr_{n:02}",
+                channel="C0APPR",
+                ts=f"1.{n}",
+            ),
+            thread="1.000",
+            shown_link=f"https://acme.slack.com/archives/C0APPR/p{n}",
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 12, 41, 100])
+def test_several_are_told_of_in_one_message_that_slack_takes(count: int) -> None:
+    first, *others = several(count)
+    message = draw_notice(first, "1", others)
+    validate_blocks(message.blocks)
+    shown = json.dumps(message.blocks)
+    assert message.text.count("<@U0ALICE>") == 1
+    assert f"Reminder 1 of 2: {count} questions still wait for a decision" in message.text
+    assert shown.count("https://acme.slack.com/archives/C0APPR/p") == min(count, 40)
+    assert (f"and {count - 40} more" in shown) == (count > 40)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("decided", [False, True])
+async def test_of_several_whose_answer_got_lost_each_is_told_of_once(decided: bool) -> None:
+    """Also where the first of them was decided meanwhile, so that another stands first."""
+    cards = several(3)
+    told = draw_notice(cards[0], "1", cards[1:]).metadata
+    link = ok(permalink="https://acme.slack.com/archives/C0APPR/p1")
+    said = {"ts": "1.9", "bot_id": "B0BOT", "metadata": told}
+    async with FakeSlack(
+        chat__postMessage=POSTED,
+        auth__test=ME,
+        chat__getPermalink=[link, no("message_not_found"), link],
+        conversations__replies=[ok(messages=[]), ok(messages=[said])],
+    ) as slack:
+        gateway = SlackGateway("xoxb-test", clock=lambda: NOW, base_url=slack.base_url)
+        await gateway.remind(cards[0], what="1", last=False, seen_before=True, others=cards[1:])
+        first, *others = cards[1:] if decided else cards
+        await gateway.remind(first, what="1", last=False, seen_before=True, others=others)
+        await gateway.aclose()
+        (sent,) = slack.made("chat.postMessage")
+        assert (sent["thread_ts"], sent["metadata"]) == ("1.000", told)
+        assert json.dumps(sent["blocks"]).count("archives/C0APPR/p1") == 2, "one had no link, and is told of all the same"

@@ -73,12 +73,13 @@ class SlackHandler:
             log.warning("click_refused", reason=str(e))
             raise ForbiddenError("not for us") from e
 
-    async def over_socket(self, kind: str, payload: JsonObject) -> JsonObject | None:
+    async def over_socket(self, kind: str, payload: JsonObject | None) -> JsonObject | None:
         """The same for what came over a connection of ours; counted as what is posted is.
 
-        What is of no kind there is gets an empty answer: Slack would send it again, and take us for broken.
+        What is of no kind there is, or says nothing, gets an empty answer: Slack would send it again, and
+        take us for broken.
         """
-        if not _known(kind):
+        if payload is None or not _known(kind):
             self._outcomes.refused.inc()
             log.warning("slack_envelope_unknown", kind=kind[:40])
             return None

@@ -298,4 +298,4 @@ async def test_of_several_whose_answer_got_lost_each_is_told_of_once(decided: bo
         await gateway.aclose()
         (sent,) = slack.made("chat.postMessage")
         assert (sent["thread_ts"], sent["metadata"]) == ("1.000", told)
-        assert json.dumps(sent["blocks"]).count("archives/C0APPR/p1") == 2, "one had no link, and is told of all the same"
+        assert json.dumps(sent["blocks"]).count("archives/C0APPR/p1") == 2, "one has no link, and is listed"

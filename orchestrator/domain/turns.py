@@ -263,7 +263,7 @@ def _admitted(
     for wish in wishes:
         so_far = open_questions(Turn(run.turn.number, calls=tuple(call for call, _ in admitted)))
         within_both = crowding.relieved(
-            within(wish, so_far, policy.max_open), run.requester.id, most, besides
+            within(wish, so_far, policy.max_open), run.asked_for_it, most, besides
         )
         besides.update(crowding.put_to(within_both))
         admitted.append(admit(run, interaction_id, within_both, now))

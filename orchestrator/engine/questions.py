@@ -255,6 +255,7 @@ class Questions:
             run_id=run.id,
             workflow=run.recipe.workflow,
             requester=run.requester,
+            asked_before=run.recipe.asked_before,
             run_status=run.status,
             run_reason=run.reason,
             description=OWN_WORDS.get(call.tool) or self._toolkit.describe(call.tool),

@@ -111,7 +111,7 @@ def _asked(card: Card, what: str) -> list[str]:
     others = what == OVERDUE and terms.at_timeout is AtTimeout.ESCALATE
     asked = [a for a in asked_now(card.approval) if not others or a in terms.escalate_to]
     if terms.four_eyes:
-        asked = [a for a in asked if a != card.requester.id]
+        asked = [a for a in asked if a not in card.asked_for_it]
     return [a for a in asked if mention(a)]
 
 

@@ -23,6 +23,10 @@ MOST_OPEN: Final = 500
 MOST_ANSWERED: Final = 1_000
 """Newest questions among which a person's answers are looked for."""
 
+_RUN: Final = [
+    *(run_t.c[name] for name in ("id", "workflow", "requester", "status")),
+    run_t.c.recipe["asked_before"].label("asked_before"),
+]
 _CALL: Final = [c for c in call_t.c if c.name not in ("arguments", "result")]
 
 
@@ -67,9 +71,7 @@ def _cards(s: Session, rows: Sequence[Any]) -> list[Card]:
     """Those questions with their calls and runs, in the same order; without arguments and results."""
     conn = s.connection()
     calls = sa.select(*_CALL).where(call_t.c.id.in_({r["call"] for r in rows}))
-    runs = sa.select(run_t.c.id, run_t.c.workflow, run_t.c.requester, run_t.c.status).where(
-        run_t.c.id.in_({r["run_id"] for r in rows})
-    )
+    runs = sa.select(*_RUN).where(run_t.c.id.in_({r["run_id"] for r in rows}))
     call_of = {r["id"]: r for r in conn.execute(calls).mappings()} if rows else {}
     run_of = {r["id"]: r for r in conn.execute(runs).mappings()} if rows else {}
     return [_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in rows]
@@ -83,5 +85,6 @@ def _card(approval: Any, call: Any, run: Any) -> Card:
         run_id=run["id"],
         workflow=run["workflow"],
         requester=msgspec.convert(run["requester"], Actor),
+        asked_before=tuple(run["asked_before"] or ()),  # in no recipe of an earlier version
         run_status=RunStatus(run["status"]),
     )

@@ -194,6 +194,7 @@ class ModalClicks:
             run_id=asked.run.id,
             workflow=asked.run.recipe.workflow,
             requester=asked.run.requester,
+            asked_before=asked.run.recipe.asked_before,
             run_status=asked.run.status,
             run_reason=asked.run.reason,
             description=report.summary if report is not None else "",

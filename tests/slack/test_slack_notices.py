@@ -112,6 +112,8 @@ def test_a_notice_shows_nothing_the_model_wrote_and_moments_as_the_reader_sees_t
 
 def test_only_who_can_still_decide_is_mentioned() -> None:
     stages = (Stage("risk", ("U0ALICE",)), Stage("legal", ("U0BOB",)))
+    before = replace(asked(replace(TERMS, four_eyes=True)), asked_before=("U0BOB",))
+    assert mentions(before, "1") == "<@U0ALICE> <!subteam^S0OPS>"
     terms = replace(TERMS, never=("U0ALICE",), four_eyes=True)
     assert mentions(asked(terms), "1") == "<!subteam^S0OPS> <@U0BOB>"
     asker = replace(asked(terms), requester=Actor("U0BOB", "bob", "slack"))

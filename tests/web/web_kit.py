@@ -151,10 +151,11 @@ class House:
             applied = self.write(step.apply, run_id, event, policy=POLICY, now=self.clock())
         return applied.run
 
-    def run(self, text: str = "Order A-1042 arrived broken.") -> str:
+    def run(self, text: str = "Order A-1042 arrived broken.", *, asked_before: tuple[str, ...] = ()) -> str:
         import asyncio
 
-        started = asyncio.run(self.intake.start(RECIPE, text, Actor("api:all", "all", "api")))
+        recipe = replace(RECIPE, asked_before=asked_before)
+        started = asyncio.run(self.intake.start(recipe, text, Actor("api:all", "all", "api")))
         return started.run_id
 
     def asked(
@@ -165,9 +166,10 @@ class House:
         terms: Terms | None = None,
         tool: str = "refund_order",
         arguments: Mapping[str, Any] = REFUND,
+        asked_before: tuple[str, ...] = (),
     ) -> Run:
         """A run that waits for people; `terms` instead of `approvers`."""
-        run_id = self.run()
+        run_id = self.run(asked_before=asked_before)
         terms = terms or Terms(approvers, CHANNEL)
         names = [f"fc_{i}" for i in range(calls)]
         snapshot = Snapshot(

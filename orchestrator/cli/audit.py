@@ -97,7 +97,7 @@ def export(config: Path | None, first: int, last: int | None, out: Path) -> None
     """Write entries as JSON Lines: each with its body as it was hashed, so that anybody can verify them."""
     from orchestrator.store import attest
     from orchestrator.store.audit import audit_t
-    from orchestrator.store.testimony import UNREADABLE
+    from orchestrator.store.run_rows import UNREADABLE
 
     within = [audit_t.c.seq >= first, *([audit_t.c.seq <= last] if last is not None else [])]
     count = 0

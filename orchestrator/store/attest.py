@@ -22,9 +22,9 @@ from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.store import endings
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
-from orchestrator.store.run_rows import approval_t, call_t, run_t
+from orchestrator.store.run_rows import UNREADABLE, approval_t, call_t, run_t
 from orchestrator.store.sql.prepared import Prepared, words
-from orchestrator.store.testimony import UNREADABLE, Testimony, faults, of_call
+from orchestrator.store.testimony import Testimony, faults, of_call
 
 T = TypeVar("T")
 BATCH: Final = 500

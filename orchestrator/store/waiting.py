@@ -11,12 +11,16 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
-from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
+from orchestrator.errors import UnreadableError
+from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, readable, run_t
+
+log = structlog.get_logger(__name__)
 
 MOST_OPEN: Final = 500
 """Open questions that are looked at for one person."""
@@ -74,9 +78,16 @@ def _cards(s: Session, rows: Sequence[Any]) -> list[Card]:
     runs = sa.select(*_RUN).where(run_t.c.id.in_({r["run_id"] for r in rows}))
     call_of = {r["id"]: r for r in conn.execute(calls).mappings()} if rows else {}
     run_of = {r["id"]: r for r in conn.execute(runs).mappings()} if rows else {}
-    return [_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in rows]
+    cards: list[Card] = []
+    for row in rows:
+        try:
+            cards.append(_card(row, call_of[row["call"]], run_of[row["run_id"]]))
+        except UnreadableError as e:  # the others are asked for
+            log.error("left_out_of_list", why=str(e))
+    return cards
 
 
+@readable("a question:")
 def _card(approval: Any, call: Any, run: Any) -> Card:
     value = approval_value(approval)
     return Card(

@@ -8,12 +8,11 @@ import re
 from datetime import datetime
 from typing import Final
 
-import msgspec
 import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
-from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Terms
+from orchestrator.domain.consent import Actor, ApprovalStatus, Place
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
@@ -24,6 +23,7 @@ from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
 from orchestrator.store import questions, views
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.doors import Doors, SlackDoor
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Clicks:
         by = person(click)
         try:
             row = await self._doors.database.read(views.approval, click.approval)
-            terms = msgspec.convert(row["terms"], Terms)
+            terms = terms_value(row)
             if await misplaced(self._doors, self._slack, click):
                 return GONE
             if row["revision"] != click.revision:

@@ -5,16 +5,15 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 
 from typing import Final
 
-import msgspec
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from orchestrator.domain.consent import Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError
 from orchestrator.store import views
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.approvals import DECIDE
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import own_id
@@ -46,7 +45,7 @@ async def ask_back(
     """
     own = own_id(approval_id, "approval")
     row = await doors.database.read(views.approval, own)
-    standing = await doors.stands_for(caller.entitled_as, [(own, msgspec.convert(row["terms"], Terms))])
+    standing = await doors.stands_for(caller.entitled_as, [(own, terms_value(row))])
     answer = await doors.intake.ask_back(
         own, data.question, by=caller.actor, entitled_as=caller.entitled_as, standing=standing
     )

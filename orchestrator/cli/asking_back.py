@@ -22,7 +22,7 @@ def ask(
     """
     with client.service_at(config, url, token_env) as service:
         path = f"/v1/approvals/{client.part(approval)}/questions"
-        told = client.posted(service, path, {"question": question}, heard=consent.REFUSED)
+        told = client.posted(service, path, {"question": question})
     asked, until = cards.who(told["requester"]), instant(told["expires_at"])
     said = f"{told['id']}: {asked} is asked; the request stays open until {until}"
     click.echo(json.dumps(told) if as_json else client.plain(said))
@@ -48,6 +48,6 @@ def reply(
     """
     with client.service_at(config, url, token_env) as service:
         path = f"/v1/approvals/{client.part(approval)}/questions/{number}/answer"
-        answer = client.ask(service, "POST", path, heard=consent.REFUSED, json={"answer": text})
-        told = client.sent(answer, "number", "answer", heard=consent.REFUSED)
+        answer = client.ask(service, "POST", path, json={"answer": text})
+        told = client.sent(answer, "number", "answer")
     click.echo(json.dumps(told) if as_json else client.plain(f"{approval}: question {number} is answered"))

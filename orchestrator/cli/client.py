@@ -4,8 +4,10 @@ Clients and nothing more: the service decides, and its record says who asked. Ho
 also those that ask Gemini or a database:
 
     0  done
-    1  a no about the thing itself: it is not there, or has moved on (404, 409; of Gemini, any refusal)
-    2  change something first: the command, its input (400, 422), a setting, the token (401, 403)
+    1  a no about the thing itself: it is not there, has moved on, or is not yours to decide (404, 409, 403;
+       of Gemini, any refusal)
+    2  change something first: the command, its input (400, 422), a setting, the token (401, or a 403 that
+       names the scope it lacks)
     3  not now: nobody is reached, or whoever answers cannot do it or is not the service (429, 5xx)
 
 A command that has more to tell begins at 4 and says so in its help; what a person breaks off ends in 130.
@@ -13,7 +15,7 @@ A command that has more to tell begins at 4 and says so in its help; what a pers
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +39,9 @@ PATIENCE_SECONDS: Final = 10.0
 MAX_DEPTH: Final = 64
 """Of JSON somebody types; the service has a limit of its own."""
 NOT_OURS: Final = "HTTP {}, and no answer of this service"
-_NO: Final = frozenset({404, 409})
+_CHALLENGE: Final = "www-authenticate"
+"""The header of an answer that is about the token, and no other."""
+_NO: Final = frozenset({403, 404, 409})
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -97,13 +101,8 @@ def _own_address(config: Path | None) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def ask(
-    service: "httpx.Client", method: str, path: str, *, heard: Collection[int] = (), **request: Any
-) -> "httpx.Response":
+def ask(service: "httpx.Client", method: str, path: str, **request: Any) -> "httpx.Response":
     """The service's answer, if it is one a request may have.
-
-    Args:
-        heard: Statuses that are an answer here, although elsewhere they are about the token.
 
     Raises:
         UnavailableError: Nobody answers there, or not now, or somebody else.
@@ -120,14 +119,14 @@ def ask(
         answer = service.send(made)
     except httpx.RequestError as e:  # also an answer that is broken in itself
         raise UnavailableError(f"the service is not reached at {where}: {e or type(e).__name__}") from e
-    return judged(answer, heard=heard)
+    return judged(answer)
 
 
-def judged(answer: "httpx.Response", *, heard: Collection[int] = ()) -> "httpx.Response":
+def judged(answer: "httpx.Response") -> "httpx.Response":
     """The same, if it is an answer a request may have; raises as `ask`."""
     if not answer.is_success and not _is_problem(answer):
         raise UnavailableError(detail(answer))
-    if answer.status_code in {401, 403}.difference(heard):
+    if answer.status_code == 401 or (answer.status_code == 403 and _CHALLENGE in answer.headers):
         raise ConfigError(f"the service refused the token: {detail(answer)}")
     if answer.status_code == 429 or answer.status_code >= 500:
         raise UnavailableError(f"the service does not do it now: {detail(answer)}")
@@ -149,24 +148,22 @@ def one(service: "httpx.Client", path: str, *names: str) -> dict[str, Any]:
     return content(answer, *names)
 
 
-def posted(
-    service: "httpx.Client", path: str, body: Mapping[str, Any], *, heard: Collection[int] = ()
-) -> dict[str, Any]:
+def posted(service: "httpx.Client", path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """What the service made of a wish.
 
     Raises:
         ClickException: It said no: the thing is not there, or has moved on.
         ConfigError: The wish does not fit; names the fields.
     """
-    answer = ask(service, "POST", path, heard=heard, json=dict(body))
-    return sent(answer, "id", "status", heard=heard)
+    answer = ask(service, "POST", path, json=dict(body))
+    return sent(answer, "id", "status")
 
 
-def sent(answer: "httpx.Response", *names: str, heard: Collection[int] = ()) -> dict[str, Any]:
+def sent(answer: "httpx.Response", *names: str) -> dict[str, Any]:
     """What the service made of a wish that it answers with those fields; raises as `posted`."""
     if answer.status_code in (200, 202):
         return content(answer, *names)
-    if answer.status_code in _NO.union(heard):
+    if answer.status_code in _NO:
         raise click.ClickException(detail(answer))
     raise ConfigError(f"the service refused: {complaint(answer)}")
 

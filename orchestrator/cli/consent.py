@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 16
 """Digits of a digest that are enough for the service."""
 
-REFUSED: Final = (403,)
-"""Not yours to decide: an answer about the approval."""
-
 id_argument = click.argument("approval", metavar="ID")
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 reason_option = click.option("--reason", default="", help="Why; kept, and of a rejection told to the model.")
@@ -55,7 +52,7 @@ def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:
 def answered(service: "httpx.Client", approval: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Send a decision off; what the approval is after it."""
     said = {k: v for k, v in body.items() if v != ""}
-    return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said, heard=REFUSED)
+    return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said)
 
 
 def sealed(digest: str, *, yes: bool) -> str:

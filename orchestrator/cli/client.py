@@ -11,6 +11,7 @@ also those that ask Gemini or a database:
 A command that has more to tell begins at 4 and says so in its help; what a person breaks off ends in 130.
 """
 
+import functools
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -41,10 +42,10 @@ _NO: Final = frozenset({404, 409})
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
-url_option = click.option(
+_url = click.option(
     "--url", metavar="URL", help="Where the service is; else this machine, at server.port of the settings."
 )
-token_option = click.option(
+_token_env = click.option(
     "--token-env",
     metavar="NAME",
     default=TOKEN_ENV,
@@ -60,8 +61,26 @@ reason_option = click.option("--reason", default="", help="Why, for the run's re
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 
 
-def service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
-    """A client of the service, to be closed by the caller. Raises `ConfigError`."""
+Reach = Callable[[], "httpx.Client"]
+"""A client of the service, to be closed by the caller. Raises `ConfigError`."""
+
+
+def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks the running service: where that is, and by which token, are options of it.
+
+    Goes below the command's own options; the command takes a `Reach` before everything else.
+    """
+
+    @functools.wraps(command)
+    def reaching(
+        config: Path | None, /, *given: object, url: str | None, token_env: str, **more: object
+    ) -> None:
+        command(functools.partial(_service_at, config, url, token_env), *given, **more)
+
+    return _url(_token_env(click.pass_obj(reaching)))
+
+
+def _service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
     import httpx
 
     base = url or _own_address(config)

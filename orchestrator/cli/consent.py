@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,11 +40,6 @@ digests_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; goes with --digest.")
 no_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; needed without a terminal.")
 """For a no, by which nothing runs: a program need not have seen what it is about."""
-
-
-def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of whatever asks the running service for one thing; and where its configuration is."""
-    return client.one_json_option(client.url_option(client.token_option(click.pass_obj(command))))
 
 
 def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:

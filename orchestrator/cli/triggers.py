@@ -25,12 +25,10 @@ def triggers() -> None:
 
 @triggers.command("list")
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(config: Path | None, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, as_json: bool) -> None:
     """Every trigger of the settings, and how it stands."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found = client.one(service, "/v1/triggers", "items")["items"]
     nothing = "no trigger is set up"
     columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
@@ -41,12 +39,10 @@ def list_(config: Path | None, as_json: bool, url: str | None, token_env: str) -
 @click.argument("name")
 @client.limit_option
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, name: str, limit: int, as_json: bool) -> None:
     """The trigger NAME and what happened lately."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         path = f"/v1/triggers/{client.part(name)}?limit={min(limit, 100)}"
         told = client.one(service, path, "name", "occurrences")
     if as_json:
@@ -71,18 +67,14 @@ def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | N
     help="What its mapping sees as `entry` or `body`; a webhook's trigger needs it.",
 )
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def fire(
-    config: Path | None, name: str, event: str | None, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def fire(reach: client.Reach, name: str, event: str | None, as_json: bool) -> None:
     """Fire the trigger NAME now; the run is yours. A feed without an event is read now."""
     try:
         order = {} if event is None else {"event": client.typed(event)}
     except ValueError as e:
         raise ConfigError(f"--event: {e}") from e
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         answer = client.ask(service, "POST", f"/v1/triggers/{client.part(name)}/fire", json=order)
         if answer.status_code != 200:
             refused = click.ClickException if answer.status_code in (404, 409) else ConfigError

@@ -34,6 +34,8 @@ OUTSIDER: Final = "Only people of this workspace can decide here."
 NO_NOTE: Final = (
     "Nothing was sent back yet: write in the note what the agent should change, then press again."
 )
+NO_ANSWERS: Final = "This cannot be answered here; it takes a yes or a no."
+NO_REASON: Final = "A reason is needed."
 LONG_NOTE: Final = f"Nothing was recorded: a note has at most {NOTE_CHARS} characters."
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 _NAME_CHARS: Final = 80

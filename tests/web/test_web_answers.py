@@ -11,8 +11,9 @@ from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import questions
-from orchestrator.web.clicks import GONE
-from orchestrator.web.modal_clicks import NO_ANSWERS, NO_NOTE, NOT_ANEW
+from orchestrator.web.clicks import GONE, NO_ANSWERS
+from orchestrator.web.submissions import NO_NOTE
+from orchestrator.web.windows import NOT_ANEW
 
 COLOUR = {"question": "Which?", "kind": "choice", "choices": ["red", "blue"]}
 WHY = {"question": "Why?", "kind": "text"}

@@ -33,8 +33,9 @@ from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
-from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, OUTSIDER
-from orchestrator.web.modal_clicks import NO_EDITS, NO_REASON, NOT_OPENED, TOO_LATE, UNCHANGED
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
+from orchestrator.web.submissions import UNCHANGED
+from orchestrator.web.windows import NO_EDITS, NOT_OPENED, TOO_LATE
 
 DOOR = "/slack/interactivity"
 SCHEMA = {

@@ -1,15 +1,14 @@
 """What a call would do, from the first look to the last one before it starts, on real rows."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
 from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Preview
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.asyncio
 
 STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="refunded"))}
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
 
 
 def world_on(url: str, **rule: object) -> World:
@@ -94,11 +86,9 @@ async def test_what_drifted_between_approval_and_start_is_asked_anew(database_ur
 @pytest.mark.parametrize(
     ("point", "nth"), [("before_preview", 1), ("after_preview", 1), ("after_preview", 2)]
 )
-async def test_a_look_that_was_broken_off_is_taken_again(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
-) -> None:
+async def test_a_look_that_was_broken_off_is_taken_again(database_url: str, point: str, nth: int) -> None:
     async with world_on(database_url) as world:
-        monkeypatch.setitem(failpoints._points, point, ("raise", nth))
+        arm(point, nth)
         run_id, approval = await asked(world)
         await world.decide(approval, True)
         await world.to_the_end(run_id)
@@ -180,12 +170,10 @@ async def test_a_preview_changed_in_the_database_is_not_what_was_approved(sqlite
         assert (await the_call(world, run_id)).status is CallStatus.IN_DOUBT
 
 
-async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(sqlite_url: str) -> None:
     """It has changed by itself what it would do: half of it may be done."""
     async with world_on(sqlite_url, idempotent=True) as world:
-        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
+        arm("after_tool")
         run_id, approval = await asked(world)
         await world.decide(approval, True)
         await world.turn()

@@ -12,11 +12,11 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm, disarm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import TENANT, Actor, Approval
 from orchestrator.domain.effects import Effect, EffectKind
@@ -114,14 +114,12 @@ async def late_readings_change_nothing(url: str) -> None:
 async def no_effect_twice(url: str) -> None:
     """P4: the process dies right after a tool that is not idempotent."""
     async with world_on(url) as world:
-        failpoints._hits.clear()
-        failpoints._points["after_tool"] = ("raise", 1)
+        arm("after_tool")
         try:
             run_id = await world.start("free")
             await world.to_the_end(run_id)
         finally:
-            failpoints._points.clear()
-            failpoints._hits.clear()
+            disarm()
         assert max(world.toolkit.effects().values()) == 1, "it took effect twice"
 
 

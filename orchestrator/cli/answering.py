@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import cards, client, consent
+from orchestrator.cli import cards, client, consent, consoles
 
 
 @click.command()
@@ -55,7 +55,7 @@ def edit(
         body = {"verdict": "edit", "arguments": changed, "digest": told["digest"], "reason": reason}
         told = consent.answered(service, approval, body)
     if not (as_json or told["id"] == approval):
-        click.echo(client.plain(f"{approval} is replaced by {told['id']}"))
+        click.echo(consoles.plain(f"{approval} is replaced by {told['id']}"))
     consent.tell(told, as_json=as_json)
 
 
@@ -126,7 +126,7 @@ def _changed(now: Mapping[str, Any], changes: Sequence[str], file: Any) -> dict[
 def _change(now: Mapping[str, Any], change: str) -> tuple[str, Any]:
     key, equals, text = change.partition("=")
     if not (key and equals):
-        raise click.UsageError(f"--set takes KEY=VALUE, not {client.plain(change)!r}")
+        raise click.UsageError(f"--set takes KEY=VALUE, not {consoles.plain(change)!r}")
     if isinstance(now.get(key), str):
         return key, text
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import rich_click as click
 
-from orchestrator.cli import answering, asking_back, cards, client, consent, deciding
+from orchestrator.cli import answering, asking_back, cards, client, consent, consoles, deciding
 
 STATUSES = ("pending", "approved", "rejected", "expired", "withdrawn")
 
@@ -47,12 +47,12 @@ def list_(reach: client.Reach, status: str, limit: int, as_json: bool) -> None:
     with reach() as service:
         found, more = client.listed(service, "/v1/approvals", which, limit)
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     elif not found:
         click.echo("nothing waits for an answer" if status == "pending" else "there is none")
     else:
         now = datetime.now(UTC)
-        client.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in found], whole=1, more=more)
+        consoles.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in found], whole=1, more=more)
 
 
 @approvals.command()

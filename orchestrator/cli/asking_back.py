@@ -4,7 +4,7 @@ import json
 
 import rich_click as click
 
-from orchestrator.cli import cards, client, consent
+from orchestrator.cli import cards, client, consent, consoles
 from orchestrator.cli.entries import instant
 
 
@@ -23,7 +23,7 @@ def ask(reach: client.Reach, approval: str, question: str, as_json: bool) -> Non
         told = client.posted(service, path, {"question": question}, heard=consent.REFUSED)
     asked, until = cards.who(told["requester"]), instant(told["expires_at"])
     said = f"{told['id']}: {asked} is asked; the request stays open until {until}"
-    click.echo(json.dumps(told) if as_json else client.plain(said))
+    click.echo(json.dumps(told) if as_json else consoles.plain(said))
 
 
 @click.command()
@@ -41,4 +41,4 @@ def reply(reach: client.Reach, approval: str, number: int, text: str, as_json: b
         path = f"/v1/approvals/{client.part(approval)}/questions/{number}/answer"
         answer = client.ask(service, "POST", path, heard=consent.REFUSED, json={"answer": text})
         told = client.sent(answer, "number", "answer", heard=consent.REFUSED)
-    click.echo(json.dumps(told) if as_json else client.plain(f"{approval}: question {number} is answered"))
+    click.echo(json.dumps(told) if as_json else consoles.plain(f"{approval}: question {number} is answered"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 
@@ -33,7 +33,7 @@ def list_(reach: client.Reach, state: str | None, run_id: str | None, limit: int
         found, more = client.listed(service, "/v1/callbacks", which, limit)
     nothing = "no such callback" if which else "nobody was told of anything yet"
     columns = ("callback", "event", "state", "run", "to", "tries", "last answer")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 def _cells(one: Mapping[str, Any]) -> list[object]:
@@ -56,7 +56,7 @@ def show(reach: client.Reach, callback: str, as_json: bool) -> None:
     lines = [f"{told['id']} {told['event']} to {told['host']} ({told['address']}): {told['state']}"]
     lines += [f"  {_attempt(entry)}" for entry in told["log"]]
     for line in (*lines, json.dumps(told["body"], indent=2)):
-        click.echo("\n".join(map(client.plain, line.split("\n"))))
+        click.echo("\n".join(map(consoles.plain, line.split("\n"))))
 
 
 def _attempt(entry: Mapping[str, Any]) -> str:
@@ -92,7 +92,7 @@ def addresses(reach: client.Reach, state: str | None, as_json: bool) -> None:
     with reach() as service:
         found = client.one(service, where, "items")["items"]
     columns = ("address", "host", "state", "held", "failing since", "why")
-    client.show_list(found, as_json=as_json, nothing="no such address", columns=columns, cells=_standing)
+    consoles.show_list(found, as_json=as_json, nothing="no such address", columns=columns, cells=_standing)
 
 
 def _standing(address: Mapping[str, Any]) -> list[object]:
@@ -133,10 +133,10 @@ def test(reach: client.Reach, address: str | None, workflow: str | None, as_json
         answer = client.ask(service, "POST", "/v1/callback-addresses/test", json=wish)
         found = client.sent(answer, "items")["items"]
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     else:
         for one in found:
             told = f"took it ({one['status']})" if one["delivered"] else one["detail"]
-            click.echo(client.plain(f"{one['host']}: {told}"))
+            click.echo(consoles.plain(f"{one['host']}: {told}"))
     if not all(one["delivered"] for one in found):
         raise click.ClickException("not delivered")

@@ -14,13 +14,13 @@ A command that has more to tell begins at 4 and says so in its help; what a pers
 import functools
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli.consoles import console
+from orchestrator.cli.consoles import plain
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,
@@ -31,7 +31,6 @@ from orchestrator.errors import (
 
 if TYPE_CHECKING:
     import httpx
-    from rich.table import Table
 
 TOKEN_ENV: Final = "ORCHESTRATOR_API_TOKEN"  # noqa: S105 - the name of a variable, not a token
 PATIENCE_SECONDS: Final = 10.0
@@ -321,53 +320,3 @@ def part(text: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe="~", errors="surrogateescape") or "-"  # as the shell gave it
-
-
-def plain(text: str) -> str:
-    """Neighbours' words without what a terminal would obey."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text)
-
-
-def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
-    """For programs."""
-    for one in found:
-        click.echo(json.dumps(one))
-
-
-def show_list(
-    found: Sequence[Mapping[str, Any]],
-    *,
-    as_json: bool,
-    nothing: str,
-    columns: Sequence[str],
-    cells: Callable[[Mapping[str, Any]], Sequence[object]],
-    whole: int = 1,
-    more: bool = False,
-) -> None:
-    """A list line by line for programs, as a table for people; `nothing` is said where it is empty."""
-    if as_json:
-        show_lines(found)
-    elif not found:
-        click.echo(nothing)
-    else:
-        show_table(columns, [cells(one) for one in found], whole=whole, more=more)
-
-
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
-    """For people. The first `whole` columns are never broken."""
-    console().print(table(columns, rows, whole=whole))
-    if more:
-        click.echo("there are more: raise --limit", err=True)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int) -> "Table":
-    """The same, to be shown by the caller."""
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(*columns)
-    for column in made.columns[:whole]:
-        column.no_wrap = True
-    for cells in rows:
-        made.add_row(*(Text(plain(str(cell)), overflow="fold") for cell in cells))
-    return made

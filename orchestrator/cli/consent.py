@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, consoles
 
 if TYPE_CHECKING:
     import httpx
@@ -82,7 +82,7 @@ def checked(digest: str) -> str:
 def still(told: Mapping[str, Any], sealed: str) -> None:
     """Whether it is open and what was seen before. Raises `ClickException`."""
     if told["status"] != "pending":
-        raise click.ClickException(client.plain(f"{told['id']} {cards.ending(told)}"))
+        raise click.ClickException(consoles.plain(f"{told['id']} {cards.ending(told)}"))
     if not told["digest"].startswith(sealed):
         raise click.ClickException("the question has changed since it was shown: nothing was done")
 
@@ -104,9 +104,9 @@ def show(told: Mapping[str, Any], *, as_json: bool = False) -> None:
         click.echo(json.dumps(told))
         return
     for line in cards.card(told, now=datetime.now(UTC), width=width()):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 def tell(told: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what became of it."""
-    click.echo(json.dumps(told) if as_json else client.plain(f"{told['id']} {cards.ending(told)}"))
+    click.echo(json.dumps(told) if as_json else consoles.plain(f"{told['id']} {cards.ending(told)}"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow", "refused")
@@ -43,7 +43,9 @@ def list_(reach: client.Reach, /, limit: int, as_json: bool, **which: str | None
         found, more = client.listed(service, "/v1/deliveries", chosen, limit)
     nothing = "no such delivery" if chosen else "no delivery was taken; see also --verdict refused"
     columns = ("delivery", "received", "event", "about", "verdict", "again", "note")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_row, whole=2, more=more)
+    consoles.show_list(
+        found, as_json=as_json, nothing=nothing, columns=columns, cells=_row, whole=2, more=more
+    )
 
 
 @deliveries.command()
@@ -55,7 +57,7 @@ def show(reach: client.Reach, delivery: str, as_json: bool) -> None:
     with reach() as service:
         told = client.one(service, _path(delivery), "id", "body")
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 @deliveries.command()

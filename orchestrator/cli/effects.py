@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 
@@ -37,7 +37,7 @@ def list_(reach: client.Reach, state: str, run_id: str | None, limit: int, as_js
         found, more = client.listed(service, "/v1/effects", which, limit)
     nothing = f"no effect is {state}"
     columns = ("effect", "kind", "of", "run", "due", "tries", "last error")
-    client.show_list(
+    consoles.show_list(
         found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, whole=2, more=more
     )
 

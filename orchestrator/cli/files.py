@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError, UnavailableError
 
@@ -31,12 +31,12 @@ def list_(reach: client.Reach, run: str, as_json: bool) -> None:
     with reach() as service:
         found = client.one(service, f"/v1/runs/{client.part(run)}/files", "items")["items"]
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     elif not found:
         click.echo("no files")
     else:
         rows = [(f["path"], f["type"], f["bytes"], f["sha256"], instant(f.get("gone_at"))) for f in found]
-        client.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
+        consoles.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
 
 
 @files.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def list_(reach: client.Reach, /, run: str | None, limit: int, as_json: bool, **
             found, more = client.listed(service, "/v1/jobs", chosen, limit)
     nothing = "no such job" if chosen or run else "no job was asked for yet"
     columns = ("job", "kind", "status", "run", "no.", "asked for", "files", "why")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @jobs.command()
@@ -75,7 +75,7 @@ def show(reach: client.Reach, job: str, as_json: bool) -> None:
     with reach() as service:
         told = _read(service, job)
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(line if as_json else client.plain(line))
+        click.echo(line if as_json else consoles.plain(line))
 
 
 @jobs.command()
@@ -96,7 +96,7 @@ def watch(reach: client.Reach, job: str, as_json: bool) -> None:
                 told = _read(service, job)
             if (state := (told["status"], told["attempt"], told["said"])) != last:
                 last = state
-                watching.say(json.dumps(told) if as_json else client.plain(_sentence(told)))
+                watching.say(json.dumps(told) if as_json else consoles.plain(_sentence(told)))
             if told["status"] in EXIT:
                 sys.exit(EXIT[told["status"]])
         sys.exit(4)
@@ -117,7 +117,7 @@ def resubmit(reach: client.Reach, job: str, as_json: bool) -> None:
     with reach() as service:
         told = client.posted(service, f"/v1/jobs/{client.part(job)}/resubmit", {})
     words = f"{told['id']} is {told['status']}: {told['input']}"
-    click.echo(json.dumps(told) if as_json else client.plain(words))
+    click.echo(json.dumps(told) if as_json else consoles.plain(words))
 
 
 def _read(service: "httpx.Client", job: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def list_(reach: client.Reach, status: str | None, workflow: str | None, limit: 
         found, more = client.listed(service, "/v1/runs", which, limit)
     nothing = "no such run" if which else "no run was started yet"
     columns = ("run", "workflow", "status", "turn", "started", "why")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @runs.command()
@@ -91,7 +91,7 @@ def show(reach: client.Reach, run: str, as_json: bool) -> None:
     with reach() as service:
         told = _read(service, run)
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 @runs.command()
@@ -189,7 +189,7 @@ def _lost(run: Mapping[str, Any]) -> bool:
     """
     if doubtful := [c["tool"] for c in run["calls"] if c["status"] == "in_doubt"]:
         raise click.ClickException(
-            client.plain(
+            consoles.plain(
                 f"nobody knows whether {', '.join(doubtful)} ran: look, then say "
                 f"`orchestrator runs resolve {run['id']} happened`, `retry` or `give_up`"
             )
@@ -213,7 +213,7 @@ def _follow(service: "httpx.Client", run: str, *, as_json: bool) -> None:
 
 
 def _tell(told: Mapping[str, Any], words: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(told) if as_json else client.plain(words))
+    click.echo(json.dumps(told) if as_json else consoles.plain(words))
 
 
 def _fields(text: str) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError
 
@@ -32,7 +32,7 @@ def list_(reach: client.Reach, as_json: bool) -> None:
         found = client.one(service, "/v1/triggers", "items")["items"]
     nothing = "no trigger is set up"
     columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_standing, whole=2)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_standing, whole=2)
 
 
 @triggers.command()
@@ -50,13 +50,13 @@ def show(reach: client.Reach, name: str, limit: int, as_json: bool) -> None:
         return
     heads = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
     for head, value in zip(heads, _standing(told), strict=True):
-        click.echo(client.plain(f"{head:<10} {value}"))
+        click.echo(consoles.plain(f"{head:<10} {value}"))
     columns = ("occurrence", "at", "verdict", "run", "again", "note")
     rows = [
         [o["key"], instant(o["at"]), o["verdict"], o["run"] or "–", o["again"], o["note"]]
         for o in told["occurrences"]
     ]
-    client.show_table(columns, rows, whole=0, more=bool(told["next"]))
+    consoles.show_table(columns, rows, whole=0, more=bool(told["next"]))
 
 
 @triggers.command()
@@ -82,7 +82,7 @@ def fire(reach: client.Reach, name: str, event: str | None, as_json: bool) -> No
         told = client.content(answer, "verdict")
     done = {"started": f"run {told['run']} is started", None: "it is read now"}
     said = done.get(told["verdict"], f"{told['verdict']}: {told['note']}")
-    click.echo(json.dumps(told) if as_json else client.plain(f"{name}: {said}"))
+    click.echo(json.dumps(told) if as_json else consoles.plain(f"{name}: {said}"))
     sys.exit(1 if told["verdict"] == "refused" else 0)
 
 

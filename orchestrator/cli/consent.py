@@ -21,7 +21,6 @@ REFUSED: Final = (403,)
 """Not yours to decide: an answer about the approval."""
 
 id_argument = click.argument("approval", metavar="ID")
-ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 reason_option = click.option("--reason", default="", help="Why; kept, and of a rejection told to the model.")
 digest_option = click.option(
     "--digest",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@consent.ids_argument
+@client.ids_argument
 @consent.digests_option
 @consent.reason_option
 @consent.yes_option
@@ -48,7 +48,7 @@ def approve(
 
 
 @click.command()
-@consent.ids_argument
+@client.ids_argument
 @consent.digests_option
 @consent.reason_option
 @click.option("--stop", is_flag=True, help="And stop the whole run; with one ID.")

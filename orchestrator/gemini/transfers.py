@@ -130,7 +130,7 @@ class Transfers:
             offset += len(block)
         if answer is None or offset != size or answer.headers.get("x-goog-upload-status") != "final":
             raise UnavailableError(self._told("upload", f"{offset} of {size} bytes were sent, and not taken"))
-        name = job_wire.uploaded(_json(answer))
+        name = job_wire.uploaded(wire.decoded(answer.content))
         if not name:
             raise UnavailableError(self._told("upload", "the answer names no file"))
         return name
@@ -174,13 +174,6 @@ async def _some(got: Streamed) -> bytes:
     except BrokenError:
         pass  # its status says enough
     return bytes(content)
-
-
-def _json(answer: Answer) -> Any:
-    try:
-        return wire.decode(answer.content)
-    except ValueError:
-        return None
 
 
 def _without_key(headers: Any) -> dict[str, str]:

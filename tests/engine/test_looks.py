@@ -11,7 +11,7 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Preview
+from orchestrator.domain.consent import ApprovalStatus, Edits, Preview
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import CallStatus, Outcome, RunStatus, ToolCall
 from orchestrator.domain.values import replace
@@ -29,13 +29,6 @@ def world_on(url: str, **rule: object) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, **given)})  # type: ignore[arg-type]
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 async def the_call(world: World, run_id: str) -> ToolCall:
     return (await world.chain(run_id))[0].calls[0]
 
@@ -50,7 +43,7 @@ async def sound(world: World, run_id: str) -> None:
 
 async def test_it_is_looked_at_twice_and_runs_once(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         assert approval.preview == Preview("balance -1 {'n': 1}")
         assert world.toolkit.ledger == []
         assert (await world.decide(approval, True)).refused is None
@@ -62,7 +55,7 @@ async def test_it_is_looked_at_twice_and_runs_once(database_url: str) -> None:
 
 async def test_what_drifted_between_approval_and_start_is_asked_anew(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].would = "balance -9"
         await world.settle()
@@ -89,7 +82,7 @@ async def test_what_drifted_between_approval_and_start_is_asked_anew(database_ur
 async def test_a_look_that_was_broken_off_is_taken_again(database_url: str, point: str, nth: int) -> None:
     async with world_on(database_url) as world:
         arm(point, nth)
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.to_the_end(run_id)
         assert world.deaths == [point]
@@ -119,7 +112,7 @@ async def test_a_preview_that_fails_is_told_to_the_model_and_nobody_is_asked(sql
 
 async def test_one_that_fails_at_the_start_is_tried_until_the_approval_lapses(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.toolkit.rules["refund"].blind = ["no connection"]
         await world.decide(approval, True)
         await world.settle()
@@ -138,7 +131,7 @@ async def test_one_that_fails_at_the_start_is_tried_until_the_approval_lapses(sq
 
 async def test_a_run_that_was_cancelled_while_it_was_looked_at_starts_nothing(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         looking = world.toolkit.preview
 
@@ -155,7 +148,7 @@ async def test_a_run_that_was_cancelled_while_it_was_looked_at_starts_nothing(sq
 async def test_a_preview_changed_in_the_database_is_not_what_was_approved(sqlite_url: str) -> None:
     """Somebody makes the row say what the call would do by now."""
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].would = "balance -9"
         said = {"text": "balance -9 {'n': 1}", "trouble": "", "before": None}
@@ -174,7 +167,7 @@ async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(sq
     """It has changed by itself what it would do: half of it may be done."""
     async with world_on(sqlite_url, idempotent=True) as world:
         arm("after_tool")
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.turn()
         world.toolkit.rules["refund"].would = "nothing left to do"
@@ -186,7 +179,7 @@ async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(sq
 
 async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) -> None:
     async with world_on(database_url, terms=replace(TERMS, edits=Edits.SAME)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         answer = await world.intake.edit(
             approval.id, {"n": 2}, by=BEN, entitled_as=BEN.id, digest=approval.digest
         )
@@ -206,7 +199,7 @@ async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) ->
 async def test_what_differs_already_is_not_looked_at_again(sqlite_url: str) -> None:
     """Its arguments were changed in the database: nobody works out what those would do."""
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
 
         def poke(s: object) -> None:
@@ -232,7 +225,7 @@ async def test_a_worker_that_stood_still_between_the_gate_and_the_start_begins_n
             return await execute(tool, *rest)  # type: ignore[arg-type]
 
         world.toolkit.execute = counted  # type: ignore[assignment, method-assign]
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         commits = world.performer.commits
         advance = commits.advance
@@ -267,6 +260,6 @@ async def test_what_is_changed_while_it_is_looked_at_first_is_looked_at_again(sq
             return await looking(*args)  # type: ignore[arg-type]
 
         world.toolkit.preview = changed_meanwhile  # type: ignore[method-assign]
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         assert approval.preview is not None
         assert approval.preview.text == "balance -1 {'n': 7}"

@@ -11,11 +11,12 @@ which knows only what an outsider knows. The real steps, gates and transactions,
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -33,7 +34,7 @@ from support.world import MortalPerformer, OneThread
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, AtTimeout, Edits, Stage, Verdict
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.events import AttentionResolved, CancelRequested, Choice, CreateClaimed
+from orchestrator.domain.events import AttentionResolved, CallDoubted, CancelRequested, Choice, CreateClaimed
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, Run, RunStatus, ToolCall
@@ -437,7 +438,7 @@ class History:
             assert faults == (), faults
             return
         entries = self.write(audit.entries, run_id=self.id, limit=10_000)
-        refused = any(e["kind"] == "claim_refused" for e in entries)
+        refused = any(e["kind"] == "claim_refused" or _doubted(e) for e in entries)
         if faults or refused:
             self.found["poke stopped" if refused else "poke found"] += 1
         else:
@@ -458,6 +459,11 @@ class History:
         if part in OF_DECISION:
             return over and part in WHILE_IT_COUNTS
         return over or not self.books.enough(put)
+
+
+def _doubted(entry: Mapping[str, Any]) -> bool:
+    """Of a question that people answer nothing is claimed: what is found out only raises attention."""
+    return bool(json.loads(entry["body"]).get("because") == CallDoubted.__name__)
 
 
 async def play(database: InMemory, seed: int) -> Counter[str]:

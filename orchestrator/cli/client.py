@@ -13,15 +13,16 @@ also those that ask Gemini or a database:
 A command that has more to tell begins at 4 and says so in its help; what a person breaks off ends in 130.
 """
 
+import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli.consoles import console
+from orchestrator.cli.consoles import plain
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,
@@ -32,7 +33,6 @@ from orchestrator.errors import (
 
 if TYPE_CHECKING:
     import httpx
-    from rich.table import Table
 
 TOKEN_ENV: Final = "ORCHESTRATOR_API_TOKEN"  # noqa: S105 - the name of a variable, not a token
 PATIENCE_SECONDS: Final = 10.0
@@ -45,10 +45,10 @@ _NO: Final = frozenset({403, 404, 409})
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
-url_option = click.option(
+_url = click.option(
     "--url", metavar="URL", help="Where the service is; else this machine, at server.port of the settings."
 )
-token_option = click.option(
+_token_env = click.option(
     "--token-env",
     metavar="NAME",
     default=TOKEN_ENV,
@@ -64,8 +64,26 @@ reason_option = click.option("--reason", default="", help="Why, for the run's re
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 
 
-def service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
-    """A client of the service, to be closed by the caller. Raises `ConfigError`."""
+Reach = Callable[[], "httpx.Client"]
+"""A client of the service, to be closed by the caller. Raises `ConfigError`."""
+
+
+def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks the running service: where that is, and by which token, are options of it.
+
+    Goes below the command's own options; the command takes a `Reach` before everything else.
+    """
+
+    @functools.wraps(command)
+    def reaching(
+        config: Path | None, /, *given: object, url: str | None, token_env: str, **more: object
+    ) -> None:
+        command(functools.partial(_service_at, config, url, token_env), *given, **more)
+
+    return _url(_token_env(click.pass_obj(reaching)))
+
+
+def _service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
     import httpx
 
     base = url or _own_address(config)
@@ -299,53 +317,3 @@ def part(text: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe="~", errors="surrogateescape") or "-"  # as the shell gave it
-
-
-def plain(text: str) -> str:
-    """Neighbours' words without what a terminal would obey."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text)
-
-
-def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
-    """For programs."""
-    for one in found:
-        click.echo(json.dumps(one))
-
-
-def show_list(
-    found: Sequence[Mapping[str, Any]],
-    *,
-    as_json: bool,
-    nothing: str,
-    columns: Sequence[str],
-    cells: Callable[[Mapping[str, Any]], Sequence[object]],
-    whole: int = 1,
-    more: bool = False,
-) -> None:
-    """A list line by line for programs, as a table for people; `nothing` is said where it is empty."""
-    if as_json:
-        show_lines(found)
-    elif not found:
-        click.echo(nothing)
-    else:
-        show_table(columns, [cells(one) for one in found], whole=whole, more=more)
-
-
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
-    """For people. The first `whole` columns are never broken."""
-    console().print(table(columns, rows, whole=whole))
-    if more:
-        click.echo("there are more: raise --limit", err=True)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int) -> "Table":
-    """The same, to be shown by the caller."""
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(*columns)
-    for column in made.columns[:whole]:
-        column.no_wrap = True
-    for cells in rows:
-        made.add_row(*(Text(plain(str(cell)), overflow="fold") for cell in cells))
-    return made

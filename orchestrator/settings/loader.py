@@ -81,11 +81,11 @@ def load(
     return settings
 
 
-def log_format(path: FilePath | None = None, environ: Mapping[str, str] = os.environ) -> str:
+def log_format(path: FilePath | None = None) -> str:
     """`log.format` as it is given, although other settings are wrong: how to say that they are."""
-    found = environment.read(LEAVES, environ)
+    found = environment.read(LEAVES, os.environ)
     try:
-        tree = _read(path or FilePath(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)).tree
+        tree = _read(path or FilePath(os.environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)).tree
     except ConfigError:
         tree = None
     log = _merged(tree, found).get("log")

@@ -1,4 +1,4 @@
-"""Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
+"""Everything the handlers stand on, as plain values: `orchestrator.doorway` makes it from the settings."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence

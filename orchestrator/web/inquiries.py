@@ -3,8 +3,6 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from typing import Final
-
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -18,11 +16,9 @@ from orchestrator.web.approvals import DECIDE
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import own_id
 from orchestrator.web.problems import problems
+from orchestrator.web.runs import TRIGGER
 from orchestrator.web.schemas.approvals import ApprovalOut, approval_out
 from orchestrator.web.schemas.inquiries import InquiryAnswer, InquiryOut, NewInquiry, inquiry_out
-
-TRIGGER: Final = {"scope": "trigger", "owner": "api"}
-"""Whoever may ask for runs may be asked about them."""
 
 
 @post(
@@ -56,7 +52,7 @@ async def ask_back(
 @post(
     "/approvals/{approval_id:str}/questions/{number:int}/answer",
     status_code=200,
-    opt=TRIGGER,
+    opt=TRIGGER,  # whoever may ask for runs may be asked about them
     summary="Answer what was asked back",
     responses=problems(400, 404, 409, 413, 415),
 )

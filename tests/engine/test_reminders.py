@@ -29,13 +29,6 @@ def world_on(url: str, terms: Terms = TERMS, *, slack: bool = True, policy: Poli
     return World(url, stories=STORIES, rules=rules, slack=slack, policy=policy)
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 async def pass_time(world: World, approval: Approval, share: float, more: timedelta = SECOND) -> None:
     """Until that share of the question's time is over, and a little more."""
     world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) * share + more)
@@ -50,7 +43,7 @@ async def told(world: World, run_id: str) -> object:
 
 async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 0.5, -SECOND)
         assert world.slack.notices == []
         await pass_time(world, approval, 0.5)
@@ -68,7 +61,7 @@ async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
 @pytest.mark.parametrize("fault", ["", "busy", "lost", "lost_after"])
 async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url, replace(TERMS, quorum=2)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         del world.slack.messages[approval.ts]
         world.slack.faults["update"] += ["deleted"] * (2 if fault else 1)
         world.slack.faults["post"] += [fault] if fault else []
@@ -89,7 +82,7 @@ async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_ur
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.slack.faults["remind"].append(fault)
         await pass_time(world, approval, 0.5)
         for _ in range(5):
@@ -101,7 +94,7 @@ async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, faul
 
 async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.slack.faults["remind"].append("refused")
         await pass_time(world, approval, 0.5)
         (dead,) = await world.effects(run_id, state="dead")
@@ -111,7 +104,7 @@ async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: st
 
 async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.slack.weather = lambda operation: "busy" if operation == "remind" else "fine"
         await pass_time(world, approval, 0.5)
         await pass_time(world, approval, 0.9)
@@ -124,7 +117,7 @@ async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str)
 async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url: str, slack: bool) -> None:
     async with world_on(sqlite_url, replace(TERMS, dm_fallback=False), slack=slack) as world:
         world.slack.faults["post"].append("refused")
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         with capture_logs() as logs:
             await pass_time(world, approval, 0.5)
         assert [e["what"] for e in logs if e["event"] == "nobody_reminded"] == ["1"]
@@ -138,7 +131,7 @@ async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url:
 async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
     terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",), reminders=())
     async with world_on(sqlite_url, terms) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         before = world.slack.updates
         await pass_time(world, approval, 1.0)
         assert world.slack.notices == [(approval.id, "overdue", False)]
@@ -156,7 +149,7 @@ async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
 @pytest.mark.parametrize("way", ["approved", "asked anew"])
 async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -> None:
     async with world_on(sqlite_url, replace(TERMS, at_timeout=AtTimeout.ATTENTION)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 1.0)
         run = await world.run(run_id)
         assert (run.status, "refund" in run.reason) == (RunStatus.ATTENTION, True)
@@ -178,7 +171,7 @@ async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -
 async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
     terms = replace(TERMS, expires_after=DAY * 3, reminders=())
     async with world_on(sqlite_url, terms, policy=Policy(retention=DAY * 2)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 0.3)
         assert world.slack.notices == []
         await pass_time(world, approval, 0.6)

@@ -1,22 +1,18 @@
 """Reminders in the thread of a message: who is told what, once, on the local Slack and on a scripted one."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from slack_cards import ID, NOW, card, limit_card, plan_card, states
 from slack_server import ME, POSTED, FakeSlack, no, ok
+from slack_standing import standing, thread
 
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
 from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.emulator.serving import running
-from orchestrator.emulator.slack.app import build
-from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import RejectedError, UncertainError
@@ -146,28 +142,9 @@ def test_what_came_of_it_is_told_to_whoever_asked(name: str) -> None:
 # --- on the wire --------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def local() -> AsyncIterator[tuple[LocalSlack, SlackGateway, Card]]:
-    """A local Slack, the gateway to it, and a question that stands there."""
-    app = build(clock=NOW.timestamp)
-    async with running(app) as address:
-        gateway = SlackGateway("xoxb-local", clock=lambda: NOW, base_url=f"{address}/api/")
-        try:
-            channel, ts = await gateway.post(asked(), seen_before=False)
-            yield app.state.slack, gateway, asked(channel=channel, ts=ts)
-        finally:
-            await gateway.aclose()
-
-
-def thread(slack: LocalSlack, shown: Card) -> list[dict[str, Any]]:
-    """The replies under the message."""
-    found = [m for m in slack.messages("C0APPR") if m.get("thread_ts") == shown.approval.ts]
-    return [m for m in found if m["ts"] != shown.approval.ts]
-
-
 @pytest.mark.asyncio
 async def test_a_reminder_stands_in_the_thread_and_the_last_one_in_the_channel_too() -> None:
-    async with local() as (slack, gateway, shown):
+    async with standing(asked()) as (slack, gateway, shown):
         port: SlackPort = gateway
         await port.remind(shown, what="1", last=False, seen_before=False)
         await port.remind(shown, what="2", last=True, seen_before=False)
@@ -179,7 +156,7 @@ async def test_a_reminder_stands_in_the_thread_and_the_last_one_in_the_channel_t
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("fault", "before"), [("accept_then_reset", 1), ("reset", 0)])
 async def test_a_reminder_whose_answer_got_lost_is_said_once(fault: str, before: int) -> None:
-    async with local() as (slack, gateway, shown):
+    async with standing(asked()) as (slack, gateway, shown):
         await gateway.remind(shown, what="1", last=False, seen_before=False)
         slack.fault("chat.postMessage", fault)
         with pytest.raises(UncertainError):

@@ -26,11 +26,11 @@ from sqlalchemy.orm import Session
 from support.books import Asked, Books, Watched, marks
 from support.clock import SettableClock
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm, disarm
 from support.gemini import FakeGemini
 from support.toolkit import Rule
 from support.world import MortalPerformer, OneThread
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, AtTimeout, Edits, Stage, Verdict
 from orchestrator.domain.effects import Effect, EffectKind
@@ -242,7 +242,7 @@ class History:
                 await self.performer.perform(taken.own)
             self.run = None
             if self.performer.dead:
-                failpoints._points.clear()
+                disarm()
                 self.boot()
                 self.write(claims.release_all, self.clock())
             self.look()
@@ -338,8 +338,7 @@ class History:
         if self.dice.random() < 0.3:
             self.boot()
             self.write(claims.release_all, self.clock())
-        failpoints._hits.clear()
-        failpoints._points[self.dice.choice(DEATHS)] = ("raise", self.dice.randint(1, 2))
+        arm(self.dice.choice(DEATHS), self.dice.randint(1, 2))
 
     def repeat(self) -> None:
         """What was read is read again; what was asked for is asked for again."""
@@ -414,7 +413,7 @@ class History:
 
     async def calm(self) -> None:
         """Nothing goes wrong any more, and everybody who is asked says yes."""
-        failpoints._points.clear()
+        disarm()
         for rule in self.toolkit.rules.values():
             rule.acts.clear()
             rule.blind.clear()
@@ -469,8 +468,7 @@ def _doubted(entry: Mapping[str, Any]) -> bool:
 
 async def play(database: InMemory, seed: int) -> Counter[str]:
     """One history from its beginning to the verdict; what happened in it."""
-    failpoints._points.clear()
-    failpoints._hits.clear()
+    disarm()
     try:
         history = History(database, seed)
         history.begin()
@@ -482,7 +480,7 @@ async def play(database: InMemory, seed: int) -> Counter[str]:
         e.add_note(f"seed {seed}: python -m support.histories --seed {seed}")
         raise
     finally:
-        failpoints._points.clear()
+        disarm()
         database.wipe()
     return history.found
 

@@ -15,7 +15,7 @@ from databases import sqlite_copy
 from litestar import Litestar
 
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.consent import Actor, Terms
+from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.events import CallClaimed, CallCutOff, CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy, Recipe, Run
@@ -24,7 +24,7 @@ from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
 from orchestrator.errors import InvalidError
 from orchestrator.gemini.webhook import StaticVerifier
-from orchestrator.store import runs
+from orchestrator.store import questions, runs
 from orchestrator.store.database import Database
 from orchestrator.web.application import build_app
 from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
@@ -157,6 +157,11 @@ class House:
         recipe = replace(RECIPE, asked_before=asked_before)
         started = asyncio.run(self.intake.start(recipe, text, Actor("api:all", "all", "api")))
         return started.run_id
+
+    def stands(self, approval: Approval) -> Approval:
+        """The question as it is now."""
+        found: Approval = self.write(questions.load_approval, approval.id)[0]
+        return found
 
     def asked(
         self,

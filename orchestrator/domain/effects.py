@@ -4,10 +4,14 @@ Their key is kind and subject, unique within the run: asking twice for the same 
 once, and asking again after it was done moves the one row. A timer is an effect with a later `due_at`.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from orchestrator.domain.values import Value
+
+LOOK_AGAIN: Final = timedelta(seconds=2)
+"""A post whose answer got lost is not looked for sooner: Slack needs a moment to show it."""
 
 
 class EffectKind(StrEnum):
@@ -100,7 +104,12 @@ class Effect(Value):
 
     @property
     def key(self) -> str:
-        return f"{self.kind}:{self.subject}"
+        return key_of(self.kind, self.subject)
+
+
+def key_of(kind: EffectKind, subject: str) -> str:
+    """What an effect is known by within its run."""
+    return f"{kind}:{subject}"
 
 
 def attempt_subject(turn: int, attempt: int) -> str:

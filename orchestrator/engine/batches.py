@@ -19,7 +19,7 @@ from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.saying import in_turn, not_said
+from orchestrator.engine.saying import drawn_anew, in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, runs
@@ -103,15 +103,8 @@ class Batches:
             await self._commit.done(effect)
 
     async def _drawn(self, effect: Claimed, batch: BatchCard, slack: SlackPort) -> bool:
-        """Whether it is drawn anew, or never will be; what comes of the effect otherwise is written down."""
-        try:
-            await slack.update_batch(batch)
-        except (UnavailableError, UncertainError) as e:
-            await self._commit.again(effect, str(e), e)
-            return False
-        except RejectedError as e:
-            log.warning("batch_not_redrawn", run_id=batch.run_id, turn=batch.turn, why=str(e))
-        return True
+        refused = lambda why: log.warning("batch_not_redrawn", run_id=batch.run_id, turn=batch.turn, why=why)  # noqa: E731
+        return await drawn_anew(self._commit, effect, slack.update_batch(batch), refused)
 
     def _turn(self, s: Session, effect: Claimed) -> tuple[Run, Turn]:
         run, number = runs.load(s, effect.run_id), int(effect.subject)

@@ -103,12 +103,8 @@ class Calls:
     async def _look_first(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
         """Work out what it would do now, and come to the gate with that."""
         approved = _approved(call)
-        try:
-            failpoints.hit("before_preview")
-            preview = await self._toolkit.preview(call.tool, call.arguments, context)
-            failpoints.hit("after_preview")
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
+        preview = await foreseen(self._commit, self._toolkit, effect, call, context)
+        if preview is None:
             return
         if preview.trouble and approved is not None and not approved.trouble:
             await self._commit.again(effect, f"what it would do could not be worked out: {preview.trouble}")
@@ -220,6 +216,20 @@ def _approved(call: ToolCall) -> Preview | None:
 def _still_stands(call: ToolCall) -> bool:
     """Whether people were asked about it and their answer counts: then nobody is asked as if anew."""
     return call.approval is not None and call.approval.status is not ApprovalStatus.WITHDRAWN
+
+
+async def foreseen(
+    commits: Commits, toolkit: ToolkitPort, effect: Claimed, call: ToolCall, context: CallContext
+) -> Preview | None:
+    """What it would do now; None where that is to be asked later, which is written down."""
+    try:
+        failpoints.hit("before_preview")
+        preview = await toolkit.preview(call.tool, call.arguments, context)
+        failpoints.hit("after_preview")
+    except UnavailableError as e:
+        await commits.again(effect, str(e), e)
+        return None
+    return preview
 
 
 def context_of(run: Run, call: ToolCall) -> CallContext:

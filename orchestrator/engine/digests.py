@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
 from orchestrator.domain.digests import ALL_DECIDED, waiting
-from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.effects import LOOK_AGAIN, Effect, EffectKind
 from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import LOOK_AGAIN, in_turn, not_said
+from orchestrator.engine.saying import drawn_anew, in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, digests, outbox
@@ -107,15 +107,8 @@ class Digests:
             await self._commit.done(effect)
 
     async def _drawn(self, effect: Claimed, digest: DigestCard, slack: SlackPort) -> bool:
-        """Whether it is drawn anew, or never will be; what comes of the effect otherwise is written down."""
-        try:
-            await slack.update_batch(digest)
-        except (UnavailableError, UncertainError) as e:
-            await self._commit.again(effect, str(e), e)
-            return False
-        except RejectedError as e:
-            log.warning("digest_not_redrawn", digest=digest.name, why=str(e))
-        return True
+        refused = lambda why: log.warning("digest_not_redrawn", digest=digest.name, why=why)  # noqa: E731
+        return await drawn_anew(self._commit, effect, slack.update_batch(digest), refused)
 
     def _picture(self, s: Session, name: str) -> DigestCard:
         digest = digests.picture(s, name)

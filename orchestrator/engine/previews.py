@@ -4,18 +4,16 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import CallContext
 from orchestrator.domain.consent import Preview
 from orchestrator.domain.events import CallPreviewed
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import CallStatus, ToolCall
-from orchestrator.engine.calls import context_of
+from orchestrator.engine.calls import context_of, foreseen
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import UnavailableError
 from orchestrator.store import asked, claims, runs
 from orchestrator.store.claims import Claimed
 
@@ -37,12 +35,8 @@ class Previews:
         return partial(self._look, effect, call, context_of(run, call))
 
     async def _look(self, effect: Claimed, call: ToolCall, context: CallContext) -> None:
-        try:
-            failpoints.hit("before_preview")
-            preview = await self._toolkit.preview(call.tool, call.arguments, context)
-            failpoints.hit("after_preview")
-        except UnavailableError as e:
-            await self._commit.again(effect, str(e), e)
+        preview = await foreseen(self._commit, self._toolkit, effect, call, context)
+        if preview is None:
             return
 
         def job(s: Session) -> tuple[str, None]:

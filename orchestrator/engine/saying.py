@@ -1,13 +1,14 @@
 """Saying a thing in Slack once, and in turn: when it is tried again, and how an earlier try is found."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Place
+from orchestrator.domain.effects import LOOK_AGAIN
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
@@ -16,8 +17,6 @@ from orchestrator.errors import RejectedError, UnavailableError, UncertainError,
 from orchestrator.store import claims
 from orchestrator.store.claims import Claimed
 
-LOOK_AGAIN: Final = timedelta(seconds=2)
-"""Before a post whose answer got lost is looked for (Slack needs a moment to show it)."""
 PATIENT: Final = 3
 """So many tries of one others wait for; what is wrong may be with it alone, so then they go on."""
 
@@ -72,6 +71,20 @@ def _not_said(
     ours = claims.retry(s, effect, due_at, why, counts=counts)
     if ours and commits.lines is not None and effect.attempts <= PATIENT:
         commits.lines.wait(s, effect, due_at, commits.now())
+
+
+async def drawn_anew(
+    commits: Commits, effect: Claimed, drawing: Awaitable[None], refused: Callable[[str], None]
+) -> bool:
+    """Whether it is, or never will be; what comes of the effect otherwise is written down."""
+    try:
+        await drawing
+    except (UnavailableError, UncertainError) as e:
+        await commits.again(effect, str(e), e)
+        return False
+    except RejectedError as e:
+        refused(str(e))
+    return True
 
 
 async def take_up(

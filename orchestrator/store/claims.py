@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.domain.effects import EffectKind, Urgency, key_of
 from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
@@ -263,7 +263,7 @@ def prune(s: Session, before: datetime) -> int:
 
 def done(s: Session, effect: Claimed) -> bool:
     """It is done; unless it was wanted once more meanwhile, then it waits again."""
-    if outbox.took_here(s, effect.run_id, f"{effect.kind}:{effect.subject}") == effect.token:
+    if outbox.took_here(s, effect.run_id, key_of(effect.kind, effect.subject)) == effect.token:
         _DONE_HERE.later(s, of_effect=effect.id, token=effect.token)  # its row is locked since
         return True
     row = _DONE.first(s, of_effect=effect.id, token=effect.token, seen=effect.wanted)

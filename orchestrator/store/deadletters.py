@@ -7,7 +7,7 @@ run waits for cannot be dropped, and a timer keeps its time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import unheard
-from orchestrator.domain.effects import EffectKind, Urgency
+from orchestrator.domain.effects import LOOK_AGAIN, EffectKind, Urgency
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import callbacks, runs
 from orchestrator.store.outbox import Asked, effect_t, note
@@ -68,9 +68,6 @@ DROPPABLE: Final = frozenset(
 )
 """Tidying up. A run goes on without: an interaction that is not stopped runs to its own end, and the
 buttons of a message that is not redrawn are refused by the row."""
-
-LOOK_AGAIN: Final = timedelta(seconds=2)
-"""A post whose answer got lost is not looked for sooner: Slack needs a moment to show it."""
 
 _COLUMNS = [effect_t.c[n] for n in ("id", "run_id", "kind", "subject", "state", "due_at", "attempts")]
 _COLUMNS += [effect_t.c.lease_until, effect_t.c.error]

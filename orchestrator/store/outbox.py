@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency
+from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind, Urgency, key_of
 from orchestrator.domain.values import Value
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared, insert_into, listed, words
@@ -28,7 +28,7 @@ class Asked(Value):
 
     @property
     def key(self) -> str:
-        return f"{self.kind}:{self.subject}"
+        return key_of(self.kind, self.subject)
 
 
 _ASKED: Final = "asked"

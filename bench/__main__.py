@@ -17,6 +17,7 @@ SHORT: Final[dict[str, list[str]]] = {
 }
 LONG: Final[dict[str, list[str]]] = {
     "waiting-100000": ["waiting", "--runs", "100000"],
+    "waiting-100000-postgresql": ["waiting", "--runs", "100000", "--database", "postgresql"],
     "growth": ["growth", "--full"],
     "films": ["films"],
     "workers": ["workers"],

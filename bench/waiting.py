@@ -2,11 +2,13 @@
 
     python -m bench.waiting                     ten thousand
     python -m bench.waiting --runs 100000       ten times as many
+    python -m bench.waiting --database postgresql
 
 A tenth of the runs, a thousand at most, wait for Gemini; the others wait for a person, their questions
 shown in Slack. Beside it the same service over an empty database. A run is woken by a webhook and
 answers with a read of its interaction, timed when that arrives. Without news a live run is read every
-`gemini.reconcile_seconds`; here that is a day, so that what is measured is waiting.
+`gemini.reconcile_seconds`; here that is a day, so that what is measured is waiting. On PostgreSQL the
+database's server is not counted; it is told to ANALYZE after seeding, as its autovacuum would.
 """
 
 import argparse
@@ -24,11 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
+
 from bench import load, process, seed
+from bench.loop import databases
+from orchestrator import jobs
 from orchestrator.emulator.serving import free_port, running
 from orchestrator.emulator.slack.app import build as build_slack
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 
 RUNS: Final = 10_000
 MOST_LIVE: Final = 1000
@@ -92,17 +99,19 @@ async def _lifespan(receive: Any, send: Any) -> None:
             return
 
 
-async def main(count: int = RUNS) -> None:
+async def main(count: int = RUNS, database: str = "sqlite") -> None:
     """Print the table."""
     gemini = Gemini()
-    with tempfile.TemporaryDirectory(prefix="bench-waiting-") as folder:
-        empty, full = Path(folder, "empty"), Path(folder, "full")
-        await _prepared(empty, 0)
-        live = await _prepared(full, count)
-        size_mib = [_mib(where / "bench.db") for where in (empty, full)]
+    with databases.server(database) as server, server.fresh() as a, server.fresh() as b:
+        empty, full = (url.replace("postgresql://", "postgresql+psycopg://") for url in (a, b))
+        (_, empty_mib), (live, full_mib) = await _prepared(empty, 0), await _prepared(full, count)
         async with running(gemini) as address, running(build_slack()) as slack:
             costs = [await _cost(empty, address, slack), await _cost(full, address, slack, gemini, live)]
-    print(f"a service at rest, with nothing and with {count} waiting runs, {len(live)} of them for Gemini")
+    print(
+        f"{server.about}: a service at rest, with nothing and with {count} waiting runs,"
+        f" {len(live)} of them for Gemini"
+    )
+    size_mib = [empty_mib, full_mib]
     for name, cost, mib in zip(("empty", f"{count} waiting"), costs, size_mib, strict=True):
         print(
             f"  {name:14} {cost.resident_mib:6.1f} MiB resident   {cost.cpu:7.3%} of a core"
@@ -127,28 +136,39 @@ def _against(costs: Sequence[Cost], bars: Bars) -> None:
         )
 
 
-async def _prepared(folder: Path, count: int) -> list[str]:
-    """A database with so many waiting runs; the interactions of those that wait for Gemini."""
-    database = Database(f"sqlite:///{folder / 'bench.db'}")  # makes the folder
+async def _prepared(url: str, count: int) -> tuple[list[str], float]:
+    """A database with so many waiting runs: the interactions of those that wait for Gemini, and its MiB."""
+    database = Database(url)
     try:
         migrate.upgrade(database.engine)
+        if not database.sqlite:
+            await asyncio.to_thread(jobs.install, database.engine)
         live = min(MOST_LIVE, count // 10)
         await seed.copied(database, seed.waiting, count - live)
-        return await seed.copied(database, seed.live, live)
+        interactions = await seed.copied(database, seed.live, live)
+        return interactions, await asyncio.to_thread(_rested, database.engine)
     finally:
         database.close()
 
 
-def _mib(file: Path) -> float:
-    return file.stat().st_size / 2**20
+def _rested(engine: sa.Engine) -> float:
+    """MiB it takes, once it is as its own keeper would leave it."""
+    with engine.begin() as conn:
+        if engine.dialect.name == "sqlite":
+            counted = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        else:
+            standstill.unhurried(conn)
+            conn.exec_driver_sql("ANALYZE")
+            counted = "SELECT pg_database_size(current_database())"
+        return int(conn.exec_driver_sql(counted).scalar_one()) / 2**20
 
 
 async def _cost(
-    folder: Path, address: str, slack: str, gemini: Gemini | None = None, live: Sequence[str] = ()
+    url: str, address: str, slack: str, gemini: Gemini | None = None, live: Sequence[str] = ()
 ) -> Cost:
     """Started several times; the last one is watched while it has nothing to do, then its runs are woken."""
     port = free_port()
-    env = process.environment(folder, port, address, slack)
+    env = process.environment(Path(tempfile.gettempdir()), port, address, slack) | {"DATABASE_URL": url}
     env["ORCHESTRATOR_GEMINI__RECONCILE_SECONDS"] = "86400"
     ready: list[float] = []
     for _ in range(STARTS - 1):
@@ -200,4 +220,8 @@ def _ready(probe: str) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.waiting")
     parser.add_argument("--runs", type=int, default=RUNS, help="how many wait (%(default)s)")
-    asyncio.run(main(parser.parse_args().runs))
+    parser.add_argument(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="(%(default)s)"
+    )
+    options = parser.parse_args()
+    asyncio.run(main(options.runs, options.database))

@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
 
 from litestar import Litestar
 
-from orchestrator import arming, jobs, measures, neighbours, opening, tooling
-from orchestrator.domain.model import Policy
+from orchestrator import arming, doorway, jobs, measures, neighbours, opening, parts, webhook_watch
 from orchestrator.engine.breakers import (
-    Breaker,
     GuardedGemini,
     GuardedJobs,
     GuardedSlack,
-    Openings,
     Standings,
     own,
     own_openings,
@@ -24,7 +20,6 @@ from orchestrator.engine.breakers import (
 from orchestrator.engine.commits import Leases
 from orchestrator.engine.dispatch import Queued
 from orchestrator.engine.heads import Heads
-from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.meters import MeteredToolkit
@@ -33,33 +28,23 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Retention
 from orchestrator.engine.steady import Steady
-from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
-from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.outlook import Outlook
-from orchestrator.readiness import State, WebhookSeen, Workspace
+from orchestrator.parts import Around, Bells, Ground
+from orchestrator.readiness import State, Workspace
+from orchestrator.respites import Patient, Respites
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.storage.files import Storage
+from orchestrator.store import sightings
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.changes import Changes
 from orchestrator.store.database import Database
 from orchestrator.toolkit import Toolkit
-from orchestrator.toolkit.report import list_tools
 from orchestrator.web.application import Lifespan, build_app
-from orchestrator.web.callback_wishes import CallbackDoor
-from orchestrator.web.counters import Counters
-from orchestrator.web.doors import (
-    Doors,
-    DynamicDoor,
-    SlackDoor,
-    Token,
-    TriggerDoor,
-    alone,
-)
+from orchestrator.web.doors import Doors
 from orchestrator.web.stream import Streams
 from orchestrator.writable import Writes
 
@@ -116,8 +101,8 @@ def build(
     time = Steady(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
     clock = clock or (machine if database.sqlite else time)
     queued = _dispatched(settings, database, clock, role)
-    ground = _ground(settings, database, clock)
-    around = _around(settings, clock)
+    ground = parts.ground(settings, database, clock)
+    around = parts.around(settings, clock)
     performer = _performer(ground, around, leases or time.hold)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
@@ -127,7 +112,7 @@ def build(
     standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
     openings = outlook.openings if outlook is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
-    doors = _doors(ground, around, performer, intake, state, bells, openings)
+    doors = doorway.doors(ground, around, performer, intake, state, bells, openings)
     lived = _lifetime(ground, around, state, doors, performer, outlook, time).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
@@ -146,56 +131,6 @@ def _dispatched(settings: Settings, database: Database, clock: Clock, role: Role
     if queued:
         database.ending = Queued(clock, own_mail=role is not Role.WEB).put
     return queued
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What every part of the process stands on."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
-    tools: Toolkit
-    policy: Policy
-    hearing: Hearing
-    counters: Counters
-
-
-def _ground(settings: Settings, database: Database, clock: Clock) -> Ground:
-    policy = settings.policy()
-    share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
-    hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
-    return Ground(settings, database, clock, tooling.toolkit(settings), policy, hearing, Counters())
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """Who is reached over the network, and the files; `at_gemini` and `at_slack` know who is away."""
-
-    gemini: GeminiGateway
-    slack: SlackGateway | None
-    dynamic: DynamicDoor | None
-    callbacks: CallbackSender | None
-    files: Storage
-    at_gemini: Breaker
-    at_slack: Breaker
-
-    @property
-    def breakers(self) -> tuple[Breaker, ...]:
-        """Of the neighbours there are."""
-        return (self.at_gemini, self.at_slack) if self.slack else (self.at_gemini,)
-
-
-def _around(settings: Settings, clock: Clock) -> Around:
-    return Around(
-        gemini=neighbours.gemini(settings, clock),
-        slack=neighbours.slack(settings, clock),
-        dynamic=neighbours.dynamic(settings),
-        callbacks=neighbours.callbacks(settings, clock),
-        files=neighbours.storage(settings),
-        at_gemini=Breaker("gemini"),
-        at_slack=Breaker("slack", away=neighbours.slack_away),
-    )
 
 
 def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
@@ -246,13 +181,6 @@ def _worker(
     )
 
 
-class Bells(NamedTuple):
-    """How this process's worker hears that something is due, or has come."""
-
-    wake: Callable[[], None]
-    mail: Callable[[], None]
-
-
 def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
     return Intake(
         ground.database,
@@ -278,9 +206,16 @@ def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
     return outlook
 
 
+def _respites(ground: Ground, around: Around) -> Respites:
+    """What neighbours ask to wait for: Gemini of all calls, Slack of one method in one channel."""
+    patients: list[Patient] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
+    moment = (lambda s: ground.clock()) if ground.database.sqlite else sightings.moment
+    return Respites(ground.database, patients, moment)
+
+
 def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
-    seen = _webhook_seen(settings, database, clock)
+    seen = webhook_watch.seen_of(settings, database, clock)
     return State(
         settings,
         database,
@@ -288,7 +223,8 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         Workspace(settings.slack.team_ids),
         Writes(database, clock),
         standings,
-        care=_care(settings, clock, role, seen),
+        # Processes that only answer leave it to the others.
+        care=webhook_watch.care(settings, clock, seen) if role is not Role.WEB else None,
         socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
         slack=around.slack,
@@ -311,32 +247,12 @@ def _lifetime(
         dynamic=doors.dynamic,
         heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
         outlook=outlook if state.worker else None,
+        respites=_respites(ground, around) if state.worker else None,
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,
         time=time,
     )
-
-
-def _looked_after(settings: Settings) -> bool:
-    """Whether somebody looks how our webhook is registered."""
-    return settings.webhooks.mode == "static" and settings.webhooks.check_seconds > 0
-
-
-def _webhook_seen(settings: Settings, database: Database, clock: Clock) -> WebhookSeen | None:
-    """What was seen of it; None where there is nothing to compare it with."""
-    if not _looked_after(settings) or neighbours.wanted(settings) is None:
-        return None
-    return WebhookSeen(database, timedelta(seconds=settings.webhooks.check_seconds), clock)
-
-
-def _care(settings: Settings, clock: Clock, role: Role, seen: WebhookSeen | None) -> WebhookCare | None:
-    """Who looks after the registered webhook; processes that only answer leave it to the others."""
-    if role is Role.WEB or not _looked_after(settings):
-        return None
-    wanted, every = neighbours.wanted(settings), settings.webhooks.check_seconds
-    registrations, tell = neighbours.registrations(settings, clock), seen.keep if seen else None
-    return WebhookCare(registrations, wanted, every_seconds=every, tell=tell)
 
 
 def _heads(settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock) -> Heads:
@@ -345,59 +261,5 @@ def _heads(settings: Settings, database: Database, slack: SlackGateway | None, c
     return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
 
 
-def _doors(
-    ground: Ground,
-    around: Around,
-    performer: Performer,
-    intake: Intake,
-    state: State,
-    bells: Bells,
-    openings: Openings,
-) -> Doors:
-    """The settings in the doors' own words, and who stands behind the doors."""
-    settings, slack = ground.settings, around.slack
-    return Doors(
-        database=ground.database,
-        intake=intake,
-        clock=ground.clock,
-        tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
-        workflows={name: measures.workflow(settings, name) for name in settings.workflows},
-        tools=list_tools(ground.tools),
-        webhook=neighbours.static(settings),
-        dynamic=around.dynamic,
-        whisper=slack.whisper if slack else _nobody_to_tell,
-        standing=slack.groups.of if slack else alone,
-        readiness=state.checks,
-        slack=_slack_door(settings, slack, state) if slack else None,
-        limits=measures.door_limits(settings),
-        wake=bells.wake,
-        mail=bells.mail,
-        counters=ground.counters,
-        breakers=state.standings,
-        openings=openings,
-        hearing=ground.hearing,
-        triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
-        callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),
-        files=around.files,
-    )
-
-
-def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackDoor:
-    return SlackDoor(
-        secrets=[s.reveal() for s in settings.slack.signing_secrets],
-        teams=lambda: state.workspace.teams,
-        app_id=settings.slack.app_id,
-        tolerance_seconds=settings.slack.tolerance_seconds,
-        open_view=slack.open_view,
-        publish=slack.publish,
-        ear=state.socket,
-        removed=slack.removed,
-    )
-
-
 def _others_work() -> None:
     """In a process that only answers, nobody waits to be woken: the commit itself tells the workers."""
-
-
-async def _nobody_to_tell(*, channel: str, user: str, text: str, response_url: str = "") -> None:
-    """Without Slack nobody clicks, so nobody is whispered to."""

@@ -13,7 +13,8 @@
     ├── UnavailableError      nothing happened; worth another try
     │   └── UnreachedError    nothing was sent
     ├── UncertainError        it may have happened; look before trying again
-    └── RejectedError         final: trying again will not help
+    ├── RejectedError         final: trying again will not help
+    └── UnreadableError       what we kept says what cannot be; an operator has to see to it
 
 `ToolError` stands apart: it is a tool's honest "no", told to the model.
 """
@@ -101,6 +102,10 @@ class RejectedError(OrchestratorError):
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnreadableError(OrchestratorError):
+    """Rows of ours that nothing of ours wrote like that; the text names the run."""
 
 
 class ToolError(Exception):

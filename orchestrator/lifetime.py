@@ -21,6 +21,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.outlook import Outlook
 from orchestrator.readiness import State
+from orchestrator.respites import Respites
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
@@ -47,6 +48,7 @@ class Lifetime:
     dynamic: DynamicDoor | None
     heads: Heads | None
     outlook: Outlook | None
+    respites: Respites | None
     triggers: Triggers
     files: Storage
     clock: Clock
@@ -72,6 +74,8 @@ class Lifetime:
             log.info("started", taken_over=released)
         else:
             await self._agree()
+        if self.respites is not None:
+            await self.respites.recall()
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         state = self.state
@@ -86,6 +90,8 @@ class Lifetime:
         yield self.triggers.run()
         if state.worker is not None:
             yield sweep(self.files)
+        if self.respites is not None and not state.database.sqlite:
+            yield self.respites.run()
         if not state.database.sqlite:
             yield self._keep_agreeing()
 
@@ -121,6 +127,8 @@ class Lifetime:
         await asyncio.gather(*beside, return_exceptions=True)
         if self.heads is not None:
             await self.heads.stop()
+        if self.respites is not None:
+            await self.respites.told()
         if self.outlook is not None:
             await self.outlook.leave()
         if self.dynamic is not None:

@@ -5,12 +5,11 @@ A person sees what is sent before it is, a program names the digest of what it s
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import cards, client, consent
+from orchestrator.cli import cards, client, consent, consoles
 
 
 @click.command()
@@ -22,9 +21,10 @@ from orchestrator.cli import cards, client, consent
 @consent.digest_option
 @consent.reason_option
 @consent.yes_option
-@consent.over_the_api
+@client.one_json_option
+@client.over_the_api
 def edit(
-    config: Path | None,
+    reach: client.Reach,
     approval: str,
     changes: Sequence[str],
     arguments: Any,
@@ -32,8 +32,6 @@ def edit(
     reason: str,
     yes: bool,
     as_json: bool,
-    url: str | None,
-    token_env: str,
 ) -> None:
     """Change the arguments of ID, where its terms allow that; without options, in your $EDITOR.
 
@@ -46,7 +44,7 @@ def edit(
     if yes and not (changes or arguments):
         raise click.UsageError("--yes needs --set or --arguments")
     sealed = consent.sealed(digest, yes=yes)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = consent.shown(service, approval)
         consent.still(told, sealed)
         if told["edits"] == "no":
@@ -57,7 +55,7 @@ def edit(
         body = {"verdict": "edit", "arguments": changed, "digest": told["digest"], "reason": reason}
         told = consent.answered(service, approval, body)
     if not (as_json or told["id"] == approval):
-        click.echo(client.plain(f"{approval} is replaced by {told['id']}"))
+        click.echo(consoles.plain(f"{approval} is replaced by {told['id']}"))
     consent.tell(told, as_json=as_json)
 
 
@@ -69,9 +67,10 @@ def edit(
 @click.option("--from", "file", type=click.File(encoding="utf-8"), help="Any JSON; - reads it here.")
 @consent.digest_option
 @consent.yes_option
-@consent.over_the_api
+@client.one_json_option
+@client.over_the_api
 def answer(
-    config: Path | None,
+    reach: client.Reach,
     approval: str,
     text: str | None,
     choices: Sequence[int],
@@ -80,8 +79,6 @@ def answer(
     digest: str,
     yes: bool,
     as_json: bool,
-    url: str | None,
-    token_env: str,
 ) -> None:
     """Answer what the agent asks by ID; or, where its terms allow that, answer in the tool's place.
 
@@ -92,7 +89,7 @@ def answer(
     if sum((text is not None, bool(choices), again is not None, file is not None)) != 1:
         raise click.UsageError("say one of --text, --choice, --again and --from")
     sealed = consent.sealed(digest, yes=yes)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = consent.shown(service, approval)
         consent.still(told, sealed)
         given = {"again": True, "note": again} if again is not None else _given(told, text, choices, file)
@@ -129,7 +126,7 @@ def _changed(now: Mapping[str, Any], changes: Sequence[str], file: Any) -> dict[
 def _change(now: Mapping[str, Any], change: str) -> tuple[str, Any]:
     key, equals, text = change.partition("=")
     if not (key and equals):
-        raise click.UsageError(f"--set takes KEY=VALUE, not {client.plain(change)!r}")
+        raise click.UsageError(f"--set takes KEY=VALUE, not {consoles.plain(change)!r}")
     if isinstance(now.get(key), str):
         return key, text
     try:

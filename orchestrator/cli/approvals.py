@@ -4,11 +4,10 @@ Nothing is approved unseen: a person is shown the card and asked, a program name
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import rich_click as click
 
-from orchestrator.cli import answering, asking_back, cards, client, consent, deciding
+from orchestrator.cli import answering, asking_back, cards, client, consent, consoles, deciding
 
 STATUSES = ("pending", "approved", "rejected", "expired", "withdrawn")
 
@@ -41,31 +40,28 @@ def approvals() -> None:
 )
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None, status: str, limit: int, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, status: str, limit: int, as_json: bool) -> None:
     """What waits for an answer, the newest first."""
     which = {} if status == "all" else {"status": status}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found, more = client.listed(service, "/v1/approvals", which, limit)
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     elif not found:
         click.echo("nothing waits for an answer" if status == "pending" else "there is none")
     else:
         now = datetime.now(UTC)
-        client.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in found], whole=1, more=more)
+        consoles.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in found], whole=1, more=more)
 
 
 @approvals.command()
 @consent.id_argument
-@consent.over_the_api
-def show(config: Path | None, approval: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.one_json_option
+@client.over_the_api
+def show(reach: client.Reach, approval: str, as_json: bool) -> None:
     """Everything there is to know before deciding about ID."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = consent.shown(service, approval)
     consent.show(told, as_json=as_json)
 
@@ -76,12 +72,8 @@ def show(config: Path | None, approval: str, as_json: bool, url: str | None, tok
     "--every", type=click.FloatRange(1, 3600), default=2.0, show_default=True, help="Seconds between looks."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per change, for programs.")
-@client.url_option
-@client.token_option
-@click.pass_obj
-def watch(
-    config: Path | None, once: bool, every: float, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def watch(reach: client.Reach, once: bool, every: float, as_json: bool) -> None:
     """What waits for an answer, as it comes and goes, until you press Ctrl-C.
 
     With --json each line is {"change": "asked" | "changed" | "closed", "approval": {…}}; what waits at the
@@ -89,7 +81,7 @@ def watch(
     """
     from orchestrator.cli import questions
 
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         questions.follow(service, every=every, once=once, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.db import looked_at, settings_of, told
 from orchestrator.cli.entries import instant
 
@@ -70,7 +70,7 @@ def verify(config: Path | None, head: str | None, as_json: bool) -> None:
 
 def _say(entries: int, head: str, approvals: int, older: int, faults: tuple[str, ...]) -> None:
     for fault in faults[:MOST_FAULTS]:
-        click.echo(client.plain(fault))
+        click.echo(consoles.plain(fault))
     if len(faults) > MOST_FAULTS:
         click.echo(f"and {len(faults) - MOST_FAULTS} more: --json tells all")
     if entries:
@@ -97,7 +97,7 @@ def export(config: Path | None, first: int, last: int | None, out: Path) -> None
     """Write entries as JSON Lines: each with its body as it was hashed, so that anybody can verify them."""
     from orchestrator.store import attest
     from orchestrator.store.audit import audit_t
-    from orchestrator.store.testimony import UNREADABLE
+    from orchestrator.store.run_rows import UNREADABLE
 
     within = [audit_t.c.seq >= first, *([audit_t.c.seq <= last] if last is not None else [])]
     count = 0
@@ -142,12 +142,12 @@ def show(config: Path | None, run: str, as_json: bool) -> None:
     with _at_one_moment(config) as conn:
         found = [*attest.rows(conn, audit_t.c.run_id == run)]
     if not found:
-        raise click.ClickException(f"{client.plain(run)}: the audit knows no such run")
+        raise click.ClickException(f"{consoles.plain(run)}: the audit knows no such run")
     if as_json:
-        client.show_lines(_line(row) for row in found)
+        consoles.show_lines(_line(row) for row in found)
         return
     cells = [_cells(row) for row in found]
-    client.show_table(("entry", "at", "what", "who", "about", "hash"), cells, whole=3, more=False)
+    consoles.show_table(("entry", "at", "what", "who", "about", "hash"), cells, whole=3, more=False)
 
 
 @contextmanager

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 
@@ -26,25 +25,15 @@ def callbacks() -> None:
 @click.option("--run", "run_id", metavar="ID", help="Of one run only.")
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None,
-    state: str | None,
-    run_id: str | None,
-    limit: int,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, state: str | None, run_id: str | None, limit: int, as_json: bool) -> None:
     """The newest first."""
     which = {k: v for k, v in (("state", state), ("run", run_id)) if v}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found, more = client.listed(service, "/v1/callbacks", which, limit)
     nothing = "no such callback" if which else "nobody was told of anything yet"
     columns = ("callback", "event", "state", "run", "to", "tries", "last answer")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 def _cells(one: Mapping[str, Any]) -> list[object]:
@@ -55,13 +44,11 @@ def _cells(one: Mapping[str, Any]) -> list[object]:
 @callbacks.command()
 @click.argument("callback", metavar="ID")
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, callback: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, callback: str, as_json: bool) -> None:
     """The callback ID with its body and its newest attempts."""
     names = ("id", "event", "state", "host", "address", "body", "log")
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.one(service, f"/v1/callbacks/{client.part(callback)}", *names)
     if as_json:
         click.echo(json.dumps(told))
@@ -69,7 +56,7 @@ def show(config: Path | None, callback: str, as_json: bool, url: str | None, tok
     lines = [f"{told['id']} {told['event']} to {told['host']} ({told['address']}): {told['state']}"]
     lines += [f"  {_attempt(entry)}" for entry in told["log"]]
     for line in (*lines, json.dumps(told["body"], indent=2)):
-        click.echo("\n".join(map(client.plain, line.split("\n"))))
+        click.echo("\n".join(map(consoles.plain, line.split("\n"))))
 
 
 def _attempt(entry: Mapping[str, Any]) -> str:
@@ -82,12 +69,10 @@ def _attempt(entry: Mapping[str, Any]) -> str:
 @callbacks.command()
 @client.ids_argument
 @client.reason_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def replay(config: Path | None, ids: tuple[str, ...], reason: str, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def replay(reach: client.Reach, ids: tuple[str, ...], reason: str) -> None:
     """Send the callbacks ID... again, each under its own id."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         client.each(
             service,
             ids,
@@ -100,16 +85,14 @@ def replay(config: Path | None, ids: tuple[str, ...], reason: str, url: str | No
 @callbacks.command()
 @click.option("--state", type=click.Choice(("active", "disabled")), help="Only those.")
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def addresses(config: Path | None, state: str | None, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def addresses(reach: client.Reach, state: str | None, as_json: bool) -> None:
     """How the addresses stand, the disabled ones first."""
     where = "/v1/callback-addresses" + (f"?state={state}" if state else "")
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found = client.one(service, where, "items")["items"]
     columns = ("address", "host", "state", "held", "failing since", "why")
-    client.show_list(found, as_json=as_json, nothing="no such address", columns=columns, cells=_standing)
+    consoles.show_list(found, as_json=as_json, nothing="no such address", columns=columns, cells=_standing)
 
 
 def _standing(address: Mapping[str, Any]) -> list[object]:
@@ -120,12 +103,10 @@ def _standing(address: Mapping[str, Any]) -> list[object]:
 @callbacks.command()
 @client.ids_argument
 @client.reason_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def enable(config: Path | None, ids: tuple[str, ...], reason: str, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def enable(reach: client.Reach, ids: tuple[str, ...], reason: str) -> None:
     """Send to the addresses ID... again, first what was held for them."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         client.each(
             service,
             ids,
@@ -142,29 +123,20 @@ def enable(config: Path | None, ids: tuple[str, ...], reason: str, url: str | No
 @click.argument("address", metavar="URL", required=False)
 @click.option("--workflow", metavar="NAME", help="The addresses of that workflow instead.")
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def test(
-    config: Path | None,
-    address: str | None,
-    workflow: str | None,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-) -> None:
+@client.over_the_api
+def test(reach: client.Reach, address: str | None, workflow: str | None, as_json: bool) -> None:
     """Send a signed `callback.test` to URL and say what it answered."""
     if (address is None) == (workflow is None):
         raise click.UsageError("name a URL, or a workflow by --workflow")
     wish = {"url": address} if address else {"workflow": workflow}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         answer = client.ask(service, "POST", "/v1/callback-addresses/test", json=wish)
         found = client.sent(answer, "items")["items"]
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     else:
         for one in found:
             told = f"took it ({one['status']})" if one["delivered"] else one["detail"]
-            click.echo(client.plain(f"{one['host']}: {told}"))
+            click.echo(consoles.plain(f"{one['host']}: {told}"))
     if not all(one["delivered"] for one in found):
         raise click.ClickException("not delivered")

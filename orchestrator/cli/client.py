@@ -4,22 +4,25 @@ Clients and nothing more: the service decides, and its record says who asked. Ho
 also those that ask Gemini or a database:
 
     0  done
-    1  a no about the thing itself: it is not there, or has moved on (404, 409; of Gemini, any refusal)
-    2  change something first: the command, its input (400, 422), a setting, the token (401, 403)
+    1  a no about the thing itself: it is not there, has moved on, or is not yours to decide (404, 409, 403;
+       of Gemini, any refusal)
+    2  change something first: the command, its input (400, 422), a setting, the token (401, or a 403 that
+       names the scope it lacks)
     3  not now: nobody is reached, or whoever answers cannot do it or is not the service (429, 5xx)
 
 A command that has more to tell begins at 4 and says so in its help; what a person breaks off ends in 130.
 """
 
+import functools
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli.consoles import console
+from orchestrator.cli.consoles import plain
 from orchestrator.errors import (
     ConfigError,
     OrchestratorError,
@@ -30,21 +33,22 @@ from orchestrator.errors import (
 
 if TYPE_CHECKING:
     import httpx
-    from rich.table import Table
 
 TOKEN_ENV: Final = "ORCHESTRATOR_API_TOKEN"  # noqa: S105 - the name of a variable, not a token
 PATIENCE_SECONDS: Final = 10.0
 MAX_DEPTH: Final = 64
 """Of JSON somebody types; the service has a limit of its own."""
 NOT_OURS: Final = "HTTP {}, and no answer of this service"
-_NO: Final = frozenset({404, 409})
+_CHALLENGE: Final = "www-authenticate"
+"""The header of an answer that is about the token, and no other."""
+_NO: Final = frozenset({403, 404, 409})
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
-url_option = click.option(
+_url = click.option(
     "--url", metavar="URL", help="Where the service is; else this machine, at server.port of the settings."
 )
-token_option = click.option(
+_token_env = click.option(
     "--token-env",
     metavar="NAME",
     default=TOKEN_ENV,
@@ -60,8 +64,26 @@ reason_option = click.option("--reason", default="", help="Why, for the run's re
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 
 
-def service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
-    """A client of the service, to be closed by the caller. Raises `ConfigError`."""
+Reach = Callable[[], "httpx.Client"]
+"""A client of the service, to be closed by the caller. Raises `ConfigError`."""
+
+
+def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks the running service: where that is, and by which token, are options of it.
+
+    Goes below the command's own options; the command takes a `Reach` before everything else.
+    """
+
+    @functools.wraps(command)
+    def reaching(
+        config: Path | None, /, *given: object, url: str | None, token_env: str, **more: object
+    ) -> None:
+        command(functools.partial(_service_at, config, url, token_env), *given, **more)
+
+    return _url(_token_env(click.pass_obj(reaching)))
+
+
+def _service_at(config: Path | None, url: str | None, token_env: str) -> "httpx.Client":
     import httpx
 
     base = url or _own_address(config)
@@ -97,13 +119,8 @@ def _own_address(config: Path | None) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def ask(
-    service: "httpx.Client", method: str, path: str, *, heard: Collection[int] = (), **request: Any
-) -> "httpx.Response":
+def ask(service: "httpx.Client", method: str, path: str, **request: Any) -> "httpx.Response":
     """The service's answer, if it is one a request may have.
-
-    Args:
-        heard: Statuses that are an answer here, although elsewhere they are about the token.
 
     Raises:
         UnavailableError: Nobody answers there, or not now, or somebody else.
@@ -120,14 +137,14 @@ def ask(
         answer = service.send(made)
     except httpx.RequestError as e:  # also an answer that is broken in itself
         raise UnavailableError(f"the service is not reached at {where}: {e or type(e).__name__}") from e
-    return judged(answer, heard=heard)
+    return judged(answer)
 
 
-def judged(answer: "httpx.Response", *, heard: Collection[int] = ()) -> "httpx.Response":
+def judged(answer: "httpx.Response") -> "httpx.Response":
     """The same, if it is an answer a request may have; raises as `ask`."""
     if not answer.is_success and not _is_problem(answer):
         raise UnavailableError(detail(answer))
-    if answer.status_code in {401, 403}.difference(heard):
+    if answer.status_code == 401 or (answer.status_code == 403 and _CHALLENGE in answer.headers):
         raise ConfigError(f"the service refused the token: {detail(answer)}")
     if answer.status_code == 429 or answer.status_code >= 500:
         raise UnavailableError(f"the service does not do it now: {detail(answer)}")
@@ -149,24 +166,22 @@ def one(service: "httpx.Client", path: str, *names: str) -> dict[str, Any]:
     return content(answer, *names)
 
 
-def posted(
-    service: "httpx.Client", path: str, body: Mapping[str, Any], *, heard: Collection[int] = ()
-) -> dict[str, Any]:
+def posted(service: "httpx.Client", path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """What the service made of a wish.
 
     Raises:
         ClickException: It said no: the thing is not there, or has moved on.
         ConfigError: The wish does not fit; names the fields.
     """
-    answer = ask(service, "POST", path, heard=heard, json=dict(body))
-    return sent(answer, "id", "status", heard=heard)
+    answer = ask(service, "POST", path, json=dict(body))
+    return sent(answer, "id", "status")
 
 
-def sent(answer: "httpx.Response", *names: str, heard: Collection[int] = ()) -> dict[str, Any]:
+def sent(answer: "httpx.Response", *names: str) -> dict[str, Any]:
     """What the service made of a wish that it answers with those fields; raises as `posted`."""
     if answer.status_code in (200, 202):
         return content(answer, *names)
-    if answer.status_code in _NO.union(heard):
+    if answer.status_code in _NO:
         raise click.ClickException(detail(answer))
     raise ConfigError(f"the service refused: {complaint(answer)}")
 
@@ -302,53 +317,3 @@ def part(text: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe="~", errors="surrogateescape") or "-"  # as the shell gave it
-
-
-def plain(text: str) -> str:
-    """Neighbours' words without what a terminal would obey."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text)
-
-
-def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
-    """For programs."""
-    for one in found:
-        click.echo(json.dumps(one))
-
-
-def show_list(
-    found: Sequence[Mapping[str, Any]],
-    *,
-    as_json: bool,
-    nothing: str,
-    columns: Sequence[str],
-    cells: Callable[[Mapping[str, Any]], Sequence[object]],
-    whole: int = 1,
-    more: bool = False,
-) -> None:
-    """A list line by line for programs, as a table for people; `nothing` is said where it is empty."""
-    if as_json:
-        show_lines(found)
-    elif not found:
-        click.echo(nothing)
-    else:
-        show_table(columns, [cells(one) for one in found], whole=whole, more=more)
-
-
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int, more: bool) -> None:
-    """For people. The first `whole` columns are never broken."""
-    console().print(table(columns, rows, whole=whole))
-    if more:
-        click.echo("there are more: raise --limit", err=True)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int) -> "Table":
-    """The same, to be shown by the caller."""
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(*columns)
-    for column in made.columns[:whole]:
-        column.no_wrap = True
-    for cells in rows:
-        made.add_row(*(Text(plain(str(cell)), overflow="fold") for cell in cells))
-    return made

@@ -3,13 +3,13 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, consoles
 
 if TYPE_CHECKING:
     import httpx
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 16
 """Digits of a digest that are enough for the service."""
 
-REFUSED: Final = (403,)
-"""Not yours to decide: an answer about the approval."""
-
 id_argument = click.argument("approval", metavar="ID")
-ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 reason_option = click.option("--reason", default="", help="Why; kept, and of a rejection told to the model.")
 digest_option = click.option(
     "--digest",
@@ -42,11 +38,6 @@ no_option = click.option("--yes", is_flag=True, help="Do not ask, for programs; 
 """For a no, by which nothing runs: a program need not have seen what it is about."""
 
 
-def over_the_api(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of whatever asks the running service for one thing; and where its configuration is."""
-    return client.one_json_option(client.url_option(client.token_option(click.pass_obj(command))))
-
-
 def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:
     """The approval as the service tells of it."""
     return client.one(service, f"/v1/approvals/{client.part(approval)}", "id", "digest", "arguments")
@@ -55,7 +46,7 @@ def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:
 def answered(service: "httpx.Client", approval: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Send a decision off; what the approval is after it."""
     said = {k: v for k, v in body.items() if v != ""}
-    return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said, heard=REFUSED)
+    return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said)
 
 
 def sealed(digest: str, *, yes: bool) -> str:
@@ -87,7 +78,7 @@ def checked(digest: str) -> str:
 def still(told: Mapping[str, Any], sealed: str) -> None:
     """Whether it is open and what was seen before. Raises `ClickException`."""
     if told["status"] != "pending":
-        raise click.ClickException(client.plain(f"{told['id']} {cards.ending(told)}"))
+        raise click.ClickException(consoles.plain(f"{told['id']} {cards.ending(told)}"))
     if not told["digest"].startswith(sealed):
         raise click.ClickException("the question has changed since it was shown: nothing was done")
 
@@ -109,9 +100,9 @@ def show(told: Mapping[str, Any], *, as_json: bool = False) -> None:
         click.echo(json.dumps(told))
         return
     for line in cards.card(told, now=datetime.now(UTC), width=width()):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 def tell(told: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what became of it."""
-    click.echo(json.dumps(told) if as_json else client.plain(f"{told['id']} {cards.ending(told)}"))
+    click.echo(json.dumps(told) if as_json else consoles.plain(f"{told['id']} {cards.ending(told)}"))

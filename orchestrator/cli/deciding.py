@@ -5,7 +5,6 @@ of what it saw; for a no it need not.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -17,20 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@consent.ids_argument
+@client.ids_argument
 @consent.digests_option
 @consent.reason_option
 @consent.yes_option
-@consent.over_the_api
+@client.one_json_option
+@client.over_the_api
 def approve(
-    config: Path | None,
-    ids: tuple[str, ...],
-    digests: tuple[str, ...],
-    reason: str,
-    yes: bool,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
+    reach: client.Reach, ids: tuple[str, ...], digests: tuple[str, ...], reason: str, yes: bool, as_json: bool
 ) -> None:
     """Let ID happen: shows it, and asks you; of several, about each.
 
@@ -40,14 +33,14 @@ def approve(
     """
     if len(ids) > 1:
         sealed_each = [consent.sealed(d, yes=yes) for d in several.paired(ids, digests, needed=yes)]
-        with client.service_at(config, url, token_env) as service:
+        with reach() as service:
             wanted = several.seen(service, ids, sealed_each, still=None if yes else consent.still)
             if not yes:
                 wanted = [told for told in wanted if _said_by_hand(told, "Approve?", unseen=False)]
             several.decide(service, wanted, "approve", reason, as_json=as_json)
         return
     [approval], sealed = ids, consent.sealed(several.only(digests), yes=yes)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         if not yes:
             sealed = _seen_by_hand(service, approval, sealed, "Approve?", unseen=False)
         told = consent.answered(service, approval, {"verdict": "approve", "digest": sealed, "reason": reason})
@@ -55,22 +48,21 @@ def approve(
 
 
 @click.command()
-@consent.ids_argument
+@client.ids_argument
 @consent.digests_option
 @consent.reason_option
 @click.option("--stop", is_flag=True, help="And stop the whole run; with one ID.")
 @consent.no_option
-@consent.over_the_api
+@client.one_json_option
+@client.over_the_api
 def reject(
-    config: Path | None,
+    reach: client.Reach,
     ids: tuple[str, ...],
     digests: tuple[str, ...],
     reason: str,
     stop: bool,
     yes: bool,
     as_json: bool,
-    url: str | None,
-    token_env: str,
 ) -> None:
     """Do not let ID happen: shows it, and asks you; of several, about each.
 
@@ -81,7 +73,7 @@ def reject(
         if stop:
             raise click.UsageError("--stop goes with one ID")
         sealed = [consent.named(d, yes=yes) for d in several.paired(ids, digests, needed=False)]
-        with client.service_at(config, url, token_env) as service:
+        with reach() as service:
             wanted = several.seen(service, ids, sealed, still=None if yes else consent.still)
             if not yes:
                 wanted = [told for told in wanted if _said_by_hand(told, "Reject?")]
@@ -90,7 +82,7 @@ def reject(
     [approval], digest = ids, consent.named(several.only(digests), yes=yes)
     body: dict[str, Any] = {"verdict": "reject", "reason": reason, **({"stop": True} if stop else {})}
     question = "Reject it and stop the run?" if stop else "Reject?"
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         if not yes:
             digest = _seen_by_hand(service, approval, digest, question)
         told = consent.answered(service, approval, body | {"digest": digest})
@@ -102,23 +94,15 @@ def reject(
 @consent.digest_option
 @click.option("--reason", required=True, help="What the agent should change in its plan.")
 @consent.no_option
-@consent.over_the_api
-def refine(
-    config: Path | None,
-    approval: str,
-    digest: str,
-    reason: str,
-    yes: bool,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-) -> None:
+@client.one_json_option
+@client.over_the_api
+def refine(reach: client.Reach, approval: str, digest: str, reason: str, yes: bool, as_json: bool) -> None:
     """Send an agent's plan back: shows it, and asks you; it makes another one and asks again.
 
     A program says `--yes`, as with `reject`.
     """
     sealed = consent.named(digest, yes=yes)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         if not yes:
             sealed = _seen_by_hand(service, approval, sealed, "Send back?")
         body = {"verdict": "refine", "digest": sealed, "reason": reason}

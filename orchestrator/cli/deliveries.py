@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 VERDICTS = ("woke", "known", "parked", "adopted", "not_ours", "ignored", "overflow", "refused")
@@ -36,53 +35,39 @@ def deliveries() -> None:
 @click.option("--run", metavar="ID", help="About the interactions of one run only.")
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None,
-    /,
-    limit: int,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-    **which: str | None,
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, /, limit: int, as_json: bool, **which: str | None) -> None:
     """The last received first."""
     chosen = {name: value for name, value in which.items() if value is not None}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found, more = client.listed(service, "/v1/deliveries", chosen, limit)
     nothing = "no such delivery" if chosen else "no delivery was taken; see also --verdict refused"
     columns = ("delivery", "received", "event", "about", "verdict", "again", "note")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_row, whole=2, more=more)
+    consoles.show_list(
+        found, as_json=as_json, nothing=nothing, columns=columns, cells=_row, whole=2, more=more
+    )
 
 
 @deliveries.command()
 @click.argument("delivery", metavar="ID")
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, delivery: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, delivery: str, as_json: bool) -> None:
     """The delivery ID as it came, what became of it, and what followed."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.one(service, _path(delivery), "id", "body")
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 @deliveries.command()
 @client.ids_argument
 @client.reason_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def replay(
-    config: Path | None, ids: Sequence[str], reason: str, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def replay(reach: client.Reach, ids: Sequence[str], reason: str, as_json: bool) -> None:
     """Work on the deliveries ID... again. At most an interaction is read once more."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         client.each(
             service,
             ids,

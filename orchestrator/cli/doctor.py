@@ -13,8 +13,9 @@ def doctor(config: Path | None) -> None:
     import sys
 
     from rich.table import Table
+    from rich.text import Text
 
-    from orchestrator.cli.consoles import console
+    from orchestrator.cli.consoles import console, plain
     from orchestrator.cli.examination import examine
 
     table = Table(title="orchestrator doctor")
@@ -23,6 +24,6 @@ def doctor(config: Path | None) -> None:
     findings = asyncio.run(examine(config))
     for finding in findings:
         mark = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]missing[/]"}[finding.state]
-        table.add_row(mark, finding.what, finding.text)
+        table.add_row(mark, finding.what, Text("\n".join(map(plain, finding.text.split("\n")))))
     console().print(table)
     sys.exit(1 if any(f.state == "bad" for f in findings) else 0)

@@ -1,12 +1,11 @@
 """`orchestrator effects`: what was given up or waits, over the running service's own API."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 
@@ -30,25 +29,15 @@ def effects() -> None:
 @click.option("--run", "run_id", metavar="ID", help="Of one run only.")
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None,
-    state: str,
-    run_id: str | None,
-    limit: int,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, state: str, run_id: str | None, limit: int, as_json: bool) -> None:
     """What was given up, newest first; or what waits, the soonest first."""
     which = {"state": state, **({"run": run_id} if run_id else {})}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found, more = client.listed(service, "/v1/effects", which, limit)
     nothing = f"no effect is {state}"
     columns = ("effect", "kind", "of", "run", "due", "tries", "last error")
-    client.show_list(
+    consoles.show_list(
         found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, whole=2, more=more
     )
 
@@ -61,35 +50,23 @@ def _cells(effect: Mapping[str, Any]) -> list[object]:
 @effects.command()
 @client.ids_argument
 @client.reason_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def retry(config: Path | None, ids: Sequence[str], reason: str, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def retry(reach: client.Reach, ids: Sequence[str], reason: str) -> None:
     """Try the effects ID... again now: given up, or waiting for their time (but no timers)."""
-    _each(config, ids, "retry", "is due now", reason, url, token_env)
+    _each(reach, ids, "retry", "is due now", reason)
 
 
 @effects.command()
 @client.ids_argument
 @client.reason_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def drop(config: Path | None, ids: Sequence[str], reason: str, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def drop(reach: client.Reach, ids: Sequence[str], reason: str) -> None:
     """Give the effects ID... up. The service refuses where a run would wait in vain."""
-    _each(config, ids, "drop", "is dropped", reason, url, token_env)
+    _each(reach, ids, "drop", "is dropped", reason)
 
 
-def _each(
-    config: Path | None,
-    ids: Sequence[str],
-    action: str,
-    done: str,
-    reason: str,
-    url: str | None,
-    token_env: str,
-) -> None:
-    with client.service_at(config, url, token_env) as service:
+def _each(reach: client.Reach, ids: Sequence[str], action: str, done: str, reason: str) -> None:
+    with reach() as service:
         client.each(
             service,
             ids,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError, UnavailableError
 
@@ -25,20 +25,18 @@ def files() -> None:
 @files.command("list")
 @click.argument("run", metavar="RUN")
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, run: str, as_json: bool) -> None:
     """The files of RUN, each with the path that `get` takes."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found = client.one(service, f"/v1/runs/{client.part(run)}/files", "items")["items"]
     if as_json:
-        client.show_lines(found)
+        consoles.show_lines(found)
     elif not found:
         click.echo("no files")
     else:
         rows = [(f["path"], f["type"], f["bytes"], f["sha256"], instant(f.get("gone_at"))) for f in found]
-        client.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
+        consoles.show_table(("path", "type", "bytes", "sha256", "removed"), rows, whole=1, more=False)
 
 
 @files.command()
@@ -48,16 +46,14 @@ def list_(config: Path | None, run: str, as_json: bool, url: str | None, token_e
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file that is not there yet; else one of the path's own name, here.",
 )
-@client.url_option
-@client.token_option
-@click.pass_obj
-def get(config: Path | None, path: str, out: Path | None, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def get(reach: client.Reach, path: str, out: Path | None) -> None:
     """Copy the file PATH (as `list` shows it) here, and hold it against its checksum."""
     run, _, name = path.partition("/")
     if not (run and name) or "/" in name or name.startswith("."):
         raise ConfigError("PATH must be as `orchestrator files list` shows it: <run>/<name>")
     target = out or Path(name)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         size = _copied(service, f"/v1/files/{client.part(run)}/{client.part(name)}", target)
     click.echo(f"{target}: {size} bytes")
 

@@ -3,12 +3,11 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -50,24 +49,13 @@ def jobs() -> None:
 @click.option("--run", metavar="ID", help="All of one run instead, in the order they were wished for.")
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None,
-    /,
-    run: str | None,
-    limit: int,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-    **which: str | None,
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, /, run: str | None, limit: int, as_json: bool, **which: str | None) -> None:
     """The newest first."""
     chosen = {name: value for name, value in which.items() if value is not None}
     if run is not None and chosen:
         raise click.UsageError("--run stands alone: it lists all jobs of that run")
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         if run is not None:
             found = client.one(service, f"/v1/runs/{client.part(run)}/jobs", "items")["items"]
             found, more = found[:limit], len(found) > limit
@@ -75,44 +63,40 @@ def list_(
             found, more = client.listed(service, "/v1/jobs", chosen, limit)
     nothing = "no such job" if chosen or run else "no job was asked for yet"
     columns = ("job", "kind", "status", "run", "no.", "asked for", "files", "why")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @jobs.command()
 @_id
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, job: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, job: str, as_json: bool) -> None:
     """The job ID with what it made."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = _read(service, job)
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(line if as_json else client.plain(line))
+        click.echo(line if as_json else consoles.plain(line))
 
 
 @jobs.command()
 @_id
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def watch(config: Path | None, job: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def watch(reach: client.Reach, job: str, as_json: bool) -> None:
     """Follow the job ID until it ends, by the record of its run.
 
     A connection that breaks is taken up where it broke. With --json each line is the job as it was then.
     """
     from orchestrator.cli import watching
 
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told, last = _read(service, job), None
         for what, entry in watching.Record(service, told["run"]):
             if what == "run" or job in json.dumps(entry["data"]):
                 told = _read(service, job)
             if (state := (told["status"], told["attempt"], told["said"])) != last:
                 last = state
-                watching.say(json.dumps(told) if as_json else client.plain(_sentence(told)))
+                watching.say(json.dumps(told) if as_json else consoles.plain(_sentence(told)))
             if told["status"] in EXIT:
                 sys.exit(EXIT[told["status"]])
         sys.exit(4)
@@ -121,10 +105,8 @@ def watch(config: Path | None, job: str, as_json: bool, url: str | None, token_e
 @jobs.command()
 @_id
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def resubmit(config: Path | None, job: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def resubmit(reach: client.Reach, job: str, as_json: bool) -> None:
     """Put the lines of the batch ID that failed, or have no answer, into another batch, in a new run.
 
     Of a film that is lost: make it anew, and every other lost one of its call. They may have been made and
@@ -132,10 +114,10 @@ def resubmit(config: Path | None, job: str, as_json: bool, url: str | None, toke
 
     Policy says whether people are asked first. Twice is once.
     """
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.posted(service, f"/v1/jobs/{client.part(job)}/resubmit", {})
     words = f"{told['id']} is {told['status']}: {told['input']}"
-    click.echo(json.dumps(told) if as_json else client.plain(words))
+    click.echo(json.dumps(told) if as_json else consoles.plain(words))
 
 
 def _read(service: "httpx.Client", job: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, consoles
 from orchestrator.cli.watching import MOST_TOLD, Json, Patience, say
 from orchestrator.errors import UnavailableError
 from orchestrator.slack.text import line
@@ -96,7 +96,7 @@ def _looks(asked: Questions, every: float) -> Iterator[list[tuple[str, Json]]]:
 def _table(waiting: Sequence[Json]) -> None:
     now = datetime.now(UTC)
     if waiting:
-        client.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in waiting], whole=1, more=False)
+        consoles.show_table(cards.COLUMNS, [cards.row(a, now=now) for a in waiting], whole=1, more=False)
     else:
         say("nothing waits for an answer")
 
@@ -114,7 +114,7 @@ def _changed(change: str, told: Mapping[str, Any]) -> str:
     words = (
         f"is asked by {cards.who(told['requester'])}{expires}" if change == "asked" else cards.ending(told)
     )
-    return f"{now:%H:%M:%S}  {client.plain(line(f'{what} {words}', MOST_TOLD))}"
+    return f"{now:%H:%M:%S}  {consoles.plain(line(f'{what} {words}', MOST_TOLD))}"
 
 
 class _Wall:
@@ -131,6 +131,6 @@ class _Wall:
         self._first = False
         now = datetime.now(UTC)
         rows = [cards.row(told, now=now) for told in waiting]
-        head = client.table(cards.COLUMNS, rows, whole=1) if rows else Text("nothing waits for an answer")
+        head = consoles.table(cards.COLUMNS, rows, whole=1) if rows else Text("nothing waits for an answer")
         foot = [Text(words, style="dim", overflow="fold") for words in self._last]
         self.live.update(Group(head, *foot, Text("Ctrl-C ends this", style="dim")), refresh=True)

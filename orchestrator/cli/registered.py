@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from orchestrator.cli.consoles import console
+from orchestrator.cli.consoles import plain, show_table
 from orchestrator.domain.registration import EVENTS, Registration, same_address
 
 
@@ -26,16 +23,13 @@ def plainly(found: Registration) -> dict[str, Any]:
 
 def lines(found: Registration) -> list[tuple[str, str]]:
     """A registration as names and texts."""
-    return [(key, clean(_words(value))) for key, value in plainly(found).items()]
+    return [(key, plain(_words(value))) for key, value in plainly(found).items()]
 
 
 def table(found: Sequence[Registration], own: str | None) -> None:
     """Print them; `own` is our address, if it is known."""
-    drawn = Table("id", "name", "address", "state", "events", "secrets")
-    drawn.columns[0].no_wrap = True
-    for registered in found:
-        drawn.add_row(*(Text(clean(cell), overflow="fold") for cell in _cells(registered, own)))
-    console().print(drawn)
+    columns = ("id", "name", "address", "state", "events", "secrets")
+    show_table(columns, [_cells(registered, own) for registered in found], whole=1, more=False)
 
 
 def _cells(registered: Registration, own: str | None) -> tuple[str, ...]:
@@ -54,8 +48,3 @@ def _words(value: Any) -> str:
 
 def _hint(secret: dict[str, Any]) -> str:
     return f"…{secret['ends_with']}" + (f" until {secret['until']}" if secret["until"] else "")
-
-
-def clean(text: str) -> str:
-    """Gemini's words without what a terminal would obey."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text)

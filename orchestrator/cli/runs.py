@@ -3,12 +3,11 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -47,24 +46,20 @@ def runs() -> None:
 @click.option("--callback", metavar="URL", help="Address that is told of the run by signed webhooks.")
 @click.option("--watch", "watched", is_flag=True, help="Follow it to its end and exit as `runs watch` does.")
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
+@client.over_the_api
 def start(
-    config: Path | None,
+    reach: client.Reach,
     workflow: str,
     text: str,
     key: str | None,
     callback: str | None,
     watched: bool,
     as_json: bool,
-    url: str | None,
-    token_env: str,
 ) -> None:
     """Start a run of WORKFLOW; INPUT is text, or a JSON object where the workflow declares fields."""
     body: dict[str, Any] = {"input": _fields(text), **({"idempotency_key": key} if key else {})}
     body |= {"callback": callback} if callback else {}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
         _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
         if watched:
@@ -76,54 +71,40 @@ def start(
 @click.option("--workflow", metavar="NAME", help="Of one workflow only.")
 @client.limit_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(
-    config: Path | None,
-    status: str | None,
-    workflow: str | None,
-    limit: int,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
-) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, status: str | None, workflow: str | None, limit: int, as_json: bool) -> None:
     """The newest first."""
     which = {k: v for k, v in (("status", status), ("workflow", workflow)) if v is not None}
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found, more = client.listed(service, "/v1/runs", which, limit)
     nothing = "no such run" if which else "no run was started yet"
     columns = ("run", "workflow", "status", "turn", "started", "why")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_cells, more=more)
 
 
 @runs.command()
 @_id
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, run: str, as_json: bool) -> None:
     """The run ID with its turns and calls."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = _read(service, run)
     for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(client.plain(line))
+        click.echo(consoles.plain(line))
 
 
 @runs.command()
 @_id
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def watch(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def watch(reach: client.Reach, run: str, as_json: bool) -> None:
     """Follow the run ID: what happened so far, then what happens, until it ends.
 
     A connection that breaks is taken up where it broke. Ctrl-C ends the watching, never the run. With
     --json each line is one entry of the run's record, the last one {"end": STATUS, "reason", "output"}.
     """
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         _follow(service, run, as_json=as_json)
 
 
@@ -131,14 +112,10 @@ def watch(config: Path | None, run: str, as_json: bool, url: str | None, token_e
 @client.ids_argument
 @client.reason_option
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def cancel(
-    config: Path | None, ids: Sequence[str], reason: str, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def cancel(reach: client.Reach, ids: Sequence[str], reason: str, as_json: bool) -> None:
     """Stop the runs ID...; nothing starts for them afterwards."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         client.each(
             service,
             ids,
@@ -155,24 +132,15 @@ def cancel(
 @click.option("--call", metavar="ID", help="Which call, where several are in doubt.")
 @click.option("--result", metavar="TEXT", help="With `happened`: what the model is told; text or an object.")
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
+@client.over_the_api
 def resolve(
-    config: Path | None,
-    run: str,
-    choice: str,
-    call: str | None,
-    result: str | None,
-    as_json: bool,
-    url: str | None,
-    token_env: str,
+    reach: client.Reach, run: str, choice: str, call: str | None, result: str | None, as_json: bool
 ) -> None:
     """Settle what the run ID waits for in `attention`: it happened, try it again, or give the run up."""
     body: dict[str, Any] = {"choice": choice, **({"call": call} if call else {})}
     if result is not None:
         body["result"] = _fields(result)
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.posted(service, f"/v1/runs/{client.part(run)}/resolve", body)
     _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
 
@@ -180,15 +148,13 @@ def resolve(
 @runs.command()
 @_id
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def restart(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def restart(reach: client.Reach, run: str, as_json: bool) -> None:
     """Take the work of the run ID up in a new one, which is told what was done so far.
 
     For a run that failed, was cancelled, or waits for a person. Twice is once.
     """
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         told = client.posted(service, f"/v1/runs/{client.part(run)}/restart", {})
     _tell(told, f"{told['id']} goes on with the work of {run}", as_json=as_json)
 
@@ -196,17 +162,15 @@ def restart(config: Path | None, run: str, as_json: bool, url: str | None, token
 @runs.command()
 @_id
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def retry(config: Path | None, run: str, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def retry(reach: client.Reach, run: str, as_json: bool) -> None:
     """Try the work of the run ID again, the way its state allows, and say which that was.
 
     Where a request to Gemini got lost, the same run sends it again. One that failed, was cancelled or was
     refused is taken up by a new run (`restart`). Where nobody knows whether a tool ran, only you can tell
     (`resolve`).
     """
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         path = f"/v1/runs/{client.part(run)}"
         if _lost(_read(service, run)):
             told = client.posted(service, f"{path}/resolve", {"choice": "retry"})
@@ -225,7 +189,7 @@ def _lost(run: Mapping[str, Any]) -> bool:
     """
     if doubtful := [c["tool"] for c in run["calls"] if c["status"] == "in_doubt"]:
         raise click.ClickException(
-            client.plain(
+            consoles.plain(
                 f"nobody knows whether {', '.join(doubtful)} ran: look, then say "
                 f"`orchestrator runs resolve {run['id']} happened`, `retry` or `give_up`"
             )
@@ -249,7 +213,7 @@ def _follow(service: "httpx.Client", run: str, *, as_json: bool) -> None:
 
 
 def _tell(told: Mapping[str, Any], words: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(told) if as_json else client.plain(words))
+    click.echo(json.dumps(told) if as_json else consoles.plain(words))
 
 
 def _fields(text: str) -> object:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from orchestrator.cli import cards, client, consent
+from orchestrator.cli import cards, client, consent, consoles
 
 if TYPE_CHECKING:
     import httpx
@@ -82,7 +82,7 @@ def decide(
         click.echo(json.dumps(answer))
     else:
         for one in answer["decisions"]:
-            click.echo(client.plain(_line(one)))
+            click.echo(consoles.plain(_line(one)))
     if answer["recorded"] < len(wanted):
         raise click.ClickException(f"{answer['recorded']} of {len(wanted)} recorded")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ def check(config: Path | None, post: bool, as_json: bool) -> None:
 
     found = asyncio.run(slack_plan.looks(_settings(config), post=post))
     if as_json:
-        client.show_lines({"state": f.state, "what": f.what, "text": f.text} for f in found)
+        consoles.show_lines({"state": f.state, "what": f.what, "text": f.text} for f in found)
     else:
         marks = {"ok": "ok", "warn": "look", "bad": "missing"}
         rows = [(marks[f.state], f.what, f.text) for f in found]
-        client.show_table(("", "what", "finding"), rows, whole=2, more=False)
+        consoles.show_table(("", "what", "finding"), rows, whole=2, more=False)
     if any(f.state == "bad" for f in found):
         raise click.ClickException("Slack is not set up for everything that is asked of it")
 

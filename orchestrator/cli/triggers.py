@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli import client
+from orchestrator.cli import client, consoles
 from orchestrator.cli.entries import instant
 from orchestrator.errors import ConfigError
 
@@ -25,28 +25,24 @@ def triggers() -> None:
 
 @triggers.command("list")
 @client.json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def list_(config: Path | None, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def list_(reach: client.Reach, as_json: bool) -> None:
     """Every trigger of the settings, and how it stands."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         found = client.one(service, "/v1/triggers", "items")["items"]
     nothing = "no trigger is set up"
     columns = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
-    client.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_standing, whole=2)
+    consoles.show_list(found, as_json=as_json, nothing=nothing, columns=columns, cells=_standing, whole=2)
 
 
 @triggers.command()
 @click.argument("name")
 @client.limit_option
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | None, token_env: str) -> None:
+@client.over_the_api
+def show(reach: client.Reach, name: str, limit: int, as_json: bool) -> None:
     """The trigger NAME and what happened lately."""
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         path = f"/v1/triggers/{client.part(name)}?limit={min(limit, 100)}"
         told = client.one(service, path, "name", "occurrences")
     if as_json:
@@ -54,13 +50,13 @@ def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | N
         return
     heads = ("trigger", "kind", "starts", "waits for", "next", "failures", "last error")
     for head, value in zip(heads, _standing(told), strict=True):
-        click.echo(client.plain(f"{head:<10} {value}"))
+        click.echo(consoles.plain(f"{head:<10} {value}"))
     columns = ("occurrence", "at", "verdict", "run", "again", "note")
     rows = [
         [o["key"], instant(o["at"]), o["verdict"], o["run"] or "–", o["again"], o["note"]]
         for o in told["occurrences"]
     ]
-    client.show_table(columns, rows, whole=0, more=bool(told["next"]))
+    consoles.show_table(columns, rows, whole=0, more=bool(told["next"]))
 
 
 @triggers.command()
@@ -71,18 +67,14 @@ def show(config: Path | None, name: str, limit: int, as_json: bool, url: str | N
     help="What its mapping sees as `entry` or `body`; a webhook's trigger needs it.",
 )
 @client.one_json_option
-@client.url_option
-@client.token_option
-@click.pass_obj
-def fire(
-    config: Path | None, name: str, event: str | None, as_json: bool, url: str | None, token_env: str
-) -> None:
+@client.over_the_api
+def fire(reach: client.Reach, name: str, event: str | None, as_json: bool) -> None:
     """Fire the trigger NAME now; the run is yours. A feed without an event is read now."""
     try:
         order = {} if event is None else {"event": client.typed(event)}
     except ValueError as e:
         raise ConfigError(f"--event: {e}") from e
-    with client.service_at(config, url, token_env) as service:
+    with reach() as service:
         answer = client.ask(service, "POST", f"/v1/triggers/{client.part(name)}/fire", json=order)
         if answer.status_code != 200:
             refused = click.ClickException if answer.status_code in (404, 409) else ConfigError
@@ -90,7 +82,7 @@ def fire(
         told = client.content(answer, "verdict")
     done = {"started": f"run {told['run']} is started", None: "it is read now"}
     said = done.get(told["verdict"], f"{told['verdict']}: {told['note']}")
-    click.echo(json.dumps(told) if as_json else client.plain(f"{name}: {said}"))
+    click.echo(json.dumps(told) if as_json else consoles.plain(f"{name}: {said}"))
     sys.exit(1 if told["verdict"] == "refused" else 0)
 
 

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from orchestrator.cli import cards, client
+from orchestrator.cli import cards, client, consoles
 from orchestrator.cli.entries import sentence
 from orchestrator.errors import UnavailableError
 from orchestrator.slack.text import line, visible
@@ -209,7 +209,7 @@ class _Words:
 
     def close(self, run: Json) -> None:
         for words in conclusion(run):
-            say(client.plain(visible(words)[0]))
+            say(consoles.plain(visible(words)[0]))
 
 
 class _Picture(_Words):
@@ -227,7 +227,7 @@ class _Picture(_Words):
 
     def run(self, run: Json) -> None:
         now = datetime.now(UTC)
-        waits = [Text(client.plain(words), style="yellow") for words in waiting(run)]
+        waits = [Text(consoles.plain(words), style="yellow") for words in waiting(run)]
         spinner = Spinner("dots", text=Text(progress(run, now), style="bold"))
         self._live.update(Group(spinner, *waits))
 
@@ -260,7 +260,7 @@ def conclusion(run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told(entry: Mapping[str, Any]) -> str:
-    return client.plain(f"{entry['at'][11:19]}  {entry['status']:<10} {line(sentence(entry), MOST_TOLD)}")
+    return consoles.plain(f"{entry['at'][11:19]}  {entry['status']:<10} {line(sentence(entry), MOST_TOLD)}")
 
 
 def say(line: str) -> None:

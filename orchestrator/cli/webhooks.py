@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
 
+from orchestrator.cli import consoles
 from orchestrator.errors import ConfigError, OrchestratorError, UncertainError
 
 if TYPE_CHECKING:
@@ -226,12 +227,11 @@ def enable(config: Path | None, webhook: str | None, events: bool) -> None:
 def delete(config: Path | None, webhook: str, yes: bool) -> None:
     """Remove a webhook; what is on its way to it is lost, and its secret is worth nothing any more."""
     from orchestrator.cli import consent
-    from orchestrator.cli.registered import clean
 
     settings = _settings(config)
     if not yes:
         found = _run(settings, lambda gemini: gemini.get(webhook))
-        consent.confirm(f"Remove {found.id}, which sends to {clean(found.uri)}?")
+        consent.confirm(f"Remove {found.id}, which sends to {consoles.plain(found.uri)}?")
     _run(settings, lambda gemini: gemini.delete(webhook))
     _say(f"{webhook} is removed")
 
@@ -353,6 +353,4 @@ def _end(ends: Any) -> str:
 
 def _say(text: str) -> None:
     """To the person; the standard output is for what was asked for."""
-    from orchestrator.cli.registered import clean
-
-    click.echo(clean(text), err=True)
+    click.echo(consoles.plain(text), err=True)

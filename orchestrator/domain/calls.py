@@ -105,7 +105,7 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
     if call.arguments != event.arguments or (fresh.previews and fresh.preview is None):
         return unheard(run, f"what was worked out is not about {event.call} as it is now")
     if call.approval is None:
-        fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
+        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if fresh.ruling is Ruling.ALLOW and call.approval is None:
@@ -150,7 +150,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
         return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
         fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
-        fresh = crowding.relieved(fresh, run.requester.id, policy.max_open_per_approver)
+        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if approval and stands:

@@ -5,7 +5,7 @@ told to wait. Where one of them has room it is put to all of them: whose turn it
 user group or a machine's token counts as the one entry it is in the terms; its members are not looked up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -24,17 +24,17 @@ def put_to(wish: Assessment) -> tuple[str, ...]:
 
 
 def relieved(
-    wish: Assessment, requester: str, most: int, besides: Mapping[str, int] = _NOTHING
+    wish: Assessment, asked_for_it: Collection[str], most: int, besides: Mapping[str, int] = _NOTHING
 ) -> Assessment:
     """The wish, denied where everybody who could decide about it first has enough open questions already.
 
     Args:
-        requester: Who asked for the run; under four eyes they could not decide.
+        asked_for_it: Who did; under four eyes they could not decide.
         besides: What is asked of each in the same moment and not counted yet.
     """
     if wish.terms is None or not wish.asked:
         return wish
-    could = [entry for entry in put_to(wish) if _may(wish.terms, requester, entry)]
+    could = [entry for entry in put_to(wish) if _may(wish.terms, asked_for_it, entry)]
     open_now = [wish.asked.get(entry, 0) + besides.get(entry, 0) for entry in could]
     if not could or min(open_now) < most:
         return wish
@@ -45,5 +45,5 @@ def relieved(
     return replace(wish, ruling=Ruling.DENY, reason=reason)
 
 
-def _may(terms: Terms, requester: str, entry: str) -> bool:
-    return entry not in terms.never and not (terms.four_eyes and entry == requester)
+def _may(terms: Terms, asked_for_it: Collection[str], entry: str) -> bool:
+    return entry not in terms.never and not (terms.four_eyes and entry in asked_for_it)

@@ -49,8 +49,7 @@ def refusal(
     if approval is None:
         return Refusal.NOT_FOUND, "nothing is asked about this call"
     for terms in (approval.terms, *([current] if current else ())):
-        asked_for_it = (run.requester.id, *run.recipe.asked_before)
-        if (why := _never(asked_for_it, terms, person, stands, call.tool)) is not None:
+        if (why := _never(run.asked_for_it, terms, person, stands, call.tool)) is not None:
             return Refusal.NOT_ENTITLED, why
     step = approval.terms.steps[approval.stage]
     # Of one that is over, whoever was asked in any stage is told who was first.
@@ -68,7 +67,7 @@ def waits_for(card: Card, person: str, standing: Collection[str]) -> bool:
         standing: As for `refusal`.
     """
     approval, stands = card.approval, {person, *standing}
-    if _never((card.requester.id,), approval.terms, person, stands, card.call.tool) is not None:
+    if _never(card.asked_for_it, approval.terms, person, stands, card.call.tool) is not None:
         return False
     asked = not stands.isdisjoint(approval.terms.steps[approval.stage].approvers)
     return asked and approval.open and already_counted(approval, person) is None

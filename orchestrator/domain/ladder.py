@@ -49,12 +49,15 @@ def groups(approval: Approval) -> tuple[str, ...]:
 
 
 def people(
-    approval: Approval, requester: str, members: Mapping[str, Collection[str]], most: int = MOST
+    approval: Approval,
+    asked_for_it: Collection[str],
+    members: Mapping[str, Collection[str]],
+    most: int = MOST,
 ) -> tuple[str, ...]:
     """Who is written to: everybody who may decide in the present stage, as far as it can be known.
 
     Args:
-        requester: Who asked for the run.
+        asked_for_it: Who did; under four eyes they could not decide.
         members: Of the groups, those of which they could be read.
     """
     named = [p for a in written_to(approval) for p in (members.get(a, ()) if is_group(a) else (a,))]
@@ -62,7 +65,7 @@ def people(
     for entry in approval.terms.never:
         out |= {entry, *members.get(entry, ())}
     if approval.terms.four_eyes:
-        out.add(requester)
+        out |= {*asked_for_it}
     return tuple(p for p in dict.fromkeys(named) if p not in out)[:most]
 
 

@@ -244,6 +244,11 @@ class Run(Value):
     sources: tuple[Source, ...] = ()
 
     @property
+    def asked_for_it(self) -> tuple[str, ...]:
+        """Who asked for the run, or for the work it takes up, by their ids."""
+        return self.requester.id, *self.recipe.asked_before
+
+    @property
     def doing(self) -> Step | None:
         """The step it is at; None for a workflow without steps."""
         return self.recipe.steps[self.step] if self.recipe.steps else None

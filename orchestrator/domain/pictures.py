@@ -18,6 +18,7 @@ class Card(Value):
     requester: Actor
     run_status: RunStatus
     run_reason: str = ""
+    asked_before: tuple[str, ...] = ()  # as in the run's recipe
     description: str = ""  # the tool's own summary, from its docstring
     link: str = ""  # our page about the run, if we have a public address
     progress: str = ""  # how far the turn's other calls are
@@ -33,6 +34,12 @@ class Card(Value):
     replaced: bool = False  # another question took its place; the call is as this one was asked with it
     replaced_by: tuple[Place, ...] = ()  # where that one stands, the channel first
     replaced_link: str = ""  # to it, in one of these places
+    shown_link: str = ""  # to its own message
+
+    @property
+    def asked_for_it(self) -> tuple[str, ...]:
+        """As of the run."""
+        return self.requester.id, *self.asked_before
 
 
 class Picture(Value):

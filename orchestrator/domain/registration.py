@@ -32,7 +32,6 @@ EVENTS: Final = (
 
 ENABLED: Final = "enabled"
 DISABLED: Final = "disabled"
-DISABLED_BY_FAILURES: Final = "disabled_due_to_failed_deliveries"
 _PORTS: Final = {"http": 80, "https": 443}
 
 

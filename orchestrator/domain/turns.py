@@ -38,6 +38,7 @@ from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, Turn, 
 from orchestrator.domain.pauses import ask_about_plan, not_restarted
 from orchestrator.domain.pipeline import cited, output_of
 from orchestrator.domain.plain import MAX_HANDED_ON, size
+from orchestrator.domain.reminding import beside
 from orchestrator.domain.sources import joined
 from orchestrator.domain.values import replace
 
@@ -262,7 +263,7 @@ def _admitted(
     for wish in wishes:
         so_far = open_questions(Turn(run.turn.number, calls=tuple(call for call, _ in admitted)))
         within_both = crowding.relieved(
-            within(wish, so_far, policy.max_open), run.requester.id, most, besides
+            within(wish, so_far, policy.max_open), run.asked_for_it, most, besides
         )
         besides.update(crowding.put_to(within_both))
         admitted.append(admit(run, interaction_id, within_both, now))
@@ -297,8 +298,14 @@ def forgetting_near(run: Run, event: ForgettingNear, policy: Policy, now: dateti
     when = f"{turn.forgotten_at:%Y-%m-%d %H:%M} UTC"
     note = f"Gemini forgets this interaction at {when}; what is open lapses before"
     waiting = [(c, c.approval) for c in turn.calls if c.approval and c.approval.open]
-    told = tuple(e for c, a in waiting for e in (*redraw(c, now), notify(a, FORGETTING, now)))
-    return Decision(run, told, note=note, alarm=True)
+    drawn = tuple(e for c, _ in waiting for e in redraw(c, now))
+    covered: set[str] = set()
+    told: tuple[Effect, ...] = ()
+    for call, approval in waiting:
+        if call.id not in covered:
+            covered |= {other.id for other, _ in beside(turn, call, approval, FORGETTING)}
+            told += (notify(approval, FORGETTING, now),)
+    return Decision(run, (*drawn, *told), note=note, alarm=True)
 
 
 def _no_calls(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:

@@ -32,6 +32,7 @@ from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, Approval
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
+from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
@@ -313,7 +314,10 @@ def expired(run: Run, event: ApprovalExpired, policy: Policy, now: datetime) -> 
 
 
 def reminded(run: Run, event: ReminderDue, policy: Policy, now: datetime) -> Decision:
-    """People are told that it still waits, once by each reminder; one that comes too late says nothing."""
+    """People are told that it still waits, once by each reminder; one that comes too late says nothing.
+
+    Those of the same thread that are due by then are told of with it.
+    """
     call = run.turn.by_approval(event.approval)
     if call is None or call.approval is None or not call.approval.open:
         return Decision(run)  # decided in time; the timer only came round
@@ -324,9 +328,11 @@ def reminded(run: Run, event: ReminderDue, policy: Policy, now: datetime) -> Dec
     if now < due:
         subject = notice_subject(approval.id, str(event.number))
         return Decision(run, (Effect(EffectKind.REMIND_APPROVAL, subject, due),))
-    told = replace(call, approval=replace(approval, reminded=event.number))
-    run = replace(run, turn=run.turn.with_call(told))
-    return Decision(run, (notify(approval, str(event.number), now),))
+    turn = run.turn
+    for other, what in ((call, str(event.number)), *beside(turn, call, approval, str(event.number))):
+        if other.approval is not None and other.approval.reminded < int(what):
+            turn = turn.with_call(replace(other, approval=replace(other.approval, reminded=int(what))))
+    return Decision(replace(run, turn=turn), (notify(approval, str(event.number), now),))
 
 
 def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Decision:

@@ -142,6 +142,8 @@ class Breaker:
         self._failures = self._strikes = self._opened = self._spared = 0
         self.tell: Callable[[Standing], None] = lambda standing: None
         """Called in the event loop when it opens, for longer too, and when it closes."""
+        self.asked: Callable[[str, float], None] = lambda place, seconds: None
+        """Called in the event loop when the neighbour named a wait: "" for all of it, and its seconds."""
         self._era = 0
         """Grows with each opening and closing: what a call of an earlier one came to is old news."""
 
@@ -150,6 +152,11 @@ class Breaker:
         rest = 0.0 if self._until is None else max(0.0, self._until - self.clock())
         position = Position.OPEN if rest else Position.CLOSED if self._until is None else Position.HALF_OPEN
         return Standing(position, rest, self._failures, self._opened, self._spared)
+
+    def leave_alone(self, place: str, seconds: float) -> None:
+        """It named a wait to somebody else, or before this process began. `place` is "", all of it."""
+        if seconds - self.state().rest > NOTEWORTHY_SECONDS:
+            self._open(seconds)
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless the neighbour is left alone.
@@ -188,6 +195,7 @@ class Breaker:
     def _heard(self, era: int, away: bool | None, told: float) -> None:
         if away and told > 0:
             self._open(told)  # whoever was told, it holds for all
+            self.asked("", told)
         elif era != self._era:
             return
         elif away:
@@ -314,10 +322,13 @@ class GuardedSlack:
     async def update(self, card: Card) -> None:
         await self._line.call("update", lambda: self._slack.update(card))
 
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
-        await self._line.call(
-            "remind", lambda: self._slack.remind(card, what=what, last=last, seen_before=seen_before)
-        )
+    async def remind(
+        self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
+    ) -> None:
+        def say() -> Awaitable[None]:
+            return self._slack.remind(card, what=what, last=last, seen_before=seen_before, others=others)
+
+        await self._line.call("remind", say)
 
     async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
         return await self._line.call("copy", lambda: self._slack.copy(card, person, seen_before=seen_before))

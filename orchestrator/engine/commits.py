@@ -26,7 +26,7 @@ from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
-from orchestrator.errors import NotFoundError, UnavailableError
+from orchestrator.errors import NotFoundError, UnavailableError, UnreadableError
 from orchestrator.store import claims, occupancy, outbox, runs
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
@@ -209,10 +209,14 @@ class Commits:
         try:
             of = which[0] if isinstance(which, tuple) else ""
             return await self._write(partial(self._take, which=which, places=places), of)
-        except GateError as e:
-            log.exception("gate_failed", effect=which)
+        except (GateError, UnreadableError) as e:
             places.clear()
-            await self.write(self._stumble, which, str(e))
+            unreadable = e if isinstance(e, UnreadableError) else e.__cause__
+            if isinstance(unreadable, UnreadableError):
+                await self.write(self._bury, which, str(unreadable))
+            else:
+                log.exception("gate_failed", effect=which)
+                await self.write(self._stumble, which, str(e))
             return Taken(None)
         except BaseException:
             places.clear()
@@ -267,6 +271,12 @@ class Commits:
         effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
+
+    def _bury(self, s: Session, which: Which, why: str) -> None:
+        """What its run says now cannot be acted on; a person may mend the rows, and have it tried again."""
+        effect = claims.claim(s, which, self._clock(), self.hold())
+        if effect is not None:
+            claims.bury(s, effect, why)
 
     async def still_ours(self, effect: Claimed, until: datetime) -> bool:
         """Whether a claim that held until then was taken over by nobody while this process stood still."""

@@ -61,7 +61,7 @@ class Copies:
         except UnavailableError as e:
             await self._commit.again(effect, str(e), e)
             return
-        people = ladder.people(card.approval, card.requester.id, members)
+        people = ladder.people(card.approval, card.asked_for_it, members)
         await self._commit.conclude(effect, ApproversFound(card.approval.id, people))
 
     def copy(self, s: Session, effect: Claimed) -> Act | None:

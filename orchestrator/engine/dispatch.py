@@ -8,7 +8,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -73,21 +73,6 @@ SLACK: Final = timedelta(milliseconds=50)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-class Dispatcher(Protocol):
-    """Carries hints from the process that commits to the one that works."""
-
-    def put(self, s: Session) -> None:
-        """Within a transaction, before its COMMIT: pass on what it made due and nobody took."""
-        ...
-
-
-class Embedded:
-    """Nothing to carry: the one process there is wakes its worker after the commit."""
-
-    def put(self, s: Session) -> None:
-        """The rows are enough."""
-
-
 class Queued:
     """A job for each effect that is due soon and was not taken.
 
@@ -100,7 +85,7 @@ class Queued:
         self._own_mail = own_mail
 
     def put(self, s: Session) -> None:
-        """See `Dispatcher`."""
+        """Within a transaction, before its COMMIT: pass on what it made due and nobody took."""
         now = self._clock()
         spent = age(s)  # a delay counts from when the transaction began, and it may have waited for others
         made = [job_of(a, a.due_at - now, spent) for a in outbox.asked(s, now + NEAR)]

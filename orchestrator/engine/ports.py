@@ -94,7 +94,9 @@ class SlackPort(Protocol):
         """Who is in those user groups, as far as it can be read."""
         ...
 
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+    async def remind(
+        self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
+    ) -> None:
         """Tell those who may decide, under the message of `card.approval`, that it still waits.
 
         `what` is the number of a reminder, or a notice of `domain.deadlines`; `last` has it said in the

@@ -21,6 +21,7 @@ from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.outcomes import OUTCOME, tell
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
@@ -189,27 +190,45 @@ class Questions:
 
     def notify(self, s: Session, effect: Claimed) -> Act | None:
         """Tell people about a question that is still open; what is not news any more is not said."""
-        approval, what = parse_notice(effect.subject)
-        card, now = self.card(s, effect, approval), self._commit.now()
-        if card is not None and (worth_saying(card.approval, what, now) or what == OUTCOME):
+        approval, asked = parse_notice(effect.subject)
+        now = self._commit.now()
+        news = [
+            (card, what)
+            for card, what in self._told_together(s, effect, approval, asked)
+            if worth_saying(card.approval, what, now) or what == OUTCOME
+        ]
+        if news:
+            (card, what), others = news[0], [other for other, _ in news[1:]]
             if (later := undisturbed(card.approval, now)) > now:
                 claims.retry(s, effect, later, "quiet hours")
                 return None
             if self._slack is not None and (card.approval.ts or card.approval.copies):
-                act = partial(self._notify, effect, card, what, self._slack)
+                act = partial(self._notify, effect, card, others, what, self._slack)
                 return in_turn(self._commit, s, effect, _told_in(card), act)
             log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
         claims.done(s, effect)
         return None
 
-    async def _notify(self, effect: Claimed, card: Card, what: str, slack: SlackPort) -> None:
+    def _told_together(self, s: Session, effect: Claimed, approval: str, what: str) -> list[tuple[Card, str]]:
+        """The question that is due, and those it is told with, each as it is told."""
+        card = self.card(s, effect, approval)
+        if card is None:
+            return []
+        turn = runs.load(s, effect.run_id).turn
+        others = beside(turn, card.call, card.approval, what)
+        cards = [(self.card(s, effect, c.approval.id), like) for c, like in others if c.approval]
+        return [(card, what), *((other, like) for other, like in cards if other is not None)]
+
+    async def _notify(
+        self, effect: Claimed, card: Card, others: Sequence[Card], what: str, slack: SlackPort
+    ) -> None:
         place = place_of(card.approval, what)
         last = place is not None and place[0] == place[1]
         # Who can see it in no channel is told under their copies.
         places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
         try:
             for shown in places:
-                await slack.remind(shown, what=what, last=last, seen_before=maybe_said(effect))
+                await slack.remind(shown, what=what, last=last, seen_before=maybe_said(effect), others=others)
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:
@@ -236,6 +255,7 @@ class Questions:
             run_id=run.id,
             workflow=run.recipe.workflow,
             requester=run.requester,
+            asked_before=run.recipe.asked_before,
             run_status=run.status,
             run_reason=run.reason,
             description=OWN_WORDS.get(call.tool) or self._toolkit.describe(call.tool),

@@ -317,6 +317,11 @@ def hear(
     return run_id, None
 
 
+def set_aside(s: Session, deliveries: Sequence[inbox.Waiting], why: str, now: datetime) -> None:
+    """Their run cannot be told of them."""
+    inbox.close(s, [inbox.Closed(d.id, DeliveryVerdict.IGNORED, note=why) for d in deliveries], now)
+
+
 def _of_lost_start(s: Session, delivery: inbox.Waiting) -> bool:
     """Whether a webhook says it is about a job whose start has had no answer."""
     if not delivery.kind.startswith(ABOUT):

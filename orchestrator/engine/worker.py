@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
@@ -20,6 +22,7 @@ from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Ticket
+from orchestrator.errors import UnreadableError
 from orchestrator.spells import Spell
 from orchestrator.store import claims, inbox
 from orchestrator.store.claims import Which
@@ -43,6 +46,7 @@ LONGEST_SLEEP: Final = 15.0
 PRUNE_EVERY: Final = timedelta(hours=1)
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 
 class Worker:
@@ -231,9 +235,13 @@ class Worker:
         return count
 
     async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:
-        await self._performer.commits.advance(
-            partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
-        )
+        try:
+            await self._performer.commits.advance(
+                partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
+            )
+        except UnreadableError as e:  # of this run alone: the others must not wait for it
+            log.error("deliveries_set_aside", deliveries=len(deliveries), why=str(e))
+            await self._db.write(step.set_aside, deliveries, str(e), now)
 
     async def _claim(self) -> int:
         """Take what is due; returns how much that was."""

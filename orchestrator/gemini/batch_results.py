@@ -224,20 +224,18 @@ async def written(answers: Sequence[Any], keys: Sequence[str]) -> AsyncGenerator
         yield json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-async def keys_in(chunks: AsyncIterator[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> list[str]:
+async def keys_in(chunks: AsyncIterator[bytes]) -> list[str]:
     """The keys of a request that is a file of lines, each once. Raises as `Lines.feed`."""
-    lines, found = Lines(max_line_bytes), dict[str, None]()
+    lines, found = Lines(MAX_LINE_BYTES), dict[str, None]()
     async for chunk in chunks:
         found.update(_keys(lines.feed(chunk)))
     found.update(_keys(lines.end()))
     return list(found)
 
 
-async def lines_of(
-    chunks: AsyncIterator[bytes], keys: Collection[str], *, max_line_bytes: int = MAX_LINE_BYTES
-) -> bytes:
+async def lines_of(chunks: AsyncIterator[bytes], keys: Collection[str]) -> bytes:
     """Those lines of a file as they stand in it. Raises as `Lines.feed`."""
-    lines, found = Lines(max_line_bytes), list[bytes]()
+    lines, found = Lines(MAX_LINE_BYTES), list[bytes]()
     async for chunk in chunks:
         found += [line for line in lines.feed(chunk) if key_of(_decoded(line)) in keys]
     found += [line for line in lines.end() if key_of(_decoded(line)) in keys]

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import wait_random_exponential
@@ -129,14 +129,9 @@ class Connection:
 
     def refusal(self, what: str, answer: Answer, *, missing: Collection[int] = ()) -> Refusal:
         """An answer that is a no, read; `missing` as in `Words.refusal`."""
-        return self.words.refusal(what, answer.status, _json(answer), answer.retry_after, missing=missing)
-
-
-def _json(answer: Answer) -> Any:
-    try:
-        return wire.decode(answer.content)
-    except ValueError:
-        return None  # a page for people, from something in between
+        return self.words.refusal(
+            what, answer.status, wire.decoded(answer.content), answer.retry_after, missing=missing
+        )
 
 
 def _checked(base_url: str) -> str:

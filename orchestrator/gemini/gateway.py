@@ -7,16 +7,13 @@ repeated (fetch, cancel) is repeated here for seconds; outages of minutes are th
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
 
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.connection import BASE_URL, Connection
 from orchestrator.gemini.library import Answer
-from orchestrator.gemini.mapping import TRIES, BlipError
-
-_MISSING: Final = (404, 410)
+from orchestrator.gemini.mapping import MISSING, TRIES, BlipError
 
 
 class GeminiGateway:
@@ -134,7 +131,7 @@ class GeminiGateway:
         form = (await self.connection.opened()).fetch.of(interaction_id)
         answer = await self.connection.heard("fetch", form)
         if answer.status != 200:
-            raise self.connection.refusal("fetch", answer, missing=_MISSING).of_repeatable()
+            raise self.connection.refusal("fetch", answer, missing=MISSING).of_repeatable()
         snapshot = _readable(answer, interaction_id)
         if snapshot is None:
             raise BlipError(self.connection.words.tell("fetch", "the answer is not this interaction"))

@@ -19,7 +19,7 @@ from orchestrator.gemini import batch_results, job_wire, wire
 from orchestrator.gemini.connection import Connection
 from orchestrator.gemini.job_wire import Made
 from orchestrator.gemini.library import Answer, Form, Library
-from orchestrator.gemini.mapping import BlipError
+from orchestrator.gemini.mapping import MISSING, BlipError
 from orchestrator.gemini.transfers import Transfers
 
 VIDEOS: Final = frozenset({"video/mp4", "video/webm", "video/quicktime"})
@@ -33,7 +33,6 @@ MAX_PAGES: Final = 40
 """A page may hold fewer than asked for; so many at most are read."""
 MAX_OBJECT_BYTES: Final = 256 * 1024 * 1024
 """Of one object: a finished interaction holds its video, a batch its answers, and both may be listed."""
-_MISSING: Final = (404, 410)
 _ABSENT: Final = "not_found"
 _DECODED: Final = 3 * 1024 * 1024  # divisible by three: base64 of it has no padding inside
 _BLANKS: Final = re.compile(r"\s+")
@@ -194,7 +193,7 @@ class GeminiJobs:
         form = _form(await self._connection.opened(), kind, remote)
         answer = await self._connection.heard("fetch", form, most=MAX_OBJECT_BYTES)
         if answer.status != 200:
-            raise self._connection.refusal("fetch", answer, missing=_MISSING).of_repeatable()
+            raise self._connection.refusal("fetch", answer, missing=MISSING).of_repeatable()
         raw = await self._read("fetch", answer)
         try:
             same = job_wire.reading(kind, raw).remote == remote

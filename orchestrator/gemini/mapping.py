@@ -38,6 +38,8 @@ from orchestrator.gemini import wire
 TRIES: Final = 3
 RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
 UNIMPLEMENTED: Final = 501
+MISSING: Final = (404, 410)
+"""Not there, or not any more: for whoever reads by a name that once was given."""
 
 _MENDED: Final = {
     401: "check the API key",

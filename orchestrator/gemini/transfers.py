@@ -13,12 +13,12 @@ from orchestrator.errors import RejectedError, UnavailableError
 from orchestrator.gemini import job_wire, wire
 from orchestrator.gemini.connection import BASE_URL, Connection
 from orchestrator.gemini.library import Answer, BrokenError, Form, Silence, Streamed
+from orchestrator.gemini.mapping import MISSING
 
 MAX_HOPS: Final = 3
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 DOWNLOAD_SECONDS: Final = 3600.0
 REDIRECTS_TO: Final = (".googleapis.com", ".googleusercontent.com")
-_MISSING: Final = (404, 410)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _ERROR_BYTES: Final = 64 * 1024
 _JSONL: Final = "application/jsonl"
@@ -68,7 +68,7 @@ class Transfers:
     async def _content(self, got: Streamed) -> AsyncGenerator[bytes, None]:
         if got.status != 200:
             answer = Answer(got.status, await _some(got), got.retry_after)
-            raise self._connection.refusal("download", answer, missing=_MISSING).of_repeatable()
+            raise self._connection.refusal("download", answer, missing=MISSING).of_repeatable()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._within
         try:
@@ -130,7 +130,7 @@ class Transfers:
             offset += len(block)
         if answer is None or offset != size or answer.headers.get("x-goog-upload-status") != "final":
             raise UnavailableError(self._told("upload", f"{offset} of {size} bytes were sent, and not taken"))
-        name = job_wire.uploaded(_json(answer))
+        name = job_wire.uploaded(wire.decoded(answer.content))
         if not name:
             raise UnavailableError(self._told("upload", "the answer names no file"))
         return name
@@ -174,13 +174,6 @@ async def _some(got: Streamed) -> bytes:
     except BrokenError:
         pass  # its status says enough
     return bytes(content)
-
-
-def _json(answer: Answer) -> Any:
-    try:
-        return wire.decode(answer.content)
-    except ValueError:
-        return None
 
 
 def _without_key(headers: Any) -> dict[str, str]:

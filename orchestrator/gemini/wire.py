@@ -163,6 +163,14 @@ def decode(content: bytes) -> Any:
         raise ValueError("nested too deep") from error
 
 
+def decoded(content: bytes) -> Any:
+    """The same, or None for a page for people, from something in between."""
+    try:
+        return decode(content)
+    except ValueError:
+        return None
+
+
 def _refuse(word: str) -> object:
     raise ValueError(f"{word} is not JSON")
 

@@ -20,7 +20,7 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
     yield from _too_late(settings)
     places = list(_places(settings))
     yield from _nobody(settings, [*places, *((("triggers", n), t) for n, t in settings.triggers.items())])
-    yield from _not_together(settings, places)
+    yield from _not_together(places)
     yield from _nobody_left(settings, places)
     yield from _not_there(settings)
     if settings.slack.enabled and not settings.slack.channel:
@@ -147,7 +147,7 @@ def _nobody(
             yield where, "is a Slack user group, which needs slack.enabled"
 
 
-def _not_together(settings: Settings, places: Sequence[Place]) -> Iterator[Fault]:
+def _not_together(places: Sequence[Place]) -> Iterator[Fault]:
     """Settings of one place that exclude each other."""
     for path, place in places:
         quorum = place.quorum if isinstance(place, PolicyOverride) else place.quorum > 1

@@ -5,7 +5,7 @@ is told the same way wherever the value came from.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from orchestrator.settings.fields import Path, dotted, leaves, model_at
 from orchestrator.settings.model import Settings
 from orchestrator.settings.strict_yaml import Document
 
+UNKNOWN: Final = "extra_forbidden"
 DEFAULT_FILE: Final = "config.yaml"
 LEAVES: Final = tuple(leaves(Settings))
 SAYINGS: Final = {
@@ -65,20 +66,26 @@ def load(
     faults = [f"{file}:{line}: {text}" for line, text in document.faults]
     faults += [*_exposed(file, document), *found.faults]
     told = _Told(file, document, found)
-    settings = _validate(_merged(document.tree, found), told, faults)
-    if settings is not None:
-        faults += [told.at(p, text) for p, text in contradictions(settings)]
-        faults += _missing(settings, found, environ) if need_secrets else ()
+    tree = _merged(document.tree, found)
+    settings, wrong = _validate(tree)
+    faults += [told.error(d) for d in wrong]
+    rest = settings or _rest(tree, wrong)
+    if rest is not None and all(
+        d["type"] == UNKNOWN for d in wrong
+    ):  # a default may contradict what was meant
+        faults += [told.at(p, text) for p, text in contradictions(rest)]
+    if rest is not None and need_secrets:
+        faults += _missing(rest, found, environ, {dotted(told.path(d)) for d in wrong})
     if faults or settings is None:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
     return settings
 
 
-def log_format(path: FilePath | None = None, environ: Mapping[str, str] = os.environ) -> str:
+def log_format(path: FilePath | None = None) -> str:
     """`log.format` as it is given, although other settings are wrong: how to say that they are."""
-    found = environment.read(LEAVES, environ)
+    found = environment.read(LEAVES, os.environ)
     try:
-        tree = _read(path or FilePath(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)).tree
+        tree = _read(path or FilePath(os.environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)).tree
     except ConfigError:
         tree = None
     log = _merged(tree, found).get("log")
@@ -99,12 +106,20 @@ def _read(file: FilePath) -> Document:
     return document
 
 
-def _validate(tree: dict[str, Any], told: "_Told", faults: list[str]) -> Settings | None:
+def _validate(tree: dict[str, Any]) -> tuple[Settings | None, list[ErrorDetails]]:
     try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(tree), []
     except ValidationError as e:
-        faults += [told.error(d) for d in e.errors(include_input=False, include_url=False)]
-        return None
+        return None, e.errors(include_input=False, include_url=False)
+
+
+def _rest(tree: dict[str, Any], wrong: Sequence[ErrorDetails]) -> Settings | None:
+    """The settings without what is wrong, so that the others are checked too; None where that are none."""
+    for detail in wrong:
+        holder = _holder(tree, detail["loc"])
+        if holder is not None and detail["loc"]:
+            holder.pop(detail["loc"][-1], None)
+    return _validate(tree)[0]
 
 
 def _exposed(file: FilePath, document: Document) -> Iterator[str]:
@@ -125,7 +140,7 @@ def _exposed(file: FilePath, document: Document) -> Iterator[str]:
         )
 
 
-def _holder(tree: Any, path: Sequence[str]) -> dict[str, Any] | None:
+def _holder(tree: Any, path: Sequence[str | int]) -> dict[str | int, Any] | None:
     for part in path[:-1]:
         tree = tree.get(part) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else None
@@ -147,12 +162,15 @@ def _merged(tree: Any, found: Environment) -> dict[str, Any]:
     return whole
 
 
-def _missing(settings: Settings, found: Environment, environ: Mapping[str, str]) -> Iterator[str]:
+def _missing(
+    settings: Settings, found: Environment, environ: Mapping[str, str], wrong: Set[str]
+) -> Iterator[str]:
+    """Secrets that are needed, as far as what they hang on is not `wrong` itself."""
     for leaf in LEAVES:
         needed = leaf.source.needed
         if isinstance(needed, str):
-            needed = all(_holds(settings, condition) for condition in needed.split(", "))
-        if not needed or _value(settings, leaf.path):
+            needed = all(_holds(settings, c) and not _is_in(c, wrong) for c in needed.split(", "))
+        if not needed or _is_in(leaf.key, wrong) or _value(settings, leaf.path):
             continue
         variable = leaf.source.names[0]
         near = suggest(variable, (n for n in environ if n not in found.sources.values() and n not in _KNOWN))
@@ -160,6 +178,12 @@ def _missing(settings: Settings, found: Environment, environ: Mapping[str, str])
             f"environment {variable}: {leaf.key}: is missing; "
             f"set {variable}, or {variable}_FILE to a file that holds it{near}"
         )
+
+
+def _is_in(condition: str, wrong: Set[str]) -> bool:
+    """Whether that key, or a section it stands in, is one of those; of a condition, its key."""
+    parts = condition.partition("=")[0].split(".")
+    return any(".".join(parts[:n]) in wrong for n in range(1, len(parts) + 1))
 
 
 def _holds(settings: Settings, condition: str) -> bool:
@@ -188,8 +212,11 @@ class _Told:
     def at(self, path: Path, text: str) -> str:
         return f"{self._place(path)}: {dotted(path)}: {text}"
 
+    def path(self, detail: ErrorDetails) -> Path:
+        return tuple(p for p in detail["loc"] if p != "[key]")
+
     def error(self, detail: ErrorDetails) -> str:
-        path: Path = tuple(p for p in detail["loc"] if p != "[key]")
+        path = self.path(detail)
         return self.at(path, self._text(detail, path))
 
     def _place(self, path: Path) -> str:
@@ -201,7 +228,7 @@ class _Told:
         return f"{self._file}:1"
 
     def _text(self, detail: ErrorDetails, path: Path) -> str:
-        if detail["type"] == "extra_forbidden":
+        if detail["type"] == UNKNOWN:
             model = model_at(Settings, path)
             return f"is not a setting{suggest(str(path[-1]), model.model_fields if model else ())}"
         if (saying := SAYINGS.get(detail["type"])) is not None:

@@ -145,18 +145,6 @@ class Settings(Section):
     def recipe(self, name: str) -> Recipe:
         """The workflow as a run keeps it. Raises `NotFoundError` for a name that is not configured."""
         usual = self.approvals.digest
-        return self._workflow(name).recipe(name, self.default_terms(), usual.value if usual else None)
-
-    def render_input(self, name: str, value: object) -> str:
-        """What a caller gave as `input`, checked and put into the text the model reads.
-
-        Raises:
-            NotFoundError: No such workflow.
-            InvalidError: It does not fit; names the fields and what they should be.
-        """
-        return self._workflow(name).form.render(value)
-
-    def _workflow(self, name: str) -> Workflow:
         if (workflow := self.workflows.get(name)) is None:
             raise NotFoundError("there is no workflow of that name")
-        return workflow
+        return workflow.recipe(name, self.default_terms(), usual.value if usual else None)

@@ -30,7 +30,7 @@ def draw_inquiry(card: Card, telling: Telling) -> Message:
     asked = card.approval.questions[telling.number - 1]
     key = f"{card.approval.revision}:{telling.what}"
     spoken, shown = wording(card).spoken, bool(telling.person) or not discreet(card)
-    words = _told(card, asked) if telling.answer else _put(card, asked)
+    words = _told(asked) if telling.answer else _put(card, asked)
     open_ = card.approval.open and not asked.answered and not telling.answer and _in_slack(card)
     about = f"{words} It is about {_safe(spoken)}"
     said_first = kit.mrkdwn(f"{about}{_where(card) if telling.person else ''}.")
@@ -82,7 +82,7 @@ def _put(card: Card, asked: Inquiry) -> str:
     return f"{_who(card.requester)}: {_who(asked.by)} has a question."
 
 
-def _told(card: Card, asked: Inquiry) -> str:
+def _told(asked: Inquiry) -> str:
     by = _who(asked.answered_by) if asked.answered_by else ""
     return f"{_who(asked.by)}: {by} has answered the question."
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.slack import kit
+from orchestrator.slack.delivery import QUIET
 from orchestrator.slack.kit import Block
 from orchestrator.slack.sockets import Socket
 from orchestrator.slack.text import escape
@@ -135,7 +136,7 @@ async def _card(api: WebApi, channel: str, clock: Callable[[], datetime]) -> Loo
     """Posted and redrawn, as every card is; it stays, with what it was for."""
     what = f"test card in {channel}"
     try:
-        sent = await api.call("chat_postMessage", channel=channel, **_drawn(TESTING, clock()), **_QUIET)
+        sent = await api.call("chat_postMessage", channel=channel, **_drawn(TESTING, clock()), **QUIET)
     except OrchestratorError as e:
         return Look("bad", what, f"could not be posted: {e}")
     where = {"channel": str(sent.get("channel")), "ts": str(sent.get("ts"))}
@@ -144,9 +145,6 @@ async def _card(api: WebApi, channel: str, clock: Callable[[], datetime]) -> Loo
     except OrchestratorError as e:
         return Look("bad", what, f"was posted, but could not be redrawn: {e}")
     return Look("ok", what, f"posted and redrawn, message {where['ts']}")
-
-
-_QUIET: Final = {"unfurl_links": False, "unfurl_media": False, "parse": "none", "link_names": False}
 
 
 def _drawn(title: str, at: datetime) -> dict[str, Any]:

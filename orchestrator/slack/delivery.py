@@ -2,7 +2,7 @@
 
 A post is one request on the wire; drawing over a message is safe to repeat and rides out blips.
 
-Sources: Slack, `chat.postMessage`, `chat.update`, `conversations.open`.
+Sources: Slack, `chat.postMessage`, `chat.update`, `chat.getPermalink`, `conversations.open`.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ import structlog
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card, Overview
 from orchestrator.domain.values import replace
-from orchestrator.errors import UnavailableError, UncertainError
+from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
 from orchestrator.slack.history import History, about
 from orchestrator.slack.message import Message
 from orchestrator.slack.refusals import DRAWING, METADATA, SlackRefusalError
@@ -55,6 +55,15 @@ class Delivery:
     async def _post(self, channel: str, message: Message, thread: str = "") -> Mapping[str, Any]:
         where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
         return await self._api.call("chat_postMessage", **where, **fields(message), **QUIET)
+
+    async def _permalink(self, place: Place, card: Card) -> str:
+        """The way to a message that `card` names; empty where Slack does not tell: it is drawn without."""
+        try:
+            told = await self._api.safely("chat_getPermalink", channel=place.channel, message_ts=place.ts)
+        except OrchestratorError as e:
+            log.warning("slack_link_unknown", approval_id=card.approval.id, reason=str(e))
+            return ""
+        return str(told.get("permalink") or "")
 
     async def _draw_over(
         self, place: Place, subject: Card | Overview, message: Message, plainer: Message

@@ -66,6 +66,11 @@ class SlackGateway(Requests, Overviews, Threads):
         self._uploads_to = uploads.hosts(base_url)
 
     @property
+    def connection(self) -> WebApi:
+        """What each request goes through, which waits where Slack asks for it."""
+        return self._api
+
+    @property
     def trouble(self) -> str:
         """Why Slack takes no messages from us, for an operator; empty where it does, or nobody knows yet."""
         return self._api.trouble

@@ -84,7 +84,7 @@ class History:
         return None
 
     async def said(self, card: Card, what: str) -> bool:
-        """Whether the notice stands in the thread; False too where that cannot be read."""
+        """Whether the notice stands in the thread, maybe with others; False too where that cannot be read."""
         me = self._me or await self.identity()
         where = {"channel": card.approval.channel, "ts": thread_of(card)}
         async for message in self._messages(card, "conversations_replies", **where):

@@ -11,8 +11,6 @@ NAME: Final = "Approvals"
 MOST_NAME: Final = 35
 """Characters of an app's name."""
 EVENTS: Final = ("app_home_opened", "app_uninstalled", "tokens_revoked")
-APP_SCOPES: Final = ("connections:write",)
-"""Of the app-level token, for Socket Mode."""
 
 _SCOPES: Final = {
     "chat:write": "cards, their redrawing, replies in their threads, whispers",

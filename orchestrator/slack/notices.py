@@ -4,7 +4,7 @@ Our own words and checked ids only, what the model wrote stays in the message it
 others stands as it is written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import frame, kit
 from orchestrator.slack.deciders import mention, named
+from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, look, sentence
 from orchestrator.slack.message import Message
 from orchestrator.slack.text import escape, line
@@ -22,24 +23,57 @@ from orchestrator.slack.wording import wording
 NOTICE_TYPE: Final = "approval_reminder"
 """Name of the metadata by which a notice of ours is found again."""
 
+_MOST_LINES: Final = 40
+_LINES_A_BLOCK: Final = 5
+"""A section takes 3000 characters, and a line has about 500 at most."""
+
 _Written = Callable[[datetime], str]
 
 
-def draw_notice(card: Card, what: str) -> Message:
-    """The reply about `what`: the number of a reminder, or a notice of `domain.deadlines` or `outcomes`."""
+def draw_notice(card: Card, what: str, others: Sequence[Card] = ()) -> Message:
+    """The reply about `what`: the number of a reminder, or a notice of `domain.deadlines` or `outcomes`.
+
+    Args:
+        others: Told of in the same words. Everybody who may decide about one of them is mentioned once.
+    """
     if what == OUTCOME:
         return _outcome(card)
-    headline = wording(card).headline(Look.PENDING)
-    people = mentions(card, what)
+    cards = (card, *others)
+    headline = f"{len(cards)} questions wait for decisions" if others else _headline(card)
+    people = named(list(dict.fromkeys(asked for one in cards for asked in _asked(one, what))))
     about = escape(f"{headline} (workflow {line(card.workflow, 100)})")
-    text = f"{about}. {_addressed(people, _sentence(card, what, kit.utc, people))}"
-    shown = _addressed(people, _sentence(card, what, kit.date, people))
+    text = f"{about}. {_addressed(people, _sentence(cards, what, kit.utc, people))}"
+    shown = _addressed(people, _sentence(cards, what, kit.date, people))
     key = f"{card.approval.revision}:{what}"
     blocks = [
         {"type": "section", "block_id": f"n:{key}", "text": kit.plain(headline, 300)},
         {"type": "section", "block_id": f"w:{key}", "text": kit.mrkdwn(shown)},
+        *(_listed(cards, key) if others else ()),
     ]
-    return Message(text, blocks, _metadata(card, what))
+    return Message(text, blocks, _metadata(card, what, others))
+
+
+def _headline(card: Card) -> str:
+    return wording(card).headline(Look.PENDING)
+
+
+def _listed(cards: Sequence[Card], key: str) -> list[Block]:
+    """A line for each: the way to it, its call's fingerprint, and what comes when nobody decides."""
+    lines = [_line(card) for card in cards[:_MOST_LINES]]
+    if len(cards) > _MOST_LINES:
+        lines.append(f"and {len(cards) - _MOST_LINES} more")
+    parts = [lines[n : n + _LINES_A_BLOCK] for n in range(0, len(lines), _LINES_A_BLOCK)]
+    return [
+        {"type": "section", "block_id": f"l{n}:{key}", "text": kit.mrkdwn("\n".join(part))}
+        for n, part in enumerate(parts)
+    ]
+
+
+def _line(card: Card) -> str:
+    link, name = kit.linked(card.shown_link), escape(line(_headline(card), 100))
+    way = f"<{escape(link)}|{name}>" if link else name
+    then = _then(card, kit.date(card.approval.expires_at))
+    return f"• {way} · sha256 {line(card.approval.digest[:8], 8)} · {then}"
 
 
 def _outcome(card: Card) -> Message:
@@ -59,26 +93,36 @@ def _outcome(card: Card) -> Message:
 
 
 def is_notice(payload: Any, card: Card, what: str) -> bool:
-    """Whether a message's metadata say that it is this notice."""
-    return bool(payload == _metadata(card, what)["event_payload"])
+    """Whether a message's metadata say that it is this notice, or that this one is among its several."""
+    if not isinstance(payload, dict) or payload.get("notice") != what:
+        return False
+    first = f"{payload.get('request_id')}.{payload.get('rev')}"
+    more = payload.get("with")
+    return _named(card) in (first, *(more if isinstance(more, list) else ()))
 
 
 def mentions(card: Card, what: str) -> str:
     """Who is told, as Slack mentions them; whoever has no id of Slack's is left out."""
+    return named(_asked(card, what))
+
+
+def _asked(card: Card, what: str) -> list[str]:
     terms = card.approval.terms
     others = what == OVERDUE and terms.at_timeout is AtTimeout.ESCALATE
     asked = [a for a in asked_now(card.approval) if not others or a in terms.escalate_to]
     if terms.four_eyes:
-        asked = [a for a in asked if a != card.requester.id]
-    return named([a for a in asked if mention(a)])
+        asked = [a for a in asked if a not in card.asked_for_it]
+    return [a for a in asked if mention(a)]
 
 
 def _addressed(people: str, words: str) -> str:
     return f"{people} {words}" if people and people not in words else words
 
 
-def _sentence(card: Card, what: str, written: _Written, people: str) -> str:
-    approval = card.approval
+def _sentence(cards: Sequence[Card], what: str, written: _Written, people: str) -> str:
+    """Of several, with the one whose time is up first."""
+    card = min(cards, key=lambda one: one.approval.expires_at)
+    approval, several = card.approval, len(cards) > 1
     until = written(approval.expires_at)
     if what == OVERDUE and approval.terms.at_timeout is AtTimeout.ESCALATE:
         who = f"{people} may decide now too" if people else "it can still be decided"
@@ -86,10 +130,13 @@ def _sentence(card: Card, what: str, written: _Written, people: str) -> str:
     if what == OVERDUE:
         return f"Nobody has decided in time, and the run waits. It can still be decided, until {until}."
     if what == FORGETTING and card.forgotten_at is not None:
-        return f"Gemini forgets this at {written(card.forgotten_at)}; no answer counts after {until}."
+        this = "these" if several else "this"
+        return f"Gemini forgets {this} at {written(card.forgotten_at)}; no answer counts after {until}."
     place = place_of(approval, what)
-    which = f"Reminder {place[0]} of {place[1]}: this" if place is not None else "This"
-    return f"{which} still waits for a decision. {_then(card, until)}"
+    which = f"Reminder {place[0]} of {place[1]}: " if place is not None else ""
+    if several:
+        return f"{which}{len(cards)} questions still wait for a decision, the first until {until}."
+    return f"{which}{'this' if which else 'This'} still waits for a decision. {_then(card, until)}"
 
 
 def _then(card: Card, until: str) -> str:
@@ -102,7 +149,12 @@ def _then(card: Card, until: str) -> str:
     return f"It lapses at {until}."
 
 
-def _metadata(card: Card, what: str) -> dict[str, Any]:
+def _metadata(card: Card, what: str, others: Sequence[Card] = ()) -> dict[str, Any]:
     """Ids only: everybody in the workspace can read metadata."""
-    payload = {"request_id": card.approval.id, "rev": card.approval.revision, "notice": what}
-    return {"event_type": NOTICE_TYPE, "event_payload": payload}
+    payload: dict[str, Any] = {"request_id": card.approval.id, "rev": card.approval.revision, "notice": what}
+    more = {"with": [_named(other) for other in others]} if others else {}
+    return {"event_type": NOTICE_TYPE, "event_payload": payload | more}
+
+
+def _named(card: Card) -> str:
+    return f"{card.approval.id}.{card.approval.revision}"

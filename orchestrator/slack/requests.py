@@ -2,7 +2,7 @@
 
 An answer that got lost is looked for before anything is sent again.
 
-Sources: Slack, `chat.postMessage`, `chat.update`, `chat.getPermalink`, `conversations.open`.
+Sources: Slack, `chat.postMessage`, `chat.update`, `conversations.open`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import structlog
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.errors import OrchestratorError, UncertainError
+from orchestrator.errors import UncertainError
 from orchestrator.slack.blocks import draw, plain
 from orchestrator.slack.delivery import QUIET, Delivery, repeatable, stands
 from orchestrator.slack.history import thread_of
@@ -125,12 +125,7 @@ class Requests(Delivery):
         """With the way to the question in its place, beside it or in the channel; drawn without one, too."""
         beside = [place for place in card.replaced_by if place.channel == card.approval.channel]
         for place in (*beside, *card.replaced_by)[:1]:
-            try:
-                told = await self._api.safely("chat_getPermalink", channel=place.channel, message_ts=place.ts)
-            except OrchestratorError as e:
-                log.warning("slack_link_unknown", approval_id=card.approval.id, reason=str(e))
-            else:
-                return replace(card, replaced_link=str(told.get("permalink") or ""))
+            return replace(card, replaced_link=await self._permalink(place, card))
         return card
 
     async def _tell_in_thread(self, card: Card, code: str) -> None:

@@ -44,8 +44,11 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 STEADY_SECONDS: Final = 10.0
 """A connection that lasted so long was a good one: the next is made at once."""
 
-Hear = Callable[[str, JsonObject], Awaitable[JsonObject | None]]
-"""Takes the kind and payload of an envelope, gives the answer; raises for what is not to be acknowledged."""
+Hear = Callable[[str, JsonObject | None], Awaitable[JsonObject | None]]
+"""Takes the kind and payload of an envelope, gives the answer; raises for what is not to be acknowledged.
+
+The payload is None where the envelope had none.
+"""
 
 
 class Socket:
@@ -222,16 +225,27 @@ class _Line(SocketModeClient):
         elif isinstance(told, dict) and told.get("type") == "disconnect":
             self.reason = str(told.get("reason"))[:40]
 
+    async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
+        """The library passes by an envelope that lacks something, and Slack would send it again."""
+        whole = "type" in message and isinstance(message.get("payload"), dict | str)
+        if whole or not isinstance(envelope := message.get("envelope_id"), str):
+            await super().run_message_listeners(message, raw_message)
+        else:
+            self._begin(SocketModeRequest(str(message.get("type")), envelope, {}), None)
+
     async def _heard(self, _: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        self._begin(request, request.payload)
+
+    def _begin(self, request: SocketModeRequest, payload: JsonObject | None) -> None:
         """Kept as a task of ours, so that leaving waits for it."""
-        task = asyncio.create_task(self._answer(request))
+        task = asyncio.create_task(self._answer(request, payload))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, request: SocketModeRequest) -> None:
+    async def _answer(self, request: SocketModeRequest, payload: JsonObject | None) -> None:
         kind = str(request.type)  # as sent: any JSON
         try:
-            answer = await self._hear(kind, request.payload)
+            answer = await self._hear(kind, payload)
         except OrchestratorError as e:
             log.warning("slack_envelope_refused", kind=kind[:40], reason=str(e))
             return

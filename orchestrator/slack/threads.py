@@ -11,6 +11,7 @@ import structlog
 from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.values import replace
 from orchestrator.slack import uploads
 from orchestrator.slack.asking_back import draw_inquiry
 from orchestrator.slack.delivery import QUIET, Delivery, bare, fields, stands
@@ -24,7 +25,9 @@ log = structlog.get_logger(__name__)
 class Threads(Delivery):
     """Replies to the message of a request, and questions that go to a person directly."""
 
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+    async def remind(
+        self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
+    ) -> None:
         """Tell those who may decide, in the thread of the message of `card.approval`, with one attempt.
 
         Args:
@@ -32,6 +35,7 @@ class Threads(Delivery):
             last: It is said in the channel as well.
             seen_before: An earlier try had no answer. Its reply is looked for; where the thread cannot be
                 read, a twin is accepted.
+            others: Told of in the same message, in whose thread they stand too.
 
         Raises:
             UnavailableError: Nothing was said; `retry_after` says when Slack wants to be asked again.
@@ -41,7 +45,9 @@ class Threads(Delivery):
         if seen_before and await self._history.said(card, what):
             log.info("slack_notice_found", approval_id=card.approval.id, what=what)
             return
-        message = draw_notice(card, what)
+        if others:
+            card, *others = [await self._shown(one) for one in (card, *others)]
+        message = draw_notice(card, what, others)
         where = {"channel": card.approval.channel, "thread_ts": thread_of(card)}
         aloud = {"reply_broadcast": True} if last else {}
 
@@ -49,6 +55,11 @@ class Threads(Delivery):
             return await self._api.call("chat_postMessage", **where, **aloud, **fields(drawn), **QUIET)
 
         await self._taken(card, message, bare(message), send)
+
+    async def _shown(self, card: Card) -> Card:
+        """With the way to its message."""
+        place = Place(card.approval.channel, card.approval.ts)
+        return replace(card, shown_link=await self._permalink(place, card))
 
     async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
         """Say what was asked back, in the thread of the request or to a person, with one attempt.

@@ -18,7 +18,6 @@ from orchestrator.slack.refusals import SlackRefusalError, SlackUnavailableError
 from orchestrator.slack.text import escape, line
 from orchestrator.slack.web_api import LOOPBACK, WebApi, answerable
 
-SCOPE: Final = "files:write"
 _PNG: Final = b"\x89PNG"
 _TITLE: Final = 100
 _UPLOADS: Final = "files.slack.com"

@@ -61,7 +61,10 @@ class WebApi:
         self._timeout = timeout_seconds
         self._blip = blip_seconds
         self._opened: tuple[AsyncWebClient, aiohttp.ClientSession] | None = None
-        self._held: dict[tuple[str, str], datetime] = {}
+        self._held: dict[str, datetime] = {}
+        self.name = "slack"
+        self.asked: Callable[[str, float], None] = lambda place, seconds: None
+        """Called when Slack asks for a wait, with the method and channel it is for, and its seconds."""
         self.scopes: frozenset[str] | None = None
         """What the token may do, as the latest answer said; None before."""
         self.trouble = ""
@@ -85,7 +88,7 @@ class WebApi:
             UncertainError: It may have happened.
             SlackRefusalError: A final no.
         """
-        place = (method, str(arguments.get("channel", "")))
+        place = f"{method} {arguments.get('channel', '')}"
         self._heed(place)
         try:
             answer = await getattr(self._open()[0], method)(**arguments)
@@ -188,17 +191,22 @@ class WebApi:
             self._opened = (client, session)
         return self._opened
 
-    def _heed(self, place: tuple[str, str]) -> None:
-        """Nothing goes to a method and channel that Slack asked us to leave alone for a while."""
+    def leave_alone(self, place: str, seconds: float) -> None:
+        """Nothing goes to that method and channel for so long at least."""
+        until = self._clock() + timedelta(seconds=seconds)
+        self._held[place] = max(until, self._held.get(place, until))
+
+    def _heed(self, place: str) -> None:
         until, now = self._held.get(place), self._clock()
         if until is not None and now < until:
             raise SlackUnavailableError("ratelimited", "Slack asked to wait", (until - now).total_seconds())
 
-    def _hold(self, place: tuple[str, str], error: OrchestratorError) -> None:
+    def _hold(self, place: str, error: OrchestratorError) -> None:
         now = self._clock()
         self._held = {key: until for key, until in self._held.items() if until > now}
         if isinstance(error, SlackUnavailableError) and error.code in BUSY and error.retry_after is not None:
-            self._held[place] = now + timedelta(seconds=error.retry_after)
+            self.leave_alone(place, error.retry_after)
+            self.asked(place, error.retry_after)
 
 
 def answerable(url: str, hosts: Collection[str]) -> bool:

@@ -13,7 +13,6 @@ JSONL: Final = "application/jsonl"
 TEXT: Final = "text/plain"
 
 VIDEOS: Final = frozenset({MP4, WEBM, MOV})
-IMAGES: Final = frozenset({PNG, JPEG, WEBP})
 SUFFIX: Final = {
     MP4: ".mp4",
     WEBM: ".webm",

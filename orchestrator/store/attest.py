@@ -22,9 +22,9 @@ from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.store import endings
 from orchestrator.store.audit import audit_t
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
-from orchestrator.store.run_rows import approval_t, call_t, run_t
+from orchestrator.store.run_rows import UNREADABLE, approval_t, call_t, run_t
 from orchestrator.store.sql.prepared import Prepared, words
-from orchestrator.store.testimony import UNREADABLE, Testimony, faults, of_call
+from orchestrator.store.testimony import Testimony, faults, of_call
 
 T = TypeVar("T")
 BATCH: Final = 500
@@ -161,8 +161,10 @@ def _doubts(s: Session, approval: str, spent: bool) -> Iterator[str]:
         return
     told, lives = _told(about)[approval], _Lives(of_run)
     if not told.requested:
-        older = lives.older(question, told, _began(s.connection()))
-        yield from () if older else faults(question, told, approval)
+        if not lives.older(question, told, _began(s.connection())):
+            yield from faults(question, told, approval)
+        elif _gaps(s):
+            yield "entries of the audit are gone, and what it has of it may have been among them"
     elif lives.last.get(question["call"]) != approval:
         yield "the audit says that people were asked about it otherwise since"
     elif spent:
@@ -175,6 +177,16 @@ def _began(conn: sa.Connection) -> datetime | None:
     """When the first entry of the audit was written; None while there is none."""
     first = sa.select(audit_t.c.at).where(audit_t.c.tenant == TENANT).order_by(audit_t.c.seq).limit(1)
     return conn.execute(first).scalar()
+
+
+def _gaps(s: Session) -> bool:
+    """Whether numbers of the chain are missing: only asked where a question is said to be older than it."""
+    there = _NUMBERS.first(s)
+    return (
+        there is not None
+        and there["last"] is not None
+        and (there["first"], there["many"]) != (1, there["last"])
+    )
 
 
 def _readable(parts: Iterator[Sequence[T]], found: list[str]) -> Iterator[Sequence[T]]:
@@ -241,6 +253,15 @@ _OF_RUN: Final = Prepared(
 """What opened a run and asked about its calls. As one statement with the entries about a question, or with
 their tenant, SQLite would read the whole chain.
 """
+
+
+_NUMBERS: Final = Prepared(
+    sa.select(
+        sa.func.count().label("many"),
+        sa.func.min(audit_t.c.seq).label("first"),
+        sa.func.max(audit_t.c.seq).label("last"),
+    ).where(audit_t.c.tenant == TENANT)
+)
 
 
 def _one_tenant(found: Iterable[Any]) -> list[Row]:

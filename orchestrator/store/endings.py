@@ -27,7 +27,7 @@ Said = Mapping[str, Any]
 def faults(conn: sa.Connection, batch: int) -> Iterator[Sequence[str]]:
     """What is not as the audit has it, of runs it knows from their beginning; so many of them at once.
 
-    Raises `testimony.UNREADABLE`: a row holds what no column of its kind does.
+    Raises `run_rows.UNREADABLE`: a row holds what no column of its kind does.
     """
     query, after = sa.select(*_RUN).order_by(run_t.c.id).limit(batch), ""
     while found := conn.execute(query.where(run_t.c.id > after)).mappings().all():

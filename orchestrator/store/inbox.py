@@ -34,7 +34,7 @@ class DeliveryVerdict(enum.StrEnum):
     PARKED = "parked"  # about an interaction we do not know; Gemini is yet to say whose it is
     ADOPTED = "adopted"  # was parked; the interaction turned out to be ours
     NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
-    IGNORED = "ignored"  # not about an interaction, or about one of a run that was deleted
+    IGNORED = "ignored"  # not about an interaction, or about one of a run that is gone, or unreadable
     OVERFLOW = "overflow"  # about an unknown interaction, when enough of those were kept already
     REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused`)
 

@@ -1,8 +1,9 @@
 """The rows of a run and all it has, and the values they stand for."""
 
 from collections.abc import Callable
+from functools import wraps
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -10,6 +11,7 @@ from orchestrator.domain.consent import Actor, Approval, Inquiry, Place, Preview
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import CallStatus, Outcome, Recipe, Run, ToolCall, Turn
 from orchestrator.domain.sources import Source
+from orchestrator.errors import UnreadableError
 from orchestrator.store.sql.encoding import prepare
 from orchestrator.store.tables import (
     ApprovalRow,
@@ -27,6 +29,11 @@ prepare(tuple[Inquiry, ...], tuple[Place, ...], tuple[Source, ...], tuple[Vote, 
 run_t, turn_t, call_t = table(RunRow), table(TurnRow), table(CallRow)
 approval_t, event_t, interaction_t = table(ApprovalRow), table(EventRow), table(InteractionRow)
 
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a row raises in which somebody put what no column of its kind holds; SQLite takes anything."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 Spell = Callable[[Any], Any]
 Column = tuple[str, str, Spell | None]
 """Its name, the attribute it is made of, and how that is written; None for as it is."""
@@ -96,6 +103,30 @@ def changed(before: Any, after: Any, columns: Columns) -> dict[str, Any]:
     return found
 
 
+def readable(what: str, run: str = "run_id") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Rows that say what cannot be raise `UnreadableError`, which names the run by that column."""
+
+    def told(make: Callable[P, T]) -> Callable[P, T]:
+        @wraps(make)
+        def made(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return make(*args, **kwargs)
+            except UNREADABLE as e:
+                row: Any = args[0]
+                raise UnreadableError(f"run {row[run]} cannot be read: {what} {e}") from e
+
+        return made
+
+    return told
+
+
+@readable("the terms of a question:")
+def terms_value(row: Any) -> Terms:
+    """Of a question's row."""
+    return msgspec.convert(row["terms"], Terms)
+
+
+@readable("its own row:", run="id")
 def run_value(row: Any, turn: Turn) -> Run:
     """A run's row as a value, with its newest turn."""
     return Run(
@@ -122,6 +153,7 @@ def run_value(row: Any, turn: Turn) -> Run:
     )
 
 
+@readable("a turn:")
 def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     """A turn's row as a value, with its calls."""
     return Turn(
@@ -144,6 +176,7 @@ def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     )
 
 
+@readable("a call:")
 def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) -> ToolCall:
     """A call's row as a value, with the jobs it waits for."""
     outcome = Outcome(row["outcome"], row["result"]) if row["outcome"] else None
@@ -163,13 +196,14 @@ def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) 
     )
 
 
+@readable("a question:")
 def approval_value(row: Any) -> Approval:
     """An approval's row as a value."""
     return Approval(
         id=row["id"],
         status=row["status"],
         digest=row["digest"],
-        terms=msgspec.convert(row["terms"], Terms),
+        terms=terms_value(row),
         requested_at=row["requested_at"],
         expires_at=row["expires_at"],
         revision=row["revision"],

@@ -16,7 +16,7 @@ from orchestrator.domain.decision import Decision
 from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn, TurnStatus
 from orchestrator.domain.values import replace
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, UnreadableError
 from orchestrator.store import asked, audit, copied, jobs, recollection
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
@@ -205,7 +205,7 @@ def load_turn(s: Session, run_id: str, number: int) -> Turn:
         return known
     row, call_rows, approval_rows = (_each if on_sqlite(s) else _at_once)(s, run_id, number)
     if row is None:
-        raise LookupError(f"run {run_id} has no turn {number}")
+        raise UnreadableError(f"run {run_id} cannot be read: it has no turn {number}")
     approvals = {a["id"]: approval_value(a) for a in approval_rows}
     waiting = [c["id"] for c in call_rows if c["jobs"]]
     made = jobs.of_calls(s, waiting) if waiting else {}

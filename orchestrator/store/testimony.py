@@ -13,9 +13,6 @@ from orchestrator.domain.consent import ApprovalStatus, Inquiry, Preview, Terms,
 from orchestrator.domain.evidence import EntryKind, deciders, shown, text_of, word
 from orchestrator.store.chain import Row, sha256_of
 
-UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
-"""What reading a row raises in which somebody put what no column of its kind holds; SQLite takes anything."""
-
 Said = Mapping[str, Any]
 
 _SETTING: Final = (

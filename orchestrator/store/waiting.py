@@ -11,18 +11,26 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
-from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
+from orchestrator.errors import UnreadableError
+from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, readable, run_t
+
+log = structlog.get_logger(__name__)
 
 MOST_OPEN: Final = 500
 """Open questions that are looked at for one person."""
 MOST_ANSWERED: Final = 1_000
 """Newest questions among which a person's answers are looked for."""
 
+_RUN: Final = [
+    *(run_t.c[name] for name in ("id", "workflow", "requester", "status")),
+    run_t.c.recipe["asked_before"].label("asked_before"),
+]
 _CALL: Final = [c for c in call_t.c if c.name not in ("arguments", "result")]
 
 
@@ -67,14 +75,19 @@ def _cards(s: Session, rows: Sequence[Any]) -> list[Card]:
     """Those questions with their calls and runs, in the same order; without arguments and results."""
     conn = s.connection()
     calls = sa.select(*_CALL).where(call_t.c.id.in_({r["call"] for r in rows}))
-    runs = sa.select(run_t.c.id, run_t.c.workflow, run_t.c.requester, run_t.c.status).where(
-        run_t.c.id.in_({r["run_id"] for r in rows})
-    )
+    runs = sa.select(*_RUN).where(run_t.c.id.in_({r["run_id"] for r in rows}))
     call_of = {r["id"]: r for r in conn.execute(calls).mappings()} if rows else {}
     run_of = {r["id"]: r for r in conn.execute(runs).mappings()} if rows else {}
-    return [_card(r, call_of[r["call"]], run_of[r["run_id"]]) for r in rows]
+    cards: list[Card] = []
+    for row in rows:
+        try:
+            cards.append(_card(row, call_of[row["call"]], run_of[row["run_id"]]))
+        except UnreadableError as e:  # the others are asked for
+            log.error("left_out_of_list", why=str(e))
+    return cards
 
 
+@readable("a question:")
 def _card(approval: Any, call: Any, run: Any) -> Card:
     value = approval_value(approval)
     return Card(
@@ -83,5 +96,6 @@ def _card(approval: Any, call: Any, run: Any) -> Card:
         run_id=run["id"],
         workflow=run["workflow"],
         requester=msgspec.convert(run["requester"], Actor),
+        asked_before=tuple(run["asked_before"] or ()),  # in no recipe of an earlier version
         run_status=RunStatus(run["status"]),
     )

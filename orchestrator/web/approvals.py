@@ -4,9 +4,9 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Final, TypedDict
 
-import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -19,8 +19,9 @@ from orchestrator.engine.answers import Answer as Decided
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import questions, views
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import OWN, Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.paging import OWN, Cursor, Limit, from_cursor, own_id, shown_each, to_cursor
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
 from orchestrator.web.schemas.approvals import ApprovalOut, ApprovalPage, approval_out
@@ -38,7 +39,9 @@ async def list_approvals(
 ) -> ApprovalPage:
     after = from_cursor(cursor)
     page = await doors.database.read(views.approvals, limit=limit, after=after, status=status)
-    return ApprovalPage(items=[approval_out(r, doors.hidden) for r in page.rows], next=to_cursor(page.next))
+    return ApprovalPage(
+        items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows), next=to_cursor(page.next)
+    )
 
 
 @get("/approvals/{approval_id:str}", opt=READ, summary="One approval", responses=problems(400, 404))
@@ -77,7 +80,7 @@ async def decide(
         entitled_as=caller.entitled_as,
         digest=data.digest or None,
         reason=data.reason,
-        standing=await doors.stands_for(caller.entitled_as, [(own, msgspec.convert(row["terms"], Terms))]),
+        standing=await doors.stands_for(caller.entitled_as, [(own, terms_value(row))]),
     )
     if data.arguments is not None:
         answer = await doors.intake.edit(own, data.arguments, **person)

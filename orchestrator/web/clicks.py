@@ -4,16 +4,14 @@ The message is a picture: nothing on it is believed but which question it shows,
 revision and digest. Entitlement is decided by the domain, at this very moment.
 """
 
-import re
 from datetime import datetime
 from typing import Final
 
-import msgspec
 import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
-from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Terms
+from orchestrator.domain.consent import Actor, ApprovalStatus, Place
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
@@ -23,7 +21,9 @@ from orchestrator.domain.terms import is_group, possible
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
+from orchestrator.slack.text import MENTION
 from orchestrator.store import questions, views
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.doors import Doors, SlackDoor
 
 log = structlog.get_logger(__name__)
@@ -34,8 +34,9 @@ OUTSIDER: Final = "Only people of this workspace can decide here."
 NO_NOTE: Final = (
     "Nothing was sent back yet: write in the note what the agent should change, then press again."
 )
+NO_ANSWERS: Final = "This cannot be answered here; it takes a yes or a no."
+NO_REASON: Final = "A reason is needed."
 LONG_NOTE: Final = f"Nothing was recorded: a note has at most {NOTE_CHARS} characters."
-_USER: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 _NAME_CHARS: Final = 80
 
 
@@ -67,7 +68,7 @@ class Clicks:
         by = person(click)
         try:
             row = await self._doors.database.read(views.approval, click.approval)
-            terms = msgspec.convert(row["terms"], Terms)
+            terms = terms_value(row)
             if await misplaced(self._doors, self._slack, click):
                 return GONE
             if row["revision"] != click.revision:
@@ -251,7 +252,7 @@ _APPROVED: Final = {
 
 
 def _ask(approvers: tuple[str, ...]) -> str:
-    people = [f"<@{a}>" for a in approvers if _USER.fullmatch(a)][:10]
+    people = [f"<@{a}>" for a in approvers if MENTION.fullmatch(a)][:10]
     groups = [f"somebody of the user group {a}" for a in approvers if is_group(a)][:3]
     if not people and not groups:
         return "Nobody in Slack is; it is decided by the HTTP API."
@@ -260,7 +261,7 @@ def _ask(approvers: tuple[str, ...]) -> str:
 
 def mention(actor: Actor) -> str:
     """A person of Slack by mention, a machine by its name."""
-    return f"<@{actor.id}>" if _USER.fullmatch(actor.id) else actor.name or actor.id
+    return f"<@{actor.id}>" if MENTION.fullmatch(actor.id) else actor.name or actor.id
 
 
 def _clock(at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Everything the handlers stand on, as plain values: `app.py` makes it from the settings."""
+"""Everything the handlers stand on, as plain values: `orchestrator.doorway` makes it from the settings."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -141,7 +141,7 @@ async def no_home(user: str, view: Mapping[str, Any]) -> None:
     raise UnavailableError("nothing here publishes Home tabs")
 
 
-Hear = Callable[[str, JsonObject], Awaitable[JsonObject | None]]
+Hear = Callable[[str, JsonObject | None], Awaitable[JsonObject | None]]
 """Takes what Slack sends, by its kind in Socket Mode; gives the answer. What raises is not acknowledged."""
 
 

@@ -9,7 +9,7 @@ Of a turn all open questions are answered or none. A digest message is about any
 window has those of one kind that this person may decide about, as many as it can show whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,9 +30,11 @@ from orchestrator.slack.action import NOTE_CHARS, Click, Submission
 from orchestrator.slack.batches import approve_all, fits, reject_all
 from orchestrator.slack.digests import in_one_go
 from orchestrator.slack.inputs import typed
+from orchestrator.slack.response_actions import clear, errors, instead, not_recorded
 from orchestrator.store import digests as stored
 from orchestrator.store import questions, runs
-from orchestrator.web.clicks import GONE, LONG_NOTE, person, words
+from orchestrator.web.asked import Asked
+from orchestrator.web.clicks import GONE, LONG_NOTE, NO_REASON, person, words
 from orchestrator.web.doors import Doors
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,6 @@ GROUPS: Final = frozenset({"approve_all", "reject_all"})
 """Buttons and windows about several questions."""
 ONE_BY_ONE: Final = "These can no longer be answered in one go: decide about each on its own card."
 ALL_DONE: Final = "Nothing is open here any more."
-NO_REASON: Final = "A reason is needed."
 _CHANGED: Final = "It has changed since it was shown: look at its card."
 
 
@@ -50,32 +51,18 @@ MOST_LOOKED_AT: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """An open question as it stands at this moment."""
-
-    run: Run
-    call: ToolCall
-    approval: Approval
-
-
-@dataclass(frozen=True, slots=True)
 class _Group:
     """The open questions of a message that a button is about; `of_runs` where they are of any runs."""
 
-    asked: tuple[_Asked, ...]
+    asked: tuple[Asked, ...]
     of_runs: bool = False
 
 
 class GroupClicks:
-    """Opens and takes windows about several questions.
+    """Opens and takes windows about several questions."""
 
-    Args:
-        card: What a person is shown about one question.
-    """
-
-    def __init__(self, doors: Doors, card: Callable[[Run, ToolCall, Approval], Card]) -> None:
+    def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._card = card
 
     async def view(self, click: Click) -> modals.View | str:
         """The window with what is open now, or in words why there is none."""
@@ -93,14 +80,14 @@ class GroupClicks:
         theirs = [a for a in asked if a.approval.id not in refused]
         if refused and (not group.of_runs or not theirs):
             return next(iter(refused.values()))
-        cards: Sequence[Card] = [self._card(a.run, a.call, a.approval) for a in theirs]
+        cards: Sequence[Card] = [a.card(self._doors.tools) for a in theirs]
         if group.of_runs:
             cards = in_one_go(cards)
         if not fits(cards):
             return ONE_BY_ONE
         return approve_all(cards) if click.kind == "approve_all" else reject_all(cards)
 
-    async def _refused(self, asked: Sequence[_Asked], click: Click) -> dict[str, str]:
+    async def _refused(self, asked: Sequence[Asked], click: Click) -> dict[str, str]:
         """Those this person cannot answer now, by their ids, and why."""
         by, put = person(click), [(a.approval.id, a.approval.terms) for a in asked]
         standing = await self._doors.stands_for(click.user_id, put)
@@ -109,8 +96,7 @@ class GroupClicks:
             current = await self._doors.intake.terms_now(a.approval.id)
             refused = refusal(a.run, a.call, click.user_id, standing, current)
             if refused is not None:
-                answer = Answer(a.approval, a.call.tool, refused[1], refused[0])
-                why[a.approval.id] = words(answer, by=by, approve=None) or GONE
+                why[a.approval.id] = a.no(by, *refused)
         return why
 
     async def send(self, sent: Submission) -> JsonObject:
@@ -118,11 +104,11 @@ class GroupClicks:
         approve, by = sent.kind == "approve_all", person(sent)
         reason = "" if approve else typed(sent.values, modals.REASON, modals.REASON)
         if len(reason) > NOTE_CHARS:
-            return _errors(LONG_NOTE)
+            return errors({modals.REASON: LONG_NOTE})
         try:
             asked = await self._doors.database.read(_approvals, [shown.approval for shown in sent.shown])
             if not approve and not reason and any(a.terms.reason_required for a in asked):
-                return _errors(NO_REASON)
+                return errors({modals.REASON: NO_REASON})
             put = [(approval.id, approval.terms) for approval in asked]
             answers = await self._doors.intake.decide_all(
                 [(shown.approval, shown.digest_prefix) for shown in sent.shown],
@@ -133,13 +119,13 @@ class GroupClicks:
                 standing=await self._doors.stands_for(sent.user_id, put),
             )
         except NotFoundError:
-            return _said("Not recorded", GONE)
+            return not_recorded(GONE)
         told = [line for a in answers if (line := _told(a, words(a, by=by, approve=approve)))]
         if not told:
-            return {"response_action": "clear"}
+            return clear()
         done = sum(1 for a in answers if a.refused is None)
         log.warning("click_refused", approvals=len(told), of=len(answers), reason="not all of several")
-        return _said(
+        return instead(
             "Recorded in part" if done else "Not recorded",
             f"{done} of {len(answers)} recorded. {' '.join(told)}",
         )
@@ -163,7 +149,7 @@ def _group(s: Session, approval_id: str) -> _Group:
     if found is None or run is None or run.turn.call(found[1].id) is None:
         raise NotFoundError(f"approval {approval_id} is asked no longer")
     calls = () if run.closed else batches.still_open(run.turn)
-    return _Group(tuple(_Asked(run, c, c.approval) for c in calls if c.approval))
+    return _Group(tuple(Asked(run, c, c.approval) for c in calls if c.approval))
 
 
 def _of_digest(s: Session, name: str, call: ToolCall) -> _Group:
@@ -178,10 +164,10 @@ def _of_digest(s: Session, name: str, call: ToolCall) -> _Group:
     return _Group(tuple(a for a in asked if a is not None), of_runs=True)
 
 
-def _asked(run: Run, call_id: str) -> _Asked | None:
+def _asked(run: Run, call_id: str) -> Asked | None:
     call = None if run.closed else run.turn.call(call_id)
     waits = call is not None and call.status is CallStatus.AWAITING_APPROVAL
-    return _Asked(run, call, call.approval) if call and waits and call.approval else None
+    return Asked(run, call, call.approval) if call and waits and call.approval else None
 
 
 def _approvals(s: Session, ids: Sequence[str]) -> list[Approval]:
@@ -190,12 +176,3 @@ def _approvals(s: Session, ids: Sequence[str]) -> list[Approval]:
     if None in found:
         raise NotFoundError("one of these approvals does not exist")
     return [f[0] for f in found if f is not None]
-
-
-def _said(title: str, text: str) -> JsonObject:
-    return {"response_action": "update", "view": modals.said(title, text)}
-
-
-def _errors(text: str) -> JsonObject:
-    errors: Mapping[str, str] = {modals.REASON: text}
-    return {"response_action": "errors", "errors": dict(errors)}

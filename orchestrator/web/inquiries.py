@@ -3,27 +3,22 @@
 No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
-from typing import Final
-
-import msgspec
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from orchestrator.domain.consent import Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError
 from orchestrator.store import views
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.approvals import DECIDE
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import own_id
 from orchestrator.web.problems import problems
+from orchestrator.web.runs import TRIGGER
 from orchestrator.web.schemas.approvals import ApprovalOut, approval_out
 from orchestrator.web.schemas.inquiries import InquiryAnswer, InquiryOut, NewInquiry, inquiry_out
-
-TRIGGER: Final = {"scope": "trigger", "owner": "api"}
-"""Whoever may ask for runs may be asked about them."""
 
 
 @post(
@@ -46,7 +41,7 @@ async def ask_back(
     """
     own = own_id(approval_id, "approval")
     row = await doors.database.read(views.approval, own)
-    standing = await doors.stands_for(caller.entitled_as, [(own, msgspec.convert(row["terms"], Terms))])
+    standing = await doors.stands_for(caller.entitled_as, [(own, terms_value(row))])
     answer = await doors.intake.ask_back(
         own, data.question, by=caller.actor, entitled_as=caller.entitled_as, standing=standing
     )
@@ -57,7 +52,7 @@ async def ask_back(
 @post(
     "/approvals/{approval_id:str}/questions/{number:int}/answer",
     status_code=200,
-    opt=TRIGGER,
+    opt=TRIGGER,  # whoever may ask for runs may be asked about them
     summary="Answer what was asked back",
     responses=problems(400, 404, 409, 413, 415),
 )

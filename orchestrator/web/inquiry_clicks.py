@@ -4,20 +4,19 @@ Opened by a button and sent off like any other window, and believed as little: w
 and whether there is still anything to ask or answer are looked up when it is opened and when it is sent.
 """
 
-from collections.abc import Callable, Collection
-from typing import Any, Final, Protocol
+from collections.abc import Collection
+from typing import Final
 
-from orchestrator.domain.consent import Actor, Approval, Terms
+from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.inquiries import CHARS, askable, numbered, told
-from orchestrator.domain.model import Run, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.slack import asking_back, modals
 from orchestrator.slack.action import Click, Submission
 from orchestrator.slack.inputs import typed
+from orchestrator.slack.response_actions import clear, errors, not_recorded
+from orchestrator.web.asked import Asked
 from orchestrator.web.clicks import GONE, mention, person, words
 from orchestrator.web.doors import Doors
 
@@ -29,29 +28,11 @@ EMPTY: Final = "Write something."
 TOO_LONG: Final = f"At most {CHARS} characters."
 
 
-class Asked(Protocol):
-    """A question to people as it stands at this moment."""
-
-    @property
-    def run(self) -> Run: ...
-    @property
-    def call(self) -> ToolCall: ...
-    @property
-    def approval(self) -> Approval: ...
-
-
 class InquiryClicks:
-    """Opens and takes these windows.
+    """Opens and takes these windows."""
 
-    Args:
-        card: What a person is shown about one request.
-        open_: Whether a request can still be decided.
-    """
-
-    def __init__(self, doors: Doors, card: Callable[[Any], Card], open_: Callable[[Any], bool]) -> None:
+    def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._card = card
-        self._open = open_
 
     def view(
         self, asked: Asked, click: Click, standing: Collection[str], current: Terms | None
@@ -59,17 +40,11 @@ class InquiryClicks:
         """The window, or in words why there is none."""
         if click.kind == "reply":
             return self._reply(asked, click)
-        by, approval = person(click), asked.approval
-        refused = refusal(asked.run, asked.call, click.user_id, standing, current)
-        if refused is not None:
-            return (
-                words(Answer(approval, asked.call.tool, refused[1], refused[0]), by=by, approve=None) or GONE
-            )
-        if not self._open(asked):
-            return _over(asked, by)
-        if not askable(approval, asked.run.requester.id) or asked.run.requester.id == click.user_id:
+        if (why := asked.closed_to(person(click), standing, current, self._doors.clock())) is not None:
+            return why
+        if not askable(asked.approval, asked.run.requester.id) or asked.run.requester.id == click.user_id:
             return NO_MORE
-        return asking_back.ask(self._card(asked))
+        return asking_back.ask(asked.card(self._doors.tools))
 
     def _reply(self, asked: Asked, click: Click) -> modals.View | str:
         inquiry, requester = numbered(asked.approval, click.number), asked.run.requester
@@ -79,17 +54,15 @@ class InquiryClicks:
             return NOT_YOURS.format(who=mention(requester))
         if inquiry.answered:
             return f"{told(inquiry).capitalize()}."
-        return (
-            asking_back.reply(self._card(asked), click.number)
-            if self._open(asked)
-            else _over(asked, person(click))
-        )
+        if not asked.waits(self._doors.clock()):
+            return asked.no(person(click), Refusal.ALREADY_DECIDED)
+        return asking_back.reply(asked.card(self._doors.tools), click.number)
 
     async def send(self, sent: Submission, asked: Asked, standing: Collection[str]) -> JsonObject:
         """The answer to `view_submission`; what was said is committed on return."""
         text = typed(sent.values, modals.REASON, modals.REASON)
         if not text or len(text) > CHARS:
-            return {"response_action": "errors", "errors": {modals.REASON: TOO_LONG if text else EMPTY}}
+            return errors({modals.REASON: TOO_LONG if text else EMPTY})
         by, intake = person(sent), self._doors.intake
         if sent.kind == "ask":
             answer = await intake.ask_back(
@@ -99,9 +72,7 @@ class InquiryClicks:
             answer = await intake.answer_back(
                 sent.approval, sent.number, text, by=by, entitled_as=sent.user_id
             )
-        return (
-            {"response_action": "clear"} if answer.refused is None else _said(_why(sent, asked, answer, by))
-        )
+        return clear() if answer.refused is None else not_recorded(_why(sent, asked, answer, by))
 
 
 def _why(sent: Submission, asked: Asked, answer: Answer, by: Actor) -> str:
@@ -114,12 +85,3 @@ def _why(sent: Submission, asked: Asked, answer: Answer, by: Actor) -> str:
     if answer.refused is Refusal.EXPIRED:
         return "Its time is up."
     return words(answer, by=by, approve=None) or GONE
-
-
-def _over(asked: Asked, by: Actor) -> str:
-    over = Answer(asked.approval, asked.call.tool, "", Refusal.ALREADY_DECIDED)
-    return words(over, by=by, approve=None) or GONE
-
-
-def _said(text: str) -> JsonObject:
-    return {"response_action": "update", "view": modals.said("Not recorded", text)}

@@ -3,13 +3,18 @@
 import base64
 import binascii
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
+import structlog
 from litestar.params import QueryParameter
 
-from orchestrator.errors import InvalidError, NotFoundError
+from orchestrator.errors import InvalidError, NotFoundError, UnreadableError
+from orchestrator.store.views import Row
 
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 Position = tuple[datetime, str]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Most items on a page.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next` of the page before.")]
@@ -41,6 +46,17 @@ def from_cursor(text: str | None, ids: re.Pattern[str] = OWN) -> Position | None
     except (binascii.Error, ValueError):
         pass  # said below, the same for every form of nonsense
     raise InvalidError("this is no cursor", [("cursor", "must be `next` of an earlier page")])
+
+
+def shown_each(show: Callable[[Row], T], rows: Sequence[Row]) -> list[T]:
+    """The items of a page. One that cannot be read is left out, and told in the log."""
+    items: list[T] = []
+    for row in rows:
+        try:
+            items.append(show(row))
+        except UnreadableError as e:
+            log.error("left_out_of_list", why=str(e))
+    return items
 
 
 def own_id(text: str, what: str) -> str:

@@ -25,6 +25,7 @@ from orchestrator.errors import (
     OrchestratorError,
     SignatureError,
     UnavailableError,
+    UnreadableError,
 )
 from orchestrator.web import expected
 from orchestrator.web.failures import Failures
@@ -151,6 +152,8 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
         case UnavailableError():
             wait = max(1, round(exc.retry_after or RETRY_SECONDS))
             return answer(503, str(exc), headers={"retry-after": str(wait)})
+        case UnreadableError():
+            return answer(500, str(exc))
         case _:
             return on_error(request, exc)
 

@@ -4,6 +4,7 @@ No `from __future__ import annotations`: Litestar reads the annotations.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, get, post
@@ -22,7 +23,7 @@ from orchestrator.errors import ConflictError, InvalidError, NotFoundError
 from orchestrator.store import job_views, runs, views
 from orchestrator.web.callback_wishes import with_own
 from orchestrator.web.doors import Doors, Token, WorkflowInfo
-from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, shown_each, to_cursor
 from orchestrator.web.problems import problems, shown
 from orchestrator.web.schemas.approvals import ApprovalPage, approval_out
 from orchestrator.web.schemas.calls import CallList, CallOut, call_out
@@ -126,7 +127,7 @@ async def list_runs(
 ) -> RunPage:
     after = from_cursor(cursor)
     page = await doors.database.read(views.runs, limit=limit, after=after, status=status, workflow=workflow)
-    return RunPage(items=[run_summary(r) for r in page.rows], next=to_cursor(page.next))
+    return RunPage(items=shown_each(run_summary, page.rows), next=to_cursor(page.next))
 
 
 @get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(400, 404))
@@ -199,7 +200,7 @@ async def list_run_approvals(
         views.run(s, run_id)
         page = views.approvals(s, limit=limit, after=begin, run_id=run_id)
         return ApprovalPage(
-            items=[approval_out(r, doors.hidden) for r in page.rows], next=to_cursor(page.next)
+            items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows), next=to_cursor(page.next)
         )
 
     return await doors.database.read(job, own_id(run_id, "run"))

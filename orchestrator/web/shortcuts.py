@@ -10,7 +10,7 @@ from orchestrator.store import questions
 from orchestrator.web.clicks import admit
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.inbox import Inbox
-from orchestrator.web.modal_clicks import ModalClicks
+from orchestrator.web.windows import Windows
 
 SHOWS_NONE = "This message shows no question of ours. What waits for you is on the Home tab of this app."
 _DIGEST = 16  # characters of a digest that name what was shown
@@ -19,7 +19,7 @@ _DIGEST = 16  # characters of a digest that name what was shown
 class Shortcuts:
     """Opens the windows that shortcuts stand for; nothing is decided by one."""
 
-    def __init__(self, doors: Doors, slack: SlackDoor, windows: ModalClicks, inbox: Inbox) -> None:
+    def __init__(self, doors: Doors, slack: SlackDoor, windows: Windows, inbox: Inbox) -> None:
         self._doors = doors
         self._slack = slack
         self._windows = windows

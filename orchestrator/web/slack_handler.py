@@ -16,12 +16,14 @@ import structlog
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ForbiddenError, InvalidError, UnavailableError
 from orchestrator.slack import action, incoming, interactivity
+from orchestrator.slack.response_actions import not_recorded
 from orchestrator.web.clicks import Clicks, ours
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.inbox import Inbox
-from orchestrator.web.modal_clicks import OPENS, ModalClicks
 from orchestrator.web.shortcuts import Shortcuts
+from orchestrator.web.submissions import Submissions
 from orchestrator.web.whispers import Whispers
+from orchestrator.web.windows import OPENS, Windows
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +51,8 @@ class SlackHandler:
 
     def __init__(self, doors: Doors, slack: SlackDoor, whispers: Whispers) -> None:
         self._slack = slack
-        self._clicks, self._windows = Clicks(doors, slack), ModalClicks(doors, slack)
+        self._clicks, self._windows = Clicks(doors, slack), Windows(doors, slack)
+        self._submissions = Submissions(doors, slack)
         self._inbox = Inbox(doors, slack, whispers)
         self._shortcuts = Shortcuts(doors, slack, self._windows, self._inbox)
         self._whispers = whispers
@@ -73,12 +76,13 @@ class SlackHandler:
             log.warning("click_refused", reason=str(e))
             raise ForbiddenError("not for us") from e
 
-    async def over_socket(self, kind: str, payload: JsonObject) -> JsonObject | None:
+    async def over_socket(self, kind: str, payload: JsonObject | None) -> JsonObject | None:
         """The same for what came over a connection of ours; counted as what is posted is.
 
-        What is of no kind there is gets an empty answer: Slack would send it again, and take us for broken.
+        What is of no kind there is, or says nothing, gets an empty answer: Slack would send it again, and
+        take us for broken.
         """
-        if not _known(kind):
+        if payload is None or not _known(kind):
             self._outcomes.refused.inc()
             log.warning("slack_envelope_unknown", kind=kind[:40])
             return None
@@ -98,7 +102,7 @@ class SlackHandler:
     async def _answer(self, taken: Any) -> Heard:
         match taken:
             case action.Submission():
-                answer = await self._windows.send(taken)
+                answer = await self._submissions.send(taken)
                 return Heard(answer, partial(self._inbox.changed, taken.user_id))
             case action.Click():
                 opens = taken.kind in OPENS
@@ -123,7 +127,7 @@ class SlackHandler:
     def _other(self, taken: action.OtherAction, words: str) -> Heard:
         """A window stays open until it is told something; anybody else is whispered to, where that can be."""
         if taken.sent:
-            return Heard(self._windows.stranger() if words else None)
+            return Heard(not_recorded(words) if words else None)
         if words and not (taken.channel or taken.response_url):
             raise InvalidError(taken.reason, (("actions", "of no button there is"),))  # Slack shows a failure
         return Heard(after=partial(self._whisper, taken, words))

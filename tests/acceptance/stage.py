@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 import yaml
 from always import ENDED, check
-from looking import POLL_SECONDS, Json, buttons, headline_of, metadata, until
+from looking import Json, buttons, headline_of, metadata, until
 from scenery import (
     HOOK_SECRET,
     OPERATOR,
@@ -122,9 +122,14 @@ class Stage:
         return app.build(chosen, database, clock=self.clock, role=role, leases=hold)
 
     async def _ready(self) -> bool:
-        """Ready, Slack has told who we are, so that clicks count, and workers hear of their jobs."""
+        """Ready, Slack has told who we are, so that clicks count, and workers hear of their jobs.
+
+        That a neighbour asked to be left alone keeps nobody waiting.
+        """
         answer = await self.http.get(f"{self.base}/readyz")
-        told = answer.status_code == 200 and not any(c["detail"] for c in answer.json()["checks"])
+        told = answer.status_code == 200 and not any(
+            c["detail"] for c in answer.json()["checks"] if "left alone" not in c["detail"]
+        )
         return told and all(w.jobs.alive for w in self._hands() if isinstance(w, QueuedWorker))
 
     def _hands(self) -> list[Worker]:
@@ -337,16 +342,6 @@ class Stage:
             return said[-1] if len(said) >= count else None
 
         return await until(probe, f"whisper number {count} to {user}")
-
-    async def past_trouble(self, seconds: float = 5.0) -> None:
-        """Let the ordered trouble happen, then the pauses after it pass."""
-
-        async def probe() -> bool:
-            return not (self.slack.faults.pending() or self.gemini.faults.view())
-
-        await until(probe, "the end of the trouble")
-        await asyncio.sleep(POLL_SECONDS)  # for what failed last to be written down
-        self.skip(seconds)
 
     def message(self, approval: Json) -> Message:
         """The message of a question."""

@@ -121,3 +121,16 @@ async def test_a_gemini_that_asks_to_wait_is_left_alone_by_all(tmp_path: Path, d
         spared = 'orchestrator_calls_total{neighbour="gemini",operation="create",outcome="spared"}'
         assert await number(stage, spared) >= 3
         assert "CreateUncertain" not in [k for run_id in others for k in await stage.kinds(run_id)]
+
+
+async def test_how_long_gemini_asked_to_wait_outlives_the_process(stage: Stage) -> None:
+    stage.gemini.inject("create", "status", status=429, retry_after="600")
+    first = await stage.play(says("Done."))
+    await stage.event(first, "CreateDeferred")
+    await stage.restart()
+    other = await stage.play(says("Done."))
+    deferred = await stage.event(other, "CreateDeferred")
+    assert "left alone" in deferred["data"]["why"]
+    assert (len(stage.creates(first)), len(stage.creates(other))) == (1, 0)
+    await stage.cancel(first)
+    await stage.cancel(other)

@@ -97,15 +97,24 @@ async def test_a_lost_socket_is_replaced_and_nothing_is_decided_twice(connected:
     assert (await again(stage, clicks[0])).error is None
 
 
-async def test_an_envelope_of_a_kind_that_slack_makes_up_tomorrow_is_acknowledged_and_counted(
-    connected: Stage,
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"type": "brand_new", "payload": {"new": True}}, "brand_new"),
+        ({"type": "interactive", "payload": None}, "interactive"),
+        ({"type": "events_api"}, "events_api"),
+        ({"type": "slash_commands", "payload": []}, "slash_commands"),
+        ({"payload": {}}, "None"),
+    ],
+)
+async def test_an_envelope_that_slack_makes_up_tomorrow_is_acknowledged_and_counted(
+    connected: Stage, said: Json, kind: str
 ) -> None:
     """Were it not, Slack would send it again and take the app for broken."""
     envelope_id, answered = connected.slack.sockets.envelope()
-    envelope = {"envelope_id": envelope_id, "type": "brand_new", "payload": {"new": True}}
     async with asyncio.timeout(5):
-        assert await connected.slack.sockets.ask(envelope, answered) is None
-    assert [line["kind"] for line in connected.journal.named("slack_envelope_unknown")] == ["brand_new"]
+        assert await connected.slack.sockets.ask({"envelope_id": envelope_id, **said}, answered) is None
+    assert [line["kind"] for line in connected.journal.named("slack_envelope_unknown")] == [kind]
     counted = (await connected.call("GET", "/metrics", token="reader")).text
     assert 'orchestrator_deliveries_total{door="slack",outcome="refused"} 1.0' in counted
 

@@ -1,13 +1,14 @@
 """What a shell does with answers that are none, and with words no request can hold."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 import pytest
+import rich_click as click
 
-from orchestrator.cli import cards, client, deliveries, runs, watching
+from orchestrator.cli import cards, client, consent, deliveries, runs, watching
 from orchestrator.cli.entries import sentence
 from orchestrator.errors import ConfigError, UnavailableError
 
@@ -92,3 +93,29 @@ def test_a_delivery_is_listed_with_the_run_it_is_about(run: str | None, about: s
     told = dict.fromkeys(("id", "kind", "state", "verdict", "note"), "x") | {"duplicates": 0, "conflicts": 0}
     told |= {"received_at": "2026-11-23T08:20:52.867566Z", "subject": "v1_interaction", "run": run}
     assert deliveries._row(told)[1:4] == ["2026-11-23 08:20:52 UTC", "x", about]
+
+
+def refusing(headers: Mapping[str, str]) -> httpx.Client:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(403, json={"title": "Forbidden", "detail": "no"}, headers=headers)
+
+    return httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda service: client.one(service, "/v1/approvals/apr_1", "id"),
+        lambda service: client.posted(service, "/v1/runs/run_1/cancel", {}),
+        lambda service: client.each(service, ["1"], str, "", done=str, as_json=False),
+        lambda service: consent.answered(service, "apr_1", {"verdict": "approve"}),
+    ],
+)
+def test_every_command_tells_a_token_that_lacks_a_scope_from_what_is_not_yours(
+    act: Callable[[httpx.Client], Any],
+) -> None:
+    challenge = {"WWW-Authenticate": 'Bearer realm="orchestrator", error="insufficient_scope"'}
+    with pytest.raises(ConfigError, match="the service refused the token"), refusing(challenge) as lacks:
+        act(lacks)
+    with pytest.raises(click.ClickException), refusing({}) as refuses:
+        act(refuses)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cli.client import show_table
+from orchestrator.cli.consoles import show_table
 
 LONG = ["apr_" + "a" * 60, "run_" + "b" * 60, "what happened, in so many words as it takes to say it"]
 

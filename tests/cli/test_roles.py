@@ -1,8 +1,6 @@
 """Which processes a service may consist of, and what is said where they do not fit the database."""
 
 import json
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from orchestrator import app, cli, jobs, opening
+from orchestrator import app, jobs, opening
 from orchestrator.app import Role
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
@@ -42,16 +40,12 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+def shell(shell: Callable[[str], tuple[int, str, str]]) -> Shell:
+    """Whatever a command says, on either stream."""
+
     def act(words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["orchestrator", *shlex.split(words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = int(e.code or 0)
-        told = capsys.readouterr()
-        return code, told.out + told.err
+        code, out, err = shell(words)
+        return code, out + err
 
     return act
 

@@ -7,6 +7,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from orchestrator.cli import cli
+from orchestrator.cli.examination import Finding
 
 SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
@@ -66,3 +67,18 @@ def test_the_doctor_finds_what_would_stop_the_start(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
     monkeypatch.setenv("ORCHESTRATOR_GEMINI__BASE_URL", "http://127.0.0.1:1")
     assert says in check(tmp_path, monkeypatch, secrets, text, "doctor").output
+
+
+@pytest.mark.parametrize("odd", ["[postgres]", "[/]", "[red]\x1b[31m"])
+def test_the_doctor_says_what_it_found_letter_by_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """Findings hold neighbours' words, and `pip install 'gemini-orchestrator[postgres]'`."""
+
+    async def examine(_: object) -> list[Finding]:
+        return [Finding("bad", "Slack", f"first\nit says {odd} too")]
+
+    monkeypatch.setattr("orchestrator.cli.examination.examine", examine)
+    told = check(tmp_path, monkeypatch, f"hook={SECRET}", command="doctor")
+    assert isinstance(told.exception, SystemExit)
+    assert f"it says {odd.replace(chr(27), '?')} too" in told.output

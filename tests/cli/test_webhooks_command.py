@@ -4,8 +4,6 @@ import asyncio
 import io
 import json
 import os
-import shlex
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,7 +16,7 @@ import pytest
 import yaml
 from standardwebhooks import Webhook
 
-from orchestrator import app, cli, neighbours
+from orchestrator import app, neighbours
 from orchestrator.cli.examination import examine
 from orchestrator.cli.secret_store import SecretFile, rotated
 from orchestrator.domain.registration import EVENTS
@@ -78,19 +76,13 @@ def place(gemini: tuple[str, Emulator], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def shell(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Runs a command; its exit code, output and complaints. The key is in none of them."""
+def shell(place: Path, shell: Shell) -> Shell:
+    """Runs one of these commands. The key is in nothing it says."""
 
     def run(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["orchestrator", "webhooks", *shlex.split(line)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = int(e.code or 0)
-        told = capsys.readouterr()
-        assert KEY not in told.out + told.err
-        return code, told.out, told.err
+        code, out, err = shell(f"webhooks {line}")
+        assert KEY not in out + err
+        return code, out, err
 
     return run
 

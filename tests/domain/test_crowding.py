@@ -65,7 +65,7 @@ def test_what_is_asked_in_the_same_moment_counts_too() -> None:
 
 def test_nobody_counted_is_no_limit_and_what_is_not_asked_about_is_not_denied() -> None:
     free, unknown = wish("c1"), replace(asking(U0ANNA=9, U0BEN=9), asked={})
-    assert [relieved(w, ANNA.id, 1) for w in (free, unknown)] == [free, unknown]
+    assert [relieved(w, (ANNA.id,), 1) for w in (free, unknown)] == [free, unknown]
     assert put_to(free) == ()
 
 

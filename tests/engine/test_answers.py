@@ -30,13 +30,6 @@ def world_under(url: str, terms: Terms) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)})
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 async def edit(world: World, approval: Approval, by: Actor, arguments: dict[str, object]) -> Answer:
     return await world.intake.edit(
         approval.id, arguments, by=by, entitled_as=by.id, digest=approval.digest, reason="less"
@@ -46,7 +39,7 @@ async def edit(world: World, approval: Approval, by: Actor, arguments: dict[str,
 async def test_two_stages_are_passed_and_the_tool_runs_once(database_url: str) -> None:
     stages = (Stage("risk", (ANNA.id, BEN.id), 2), Stage("legal", ("S0LEGAL",)))
     async with world_under(database_url, replace(TERMS, approvers=(), stages=stages)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         for who in (ANNA, BEN):
             assert (await world.decide(approval, True, by=who)).refused is None
             await world.settle()
@@ -62,7 +55,7 @@ async def test_two_stages_are_passed_and_the_tool_runs_once(database_url: str) -
 
 async def test_who_was_taken_off_the_list_since_the_post_is_refused(database_url: str) -> None:
     async with world_under(database_url, TERMS) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.toolkit.rules["refund"].terms = replace(TERMS, approvers=(ANNA.id,))
         late = await world.decide(approval, True, by=BEN)
         assert late.refused is Refusal.NOT_ENTITLED
@@ -72,7 +65,7 @@ async def test_who_was_taken_off_the_list_since_the_post_is_refused(database_url
 
 async def test_an_edit_runs_as_edited_and_both_versions_stay_known(database_url: str) -> None:
     async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
-        run_id, first = await asked(world)
+        run_id, first = await world.one_question()
         answer = await edit(world, first, BEN, {"n": 2})
         assert (answer.refused, answer.approval.status) == (None, ApprovalStatus.APPROVED)
         assert answer.approval.id != first.id
@@ -94,7 +87,7 @@ async def test_people_are_shown_who_changed_what(database_url: str) -> None:
     """Since it was proposed, whoever changed it on the way; and nothing once it is as it was proposed."""
     terms = replace(TERMS, edits=Edits.SAME, approvers=(ANNA.id, BEN.id), quorum=2)
     async with world_under(database_url, terms) as world:
-        run_id, _ = await asked(world)
+        run_id, _ = await world.one_question()
         for number, (by, n) in enumerate(((BEN, 2), (ANNA, 3), (BEN, 1), (ANNA, 4)), 2):
             world.clock.advance(timedelta(minutes=1))
             (now,) = await world.open_approvals(run_id)
@@ -116,7 +109,7 @@ async def test_people_are_shown_who_changed_what(database_url: str) -> None:
 
 async def test_arguments_that_do_not_fit_leave_the_question_open(database_url: str) -> None:
     async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         with pytest.raises(InvalidError, match="do not fit"):
             await edit(world, approval, BEN, {"bad": True})
         assert [a.id for a in await world.open_approvals(run_id)] == [approval.id]
@@ -126,7 +119,7 @@ async def test_arguments_that_do_not_fit_leave_the_question_open(database_url: s
 async def test_edits_and_approvals_at_once_give_one_of_them_whole(database_url: str) -> None:
     async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
         for n in range(4):
-            run_id, approval = await asked(world)
+            run_id, approval = await world.one_question()
             wishes = [
                 edit(world, approval, BEN, {"n": 2}) if k % 2 else world.decide(approval, True, by=ANNA)
                 for k in range(n % 2, 10 + n % 2)
@@ -148,7 +141,7 @@ async def test_a_spent_question_is_not_drawn_over_the_one_in_its_place(database_
     """A redrawing of the old question that had to wait, or that was on the wire, while it was edited."""
     terms = replace(TERMS, edits=Edits.OTHER, approvers=(ANNA.id, BEN.id, CARL.id), quorum=2)
     async with world_under(database_url, terms) as world:
-        run_id, first = await asked(world)
+        run_id, first = await world.one_question()
         if when == "late":
             world.slack.faults["update"].append("busy")
             await world.decide(first, True, by=ANNA)
@@ -177,7 +170,7 @@ async def test_a_message_of_a_question_that_was_replaced_shows_what_was_asked_th
     """Its post came through and nobody knew; so the question in its place got a message of its own."""
     async with world_under(database_url, replace(TERMS, edits=Edits.OTHER)) as world:
         world.slack.faults["post"].append("lost_after")
-        run_id, first = await asked(world)
+        run_id, first = await world.one_question()
         world.clock.advance(timedelta(minutes=1))
         await edit(world, first, BEN, {"n": 2})
         await world.drain()
@@ -198,7 +191,7 @@ async def test_a_message_of_a_question_that_was_replaced_is_told_where_the_other
         world.slack.faults["post"].append("lost_after")
         if order == "the old one first":
             world.slack.faults["post"].append("busy")
-        run_id, first = await asked(world)
+        run_id, first = await world.one_question()
         await edit(world, first, BEN, {"n": 2})
         await world.settle()
         world.clock.advance(timedelta(minutes=2))
@@ -211,7 +204,7 @@ async def test_a_message_of_a_question_that_was_replaced_is_told_where_the_other
 
 async def test_who_may_not_decide_learns_nothing_of_what_would_fit(sqlite_url: str) -> None:
     async with world_under(sqlite_url, replace(TERMS, edits=Edits.SAME)) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         assert (await edit(world, approval, CARL, {"bad": True})).refused is Refusal.NOT_ENTITLED
         await world.decide(approval, True)
         assert (await edit(world, approval, BEN, {"bad": True})).refused is not None

@@ -25,13 +25,6 @@ def world_on(url: str, terms: Terms = TERMS) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)})
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 async def asks(world: World, approval: Approval, text: str = WHY, by: str = BEN.id) -> Answer:
     return await world.intake.ask_back(approval.id, text, by=BEN, entitled_as=by)
 
@@ -56,7 +49,7 @@ def _order(telling: Telling) -> tuple[bool, str]:
 
 async def test_asked_answered_and_decided_on_both_databases(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         assert (await asks(world, approval, by="U0EVE")).refused is Refusal.NOT_ENTITLED
         assert (await asks(world, approval)).approval.questions[0].text == WHY
         await world.settle()
@@ -83,7 +76,7 @@ async def test_asked_answered_and_decided_on_both_databases(database_url: str) -
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_each_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.slack.faults["ask_back"].extend([fault, fault])
         world.slack.faults["redraw_asked_back"].append("lost_after")
         await asks(world, approval)
@@ -99,7 +92,7 @@ async def test_each_is_said_once_whatever_slack_does(sqlite_url: str, fault: str
 async def test_who_takes_no_direct_messages_is_asked_in_the_thread_alone(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         world.slack.unreachable = {ANNA.id}
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await asks(world, approval)
         await world.settle()
         assert tellings(world) == [Telling(1)]
@@ -112,7 +105,7 @@ async def test_who_takes_no_direct_messages_is_asked_in_the_thread_alone(sqlite_
 async def test_no_button_outlives_its_request(sqlite_url: str, end: str, lost: bool) -> None:
     """Also of a message whose post had no answer before the request was over."""
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         if lost:
             world.slack.faults["ask_back"].extend(["lost_after", "lost_after"])
         await asks(world, approval)
@@ -133,7 +126,7 @@ async def test_no_button_outlives_its_request(sqlite_url: str, end: str, lost: b
 async def test_what_is_asked_before_the_request_is_shown_is_said_under_it(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         world.slack.faults["post"].append("busy")
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         assert not approval.ts
         await asks(world, approval)
         await world.settle()
@@ -146,7 +139,7 @@ async def test_what_is_asked_before_the_request_is_shown_is_said_under_it(sqlite
 async def test_without_slack_the_other_doors_do(sqlite_url: str) -> None:
     rules = {"refund": Rule(Ruling.ASK, terms=replace(TERMS, channel=""))}
     async with World(sqlite_url, stories=STORIES, rules=rules, slack=False) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await asks(world, approval)
         await says(world, approval)
         await world.settle()
@@ -157,7 +150,7 @@ async def test_without_slack_the_other_doors_do(sqlite_url: str) -> None:
 
 async def test_several_decisions_pass_the_gate_one_by_one_in_one_commit(database_url: str) -> None:
     async with world_on(database_url) as world:
-        found = [await asked(world) for _ in range(3)]
+        found = [await world.one_question() for _ in range(3)]
         await world.decide(found[1][1], False, by=ANNA)
 
         def wish(approval: Approval, digest: str = "") -> Wish:

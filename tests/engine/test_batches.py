@@ -2,11 +2,11 @@
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.decision import Refusal
@@ -69,11 +69,10 @@ async def test_the_message_comes_first_and_once_and_the_questions_under_it(
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("name", ["before_post", "after_post"])
 async def test_a_crash_around_the_message_or_its_first_question_loses_neither(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int
+    sqlite_url: str, name: str, nth: int
 ) -> None:
     """The first post is that of the message, the second that of a question under it."""
-    failpoints._hits.clear()
-    monkeypatch.setitem(failpoints._points, name, ("raise", nth))
+    arm(name, nth)
     async with world_on(sqlite_url) as world:
         run_id, approvals = await asked(world)
         assert world.deaths == [name]
@@ -84,7 +83,6 @@ async def test_a_crash_around_the_message_or_its_first_question_loses_neither(
         for approval in approvals:
             await world.decide(approval, True)
         await ended(world, run_id)
-    failpoints._hits.clear()
 
 
 async def test_where_the_message_is_refused_the_questions_are_shown_alone(sqlite_url: str) -> None:

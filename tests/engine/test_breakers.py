@@ -358,7 +358,7 @@ class Neighbour:
     async def update(self, card: Any) -> Any:
         return await self._do(f"update {card}")
 
-    async def remind(self, card: Any, *, what: str, last: bool, seen_before: bool) -> Any:
+    async def remind(self, card: Any, *, what: str, last: bool, seen_before: bool, others: Any = ()) -> Any:
         return await self._do(f"remind {card} {what} {last} {seen_before}")
 
     async def copy(self, card: Any, person: str, *, seen_before: bool) -> Any:

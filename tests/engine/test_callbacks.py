@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 from support.conversation import ANNA
+from support.deaths import arm
 from support.gemini import Plan
 from support.receiver import Heard, Receiver
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.callbacks import ALL_NEWS, AddressState, Callback, CallbackState, News
 from orchestrator.domain.model import Recipe, RunStatus
@@ -174,11 +174,8 @@ async def test_what_is_tried_again_keeps_its_id_and_body(sqlite_url: str) -> Non
         assert (row["attempts"], row["last_status"], row["error"]) == (4, 204, "")
 
 
-async def test_a_crash_between_sending_and_writing_sends_again_under_the_same_id(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failpoints._hits.clear()
-    monkeypatch.setitem(failpoints._points, "after_callback", ("raise", 1))
+async def test_a_crash_between_sending_and_writing_sends_again_under_the_same_id(sqlite_url: str) -> None:
+    arm("after_callback")
     async with Receiver() as receiver, told(sqlite_url, receiver) as world:
         run_id = await start(world, receiver.url, "hello")
         await world.settle()

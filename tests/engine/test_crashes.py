@@ -1,9 +1,8 @@
 """The process dies at each named point, and the next one finishes the work (promises P4, P5, P7)."""
 
-from collections.abc import Iterator
-
 import pytest
 from support.conversation import ANNA
+from support.deaths import BY_NO_RUN, arm, disarm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -27,22 +26,7 @@ STORIES = {
 }
 NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
 IN_A_TOOL = {"before_tool", "after_tool"}
-ELSEWHERE = ("after_cancel_stored", "after_callback", "after_look", "after_occurrence")
-"""Passed by no run alone: the first has a story below, the others are in test_callbacks and tests/crash."""
-POINTS = [name for name in failpoints.NAMES if name not in ELSEWHERE]
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    failpoints._points.clear()
-    failpoints._hits.clear()
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
-
-
-def arm(monkeypatch: pytest.MonkeyPatch, name: str, nth: int = 1) -> None:
-    monkeypatch.setitem(failpoints._points, name, ("raise", nth))
+POINTS = [name for name in failpoints.NAMES if name not in BY_NO_RUN]
 
 
 def rules() -> dict[str, Rule]:
@@ -80,24 +64,20 @@ async def through(world: World, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("name", POINTS)
-async def test_a_death_at_any_point_loses_and_doubles_nothing(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    await dies_once(database_url, monkeypatch, name, 1)
+async def test_a_death_at_any_point_loses_and_doubles_nothing(database_url: str, name: str) -> None:
+    await dies_once(database_url, name, 1)
 
 
 @pytest.mark.parametrize("nth", [2, 3, 4])
 @pytest.mark.parametrize("name", POINTS)
-async def test_nor_does_a_death_when_it_is_passed_again(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int
-) -> None:
-    await dies_once(sqlite_url, monkeypatch, name, nth)
+async def test_nor_does_a_death_when_it_is_passed_again(sqlite_url: str, name: str, nth: int) -> None:
+    await dies_once(sqlite_url, name, nth)
 
 
-async def dies_once(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -> None:
+async def dies_once(url: str, name: str, nth: int) -> None:
     async with World(url, stories=STORIES, rules=rules()) as world:
         world.jobs.prompt = True
-        arm(monkeypatch, name, nth)
+        arm(name, nth)
         run_id = await start(world, "work")
         await through(world, run_id)
         run = await world.run(run_id)
@@ -121,12 +101,10 @@ async def dies_once(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: i
 
 
 @pytest.mark.parametrize("name", sorted(IN_A_TOOL))
-async def test_a_call_cut_off_that_is_not_idempotent_waits_for_a_person(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+async def test_a_call_cut_off_that_is_not_idempotent_waits_for_a_person(database_url: str, name: str) -> None:
     stories = {"pay": (Plan((("pay", {}),)),)}
     async with World(database_url, stories=stories, rules=rules()) as world:
-        arm(monkeypatch, name)
+        arm(name)
         run_id = await world.start("pay")
         await world.to_the_end(run_id)
         run = await world.run(run_id)
@@ -142,19 +120,18 @@ async def test_a_call_cut_off_that_is_not_idempotent_waits_for_a_person(
 
 @pytest.mark.parametrize("name", sorted(IN_A_TOOL))
 async def test_an_idempotent_call_takes_effect_once_however_often_it_is_cut_off(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+    sqlite_url: str, name: str
 ) -> None:
     stories = {"note": (Plan((("note", {}),)),)}
     async with World(sqlite_url, stories=stories, rules=rules()) as world:
         run_id = await world.start("note")
         for nth in range(1, 5):
-            failpoints._hits.clear()
-            arm(monkeypatch, name, 1)
+            arm(name, 1)
             while len(world.deaths) < nth:
                 await world.turn()
                 world.gemini.move()
                 world.clock.advance(seconds=31)
-        failpoints._points.clear()
+        disarm()
         await world.to_the_end(run_id)
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert list(world.toolkit.effects().values()) == [1]
@@ -162,13 +139,11 @@ async def test_an_idempotent_call_takes_effect_once_however_often_it_is_cut_off(
         assert world.toolkit.starts[key] > 1 or name == "before_tool"
 
 
-async def test_a_death_after_the_cancel_was_stored(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_death_after_the_cancel_was_stored(database_url: str) -> None:
     async with World(database_url, stories=STORIES, rules=rules()) as world:
         run_id = await world.start("work")
         await world.settle()
-        arm(monkeypatch, "after_cancel_stored")
+        arm("after_cancel_stored")
         with pytest.raises(FailpointError):
             await world.cancel(run_id)
         await world.restart("after_cancel_stored")
@@ -181,12 +156,12 @@ async def test_a_death_after_the_cancel_was_stored(
 
 @pytest.mark.parametrize("name", ["after_post", "before_post"])
 async def test_a_question_whose_place_was_never_learned_is_still_withdrawn(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+    database_url: str, name: str
 ) -> None:
     """It was posted, the process died, and the run was cancelled before it was looked for."""
     async with World(database_url, stories=STORIES, rules=rules()) as world:
         run_id = await world.start("work")
-        arm(monkeypatch, name)
+        arm(name)
         while not world.deaths:
             await world.turn()
             world.gemini.move()
@@ -199,13 +174,11 @@ async def test_a_question_whose_place_was_never_learned_is_still_withdrawn(
         await world.check(run_id)
 
 
-async def test_a_request_for_the_same_key_after_a_death_is_the_same_run(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_for_the_same_key_after_a_death_is_the_same_run(database_url: str) -> None:
     from orchestrator.domain.model import Recipe
 
     async with World(database_url, stories=STORIES, rules=rules()) as world:
-        arm(monkeypatch, "after_run_stored")
+        arm("after_run_stored")
         recipe = Recipe("w", model="m")
         with pytest.raises(FailpointError):
             await world.intake.start(recipe, "work", ANNA, owner="ci", idempotency_key="k")

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Approval, Verdict
 from orchestrator.domain.daily import Daily
@@ -98,10 +98,9 @@ async def test_one_message_at_the_hour_and_each_question_under_it(sqlite_url: st
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("name", ["before_post", "after_post"])
 async def test_a_crash_around_the_message_or_its_first_question_loses_neither(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int
+    sqlite_url: str, name: str, nth: int
 ) -> None:
-    failpoints._hits.clear()
-    monkeypatch.setitem(failpoints._points, name, ("raise", nth))
+    arm(name, nth)
     async with world_on(sqlite_url) as world:
         approvals = await asked(world)
         world.clock.reach(DUE + timedelta(hours=5))  # the hour was slept through
@@ -114,7 +113,6 @@ async def test_a_crash_around_the_message_or_its_first_question_loses_neither(
         for approval in approvals:
             await world.decide(approval, False)
         await over(world)
-    failpoints._hits.clear()
 
 
 async def test_two_workers_post_one_message(database_url: str) -> None:

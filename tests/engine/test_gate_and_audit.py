@@ -19,7 +19,7 @@ from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.store import attest, audit
-from orchestrator.store.run_rows import approval_t, call_t
+from orchestrator.store.run_rows import approval_t, call_t, run_t
 
 pytestmark = pytest.mark.asyncio
 
@@ -394,6 +394,36 @@ async def test_a_question_whose_entries_were_deleted_is_not_older_than_the_audit
         run = await world.run(run_id)
         assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
         assert "does not know that it was asked" in run.reason
+
+
+@pytest.mark.parametrize("cut", ["its own", "the beginning"])
+async def test_a_question_made_older_than_an_audit_with_gaps_runs_nothing(
+    database_url: str, cut: str
+) -> None:
+    """What it says of it is deleted, and it is dated before what is left; others have been writing since."""
+    async with world_on(database_url) as world:
+        if cut == "its own":
+            await world.start("two")
+            await world.settle()
+        run_id = await world.start("ask")
+        await world.settle()
+        (approval,) = await world.open_approvals(run_id)
+        await say_yes(world, run_id, ANNA)
+        await world.start("two")
+        await world.settle()
+
+        def job(s: Session) -> None:
+            s.execute(audit.audit_t.delete().where(audit.audit_t.c.run_id == run_id))
+            old = approval_t.update().where(approval_t.c.id == approval.id)
+            s.execute(old.values(requested_at=approval.requested_at - timedelta(days=1)))
+            s.execute(run_t.update().where(run_t.c.id == run_id).values(version=run_t.c.version + 1))
+
+        await world.database.write(job)
+        await say_yes(world, run_id, BEN)
+        await world.settle()
+        run = await world.run(run_id)
+        assert (run.status, world.toolkit.ledger) == (RunStatus.ATTENTION, [])
+        assert "entries of the audit are gone" in run.reason
 
 
 async def test_a_question_older_than_the_audit_is_left_to_its_digest(sqlite_url: str) -> None:

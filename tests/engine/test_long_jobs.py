@@ -1,15 +1,14 @@
 """Long jobs on real rows: started once, heard of by webhook or reading, stored once; lost, killed, late."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStatus, JobWish, signal_key
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.asyncio
 STORIES = {"film": (Plan((("film", {"n": 1}),)), Plan(output="shown"))}
 FILM = JobWish(JobKind.VIDEO, {"model": "veo-3.1", "prompt": "a harbour", "parameters": {}})
 NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
 
 
 def world_on(url: str, *wishes: JobWish, **policy: object) -> World:
@@ -462,11 +454,9 @@ async def test_a_cancel_stops_the_begun_and_nothing_is_stored_after_it(database_
 
 
 @pytest.mark.parametrize("point", ["before_job", "after_job", "before_harvest", "after_harvest"])
-async def test_a_process_that_dies_there_doubles_nothing(
-    point: str, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_dies_there_doubles_nothing(point: str, database_url: str) -> None:
     async with world_on(database_url, NIGHTLY, NIGHTLY) as world:
-        monkeypatch.setitem(failpoints._points, point, ("raise", 1))
+        arm(point)
         run_id = await world.start("film")
         for _ in range(40):
             await world.settle()

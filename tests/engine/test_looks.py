@@ -1,18 +1,17 @@
 """What a call would do, from the first look to the last one before it starts, on real rows."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import BLIND_TEXT, DRIFTED, LAPSED_TEXT
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Preview
+from orchestrator.domain.consent import ApprovalStatus, Edits, Preview
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import CallStatus, Outcome, RunStatus, ToolCall
 from orchestrator.domain.values import replace
@@ -25,23 +24,9 @@ STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="refunded"))}
 SECOND = timedelta(seconds=1)
 
 
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
-
-
 def world_on(url: str, **rule: object) -> World:
     given = {"would": "balance -1", **rule}
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, **given)})  # type: ignore[arg-type]
-
-
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
 
 
 async def the_call(world: World, run_id: str) -> ToolCall:
@@ -58,7 +43,7 @@ async def sound(world: World, run_id: str) -> None:
 
 async def test_it_is_looked_at_twice_and_runs_once(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         assert approval.preview == Preview("balance -1 {'n': 1}")
         assert world.toolkit.ledger == []
         assert (await world.decide(approval, True)).refused is None
@@ -70,7 +55,7 @@ async def test_it_is_looked_at_twice_and_runs_once(database_url: str) -> None:
 
 async def test_what_drifted_between_approval_and_start_is_asked_anew(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].would = "balance -9"
         await world.settle()
@@ -94,12 +79,10 @@ async def test_what_drifted_between_approval_and_start_is_asked_anew(database_ur
 @pytest.mark.parametrize(
     ("point", "nth"), [("before_preview", 1), ("after_preview", 1), ("after_preview", 2)]
 )
-async def test_a_look_that_was_broken_off_is_taken_again(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
-) -> None:
+async def test_a_look_that_was_broken_off_is_taken_again(database_url: str, point: str, nth: int) -> None:
     async with world_on(database_url) as world:
-        monkeypatch.setitem(failpoints._points, point, ("raise", nth))
-        run_id, approval = await asked(world)
+        arm(point, nth)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.to_the_end(run_id)
         assert world.deaths == [point]
@@ -129,7 +112,7 @@ async def test_a_preview_that_fails_is_told_to_the_model_and_nobody_is_asked(sql
 
 async def test_one_that_fails_at_the_start_is_tried_until_the_approval_lapses(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.toolkit.rules["refund"].blind = ["no connection"]
         await world.decide(approval, True)
         await world.settle()
@@ -148,7 +131,7 @@ async def test_one_that_fails_at_the_start_is_tried_until_the_approval_lapses(sq
 
 async def test_a_run_that_was_cancelled_while_it_was_looked_at_starts_nothing(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         looking = world.toolkit.preview
 
@@ -165,7 +148,7 @@ async def test_a_run_that_was_cancelled_while_it_was_looked_at_starts_nothing(sq
 async def test_a_preview_changed_in_the_database_is_not_what_was_approved(sqlite_url: str) -> None:
     """Somebody makes the row say what the call would do by now."""
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].would = "balance -9"
         said = {"text": "balance -9 {'n': 1}", "trouble": "", "before": None}
@@ -180,13 +163,11 @@ async def test_a_preview_changed_in_the_database_is_not_what_was_approved(sqlite
         assert (await the_call(world, run_id)).status is CallStatus.IN_DOUBT
 
 
-async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(sqlite_url: str) -> None:
     """It has changed by itself what it would do: half of it may be done."""
     async with world_on(sqlite_url, idempotent=True) as world:
-        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
-        run_id, approval = await asked(world)
+        arm("after_tool")
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.turn()
         world.toolkit.rules["refund"].would = "nothing left to do"
@@ -198,7 +179,7 @@ async def test_an_idempotent_call_that_had_begun_goes_on_without_another_look(
 
 async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) -> None:
     async with world_on(database_url, terms=replace(TERMS, edits=Edits.SAME)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         answer = await world.intake.edit(
             approval.id, {"n": 2}, by=BEN, entitled_as=BEN.id, digest=approval.digest
         )
@@ -218,7 +199,7 @@ async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) ->
 async def test_what_differs_already_is_not_looked_at_again(sqlite_url: str) -> None:
     """Its arguments were changed in the database: nobody works out what those would do."""
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
 
         def poke(s: object) -> None:
@@ -244,7 +225,7 @@ async def test_a_worker_that_stood_still_between_the_gate_and_the_start_begins_n
             return await execute(tool, *rest)  # type: ignore[arg-type]
 
         world.toolkit.execute = counted  # type: ignore[assignment, method-assign]
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         commits = world.performer.commits
         advance = commits.advance
@@ -279,6 +260,6 @@ async def test_what_is_changed_while_it_is_looked_at_first_is_looked_at_again(sq
             return await looking(*args)  # type: ignore[arg-type]
 
         world.toolkit.preview = changed_meanwhile  # type: ignore[method-assign]
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         assert approval.preview is not None
         assert approval.preview.text == "balance -1 {'n': 7}"

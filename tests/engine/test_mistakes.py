@@ -6,7 +6,7 @@ function of ours exchanged for a plausible wrong one.
 
 import hashlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 from support import promises
 
-from orchestrator import failpoints
 from orchestrator.domain import calls, decision, evidence, lifecycle, turns, verdicts
 from orchestrator.domain.decision import Decision, create_effect, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
@@ -31,13 +30,6 @@ pytestmark = pytest.mark.asyncio
 
 Check = Callable[[str], Awaitable[None]]
 Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
 
 
 def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:

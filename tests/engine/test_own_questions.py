@@ -1,10 +1,10 @@
 """The run's own questions and its restart, on the rows: what goes out to Gemini is what people decided."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from support.conversation import ANNA, TERMS
+from support.deaths import arm
 from support.gemini import Interaction, Plan
 from support.toolkit import Rule
 from support.world import World
@@ -130,13 +130,6 @@ async def test_a_run_at_work_or_completed_is_not_restarted(database_url: str) ->
 # ---------------------------------------------------------------------- the restart people click for
 
 ASKING = replace(WORK, terms=TERMS)
-
-
-@pytest.fixture
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
 
 
 async def refused(world: World, times: int = 1) -> tuple[str, Approval]:
@@ -299,11 +292,10 @@ async def test_an_interaction_that_was_refused_and_shows_itself_is_gone_on_with(
         await world.check(run_id)
 
 
-@pytest.mark.usefixtures("disarmed")
 async def test_a_death_between_the_click_and_the_restart_loses_and_doubles_nothing(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id, asked = await refused(world)
-        failpoints._points["after_decision"] = ("raise", 1)
+        arm("after_decision")
         with pytest.raises(failpoints.FailpointError):
             await world.decide(asked, True, by=BEN)
         await world.restart("after_decision")

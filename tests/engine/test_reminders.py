@@ -29,13 +29,6 @@ def world_on(url: str, terms: Terms = TERMS, *, slack: bool = True, policy: Poli
     return World(url, stories=STORIES, rules=rules, slack=slack, policy=policy)
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 async def pass_time(world: World, approval: Approval, share: float, more: timedelta = SECOND) -> None:
     """Until that share of the question's time is over, and a little more."""
     world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) * share + more)
@@ -50,7 +43,7 @@ async def told(world: World, run_id: str) -> object:
 
 async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 0.5, -SECOND)
         assert world.slack.notices == []
         await pass_time(world, approval, 0.5)
@@ -68,7 +61,7 @@ async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
 @pytest.mark.parametrize("fault", ["", "busy", "lost", "lost_after"])
 async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url, replace(TERMS, quorum=2)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         del world.slack.messages[approval.ts]
         world.slack.faults["update"] += ["deleted"] * (2 if fault else 1)
         world.slack.faults["post"] += [fault] if fault else []
@@ -89,7 +82,7 @@ async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_ur
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.slack.faults["remind"].append(fault)
         await pass_time(world, approval, 0.5)
         for _ in range(5):
@@ -101,7 +94,7 @@ async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, faul
 
 async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.slack.faults["remind"].append("refused")
         await pass_time(world, approval, 0.5)
         (dead,) = await world.effects(run_id, state="dead")
@@ -111,7 +104,7 @@ async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: st
 
 async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.slack.weather = lambda operation: "busy" if operation == "remind" else "fine"
         await pass_time(world, approval, 0.5)
         await pass_time(world, approval, 0.9)
@@ -124,7 +117,7 @@ async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str)
 async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url: str, slack: bool) -> None:
     async with world_on(sqlite_url, replace(TERMS, dm_fallback=False), slack=slack) as world:
         world.slack.faults["post"].append("refused")
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         with capture_logs() as logs:
             await pass_time(world, approval, 0.5)
         assert [e["what"] for e in logs if e["event"] == "nobody_reminded"] == ["1"]
@@ -138,7 +131,7 @@ async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url:
 async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
     terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",), reminders=())
     async with world_on(sqlite_url, terms) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         before = world.slack.updates
         await pass_time(world, approval, 1.0)
         assert world.slack.notices == [(approval.id, "overdue", False)]
@@ -156,7 +149,7 @@ async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
 @pytest.mark.parametrize("way", ["approved", "asked anew"])
 async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -> None:
     async with world_on(sqlite_url, replace(TERMS, at_timeout=AtTimeout.ATTENTION)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 1.0)
         run = await world.run(run_id)
         assert (run.status, "refund" in run.reason) == (RunStatus.ATTENTION, True)
@@ -178,7 +171,7 @@ async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -
 async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
     terms = replace(TERMS, expires_after=DAY * 3, reminders=())
     async with world_on(sqlite_url, terms, policy=Policy(retention=DAY * 2)) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await pass_time(world, approval, 0.3)
         assert world.slack.notices == []
         await pass_time(world, approval, 0.6)
@@ -191,3 +184,57 @@ async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
         await world.to_the_end(run_id)
         assert await told(world, run_id) == EXPIRED_TEXT
         await world.check(run_id)
+
+
+TWELVE = {"ask": (Plan(tuple(("refund", {"n": n}) for n in range(12))), Plan(output="told"))}
+
+
+def world_of_twelve(url: str, **more: object) -> World:
+    return World(url, stories=TWELVE, rules={"refund": Rule(Ruling.ASK, terms=TERMS)}, **more)
+
+
+async def asked_twelve(world: World) -> tuple[str, list[Approval]]:
+    run_id = await world.start("ask")
+    await world.settle()
+    return run_id, await world.open_approvals(run_id)
+
+
+async def test_the_questions_of_a_turn_are_told_of_in_one_reminder(sqlite_url: str) -> None:
+    async with world_of_twelve(sqlite_url) as world:
+        run_id, approvals = await asked_twelve(world)
+        assert len(approvals) == 12
+        for share, number, last in ((0.5, "1", False), (0.9, "2", True)):
+            await pass_time(world, approvals[0], share)
+            (said,) = world.slack.notices
+            assert said[1:] == (number, last)
+            assert {said[0], *(other for _, other in world.slack.told_with)} == {a.id for a in approvals}
+            assert {a.reminded for a in await world.open_approvals(run_id)} == {int(number)}
+            world.slack.notices.clear()
+            world.slack.told_with.clear()
+
+
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+async def test_who_answers_meanwhile_silences_only_that_question(sqlite_url: str, fault: str) -> None:
+    """The first of them is decided between two tries: the others are told of all the same, and once."""
+    async with world_of_twelve(sqlite_url) as world:
+        _, approvals = await asked_twelve(world)
+        world.slack.faults["remind"].append(fault)
+        await pass_time(world, approvals[0], 0.5)
+        said = len(world.slack.notices)
+        assert (await world.decide(approvals[0], True)).refused is None
+        for _ in range(5):
+            world.clock.advance(seconds=10)
+            await world.settle()
+        told = [n for n, *_ in world.slack.notices] + [other for _, other in world.slack.told_with]
+        assert len(world.slack.notices) == 1
+        assert set(told) == {a.id for a in approvals[0 if said else 1 :]}
+
+
+async def test_of_what_gemini_forgets_people_are_told_once(sqlite_url: str) -> None:
+    terms = replace(TERMS, expires_after=DAY * 3, reminders=())
+    rules = {"refund": Rule(Ruling.ASK, terms=terms)}
+    async with World(sqlite_url, stories=TWELVE, rules=rules, policy=Policy(retention=DAY * 2)) as world:
+        _, approvals = await asked_twelve(world)
+        await pass_time(world, approvals[0], 0.6)
+        assert [what for _, what, _ in world.slack.notices] == ["forgetting"]
+        assert len(world.slack.told_with) == 11

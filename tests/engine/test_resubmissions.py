@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from support.conversation import ANNA, TERMS
+from support.deaths import arm
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.jobs import Job, JobKind, JobOrder, JobState, JobStatus
 from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pipeline import Step, StepKind
@@ -130,9 +130,7 @@ async def test_every_line_is_accounted_for_and_exactly_the_others_are_asked_agai
             await world.intake.resubmit(second.id, ANNA)
 
 
-async def test_who_is_killed_behind_the_approval_resubmits_once(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_killed_behind_the_approval_resubmits_once(sqlite_url: str, tmp_path: Path) -> None:
     plan = {"match": {"kind": "batch"}, "times": 1, "fail_keys": ["line-2"]}
     async with house(sqlite_url, tmp_path, plan) as home:
         run_id = await home.batch(["a", "b", "c"])
@@ -140,9 +138,8 @@ async def test_who_is_killed_behind_the_approval_resubmits_once(
         first = await home.job(run_id)
         again = (await home.world.intake.resubmit(first.id, ANNA)).run_id
         for point in ("after_tool", "after_job"):
-            monkeypatch.setitem(failpoints._points, point, ("raise", 1))
+            arm(point)
         await home.ends(again)
-        failpoints._hits.clear()
         assert home.world.deaths == ["after_tool", "after_job"]
         assert (await home.job(again)).facts["succeeded"] == 1
         assert len(await home.world.rows(JobRow)) == 2

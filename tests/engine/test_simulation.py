@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm, disarm
 from support.gemini import Plan, Webhook
 from support.toolkit import Rule
 from support.world import OneThread, World
@@ -167,9 +168,8 @@ class Simulation:
             self.world.clock.reach(due)
 
     async def _die(self) -> None:
-        failpoints._hits.clear()
-        failpoints._points.clear()
-        failpoints._points[self.dice.choice(DEATHS)] = ("raise", self.dice.randint(1, 2))
+        disarm()
+        arm(self.dice.choice(DEATHS), self.dice.randint(1, 2))
 
     async def _cancel(self) -> None:
         with suppress(ConflictError):
@@ -195,7 +195,7 @@ class Simulation:
 
     async def calm(self) -> None:
         """No more trouble: everybody answers, every question is decided, every doubt settled."""
-        failpoints._points.clear()
+        disarm()
         self.world.gemini.weather = self.world.slack.weather = self.world.jobs.weather = None
         self.world.jobs.prompt = True
         for rule in self.world.toolkit.rules.values():
@@ -303,5 +303,4 @@ async def test_whatever_happens_the_promises_hold(new_sqlite_url: Any, part: int
             e.add_note(f"seed {seed}: replay with SIMULATION_FIRST={seed} SIMULATION_SEEDS=1")
             raise
         finally:
-            failpoints._points.clear()
-            failpoints._hits.clear()
+            disarm()

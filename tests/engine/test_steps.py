@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import BY_NO_RUN, arm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -42,20 +42,7 @@ STEPS = (DRAFT, FILM, TITLE)
 INPUT = '{"topic": "harbours"}'
 TOLD = "About:\n\nharbours"
 NIGHTLY = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": []})
-POINTS = [
-    name
-    for name in failpoints.NAMES
-    if name not in ("after_cancel_stored", "after_callback", "after_look", "after_occurrence")  # by no run
-]
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    failpoints._points.clear()
-    failpoints._hits.clear()
-    yield
-    failpoints._points.clear()
-    failpoints._hits.clear()
+POINTS = [name for name in failpoints.NAMES if name not in BY_NO_RUN]
 
 
 def world_on(url: str) -> World:
@@ -215,15 +202,13 @@ async def test_what_follows_is_started_once_whoever_dies_or_comes_twice(database
         assert followed.requester == ANNA
 
 
-async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that(database_url: str) -> None:
     """Each run that ends is followed once, however often it is restarted or its effects are replayed."""
     stories = {"pay once": (Plan((("pay", {"n": 1}),)), Plan(output="paid"))}
     rules = {"pay": Rule(), "tell": Rule(idempotent=True)}
     async with World(database_url, stories=stories, rules=rules) as world:
         world.recipes["after"] = Recipe("after", steps=(Step("tell", StepKind.TOOL, tool="tell"),))
-        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
+        arm("after_tool")
         ends = dict.fromkeys(("completed", "failed", "cancelled"), ("after",))
         agent = Recipe("agent", model="gemini-3.8-flash", tools=("pay",), hooks=ends)
         first = (await world.intake.start(agent, "pay once", ANNA)).run_id
@@ -347,25 +332,20 @@ async def test_a_cancel_between_steps_starts_nothing_more(database_url: str) -> 
 @pytest.mark.parametrize(
     ("name", "nth"), [*((name, 1) for name in POINTS), *(("after_claim", n) for n in range(2, 5))]
 )
-async def test_a_death_at_any_point_loses_and_doubles_nothing(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int
-) -> None:
-    await dies(sqlite_url, monkeypatch, name, nth)
+async def test_a_death_at_any_point_loses_and_doubles_nothing(sqlite_url: str, name: str, nth: int) -> None:
+    await dies(sqlite_url, name, nth)
 
 
 @pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("name", ["after_claim", "after_tool", "after_job", "after_observe"])
-async def test_nor_does_one_on_postgresql(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    await dies(database_url, monkeypatch, name, 1)
+async def test_nor_does_one_on_postgresql(database_url: str, name: str) -> None:
+    await dies(database_url, name, 1)
 
 
-async def dies(url: str, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -> None:
-    failpoints._hits.clear()
+async def dies(url: str, name: str, nth: int) -> None:
     async with world_on(url) as world:
         known = {r["id"] for r in await world.rows(RunRow)}
-        monkeypatch.setitem(failpoints._points, name, ("raise", nth))
+        arm(name, nth)
         try:
             run_id = await begin(world, recipe(hooks={"completed": ("after",)}))
         except FailpointError as e:
@@ -389,11 +369,9 @@ PAY = Step("pay", StepKind.TOOL, tool="pay", arguments={"n": 1})
 BUY = Step("buy", StepKind.AGENT, THINKER, ("Buy one.",))
 
 
-async def test_a_tools_step_that_may_have_happened_is_not_made_again_by_a_restart(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_tools_step_that_may_have_happened_is_not_made_again_by_a_restart(sqlite_url: str) -> None:
     async with World(sqlite_url, rules={"pay": Rule()}) as world:
-        monkeypatch.setitem(failpoints._points, "after_tool", ("raise", 1))
+        arm("after_tool")
         wanted = recipe(PAY)
         run_id = await begin(world, wanted)
         await world.to_the_end(run_id)

@@ -9,7 +9,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Approval, Place
+from orchestrator.domain.consent import Place
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.outcomes import OUTCOME
@@ -23,17 +23,10 @@ def world_on(url: str, *, outcomes: bool = True) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=TERMS)}, outcomes=outcomes)
 
 
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
-
-
 @pytest.mark.parametrize("approve", [True, False])
 async def test_what_came_of_a_decision_is_said_once(database_url: str, approve: bool) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, approve, by=ANNA)
         await world.to_the_end(run_id)
         await world.drain()
@@ -49,7 +42,7 @@ async def test_what_came_of_a_decision_is_said_once(database_url: str, approve: 
 
 async def test_it_is_not_said_where_nobody_wants_that(sqlite_url: str) -> None:
     async with world_on(sqlite_url, outcomes=False) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True, by=ANNA)
         await world.to_the_end(run_id)
         await world.drain()
@@ -58,10 +51,10 @@ async def test_it_is_not_said_where_nobody_wants_that(sqlite_url: str) -> None:
 
 async def test_nothing_is_said_of_what_nobody_decided(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.clock.reach(approval.expires_at + timedelta(seconds=1))
         await world.to_the_end(run_id)
-        cancelled, _ = await asked(world)
+        cancelled, _ = await world.one_question()
         await world.cancel(cancelled)
         await world.drain()
         assert OUTCOME not in {what for _, what, _ in world.slack.notices}
@@ -70,7 +63,7 @@ async def test_nothing_is_said_of_what_nobody_decided(database_url: str) -> None
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_it_is_still_said_when_the_run_has_ended_meanwhile(database_url: str, fault: str) -> None:
     async with world_on(database_url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         world.slack.faults["remind"].append(fault)
         await world.decide(approval, True, by=ANNA)
         await world.to_the_end(run_id)

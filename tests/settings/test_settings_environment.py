@@ -30,8 +30,8 @@ def test_the_config_of_this_repository_needs_only_the_four_secrets(secrets: dict
     settings = load(REPO / "config.yaml", secrets)
     assert settings.tools.modules == ("orders", "meetings", "notes", "films", "cms", "records")
     assert settings.recipe("refund").tools == ("lookup_order", "refund_order")
-    assert settings.render_input("refund", "A-1042 broke") == "A-1042 broke"
-    text = settings.render_input("support", {"order_id": "A-1042", "message": "Where is it?"})
+    assert settings.workflows["refund"].form.render("A-1042 broke") == "A-1042 broke"
+    text = settings.workflows["support"].form.render({"order_id": "A-1042", "message": "Where is it?"})
     assert "order A-1042:\n\nWhere is it?\n\nAnswer in this language: en." in text
     with pytest.raises(ConfigError) as caught:
         load(REPO / "config.yaml", {})

@@ -260,7 +260,7 @@ def test_a_schema_is_checked_at_the_start(schema: dict[str, Any], says: str, loa
 def test_a_schema_may_hold_itself_one_level_down(load_tree: Any) -> None:
     tree = {**fields(name={"type": "string"}, child={"$ref": "#"})}
     settings = load_tree(workflow(input=tree))
-    assert settings.render_input("w", {"name": "a", "child": {"name": "b", "child": {"name": "c"}}})
+    assert settings.workflows["w"].form.render({"name": "a", "child": {"name": "b", "child": {"name": "c"}}})
     assert "input.child.child.x" in refused(settings.workflows["w"].form, {"child": {"child": {"x": 1}}})
 
 
@@ -312,16 +312,15 @@ def test_an_agent_recipe_and_the_default_limits(load_tree: Any) -> None:
 
 def test_an_unknown_workflow(load_tree: Any) -> None:
     settings = load_tree(workflow())
-    for ask in (settings.recipe, lambda name: settings.render_input(name, "x")):
-        with pytest.raises(NotFoundError):
-            ask("nope")
+    with pytest.raises(NotFoundError):
+        settings.recipe("nope")
 
 
 def test_the_input_limit_is_a_setting(load_tree: Any) -> None:
     settings = load_tree(workflow(limits={"max_input_chars": 3}))
-    assert settings.render_input("w", "abc") == "abc"
+    assert settings.workflows["w"].form.render("abc") == "abc"
     with pytest.raises(InvalidError, match="at most 3"):
-        settings.render_input("w", "abcd")
+        settings.workflows["w"].form.render("abcd")
 
 
 def test_policy_and_terms(load_tree: Any) -> None:

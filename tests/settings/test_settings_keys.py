@@ -345,6 +345,29 @@ def test_all_faults_are_told_at_once(tree: Any, load_tree: Any) -> None:
     assert len(str(caught.value).splitlines()) == 5
 
 
+def test_one_kind_of_fault_hides_no_other(tree: Any, load_tree: Any) -> None:
+    """A key that does not exist, two settings that contradict each other, and a secret that is missing."""
+    tree["server"] = {"hots": "y"}
+    tree["slack"] = {"enabled": True, "channel": ""}
+    with pytest.raises(ConfigError) as caught:
+        load_tree(tree, GEMINI_API_KEY="")
+    told = str(caught.value)
+    for fault in ("server.hots: is not a setting", "slack.channel: is missing", "GEMINI_API_KEY"):
+        assert fault in told
+
+
+@pytest.mark.parametrize("slack", [5, {"enabled": "perhaps"}])
+def test_nothing_is_asked_for_because_of_a_setting_that_is_wrong_itself(
+    tree: Any, load_tree: Any, slack: Any
+) -> None:
+    tree["slack"] = slack
+    with pytest.raises(ConfigError) as caught:
+        load_tree(tree, GEMINI_API_KEY="", SLACK_BOT_TOKEN="")
+    told = str(caught.value).splitlines()
+    assert len(told) == 2, told
+    assert [("slack" in line, "GEMINI_API_KEY" in line) for line in told] == [(True, False), (False, True)]
+
+
 def test_settings_cannot_be_changed(tree: Any, load_tree: Any) -> None:
     settings = load_tree(tree)
     with pytest.raises(ValidationError, match="frozen"):

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from slack_cards import ALICE, NOW, card
+from slack_standing import standing, thread
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Inquiry, Place, Terms
 from orchestrator.domain.inquiries import MOST, Telling
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.emulator.serving import running
-from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.faults import Kind
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view
@@ -134,20 +133,10 @@ def test_the_card_says_that_something_was_asked() -> None:
 
 @asynccontextmanager
 async def local() -> AsyncIterator[tuple[LocalSlack, SlackGateway, Card]]:
-    """A local Slack, the gateway to it, and a request that stands there, with a question."""
-    app = build(clock=NOW.timestamp)
-    async with running(app) as address:
-        gateway = SlackGateway("xoxb-local", clock=lambda: NOW, base_url=f"{address}/api/")
-        try:
-            channel, ts = await gateway.post(asked(), seen_before=False)
-            yield app.state.slack, gateway, asked(inquiry(), channel=channel, ts=ts)
-        finally:
-            await gateway.aclose()
-
-
-def thread(slack: LocalSlack, shown: Card) -> list[dict[str, Any]]:
-    found = [m for m in slack.messages("C0APPR") if m.get("thread_ts") == shown.approval.ts]
-    return [m for m in found if m["ts"] != shown.approval.ts]
+    """A local Slack, the gateway to it, and a request that stands there, since when something is asked."""
+    async with standing(asked()) as (slack, gateway, shown):
+        approval = replace(shown.approval, questions=(inquiry(),))
+        yield slack, gateway, replace(shown, approval=approval)
 
 
 @pytest.mark.asyncio

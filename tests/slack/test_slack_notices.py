@@ -1,22 +1,18 @@
 """Reminders in the thread of a message: who is told what, once, on the local Slack and on a scripted one."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from slack_cards import ID, NOW, card, limit_card, plan_card, states
 from slack_server import ME, POSTED, FakeSlack, no, ok
+from slack_standing import standing, thread
 
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
 from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.emulator.serving import running
-from orchestrator.emulator.slack.app import build
-from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import RejectedError, UncertainError
@@ -112,6 +108,8 @@ def test_a_notice_shows_nothing_the_model_wrote_and_moments_as_the_reader_sees_t
 
 def test_only_who_can_still_decide_is_mentioned() -> None:
     stages = (Stage("risk", ("U0ALICE",)), Stage("legal", ("U0BOB",)))
+    before = replace(asked(replace(TERMS, four_eyes=True)), asked_before=("U0BOB",))
+    assert mentions(before, "1") == "<@U0ALICE> <!subteam^S0OPS>"
     terms = replace(TERMS, never=("U0ALICE",), four_eyes=True)
     assert mentions(asked(terms), "1") == "<!subteam^S0OPS> <@U0BOB>"
     asker = replace(asked(terms), requester=Actor("U0BOB", "bob", "slack"))
@@ -144,28 +142,9 @@ def test_what_came_of_it_is_told_to_whoever_asked(name: str) -> None:
 # --- on the wire --------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def local() -> AsyncIterator[tuple[LocalSlack, SlackGateway, Card]]:
-    """A local Slack, the gateway to it, and a question that stands there."""
-    app = build(clock=NOW.timestamp)
-    async with running(app) as address:
-        gateway = SlackGateway("xoxb-local", clock=lambda: NOW, base_url=f"{address}/api/")
-        try:
-            channel, ts = await gateway.post(asked(), seen_before=False)
-            yield app.state.slack, gateway, asked(channel=channel, ts=ts)
-        finally:
-            await gateway.aclose()
-
-
-def thread(slack: LocalSlack, shown: Card) -> list[dict[str, Any]]:
-    """The replies under the message."""
-    found = [m for m in slack.messages("C0APPR") if m.get("thread_ts") == shown.approval.ts]
-    return [m for m in found if m["ts"] != shown.approval.ts]
-
-
 @pytest.mark.asyncio
 async def test_a_reminder_stands_in_the_thread_and_the_last_one_in_the_channel_too() -> None:
-    async with local() as (slack, gateway, shown):
+    async with standing(asked()) as (slack, gateway, shown):
         port: SlackPort = gateway
         await port.remind(shown, what="1", last=False, seen_before=False)
         await port.remind(shown, what="2", last=True, seen_before=False)
@@ -177,7 +156,7 @@ async def test_a_reminder_stands_in_the_thread_and_the_last_one_in_the_channel_t
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("fault", "before"), [("accept_then_reset", 1), ("reset", 0)])
 async def test_a_reminder_whose_answer_got_lost_is_said_once(fault: str, before: int) -> None:
-    async with local() as (slack, gateway, shown):
+    async with standing(asked()) as (slack, gateway, shown):
         await gateway.remind(shown, what="1", last=False, seen_before=False)
         slack.fault("chat.postMessage", fault)
         with pytest.raises(UncertainError):
@@ -246,3 +225,56 @@ async def test_a_drawing_slack_refuses_is_said_in_words_and_a_final_no_is_final(
         with pytest.raises(RejectedError):
             await gateway.remind(shown, what="2", last=True, seen_before=False)
         await gateway.aclose()
+
+
+def several(count: int) -> list[Card]:
+    """Questions of one turn under one message, each with an approver of its own beside the common one."""
+    return [
+        replace(
+            asked(
+                replace(TERMS, approvers=("U0ALICE", f"U0P{n:02}")),
+                id=f"apr_{n:02}",
+                channel="C0APPR",
+                ts=f"1.{n}",
+            ),
+            thread="1.000",
+            shown_link=f"https://acme.slack.com/archives/C0APPR/p{n}",
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 12, 41, 100])
+def test_several_are_told_of_in_one_message_that_slack_takes(count: int) -> None:
+    first, *others = several(count)
+    message = draw_notice(first, "1", others)
+    validate_blocks(message.blocks)
+    shown = json.dumps(message.blocks)
+    assert message.text.count("<@U0ALICE>") == 1
+    assert f"Reminder 1 of 2: {count} questions still wait for a decision" in message.text
+    assert shown.count("https://acme.slack.com/archives/C0APPR/p") == min(count, 40)
+    assert (f"and {count - 40} more" in shown) == (count > 40)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("decided", [False, True])
+async def test_of_several_whose_answer_got_lost_each_is_told_of_once(decided: bool) -> None:
+    """Also where the first of them was decided meanwhile, so that another stands first."""
+    cards = several(3)
+    told = draw_notice(cards[0], "1", cards[1:]).metadata
+    link = ok(permalink="https://acme.slack.com/archives/C0APPR/p1")
+    said = {"ts": "1.9", "bot_id": "B0BOT", "metadata": told}
+    async with FakeSlack(
+        chat__postMessage=POSTED,
+        auth__test=ME,
+        chat__getPermalink=[link, no("message_not_found"), link],
+        conversations__replies=[ok(messages=[]), ok(messages=[said])],
+    ) as slack:
+        gateway = SlackGateway("xoxb-test", clock=lambda: NOW, base_url=slack.base_url)
+        await gateway.remind(cards[0], what="1", last=False, seen_before=True, others=cards[1:])
+        first, *others = cards[1:] if decided else cards
+        await gateway.remind(first, what="1", last=False, seen_before=True, others=others)
+        await gateway.aclose()
+        (sent,) = slack.made("chat.postMessage")
+        assert (sent["thread_ts"], sent["metadata"]) == ("1.000", told)
+        assert json.dumps(sent["blocks"]).count("archives/C0APPR/p1") == 2, "one has no link, and is listed"

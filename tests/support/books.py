@@ -86,7 +86,10 @@ class Books:
     forged: set[str] = field(default_factory=set)
     """Questions whose decision was tampered with: an answer since then counts if it would have anyway."""
     spoiled: dict[str, int] = field(default_factory=dict)
-    """Questions of which a sealed part was changed, and how many effects there were: none may follow."""
+    """Questions of which a sealed part was changed, and how many effects there were: none may follow.
+
+    Who may answer is asked of the tool that stands there now; it comes to nothing.
+    """
 
     def ask(self, approval: str, put: Asked) -> None:
         if put.terms.at_timeout is AtTimeout.REJECT:
@@ -104,14 +107,14 @@ class Books:
         wrong = self._wrong(approval, put, person, at, now)
         if person in [who for who, _ in put.yeses]:
             wrong = f"{person} counted twice"
-        assert not wrong or approval in self.forged, wrong
+        assert not wrong or approval in (*self.forged, *self.spoiled), wrong
         if not wrong:
             put.yeses.append((person, at))
 
     def no(self, approval: str, person: str, word: str, at: datetime, now: Terms) -> None:
         put = self.asked[approval]
         wrong = self._wrong(approval, put, person, at, now)
-        assert not wrong or approval in self.forged, wrong
+        assert not wrong or approval in (*self.forged, *self.spoiled), wrong
         put.over = word
 
     def _wrong(self, approval: str, put: Asked, person: str, at: datetime, now: Terms) -> str:

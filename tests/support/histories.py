@@ -11,11 +11,12 @@ which knows only what an outsider knows. The real steps, gates and transactions,
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -25,15 +26,15 @@ from sqlalchemy.orm import Session
 from support.books import Asked, Books, Watched, marks
 from support.clock import SettableClock
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm, disarm
 from support.gemini import FakeGemini
 from support.toolkit import Rule
 from support.world import MortalPerformer, OneThread
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, AtTimeout, Edits, Stage, Verdict
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.events import AttentionResolved, CancelRequested, Choice, CreateClaimed
+from orchestrator.domain.events import AttentionResolved, CallDoubted, CancelRequested, Choice, CreateClaimed
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, Run, RunStatus, ToolCall
@@ -241,7 +242,7 @@ class History:
                 await self.performer.perform(taken.own)
             self.run = None
             if self.performer.dead:
-                failpoints._points.clear()
+                disarm()
                 self.boot()
                 self.write(claims.release_all, self.clock())
             self.look()
@@ -337,8 +338,7 @@ class History:
         if self.dice.random() < 0.3:
             self.boot()
             self.write(claims.release_all, self.clock())
-        failpoints._hits.clear()
-        failpoints._points[self.dice.choice(DEATHS)] = ("raise", self.dice.randint(1, 2))
+        arm(self.dice.choice(DEATHS), self.dice.randint(1, 2))
 
     def repeat(self) -> None:
         """What was read is read again; what was asked for is asked for again."""
@@ -413,7 +413,7 @@ class History:
 
     async def calm(self) -> None:
         """Nothing goes wrong any more, and everybody who is asked says yes."""
-        failpoints._points.clear()
+        disarm()
         for rule in self.toolkit.rules.values():
             rule.acts.clear()
             rule.blind.clear()
@@ -438,7 +438,7 @@ class History:
             assert faults == (), faults
             return
         entries = self.write(audit.entries, run_id=self.id, limit=10_000)
-        refused = any(e["kind"] == "claim_refused" for e in entries)
+        refused = any(e["kind"] == "claim_refused" or _doubted(e) for e in entries)
         if faults or refused:
             self.found["poke stopped" if refused else "poke found"] += 1
         else:
@@ -461,10 +461,14 @@ class History:
         return over or not self.books.enough(put)
 
 
+def _doubted(entry: Mapping[str, Any]) -> bool:
+    """Of a question that people answer nothing is claimed: what is found out only raises attention."""
+    return bool(json.loads(entry["body"]).get("because") == CallDoubted.__name__)
+
+
 async def play(database: InMemory, seed: int) -> Counter[str]:
     """One history from its beginning to the verdict; what happened in it."""
-    failpoints._points.clear()
-    failpoints._hits.clear()
+    disarm()
     try:
         history = History(database, seed)
         history.begin()
@@ -476,7 +480,7 @@ async def play(database: InMemory, seed: int) -> Counter[str]:
         e.add_note(f"seed {seed}: python -m support.histories --seed {seed}")
         raise
     finally:
-        failpoints._points.clear()
+        disarm()
         database.wipe()
     return history.found
 

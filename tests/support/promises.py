@@ -12,13 +12,13 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN, TERMS
+from support.deaths import arm, disarm
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator import failpoints
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import TENANT, Actor, Approval
+from orchestrator.domain.consent import TENANT, Actor
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import Choice
 from orchestrator.domain.model import Recipe, RunStatus
@@ -38,13 +38,6 @@ call_t = table(CallRow)
 
 def world_on(url: str) -> World:
     return World(url, stories=STORIES, rules={"lookup": Rule(), "refund": Rule(Ruling.ASK)})
-
-
-async def asked(world: World) -> tuple[str, Approval]:
-    run_id = await world.start("ask")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
-    return run_id, approval
 
 
 async def stored_before_answered(url: str) -> None:
@@ -114,14 +107,12 @@ async def late_readings_change_nothing(url: str) -> None:
 async def no_effect_twice(url: str) -> None:
     """P4: the process dies right after a tool that is not idempotent."""
     async with world_on(url) as world:
-        failpoints._hits.clear()
-        failpoints._points["after_tool"] = ("raise", 1)
+        arm("after_tool")
         try:
             run_id = await world.start("free")
             await world.to_the_end(run_id)
         finally:
-            failpoints._points.clear()
-            failpoints._hits.clear()
+            disarm()
         assert max(world.toolkit.effects().values()) == 1, "it took effect twice"
 
 
@@ -129,7 +120,7 @@ async def an_answered_call_does_not_run(url: str) -> None:
     """P20: a person answered in the tool's place, once, whatever is tried after that."""
     async with world_on(url) as world:
         world.toolkit.rules["refund"].terms = replace(TERMS, answers=True)
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         assert (await world.decide(approval, False, answer="paid already")).refused is None
         assert (await world.decide(approval, True)).refused is not None
         await world.to_the_end(run_id)
@@ -222,7 +213,7 @@ async def terminal_is_terminal(url: str) -> None:
 async def cancel_wins(url: str) -> None:
     """P10: nothing starts after the answer to a cancel."""
     async with world_on(url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.cancel(run_id)
         await world.drain()
@@ -233,7 +224,7 @@ async def cancel_wins(url: str) -> None:
 async def a_call_without_a_decision_does_not_run(url: str) -> None:
     """P20: somebody pokes a gated call to ready in the database, and asks for its execution."""
     async with world_on(url) as world:
-        run_id, _ = await asked(world)
+        run_id, _ = await world.one_question()
         (call,) = (await world.run(run_id)).turn.calls
 
         def poke(s: Session) -> None:
@@ -248,7 +239,7 @@ async def a_call_without_a_decision_does_not_run(url: str) -> None:
 async def what_was_approved_is_what_runs(url: str) -> None:
     """P21: the arguments change in the database after the approval."""
     async with world_on(url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         await world.decide(approval, True)
 
         def poke(s: Session) -> None:
@@ -263,7 +254,7 @@ async def what_would_do_something_else_by_now_is_asked_anew(url: str) -> None:
     """P21: the world changes between the approval and the start."""
     async with world_on(url) as world:
         world.toolkit.rules["refund"].would = "balance -5"
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].would = "balance -500000"
         await world.settle()
@@ -275,7 +266,7 @@ async def what_would_do_something_else_by_now_is_asked_anew(url: str) -> None:
 async def the_first_decision_stands(url: str) -> None:
     """P23."""
     async with world_on(url) as world:
-        run_id, approval = await asked(world)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True, by=ANNA)
         second = await world.decide(approval, False, by=BEN)
         assert second.refused is not None, "a second decision was taken"
@@ -292,7 +283,7 @@ async def no_copy_keeps_its_buttons(url: str) -> None:
     """P23: what was decided in one place can be decided nowhere else, to look at it."""
     async with world_on(url) as world:
         world.toolkit.rules["refund"].terms = replace(TERMS, dm_after=0.0)
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         assert len(world.slack.direct) == 2
         await world.decide(approval, True)
         await world.settle()
@@ -316,7 +307,7 @@ async def all_together_is_each_as_it_was_shown(url: str) -> None:
 async def expired_is_not_approved(url: str) -> None:
     """P26: an answer at the last moment, and one just after it."""
     async with world_on(url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.clock.reach(approval.expires_at)
         await world.decide(approval, True)
         await world.settle()
@@ -326,7 +317,7 @@ async def expired_is_not_approved(url: str) -> None:
 async def nobody_is_reminded_after_the_decision(url: str) -> None:
     """A reminder that waited for Slack, and the question decided meanwhile by another door."""
     async with world_on(url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         world.slack.weather = lambda operation: "busy"
         world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) / 2)
         await world.settle()
@@ -358,7 +349,7 @@ async def a_restart_is_made_only_where_it_was_wanted(url: str) -> None:
 async def a_refused_attempt_is_evidence(url: str) -> None:
     """P35: who tried to decide and may not is in the audit, as the one who did is."""
     async with world_on(url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         await world.decide(approval, True, Actor("U0EVE", "eve", "slack"))
         await world.decide(approval, True, ANNA)
         rows = await world.database.read(audit.entries, approval=approval.id)
@@ -369,7 +360,7 @@ async def a_refused_attempt_is_evidence(url: str) -> None:
 async def an_entry_cannot_be_exchanged(url: str) -> None:
     """P35: an entry rewritten with a hash that fits it does not fit the one after it."""
     async with world_on(url) as world:
-        _, approval = await asked(world)
+        _, approval = await world.one_question()
         await world.decide(approval, True, ANNA)
         rows = await world.database.read(audit.entries)
         assert chain.verify(rows, TENANT).broken is None

@@ -27,6 +27,7 @@ class FakeSlack:
     unreachable: set[str] = field(default_factory=set)  # who takes no direct messages
     asked_back: dict[str, tuple[Card, Telling]] = field(default_factory=dict)  # by ts, as they look now
     notices: list[tuple[str, str, bool]] = field(default_factory=list)  # approval, what, last
+    told_with: list[tuple[str, str]] = field(default_factory=list)  # by whose notice others were told of
     _said: list[tuple[str, str, bool, str]] = field(default_factory=list)  # the same, with where
     whispers: list[tuple[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -115,7 +116,9 @@ class FakeSlack:
         """Who has something among their direct messages."""
         return {person for _, person in self.direct.values()}
 
-    async def remind(self, card: Card, *, what: str, last: bool, seen_before: bool) -> None:
+    async def remind(
+        self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
+    ) -> None:
         if (fault := self._fault("remind")) in ("busy", "lost", "refused"):
             raise _error(fault)
         notice = (card.approval.id, what, last)
@@ -123,10 +126,12 @@ class FakeSlack:
         if not (seen_before and here in self._said):
             if here in self._said:
                 self.violations.append(f"{notice} was said twice")
-            self._said.append(here)
-            if not card.approval.open and what != OUTCOME:
-                self.violations.append(f"reminded of {card.approval.id} while {card.approval.status}")
+            self._said += [(one.approval.id, what, last, one.approval.ts) for one in (card, *others)]
+            for one in (card, *others):
+                if not one.approval.open and what != OUTCOME:
+                    self.violations.append(f"reminded of {one.approval.id} while {one.approval.status}")
             self.notices.append(notice)
+            self.told_with += [(card.approval.id, other.approval.id) for other in others]
         if fault == "lost_after":
             raise UncertainError("said, but the answer got lost")
 

@@ -324,6 +324,13 @@ class World:
 
         return await self.database.read(job)
 
+    async def one_question(self, workflow: str = "ask") -> tuple[str, Approval]:
+        """A run that has come to its one question."""
+        run_id = await self.start(workflow)
+        await self.settle()
+        (approval,) = await self.open_approvals(run_id)
+        return run_id, approval
+
     async def open_approvals(self, run_id: str) -> list[Approval]:
         run = await self.run(run_id)
         return [c.approval for c in run.turn.calls if c.approval and c.approval.open]

@@ -10,9 +10,9 @@ from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.emulator.slack.validation import validate_view
-from orchestrator.store import questions
-from orchestrator.web.clicks import GONE
-from orchestrator.web.modal_clicks import NO_ANSWERS, NO_NOTE, NOT_ANEW
+from orchestrator.web.clicks import GONE, NO_ANSWERS
+from orchestrator.web.submissions import NO_NOTE
+from orchestrator.web.windows import NOT_ANEW
 
 COLOUR = {"question": "Which?", "kind": "choice", "choices": ["red", "blue"]}
 WHY = {"question": "Why?", "kind": "text"}
@@ -54,11 +54,6 @@ def sent(approval: Approval, values: Any, kind: str = "answer", user: str = "U0A
     }
 
 
-def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(questions.load_approval, approval.id)[0]
-    return found
-
-
 def said(house: House) -> list[str]:
     return [w["text"] for w in house.whispered.said]
 
@@ -70,7 +65,7 @@ def test_a_choice_is_taken_by_its_place(house: House) -> None:
     taken_back = sent(approval, {"reason": {"reason": {"value": "no"}}}, "reject")
     answers = press(house, by_place[0], refused, *by_place[1:], taken_back)
     assert [status for status, _ in answers] == [200] * 5
-    now = stands(house, approval)
+    now = house.stands(approval)
     assert now.verdict is not None
     assert (now.status, now.verdict.approve, now.verdict.answer) == (ApprovalStatus.APPROVED, False, "blue")
     again = "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."
@@ -86,8 +81,8 @@ def test_a_choice_of_a_question_without_choices_is_none(house: House) -> None:
     approval, plain = asked(house, WHY), asked(house)
     press(house, *(click_payload(a.id, kind="choose_0") for a in (approval, plain)))
     assert said(house) == [GONE, GONE]
-    assert stands(house, approval).open
-    assert stands(house, plain).open
+    assert house.stands(approval).open
+    assert house.stands(plain).open
 
 
 FILES = ["run_1/job_1-1.mp4", *(f"run_1/job_2-{n}.mp4" for n in range(1, 14))]
@@ -106,7 +101,7 @@ def test_a_file_is_chosen_by_its_place(house: House) -> None:
     approval = choosing(house)
     places = ("choose_14", "choose_12", "choose_1")
     press(house, *(click_payload(approval.id, kind=place) for place in places))
-    now = stands(house, approval)
+    now = house.stands(approval)
     assert now.verdict is not None
     assert now.verdict.answer == {"file": FILES[12], "number": 13}
     assert said(house) == [GONE, "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."]
@@ -124,7 +119,7 @@ def test_files_are_asked_for_anew_in_a_window(house: House) -> None:
     assert answers[1][1] == {"response_action": "errors", "errors": {"reason": NO_NOTE}}
     assert answers[2] == (200, {"response_action": "clear"})
     assert "Already answered by" in str(answers[3][1])
-    now = stands(house, approval)
+    now = house.stands(approval)
     assert now.verdict is not None
     assert now.verdict.answer == {"again": True, "note": "Darker."}
 
@@ -134,7 +129,7 @@ def test_where_nothing_is_made_anew_there_is_no_window(house: House) -> None:
     press(house, click_payload(approval.id, kind="again"))
     assert (said(house), house.windows) == ([NOT_ANEW], [])
     press(house, sent(approval, {"reason": {"reason": {"value": "Darker."}}}, "again"))
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_words_are_given_in_a_window(house: House) -> None:
@@ -148,7 +143,7 @@ def test_words_are_given_in_a_window(house: House) -> None:
     assert answers[0][1] == {"response_action": "errors", "errors": {field: "is required"}}
     assert answers[1] == (200, {"response_action": "clear"})
     assert "Already answered by" in str(answers[2][1])
-    now = stands(house, approval)
+    now = house.stands(approval)
     assert now.verdict is not None
     assert now.verdict.answer == "Because."
 
@@ -161,7 +156,7 @@ def test_where_the_terms_allow_no_answer_there_is_no_window(house: House) -> Non
     field = {"f:0:9bdfbb42": {"v": {"value": "x"}}}
     [(status, _)] = press(house, sent(approval, field))
     assert status == 200
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 @pytest.mark.parametrize(
@@ -182,7 +177,7 @@ def test_the_api_takes_an_answer_that_fits(client: TestClient, house: House, bod
     approval = asked(house, COLOUR)
     got = client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
     assert got.status_code == status, got.text
-    assert stands(house, approval).open is (status != 200)
+    assert house.stands(approval).open is (status != 200)
     if body.get("stop") and status == 200:
         run = client.get(got.json()["links"]["run"], headers=bearer("ops")).json()
         assert run["status"] == "cancelled"

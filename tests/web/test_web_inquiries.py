@@ -44,11 +44,6 @@ def _asked_for_by(s: Any, run_id: str, who: dict[str, str]) -> None:
     s.connection().execute(run_rows.run_t.update().where(run_rows.run_t.c.id == run_id).values(requester=who))
 
 
-def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(questions.load_approval, approval.id)[0]
-    return found
-
-
 def post(client: TestClient, path: str, body: Any, by: str = "all") -> tuple[int, Any]:
     answer = client.post(f"/v1/approvals{path}", json=body, headers=bearer(by))
     return answer.status_code, answer.json()
@@ -94,7 +89,7 @@ def test_asked_and_answered_over_the_api(client: TestClient, house: House) -> No
 def test_what_a_question_is(client: TestClient, house: House, body: Any, status: int) -> None:
     approval = asked(house)
     assert post(client, f"/{approval.id}/questions", body, "ops")[0] == status
-    assert len(stands(house, approval).questions) == (status == 200)
+    assert len(house.stands(approval).questions) == (status == 200)
 
 
 def test_who_may_not_decide_may_not_ask_and_after_the_end_nobody_may(
@@ -143,7 +138,7 @@ def test_of_several_one_that_can_be_no_id_stops_no_other(client: TestClient, hou
     assert (status, told["recorded"]) == (200, 1)
     assert [d["status"] for d in told["decisions"]] == [404, 404, 404, 404, 200]
     assert {d["detail"] for d in told["decisions"][:4]} == {"there is no approval of that id"}
-    assert stands(house, good).status == "approved"
+    assert house.stands(good).status == "approved"
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 51])
@@ -161,7 +156,7 @@ def test_what_does_not_fit_decides_nothing(client: TestClient, house: House, spo
     good = {"approval": approval.id, "verdict": "approve", "digest": DIGEST}
     other = {"approval": "apr_1", "verdict": "approve", "digest": DIGEST}
     assert post(client, "/decisions", {"decisions": [other, good | spoiled]}, "ops")[0] == 400
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 # --- windows of Slack -----------------------------------------------------------------------------------
@@ -215,7 +210,7 @@ def test_a_press_a_question_a_press_an_answer(house: House) -> None:
     view = {k: v for k, v in house.windows[-1].items() if k != "pushed"}
     assert (view["callback_id"], validate_view(view)) == ("reply_1", ())
     assert press(house, sent("reply_1", approval, "It broke.", "U0DANA")) == CLEAR
-    (asked_back,) = stands(house, approval).questions
+    (asked_back,) = house.stands(approval).questions
     assert (asked_back.by.id, asked_back.text, asked_back.answer) == ("U0ALICE", "Why?", "It broke.")
     assert house.whispered.said == []
     [late] = press(house, sent("reply_1", approval, "Or not.", "U0DANA"))
@@ -244,7 +239,7 @@ def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: 
     )
     assert said(not_asked).startswith("You are not an approver")
     assert said(not_answered) == "Only <@U0DANA>, who asked for this run, can answer that."
-    assert [(q.text, q.answer) for q in stands(house, approval).questions] == [("Why?", "")]
+    assert [(q.text, q.answer) for q in house.stands(approval).questions] == [("Why?", "")]
 
 
 @pytest.mark.parametrize(("text", "error"), [(None, EMPTY), (" ", EMPTY), ("q" * 3_000, "")])
@@ -259,7 +254,7 @@ def test_what_was_written_is_looked_at_in_the_window(house: House, text: Any, er
 def test_when_it_is_over_they_are_told_how_it_ended(house: House) -> None:
     approval = asked(house, requester="U0DANA")
     press(house, sent("ask", approval, "Why?", "U0ALICE"), click_payload(approval.id, user="U0BOB"))
-    assert stands(house, approval).status is ApprovalStatus.APPROVED
+    assert house.stands(approval).status is ApprovalStatus.APPROVED
     [answer] = press(house, sent("reply_1", approval, "So.", "U0DANA"))
     assert said(answer).startswith("Already approved by <@U0BOB>")
     press(house, click_payload(approval.id, kind="reply_1", user="U0DANA"))

@@ -16,7 +16,6 @@ from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine.intake import Answer
 from orchestrator.slack.action import NOTE_CHARS, note_block
-from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_NOTE, words
 
 TERMS = Terms(("U0ALICE", "U0BOB"), CHANNEL, timedelta(hours=24))
@@ -54,15 +53,10 @@ def story(house: House, *payloads: Any) -> tuple[list[int], list[str]]:
     return codes, [w["text"] for w in house.whispered.said]
 
 
-def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(questions.load_approval, approval.id)[0]
-    return found
-
-
 def test_sent_back_with_a_note(house: House) -> None:
     run, approval = planned(house)
     assert story(house, clicked(approval, "refine", " Look twice. ")) == ([200], [])
-    verdict = stands(house, approval).verdict
+    verdict = house.stands(approval).verdict
     assert verdict is not None
     assert (verdict.approve, verdict.refine, verdict.reason, verdict.by.id) == (
         False,
@@ -77,7 +71,7 @@ def test_sent_back_with_a_note(house: House) -> None:
 def test_carried_out(house: House) -> None:
     run, approval = planned(house)
     assert story(house, clicked(approval, "approve", "not for the agent")) == ([200], [])
-    verdict = stands(house, approval).verdict
+    verdict = house.stands(approval).verdict
     assert verdict is not None
     assert (verdict.approve, verdict.reason) == (True, "")
     turn = house.load(run.id).turn
@@ -105,10 +99,10 @@ def test_a_note_that_will_not_do_records_nothing(house: House, kind: str, note: 
     run, approval = planned(house)
     before = house.load(run.id)
     assert story(house, clicked(approval, kind, note)) == ([200], [said])
-    assert stands(house, approval).open
+    assert house.stands(approval).open
     assert house.load(run.id) == before  # not even a line in its record
     assert story(house, clicked(approval, "refine", "n" * NOTE_CHARS))[0] == [200]
-    assert not stands(house, approval).open
+    assert not house.stands(approval).open
 
 
 def test_who_decides_as_one_of_a_group_is_asked_for_the_note_too(house: House) -> None:
@@ -121,7 +115,7 @@ def test_who_decides_as_one_of_a_group_is_asked_for_the_note_too(house: House) -
     _, approval = planned(house, recipe)
     mute, long = (clicked(approval, "refine", note, user="U0CARL") for note in (None, "n" * (NOTE_CHARS + 1)))
     assert story(house, mute, long) == ([200] * 2, [NO_NOTE, LONG_NOTE])
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_who_comes_second_is_told_what_was_done(house: House) -> None:
@@ -143,7 +137,7 @@ def test_a_bystander_is_told_whom_to_ask(house: House) -> None:
     _, approval = planned(house)
     expected = "You are not one of those who decide about this plan. Ask <@U0ALICE> or <@U0BOB>."
     assert story(house, clicked(approval, "refine", user="U0EVE")) == ([200], [expected])
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_a_tools_call_is_not_sent_back(house: House) -> None:
@@ -151,14 +145,14 @@ def test_a_tools_call_is_not_sent_back(house: House) -> None:
     assert approval is not None
     said = "Not recorded: only a plan can be sent back with a note."
     assert story(house, clicked(approval, "refine", "Do better.")) == ([200], [said])
-    assert stands(house, approval).status is ApprovalStatus.PENDING
+    assert house.stands(approval).status is ApprovalStatus.PENDING
 
 
 def test_a_note_beside_a_tools_call_goes_nowhere(house: House) -> None:
     approval = house.asked().turn.calls[0].approval
     assert approval is not None
     assert story(house, clicked(approval, "reject", "smuggled"))[0] == [200]
-    verdict = stands(house, approval).verdict
+    verdict = house.stands(approval).verdict
     assert verdict is not None
     assert verdict.reason == ""
 

@@ -79,6 +79,20 @@ def test_the_list_is_of_those_who_are_asked_now(house: House) -> None:
         assert typed(client, "all", "U0EVE").json()["text"] == "No question is open that you have a part in."
 
 
+def test_nothing_waits_for_who_asked_for_the_work_before_and_is_shut_out_by_four_eyes(
+    house: House, homes: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Somebody else had the run take up what ALICE asked for: she is refused, so it is not listed for her."""
+    terms = Terms(("U0ALICE", "U0BOB"), "C0APPR", four_eyes=True)
+    house.asked(terms=terms, asked_before=("U0ALICE",))
+    with TestClient(house.app()) as client:
+        assert typed(client, user="U0ALICE").json()["text"] == "No question is waiting for you."
+        assert typed(client, user="U0BOB").json()["text"] == "One question is waiting for you."
+        happened(client, opened())
+    [(_, home)] = homes
+    assert "refund_order" not in json.dumps(home)
+
+
 def test_one_question_by_its_id_and_help(house: House) -> None:
     approval = house.asked().turn.calls[0].approval
     assert approval is not None

@@ -15,7 +15,7 @@ from databases import sqlite_copy
 from litestar import Litestar
 
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.consent import Actor, Terms
+from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.events import CallClaimed, CallCutOff, CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy, Recipe, Run
@@ -24,7 +24,7 @@ from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
 from orchestrator.errors import InvalidError
 from orchestrator.gemini.webhook import StaticVerifier
-from orchestrator.store import runs
+from orchestrator.store import questions, runs
 from orchestrator.store.database import Database
 from orchestrator.web.application import build_app
 from orchestrator.web.doors import Check, Doors, Limits, SlackDoor, Token, WorkflowInfo
@@ -151,11 +151,17 @@ class House:
             applied = self.write(step.apply, run_id, event, policy=POLICY, now=self.clock())
         return applied.run
 
-    def run(self, text: str = "Order A-1042 arrived broken.") -> str:
+    def run(self, text: str = "Order A-1042 arrived broken.", *, asked_before: tuple[str, ...] = ()) -> str:
         import asyncio
 
-        started = asyncio.run(self.intake.start(RECIPE, text, Actor("api:all", "all", "api")))
+        recipe = replace(RECIPE, asked_before=asked_before)
+        started = asyncio.run(self.intake.start(recipe, text, Actor("api:all", "all", "api")))
         return started.run_id
+
+    def stands(self, approval: Approval) -> Approval:
+        """The question as it is now."""
+        found: Approval = self.write(questions.load_approval, approval.id)[0]
+        return found
 
     def asked(
         self,
@@ -165,9 +171,10 @@ class House:
         terms: Terms | None = None,
         tool: str = "refund_order",
         arguments: Mapping[str, Any] = REFUND,
+        asked_before: tuple[str, ...] = (),
     ) -> Run:
         """A run that waits for people; `terms` instead of `approvers`."""
-        run_id = self.run()
+        run_id = self.run(asked_before=asked_before)
         terms = terms or Terms(approvers, CHANNEL)
         names = [f"fc_{i}" for i in range(calls)]
         snapshot = Snapshot(

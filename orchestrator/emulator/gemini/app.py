@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from orchestrator.emulator.gemini import control
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, classic_body, unknown_parameter
-from orchestrator.emulator.gemini.exchange import Answer, BreakableApp, answer, as_json
+from orchestrator.emulator.gemini.exchange import Answer, BreakableApp, answer, as_json, emulator_of
 from orchestrator.emulator.gemini.faults import Fault
 from orchestrator.emulator.gemini.jobdoors import DOORS
 from orchestrator.emulator.gemini.settings import EmulatorSettings
@@ -43,7 +43,7 @@ def build(settings: EmulatorSettings | None = None) -> Litestar:
 @post("/{version:str}/interactions", status_code=200)
 async def create_interaction(request: Http) -> Answer:
     """Start or continue a conversation."""
-    return await answer(_emulator(request), request, "create", _emulator(request).create)
+    return await answer(request, "create", emulator_of(request).create)
 
 
 @get("/{version:str}/interactions/{name:str}")
@@ -56,9 +56,9 @@ async def get_interaction(request: Http, name: FromPath[str]) -> Answer:
                 raise unknown_parameter(parameter)
         if request.query_params.get("stream") == "true":
             raise ApiError(501, "Streaming is not implemented here.")
-        return _emulator(request).get(project, name, fault)
+        return emulator_of(request).get(project, name, fault)
 
-    return await answer(_emulator(request), request, "get", work, subject=name)
+    return await answer(request, "get", work, subject=name)
 
 
 @post("/{version:str}/interactions/{name:str}/cancel", status_code=200)
@@ -66,9 +66,9 @@ async def cancel_interaction(request: Http, name: FromPath[str]) -> Answer:
     """Stop an interaction that runs in the background."""
 
     async def work(project: str, _: Any, fault: Fault | None) -> Any:
-        return _emulator(request).cancel(project, name, fault)
+        return emulator_of(request).cancel(project, name, fault)
 
-    return await answer(_emulator(request), request, "cancel", work, subject=name)
+    return await answer(request, "cancel", work, subject=name)
 
 
 @delete("/{version:str}/interactions/{name:str}", status_code=200)
@@ -76,10 +76,10 @@ async def delete_interaction(request: Http, name: FromPath[str]) -> Answer:
     """Forget an interaction."""
 
     async def work(project: str, _: Any, __: Fault | None) -> Any:
-        _emulator(request).interactions.delete(project, name)
+        emulator_of(request).interactions.delete(project, name)
         return {}
 
-    return await answer(_emulator(request), request, "delete", work, subject=name)
+    return await answer(request, "delete", work, subject=name)
 
 
 @post("/{version:str}/webhooks", status_code=200)
@@ -87,9 +87,9 @@ async def create_webhook(request: Http) -> Answer:
     """Register a webhook."""
 
     async def work(project: str, body: Any, _: Fault | None) -> Any:
-        return _emulator(request).webhooks.create(project, body)
+        return emulator_of(request).webhooks.create(project, body)
 
-    return await answer(_emulator(request), request, "webhooks.create", work)
+    return await answer(request, "webhooks.create", work)
 
 
 @get("/{version:str}/webhooks")
@@ -98,9 +98,9 @@ async def list_webhooks(request: Http) -> Answer:
 
     async def work(project: str, _: Any, __: Fault | None) -> Any:
         query = request.query_params
-        return _emulator(request).webhooks.list(project, query.get("page_size"), query.get("page_token"))
+        return emulator_of(request).webhooks.list(project, query.get("page_size"), query.get("page_token"))
 
-    return await answer(_emulator(request), request, "webhooks.list", work)
+    return await answer(request, "webhooks.list", work)
 
 
 @get("/{version:str}/webhooks/{name:str}")
@@ -108,10 +108,10 @@ async def get_webhook(request: Http, name: FromPath[str]) -> Answer:
     """A registered webhook."""
 
     async def work(project: str, _: Any, __: Fault | None) -> Any:
-        emulator = _emulator(request)
+        emulator = emulator_of(request)
         return emulator.webhooks.get(project, name).view(emulator.clock.now())
 
-    return await answer(_emulator(request), request, "webhooks.get", work, subject=name)
+    return await answer(request, "webhooks.get", work, subject=name)
 
 
 @patch("/{version:str}/webhooks/{name:str}")
@@ -119,9 +119,9 @@ async def update_webhook(request: Http, name: FromPath[str]) -> Answer:
     """Change a webhook: the fields of the body, whatever `update_mask` says."""
 
     async def work(project: str, body: Any, _: Fault | None) -> Any:
-        return _emulator(request).webhooks.update(project, name, body)
+        return emulator_of(request).webhooks.update(project, name, body)
 
-    return await answer(_emulator(request), request, "webhooks.update", work, subject=name)
+    return await answer(request, "webhooks.update", work, subject=name)
 
 
 @delete("/{version:str}/webhooks/{name:str}", status_code=200)
@@ -129,10 +129,10 @@ async def delete_webhook(request: Http, name: FromPath[str]) -> Answer:
     """Forget a webhook."""
 
     async def work(project: str, _: Any, __: Fault | None) -> Any:
-        _emulator(request).webhooks.delete(project, name)
+        emulator_of(request).webhooks.delete(project, name)
         return {}
 
-    return await answer(_emulator(request), request, "webhooks.delete", work, subject=name)
+    return await answer(request, "webhooks.delete", work, subject=name)
 
 
 @post("/{version:str}/webhooks/{target:str}", status_code=200)
@@ -143,13 +143,13 @@ async def webhook_verb(request: Http, target: FromPath[str]) -> Answer:
         return as_json(classic_body(404, "Method not found."), 404)
 
     async def work(project: str, body: Any, _: Fault | None) -> Any:
-        emulator = _emulator(request)
+        emulator = emulator_of(request)
         if verb == "rotateSigningSecret":
             return emulator.webhooks.rotate(project, name, body)
         emulator.courier.ping(emulator.webhooks.get(project, name))
         return {}
 
-    return await answer(_emulator(request), request, VERBS[verb], work, subject=name)
+    return await answer(request, VERBS[verb], work, subject=name)
 
 
 @get("/.well-known/jwks.json")
@@ -157,20 +157,15 @@ async def key_set(request: Http) -> Answer:
     """The public keys of dynamic deliveries; no API key is asked for."""
 
     async def work(_: str, __: Any, fault: Fault | None) -> Any:
-        return _emulator(request).jwks(fault)
+        return emulator_of(request).jwks(fault)
 
-    response = await answer(_emulator(request), request, "jwks", work, keyed=False)
+    response = await answer(request, "jwks", work, keyed=False)
     response.headers["cache-control"] = KEY_SET_MAX_AGE
     return response
 
 
 INTERACTIONS: Final = [create_interaction, get_interaction, cancel_interaction, delete_interaction]
 WEBHOOKS: Final = [create_webhook, list_webhooks, get_webhook, update_webhook, delete_webhook, webhook_verb]
-
-
-def _emulator(request: Http) -> Emulator:
-    found: Emulator = request.app.state.emulator
-    return found
 
 
 def _refused(_: Http, error: ApiError) -> Answer:

@@ -9,9 +9,8 @@ import msgspec
 from litestar import Request, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 
-from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.errors import ApiError, invalid
-from orchestrator.emulator.gemini.exchange import Answer, as_json
+from orchestrator.emulator.gemini.exchange import Answer, as_json, emulator_of
 from orchestrator.emulator.gemini.faults import KINDS
 from orchestrator.emulator.gemini.scenarios import ScenarioError
 
@@ -82,19 +81,19 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 @get("/stats")
 async def stats(request: Http) -> Answer:
     """What has happened so far."""
-    return as_json(_emulator(request).stats())
+    return as_json(emulator_of(request).stats())
 
 
 @get("/ledger")
 async def ledger(request: Http) -> Answer:
     """How often each long job was begun, read and fetched."""
-    return as_json(_emulator(request).ledger())
+    return as_json(emulator_of(request).ledger())
 
 
 @post("/scenarios", status_code=200)
 async def add_scenarios(request: Http, data: JSONBody[NewScenarios]) -> Answer:
     """Add or replace scenarios."""
-    emulator = _emulator(request)
+    emulator = emulator_of(request)
     try:
         names = emulator.add_scenarios({"scenarios": data.scenarios}, replace=data.replace)
         names += emulator.add_jobs(data.jobs, replace=data.replace)
@@ -106,7 +105,7 @@ async def add_scenarios(request: Http, data: JSONBody[NewScenarios]) -> Answer:
 @post("/clock/advance", status_code=200)
 async def advance(request: Http, data: JSONBody[Advance]) -> Answer:
     """Move the virtual clock; answers when all that fell due has been done."""
-    emulator = _emulator(request)
+    emulator = emulator_of(request)
     try:
         await emulator.advance(data.seconds)
     except RuntimeError as error:
@@ -118,7 +117,7 @@ async def advance(request: Http, data: JSONBody[Advance]) -> Answer:
 async def deliver(request: Http, data: JSONBody[Send]) -> Answer:
     """Send deliveries now, right or wrong."""
     try:
-        attempts = await _emulator(request).deliver(**msgspec.structs.asdict(data))
+        attempts = await emulator_of(request).deliver(**msgspec.structs.asdict(data))
     except KeyError as error:
         raise ApiError(404, f"No such delivery or interaction: {error}.") from error
     return as_json({"attempts": [attempt.view() for attempt in attempts]})
@@ -127,13 +126,13 @@ async def deliver(request: Http, data: JSONBody[Send]) -> Answer:
 @post("/release", status_code=200)
 async def release(request: Http, data: JSONBody[Release]) -> Answer:
     """Send the held deliveries."""
-    return as_json({"released": await _emulator(request).release(newest_first=data.newest_first)})
+    return as_json({"released": await emulator_of(request).release(newest_first=data.newest_first)})
 
 
 @get("/faults")
 async def list_faults(request: Http) -> Answer:
     """What is queued, how often each kind struck, and which kinds there are."""
-    faults = _emulator(request).faults
+    faults = emulator_of(request).faults
     return as_json({"faults": faults.view(), "struck": dict(faults.used), "kinds": KINDS})
 
 
@@ -141,16 +140,16 @@ async def list_faults(request: Http) -> Answer:
 async def add_fault(request: Http, data: JSONBody[Json]) -> Answer:
     """Queue a fault: `operation`, `kind` and options."""
     try:
-        _emulator(request).inject(**data)
+        emulator_of(request).inject(**data)
     except (TypeError, ValueError) as error:
         raise invalid(str(error)) from error
-    return as_json({"faults": _emulator(request).faults.view()})
+    return as_json({"faults": emulator_of(request).faults.view()})
 
 
 @delete("/faults", status_code=200)
 async def clear_faults(request: Http) -> Answer:
     """Forget every queued fault."""
-    _emulator(request).faults.clear()
+    emulator_of(request).faults.clear()
     return as_json({"faults": []})
 
 
@@ -158,7 +157,7 @@ async def clear_faults(request: Http) -> Answer:
 async def move(request: Http, name: FromPath[str], data: JSONBody[NewStatus]) -> Answer:
     """Bring an interaction to a status."""
     try:
-        moved = await _emulator(request).move(
+        moved = await emulator_of(request).move(
             name, data.status, text=data.text, errors=tuple(data.errors), event=data.event
         )
     except KeyError as error:
@@ -170,7 +169,7 @@ async def move(request: Http, name: FromPath[str], data: JSONBody[NewStatus]) ->
 async def end_batch(request: Http, name: FromPath[str], data: JSONBody[BatchEnd]) -> Answer:
     """Bring a batch to an end."""
     try:
-        ended = _emulator(request).end_batch(name, data.state, data.message)
+        ended = emulator_of(request).end_batch(name, data.state, data.message)
     except KeyError as error:
         raise ApiError(404, f"No such batch: {name}.") from error
     except ValueError as error:
@@ -182,7 +181,7 @@ async def end_batch(request: Http, name: FromPath[str], data: JSONBody[BatchEnd]
 async def end_video(request: Http, name: FromPath[str], data: JSONBody[VideoEnd]) -> Answer:
     """Bring a video to an end; `name` is the last part of its operation's."""
     try:
-        ended = _emulator(request).end_video(name, data.end)
+        ended = emulator_of(request).end_video(name, data.end)
     except KeyError as error:
         raise ApiError(404, f"No such operation: {name}.") from error
     except ValueError as error:
@@ -193,14 +192,14 @@ async def end_video(request: Http, name: FromPath[str], data: JSONBody[VideoEnd]
 @post("/keys/rotate", status_code=200)
 async def rotate_keys(request: Http) -> Answer:
     """Publish a fresh key set and sign with it."""
-    _emulator(request).rotate_keys()
+    emulator_of(request).rotate_keys()
     return as_json({})
 
 
 @post("/reset", status_code=200)
 async def reset(request: Http) -> Answer:
     """Back to the beginning."""
-    await _emulator(request).reset()
+    await emulator_of(request).reset()
     return as_json({})
 
 
@@ -223,8 +222,3 @@ def router() -> Router:
         reset,
     ]
     return Router("/_emulator", route_handlers=handlers)
-
-
-def _emulator(request: Http) -> Emulator:
-    found: Emulator = request.app.state.emulator
-    return found

@@ -64,8 +64,13 @@ class BreakableApp(Litestar):
             await _break(receive, send)
 
 
+def emulator_of(request: Http) -> Emulator:
+    """Who answers it."""
+    found: Emulator = request.app.state.emulator
+    return found
+
+
 async def answer(
-    emulator: Emulator,
     request: Http,
     operation: str,
     work: Work,
@@ -83,6 +88,7 @@ async def answer(
         keyed: Does it want an API key?
         pieces: Is its body bytes of a file instead of JSON?
     """
+    emulator = emulator_of(request)
     raw = await request.body()
     entry = _record(emulator, request, operation, raw, pieces=pieces)
     emulator.asked_at(str(request.base_url))

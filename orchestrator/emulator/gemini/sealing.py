@@ -111,11 +111,11 @@ class Seal:
             usable = [STRANGERS_SECRET] if tamper.foreign_signature or secrets is None else secrets
             return " ".join(sign_static(secret, message_id, timestamp, signed) for secret in usable)
         if self._settings.dynamic_signature == "jwt":
-            return self._signed_token(message_id, timestamp, signed, tamper)
+            return self._signed_token(message_id, timestamp, tamper)
         keys = KeySet([STRANGER]) if tamper.foreign_signature else self.keys
         return keys.sign(message_id, timestamp, signed)
 
-    def _signed_token(self, message_id: str, timestamp: int, signed: bytes, tamper: Tamper) -> str:
+    def _signed_token(self, message_id: str, timestamp: int, tamper: Tamper) -> str:
         key = TokenKey() if tamper.foreign_signature else self._token_key()
         issuer, audience = self._settings.token_issuer, self._settings.token_audience
         token = key.sign(message_id, timestamp, issuer=issuer, audience=audience)

@@ -36,9 +36,9 @@ def string(most: int | None = None, *, least: int = 1) -> Check:
     return check
 
 
-def url(most: int = 3000) -> Check:
-    """An absolute http, https or mailto address of at most `most` characters."""
-    length = string(most)
+def url() -> Check:
+    """An absolute http, https or mailto address of at most 3000 characters."""
+    length = string(3000)
 
     def check(value: Any, at: str) -> Iterator[Fault]:
         faults = list(length(value, at))

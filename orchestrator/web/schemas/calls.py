@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from orchestrator.domain.consent import ApprovalStatus, Terms
+from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.jobs import Job, JobKind, JobStatus
 from orchestrator.domain.model import CallStatus, OutcomeKind
+from orchestrator.store.run_rows import terms_value
 from orchestrator.web.schemas.ground import Hidden, Row, seen, whole_text
 
 
@@ -60,7 +60,7 @@ def call_out(row: Row, approval: Row | None, jobs: Sequence[Job], hidden: Hidden
     asked = approval and Question(
         id=approval["id"], status=approval["status"], expires_at=approval["expires_at"]
     )
-    frozen = msgspec.convert(approval["terms"], Terms).hidden if approval else ()
+    frozen = terms_value(approval).hidden if approval else ()
     return CallOut(
         **{k: row[k] for k in same},
         arguments=seen(row, frozen, hidden),

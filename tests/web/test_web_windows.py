@@ -33,8 +33,9 @@ from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
-from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, OUTSIDER
-from orchestrator.web.modal_clicks import NO_EDITS, NO_REASON, NOT_OPENED, TOO_LATE, UNCHANGED
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
+from orchestrator.web.submissions import UNCHANGED
+from orchestrator.web.windows import NO_EDITS, NOT_OPENED, TOO_LATE
 
 DOOR = "/slack/interactivity"
 SCHEMA = {
@@ -106,11 +107,6 @@ def words(answer: Any) -> str:
     return "".join(p.get("text") or f"<@{p['user_id']}>" for p in parts)
 
 
-def stands(house: House, approval: Approval) -> Approval:
-    found: Approval = house.write(questions.load_approval, approval.id)[0]
-    return found
-
-
 def test_a_press_opens_a_window_and_decides_nothing(house: House) -> None:
     approval = asked(house, edits=Edits.SAME)
     for kind, callback in (("reject_reason", "reject"), ("edit", "edit"), ("details", "details")):
@@ -118,7 +114,7 @@ def test_a_press_opens_a_window_and_decides_nothing(house: House) -> None:
         assert house.windows[-1]["callback_id"] == callback
         assert validate_view({k: v for k, v in house.windows[-1].items() if k != "pushed"}) == ()
     assert said(house) == []
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_the_details_of_what_was_decided_say_by_whom_and_why(house: House) -> None:
@@ -135,7 +131,7 @@ def test_a_reason_goes_along_with_the_rejection(house: House) -> None:
     assert press(house, sent("reject", approval, because(" Too dear.\u200b "))) == [
         (200, {"response_action": "clear"})
     ]
-    now = stands(house, approval)
+    now = house.stands(approval)
     assert now.status is ApprovalStatus.REJECTED
     assert now.verdict is not None
     assert (now.verdict.by.id, now.verdict.by.door, now.verdict.reason) == ("U0ALICE", "slack", "Too dear.")
@@ -146,19 +142,19 @@ def test_a_reason_that_will_not_do_is_said_at_its_field(house: House, reason: An
     approval = asked(house, reason_required=True)
     errors = {"response_action": "errors", "errors": {"reason": error}}
     assert press(house, sent("reject", approval, because(reason))) == [(200, errors)]
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_without_a_reason_where_none_is_required(house: House) -> None:
     approval = asked(house)
     assert press(house, sent("reject", approval, because(None)))[0][1] == {"response_action": "clear"}
-    assert stands(house, approval).status is ApprovalStatus.REJECTED
+    assert house.stands(approval).status is ApprovalStatus.REJECTED
 
 
 def test_the_details_approve_what_they_show(house: House) -> None:
     approval = asked(house, discreet=True)
     assert press(house, sent("details", approval))[0] == (200, {"response_action": "clear"})
-    assert stands(house, approval).status is ApprovalStatus.APPROVED
+    assert house.stands(approval).status is ApprovalStatus.APPROVED
 
 
 def test_it_is_checked_again_when_it_is_sent(house: House) -> None:
@@ -175,7 +171,7 @@ def test_it_is_checked_again_when_it_is_sent(house: House) -> None:
     assert answers[1:3] == [CHANGED, CHANGED]
     assert "You are not an approver" in answers[3]
     assert answers[4] == GONE
-    assert stands(house, approval).open
+    assert house.stands(approval).open
     press(house, sent("reject", approval))
     late = words(press(house, sent("details", approval, user="U0BOB"))[0])
     assert late == "Already rejected by <@U0ALICE> at 2026-11-21 12:00 UTC."
@@ -189,7 +185,7 @@ def test_after_its_time_nothing_sent_counts(house: House) -> None:
     with TestClient(house.app()) as client:
         answer = client.post(DOOR, content=body, headers=slack_signed(body, at=later(hours=24)))
     assert words((answer.status_code, answer.json())) == GONE
-    assert stands(house, approval).status is ApprovalStatus.EXPIRED
+    assert house.stands(approval).status is ApprovalStatus.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -205,14 +201,14 @@ def test_after_its_time_nothing_sent_counts(house: House) -> None:
 def test_another_workspace_app_or_a_bot(house: House, changes: dict[str, Any], status: int) -> None:
     approval = asked(house)
     assert press(house, sent("details", approval) | changes)[0][0] == status
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_who_is_of_another_workspace_is_told_so(house: House) -> None:
     approval = asked(house)
     outsider = {"id": "U0ALICE", "team_id": "T0EVIL"}
     assert words(press(house, sent("details", approval, user="U0ALICE") | {"user": outsider})[0]) == OUTSIDER
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_windows_of_another_version_are_answered(house: House) -> None:
@@ -221,7 +217,7 @@ def test_windows_of_another_version_are_answered(house: House) -> None:
     answers = press(house, strange, closed)
     assert words(answers[0]) == GONE
     assert answers[1] == (200, None)
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_who_may_not_is_told_and_no_window_opens(house: House) -> None:
@@ -262,9 +258,9 @@ def test_a_window_that_does_not_open_is_told_of(house: House, trouble: Exception
     house.trouble = trouble
     assert press(house, click_payload(approval.id, kind="reject_reason")) == [(200, None)]
     assert said(house) == [told]
-    assert stands(house, approval).open
+    assert house.stands(approval).open
     assert press(house, click_payload(approval.id, kind="approve")) == [(200, None)]  # one press all the same
-    assert not stands(house, approval).open
+    assert not house.stands(approval).open
 
 
 def test_the_details_of_what_is_over_can_still_be_read(house: House) -> None:
@@ -441,7 +437,7 @@ def test_who_was_put_on_the_deny_list_as_a_group_since_decides_nothing(house: Ho
         with TestClient(house.app()) as client:
             url = f"/v1/approvals/{approval.id}/decision"
             assert client.post(url, json={"verdict": "approve"}, headers=bearer("ops")).status_code == 403
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_where_nobody_knows_who_may_never_nothing_is_recorded(house: House) -> None:
@@ -455,7 +451,7 @@ def test_where_nobody_knows_who_may_never_nothing_is_recorded(house: House) -> N
     house.doors = replace(house.doors, standing=standing)
     answers = press(house, click_payload(approval.id), sent("details", approval))
     assert [status for status, _ in answers] == [503, 503]  # Slack shows a failure for each
-    assert stands(house, approval).open
+    assert house.stands(approval).open
 
 
 def test_a_field_that_was_not_in_the_window_is_not_an_empty_one(house: House) -> None:
@@ -501,7 +497,7 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
         run_id,
         ApprovalEdited(approval.id, DIGEST, Actor("U0ALICE"), house.clock(), fresh, "", "U0ALICE"),
     )
-    assert not stands(house, approval).open
+    assert not house.stands(approval).open
     shown = len(house.windows)
     press(house, click_payload(approval.id, kind="details"))
     assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"

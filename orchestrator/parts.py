@@ -1,0 +1,79 @@
+"""What the parts of a process share: the ground they stand on, whom they reach, how they wake its worker."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator import neighbours, tooling
+from orchestrator.domain.model import Policy
+from orchestrator.engine.breakers import Breaker
+from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
+from orchestrator.engine.ports import Clock
+from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.outbound.callbacks import CallbackSender
+from orchestrator.settings import Settings
+from orchestrator.slack.gateway import SlackGateway
+from orchestrator.storage.files import Storage
+from orchestrator.store.database import Database
+from orchestrator.toolkit import Toolkit
+from orchestrator.web.counters import Counters
+from orchestrator.web.doors import DynamicDoor
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part of the process stands on."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    tools: Toolkit
+    policy: Policy
+    hearing: Hearing
+    counters: Counters
+
+
+def ground(settings: Settings, database: Database, clock: Clock) -> Ground:
+    """Raises `ConfigError`: tools, policy or workflows do not fit together."""
+    policy = settings.policy()
+    share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
+    hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
+    return Ground(settings, database, clock, tooling.toolkit(settings), policy, hearing, Counters())
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Who is reached over the network, and the files; `at_gemini` and `at_slack` know who is away."""
+
+    gemini: GeminiGateway
+    slack: SlackGateway | None
+    dynamic: DynamicDoor | None
+    callbacks: CallbackSender | None
+    files: Storage
+    at_gemini: Breaker
+    at_slack: Breaker
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Of the neighbours there are."""
+        return (self.at_gemini, self.at_slack) if self.slack else (self.at_gemini,)
+
+
+def around(settings: Settings, clock: Clock) -> Around:
+    """Raises `ConfigError`: something cannot be reached as the settings have it."""
+    return Around(
+        gemini=neighbours.gemini(settings, clock),
+        slack=neighbours.slack(settings, clock),
+        dynamic=neighbours.dynamic(settings),
+        callbacks=neighbours.callbacks(settings, clock),
+        files=neighbours.storage(settings),
+        at_gemini=Breaker("gemini"),
+        at_slack=Breaker("slack", away=neighbours.slack_away),
+    )
+
+
+class Bells(NamedTuple):
+    """How this process's worker hears that something is due, or has come."""
+
+    wake: Callable[[], None]
+    mail: Callable[[], None]

@@ -7,6 +7,7 @@ and texts with half a surrogate pair. Source: RFC 8259 leaves all of them to the
 
 import json
 import math
+from collections import Counter
 from typing import Any, Final
 
 MAX_DIGITS: Final = 40
@@ -76,7 +77,8 @@ class StrictReader:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key is repeated")
+        again, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {again[:40]!a} is repeated")
     return found
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, Response, get
 from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
@@ -32,6 +32,7 @@ from orchestrator.web.runs import READ
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SPAN: Final = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
+_TAG: Final = re.compile(r'\*|(?:W/)?"[^"]*"')
 _UNKNOWN: Final = "application/octet-stream"
 _CALM: Final = {
     "accept-ranges": "bytes",
@@ -80,7 +81,8 @@ def _listed(s: Session, run_id: str) -> list[FileOut]:
     summary="The bytes of a file",
     responses={
         206: ResponseSpec(None, generate_examples=False, description="The part that `Range` asked for."),
-        **problems(400, 404, 409, 410, 416),
+        304: ResponseSpec(None, generate_examples=False, description="`If-None-Match` names what it is."),
+        **problems(400, 404, 409, 410, 412, 416),
     },
 )
 async def get_file(
@@ -88,7 +90,7 @@ async def get_file(
     name: FromPath[str],
     request: Request[Any, Any, Any],
     doors: NamedDependency[Doors],
-) -> Stream:
+) -> Stream | Response[None]:
     """Streamed, whole or the one part that `Range` asks for; always to be saved, never to be shown.
 
     410 for one that was removed as too old, 404 for one whose run was.
@@ -99,6 +101,8 @@ async def get_file(
     if await doors.files.size(file.path) != file.bytes:
         raise ConflictError("the file in the storage is not the one that was recorded")
     tag = f'"{file.sha256}"'
+    if _had(request, tag):
+        return Response(None, headers={**_CALM, "etag": tag}, status_code=304)
     first, last, status = _span(request, file.bytes, tag)
     headers = {
         **_CALM,
@@ -131,6 +135,20 @@ def _recorded(s: Session, run_id: str, name: str) -> StoredFile:
         why = f"it was removed on {at:%Y-%m-%d %H:%M} UTC, because retention.files_days had passed"
         raise HTTPException(f"the file is not there any more: {why} since its run's end", status_code=410)
     return msgspec.convert(file, StoredFile)
+
+
+def _had(request: Request[Any, Any, Any], tag: str) -> bool:
+    """Whether the caller says that it has the file with this tag.
+
+    Raises:
+        HTTPException: 412, it wants another one only.
+
+    Source: RFC 9110, section 13.1: `If-Match` compares strongly, so that a `W/` fits nothing, and goes first.
+    """
+    wanted = request.headers.get("if-match")
+    if wanted is not None and not {"*", tag} & set(_TAG.findall(wanted)):
+        raise HTTPException("the file has another tag", status_code=412, headers={"etag": tag})
+    return bool({"*", tag, f"W/{tag}"} & set(_TAG.findall(request.headers.get("if-none-match", ""))))
 
 
 def _span(request: Request[Any, Any, Any], size: int, tag: str) -> tuple[int, int, int]:

@@ -105,7 +105,8 @@ def _fresh(since: datetime, now: datetime, span: timedelta) -> bool:
 )
 async def metrics(scrape: NamedDependency[Scrape]) -> Response[str]:
     """Calls, tools and deliveries are this process's own since it began, what waits is the service's."""
-    return Response(await scrape.text(), media_type=CONTENT_TYPE_LATEST)
+    # Litestar adds a charset to whatever begins with text/, also where there is one.
+    return Response(await scrape.text(), media_type=CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8"))
 
 
 class _Families(Collector):

@@ -29,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.web import expected
 from orchestrator.web.failures import Failures
+from orchestrator.web.heads import allowed
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -113,14 +114,8 @@ def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Pro
     errors = [(field, expected.named(request, message, field)) for field, message in errors]
     title = http.HTTPStatus(exc.status_code).phrase
     detail = "The request does not fit; see errors." if errors else exc.detail
-    headers = {name: _allowed(v) if name == "allow" else v for name, v in (exc.headers or {}).items()}
+    headers = {name: allowed(v) if name == "allow" else v for name, v in (exc.headers or {}).items()}
     return answer(exc.status_code, "" if detail == title else detail, errors, headers)
-
-
-def _allowed(methods: str) -> str:
-    """In one order, with the HEAD that every GET has."""
-    named = {method.strip() for method in methods.split(",")}
-    return ", ".join(sorted(named | ({"HEAD"} if "GET" in named else set())))
 
 
 def _as_sent(request: Request[Any, Any, Any], error: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -157,7 +157,7 @@ def test_what_is_entered_is_what_comes_out() -> None:
         ("share", "NaN", "in digits"),
         ("share", "Infinity", "in digits"),
         ("share", "0.10000000000000001", "more digits"),
-        ("lines", '[{"a": 1, "a": 2}]', "a key is repeated"),
+        ("lines", '[{"a": 1, "a": 2}]', "the key 'a' is repeated"),
         ("lines", "[NaN]", "NaN is not JSON"),
         ("lines", "[1,", "is not JSON"),
         ("lines", "[" * 40 + "]" * 40, "nested too deeply"),

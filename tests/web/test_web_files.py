@@ -112,6 +112,28 @@ def test_parts(house: House, storage: Storage) -> None:
             assert part(beyond).headers["content-range"] == f"bytes */{size}"
 
 
+def test_conditions_on_the_tag(house: House, storage: Storage) -> None:
+    """Who is told a tag may ask by it: what they have is not sent again, nor another file in its place."""
+    file = stored(house, storage)
+    tag = f'"{file.sha256}"'
+    with TestClient(house.app(files=storage)) as client:
+
+        def asked(**headers: str) -> Any:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return client.get(f"/v1/files/{file.path}", headers={**bearer(), **named})
+
+        for same in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            answer = asked(if_none_match=same, range="bytes=0-3")
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag), same
+            assert "content-range" not in answer.headers
+        assert asked(if_none_match='"other"').content == MP4
+        for fitting in (tag, f'"other" , {tag}', "*"):
+            assert asked(if_match=fitting).status_code == 200
+        for unfit in ('"other"', f"W/{tag}"):
+            refused = asked(if_match=unfit, if_none_match=tag)
+            assert (refused.status_code, refused.json()["status"]) == (412, 412)
+
+
 def test_nothing_but_what_is_recorded(house: House, storage: Storage, tmp_path: Path) -> None:
     file = stored(house, storage)
     run_id, name = file.path.split("/")

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from orchestrator.domain.choosing import MOST_FILES
 from orchestrator.domain.inquiries import MOST as MOST_INQUIRIES
+from orchestrator.domain.values import replace
 from orchestrator.errors import InvalidError
 from orchestrator.slack import inputs
 from orchestrator.slack.action import (
@@ -85,7 +86,9 @@ def read(payload: Mapping[str, Any]) -> Click | Submission | Shortcut | OtherAct
     if kind in _SHORTCUTS:
         return _shortcut(payload)
     if kind != "block_actions":
-        return _other(payload, f"nothing is done about {kind[:40]!r}")
+        other = _other(payload, f"nothing is done about {kind[:40]!r}")
+        # Of a button that nobody can be told of Slack shows a failure; here no button of ours was pressed.
+        return replace(other, quiet=not (other.channel or other.response_url))
     actions = _actions(payload)
     known = [a for a in actions if _kind(a) and a.get("type") == "button"]
     if len(known) > 1:

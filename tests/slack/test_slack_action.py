@@ -348,7 +348,16 @@ def test_opened_links_are_passed_over_quietly(action: dict[str, Any]) -> None:
 
 def test_what_is_not_of_the_right_form_is_left_out_of_a_stranger_payload() -> None:
     other = parse(form({"type": "x", "user": [], "team": {"id": 7}, "channel": "C0", "response_url": "a b"}))
-    assert other == OtherAction("nothing is done about 'x'")
+    assert other == OtherAction("nothing is done about 'x'", quiet=True)
+
+
+@pytest.mark.parametrize("place", ["channel", "response_url"])
+def test_of_a_kind_there_is_not_somebody_is_told_where_that_can_be(place: str) -> None:
+    """Slack gets its 200 either way (reference: unknown `type`)."""
+    nowhere: dict[str, Any] = {"channel": None, "response_url": None}
+    told = {k: v for k, v in nowhere.items() if k != place}
+    heard = [read(type="block_suggestion", **where) for where in (told, nowhere)]
+    assert [isinstance(h, OtherAction) and h.quiet for h in heard] == [False, True]
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -394,7 +394,8 @@ def test_a_run_is_cancelled_once(client: TestClient, house: House) -> None:
 def test_a_run_that_ended_otherwise_is_a_conflict(client: TestClient, house: House) -> None:
     run = house.doubtful()
     body = {"choice": "give_up"}
-    assert client.post(f"/v1/runs/{run.id}/resolve", json=body, headers=bearer()).status_code == 200
+    links = client.get(f"/v1/runs/{run.id}", headers=bearer()).json()["links"]
+    assert client.post(links["resolve"], json=body, headers=bearer()).status_code == 200
     answer = client.post(f"/v1/runs/{run.id}/cancel", headers=bearer())
     assert (answer.status_code, answer.json()["detail"]) == (409, "the run is already failed")
 

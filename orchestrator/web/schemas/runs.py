@@ -143,10 +143,8 @@ def _progress(turn: int, calls: list[CallOut], jobs: Mapping[str, Sequence[Job]]
 
 def _summary(row: Row) -> dict[str, Any]:
     own = run_path(row["id"])
-    links = {
-        "self": own,
-        **{part: f"{own}/{part}" for part in ("events", "calls", "jobs", "approvals", "cancel", "restart")},
-    }
+    parts = ("events", "calls", "jobs", "approvals", "cancel", "resolve", "restart")
+    links = {"self": own, **{part: f"{own}/{part}" for part in parts}}
     same = ("id", "workflow", "status", "reason", "turn", "created_at", "deadline", "closed_at")
     changed = (
         row["closed_at"] or row["updated_at"]

@@ -37,6 +37,8 @@ T = TypeVar("T")
 Leases = Callable[[timedelta], Hold]
 """How claims of that length hold now."""
 
+UNREAD_TRIES: Final = 20
+"""Of an effect whose run cannot be read, over some minutes: in an upgrade another process may be able to."""
 OUTLAST_SECONDS: Final = 300.0
 """How long an outcome waits for the database; after that the lease has long run out, and it is in doubt."""
 LEASE: Final = timedelta(seconds=15)
@@ -213,7 +215,7 @@ class Commits:
             places.clear()
             unreadable = e if isinstance(e, UnreadableError) else e.__cause__
             if isinstance(unreadable, UnreadableError):
-                await self.write(self._bury, which, str(unreadable))
+                await self.write(self._unread, which, str(unreadable))
             else:
                 log.exception("gate_failed", effect=which)
                 await self.write(self._stumble, which, str(e))
@@ -272,11 +274,15 @@ class Commits:
         if effect is not None:
             claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
-    def _bury(self, s: Session, which: Which, why: str) -> None:
-        """What its run says now cannot be acted on; a person may mend the rows, and have it tried again."""
+    def _unread(self, s: Session, which: Which, why: str) -> None:
+        """What its run says now cannot be acted on here, nor anywhere after a while; a person may mend it."""
         effect = claims.claim(s, which, self._clock(), self.hold())
-        if effect is not None:
+        if effect is None:
+            return
+        if effect.attempts >= UNREAD_TRIES:
             claims.bury(s, effect, why)
+        else:
+            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
 
     async def still_ours(self, effect: Claimed, until: datetime) -> bool:
         """Whether a claim that held until then was taken over by nobody while this process stood still."""

@@ -13,6 +13,7 @@ from support.world import World
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import RunStatus
+from orchestrator.engine.commits import UNREAD_TRIES
 from orchestrator.errors import UnreadableError
 from orchestrator.store.run_rows import approval_t, run_t
 
@@ -48,7 +49,7 @@ async def test_it_is_set_aside_and_the_others_go_on(database_url: str, what: str
             await world.signal(interaction)  # a webhook about it
             fine = await world.start("say")
             await world.to_the_end(fine)
-            for _ in range(30):
+            for _ in range(24 + UNREAD_TRIES):
                 world.clock.reach(world.clock() + timedelta(hours=1))  # its timers
                 await world.settle()
         assert (await world.run(fine)).status is RunStatus.COMPLETED
@@ -59,4 +60,5 @@ async def test_it_is_set_aside_and_the_others_go_on(database_url: str, what: str
         assert 0 < len(told) == len(dead)
         assert all(broken in e["error"] for e in dead), "it says which run, and where"
         assert [e for e in await world.effects(broken, state="pending") if e["due_at"] <= world.clock()] == []
+        assert {e["attempts"] for e in dead} == {UNREAD_TRIES}, "another process may be able to"
         assert not [e for e in logs if e["event"] == "gate_failed"]

@@ -154,7 +154,7 @@ def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
         recipe=measures.recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
-        feeds=neighbours.feeds(),
+        feeds=neighbours.feeds(ground.clock),
         callbacks=around.callbacks,
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),

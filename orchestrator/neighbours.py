@@ -102,9 +102,9 @@ def registrations(settings: Settings, clock: Clock, *, timeout_seconds: float | 
     )
 
 
-def feeds() -> Feeds:
+def feeds(clock: Clock) -> Feeds:
     """Of feeds in the house, whoever runs the service gave the addresses; each may be asked and no more."""
-    return Feeds(Outbound(), lambda place: Outbound(Rules(local=[place])))
+    return Feeds(Outbound(), lambda place: Outbound(Rules(local=[place])), clock)
 
 
 def webhook_address(settings: Settings) -> str | None:

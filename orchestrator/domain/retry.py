@@ -1,6 +1,10 @@
-"""When to try again: full jitter under a doubling bound, and never before we are told to."""
+"""When to try again: full jitter under a doubling bound, and never before we are told to.
 
-from datetime import timedelta
+Source: RFC 9110, 10.2.3 (`Retry-After`).
+"""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 BASE_SECONDS = 1.0
 MOST_SECONDS = 45.0
@@ -30,3 +34,21 @@ def backoff(
     bound = min(most, base * 2 ** min(max(attempt, 1) - 1, 10))
     told = min(max(retry_after or 0.0, 0.0), MOST_TOLD_SECONDS)
     return timedelta(seconds=told + max(bound - told, bound / 2) * roll)
+
+
+def told_wait(value: str, now: datetime) -> float | None:
+    """Seconds to wait, out of a `Retry-After` with seconds or an HTTP date; None where it is neither.
+
+    A past date is 0; more than a day is a day.
+    """
+    text = value.strip()
+    try:
+        seconds = float(text) if text[:1].isdigit() else _until(text, now)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MOST_TOLD_SECONDS)
+
+
+def _until(text: str, now: datetime) -> float:
+    date = parsedate_to_datetime(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp()

@@ -17,15 +17,14 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
+from orchestrator.domain.retry import MOST_TOLD_SECONDS, told_wait
 from orchestrator.domain.values import replace
 
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _SLOT: Final = "interaction-id-goes-here"
 
@@ -243,25 +242,7 @@ def asked_pause(headers: Mapping[str, str], now: datetime) -> float | None:
     The longer one counts. The library heeds both; its own retries are off, so that this is ours.
     """
     told, finer = headers.get("retry-after"), headers.get("retry-after-ms", "").strip()
-    pauses = [] if told is None else [retry_after(told, now)]
+    pauses = [] if told is None else [told_wait(told, now)]
     if _MILLISECONDS.fullmatch(finer):
-        pauses.append(min(float(finer) / 1000, MAX_RETRY_AFTER_SECONDS))
+        pauses.append(min(float(finer) / 1000, MOST_TOLD_SECONDS))
     return max((p for p in pauses if p is not None), default=None)
-
-
-def retry_after(value: str, now: datetime) -> float | None:
-    """Seconds to wait, out of a header with a number of seconds or an HTTP date; None where it is neither.
-
-    A past date is 0; more than a day is a day.
-    """
-    text = value.strip()
-    try:
-        seconds = float(text) if text[:1].isdigit() else _until(text, now)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
-def _until(text: str, now: datetime) -> float:
-    date = parsedate_to_datetime(text)
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp()

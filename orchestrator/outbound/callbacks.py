@@ -8,14 +8,19 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+import structlog
 from standardwebhooks import Webhook
 
 from orchestrator.domain.callbacks import Receipt
-from orchestrator.outbound.client import Outbound
+from orchestrator.domain.retry import told_wait
+from orchestrator.errors import UncertainError
+from orchestrator.outbound.client import Outbound, Stream
 
 MAX_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read, so that its sender is not cut off; nobody looks at them."""
 _ASKS_TO_WAIT: Final = frozenset({429, 502, 503, 504})
+
+log = structlog.get_logger(__name__)
 
 
 class CallbackSender:
@@ -60,18 +65,24 @@ class CallbackSender:
         }
 
     async def send(self, url: str, message_id: str, body: str) -> Receipt:
-        """See `engine.callbacks.CallbackPort`. A redirect is an answer like any other: it is not followed."""
-        answer = await self._outbound.request(
+        """See `engine.callbacks.CallbackPort`. A redirect is an answer like any other: it is not followed.
+
+        The status is the answer: what becomes of the body changes nothing.
+        """
+        async with self._outbound.stream(
             "POST",
             url,
             headers=self.signed(message_id, body),
             content=body.encode(),
-            max_bytes=MAX_ANSWER,
             timeout=self._timeout,
-        )
+        ) as answer:
+            await _heard_out(answer)
         asked = answer.headers.get("retry-after", "") if answer.status in _ASKS_TO_WAIT else ""
-        return Receipt(answer.status, float(asked) if _seconds(asked) else None)
+        return Receipt(answer.status, told_wait(asked, self._clock()))
 
 
-def _seconds(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 6
+async def _heard_out(answer: Stream) -> None:
+    try:
+        await answer.read(MAX_ANSWER)
+    except UncertainError as e:
+        log.info("callback_answer_broken", status=answer.status, reason=str(e))

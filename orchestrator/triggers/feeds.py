@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 from xml.parsers import expat
 
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.retry import told_wait
 from orchestrator.domain.triggers import Entry, Look, key_of
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError, UncertainError
 
@@ -68,10 +69,11 @@ class Feeds:
     Args:
         fetch: For feeds out in the world.
         inside: For a feed in the house: its host and port, as `Trigger.place` spells them, and nothing else.
+        clock: What a date in `Retry-After` is held against.
     """
 
-    def __init__(self, fetch: Fetch, inside: Callable[[str], Fetch]) -> None:
-        self._fetch, self._inside = fetch, inside
+    def __init__(self, fetch: Fetch, inside: Callable[[str], Fetch], clock: Callable[[], datetime]) -> None:
+        self._fetch, self._inside, self._clock = fetch, inside, clock
 
     async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
         """What the feed says now, or that nothing has changed since it said `etag` or `last_modified`.
@@ -101,7 +103,7 @@ class Feeds:
             raise UnavailableError(str(e)) from e
         if answer.status == 304:
             return Look(None, etag, last_modified)
-        entries = await asyncio.to_thread(parse, _body(answer))
+        entries = await asyncio.to_thread(parse, _body(answer, self._clock()))
         return Look(entries, _kept(answer, "etag"), _kept(answer, "last-modified"))
 
 
@@ -110,10 +112,11 @@ def _kept(answer: Answer, name: str) -> str:
     return value if len(value) <= MAX_HEADER and value.isascii() and value.isprintable() else ""
 
 
-def _body(answer: Answer) -> bytes:
+def _body(answer: Answer, now: datetime) -> bytes:
     status = answer.status
     if status == 429 or status >= 500:
-        raise UnavailableError(f"HTTP {status}", retry_after=_seconds(answer.headers.get("retry-after", "")))
+        asked = told_wait(answer.headers.get("retry-after", ""), now)
+        raise UnavailableError(f"HTTP {status}", retry_after=asked)
     if status != 200:
         raise RejectedError(f"HTTP {status}", code=str(status))
     if answer.truncated:
@@ -121,10 +124,6 @@ def _body(answer: Answer) -> bytes:
     if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise InvalidError("an encoded body is not taken")
     return answer.content
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def parse(body: bytes) -> tuple[Entry, ...]:

@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall
 from orchestrator.domain.model import Recipe
+from orchestrator.domain.retry import told_wait
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
 from orchestrator.errors import (
@@ -24,7 +25,7 @@ from orchestrator.errors import (
     UncertainError,
 )
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.gemini.library import asked_pause, retry_after
+from orchestrator.gemini.library import asked_pause
 
 KEY = "AIza-canary-key"
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -494,7 +495,7 @@ def test_settings_that_cannot_work_do_not_start(settings: dict[str, Any]) -> Non
     ],
 )
 def test_retry_after_in_its_forms(value: str, seconds: float | None) -> None:
-    assert retry_after(value, NOW) == seconds
+    assert told_wait(value, NOW) == seconds
 
 
 @pytest.mark.parametrize(

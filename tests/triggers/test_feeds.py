@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -16,6 +17,8 @@ from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.triggers import feeds
 from orchestrator.triggers.feeds import Feeds, Fetch, parse
+
+NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{}</channel></rss>"""
 ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title>
@@ -142,7 +145,7 @@ def reader(fetch: Fetch) -> Feeds:
     def nobody(place: str) -> Fetch:
         raise AssertionError(f"{place} is not to be asked")
 
-    return Feeds(fetch, nobody)
+    return Feeds(fetch, nobody, lambda: NOW)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,7 @@ def reader(fetch: Fetch) -> Feeds:
     [
         (Said(500), UnavailableError),
         (Said(429, headers={"retry-after": "120"}), UnavailableError),
+        (Said(503, headers={"retry-after": "Sat, 21 Nov 2026 10:02:00 GMT"}), UnavailableError),
         (Said(404), RejectedError),
         (Said(301, headers={"location": "https://b.example"}), RejectedError),
         (Said(truncated=True), InvalidError),
@@ -192,7 +196,7 @@ def test_conditional_and_redirected_over_a_real_connection() -> None:
         app.add_routes([web.get("/feed", feed), web.get("/old", moved), web.get("/away", away)])
         async with TestServer(app) as server:
             host = f"127.0.0.1:{server.port}"
-            inside = neighbours.feeds()
+            inside = neighbours.feeds(lambda: NOW)
             first = await inside.look(f"http://{host}/old", inside=host)
             again = await inside.look(
                 f"http://{host}/old", etag=first.etag, last_modified=first.last_modified, inside=host
@@ -211,7 +215,7 @@ class Stage:
 
     def __init__(self, *answers: str) -> None:
         self.answers, self.wanted = list(answers), []
-        self.reader = Feeds(self._client(()), lambda place: self._client((place,)))
+        self.reader = Feeds(self._client(()), lambda place: self._client((place,)), lambda: NOW)
 
     def _client(self, local: tuple[str, ...]) -> Outbound:
         return Outbound(Rules(local=local), resolve=self._resolve, sockets=self._socket)

@@ -16,7 +16,7 @@ from orchestrator.domain import entitlement, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import settled, start_by, terms_instead
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict, readable
 from orchestrator.domain.deadlines import (
     OVERDUE,
     left_to_a_person,
@@ -154,7 +154,7 @@ def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, no
             return Decision(run, (*redraw(call, now), *others), note=_so_far(approval))
     if is_own(call):
         return pauses.answered(run, call, verdict, now)
-    if approval.terms.reason_required and not verdict.approve and not verdict.reason:
+    if approval.terms.reason_required and not verdict.approve and not readable(verdict.reason):
         return unheard(run, NO_REASON, Refusal.NOT_NOW)
     return (_approve if verdict.approve else _reject)(run, call, approval, verdict, now)
 

@@ -118,7 +118,8 @@ def test_exactly_the_allowed_cells_may_decide(
 
 def test_a_rejection_without_a_reason_is_taken_where_none_is_required_only() -> None:
     told = asked(replace(TERMS, reason_required=True))
-    assert says(told, BEN, yes=False) is Refusal.NOT_NOW
+    for nothing in ("", " \n", "\u200b", "\u00a0\u2060\ufeff"):
+        assert says(told, BEN, yes=False, reason=nothing) is Refusal.NOT_NOW
     assert says(told, BEN, yes=False, reason="too much") is None
     outcome = the_call(told).outcome
     assert outcome is not None

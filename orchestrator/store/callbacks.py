@@ -257,11 +257,8 @@ def _failed(
     recent = address["failed_at"] is not None and now - address["failed_at"] <= patience.retry
     since = (address["failing_since"] if recent else None) or now
     change: dict[str, Any] = {"failing_since": since, "failed_at": now}
-    if not attempt.final and (address["not_before"] is None or address["not_before"] <= now):
-        # Of several that fail at once only the first makes the rest longer.
-        failures = (address["failures"] if recent else 0) + 1
-        rest = backoff(failures, roll, attempt.retry_after, most=LONGEST_REST.total_seconds())
-        change |= {"failures": failures, "not_before": now + rest}
+    if not attempt.final:
+        change |= _rest(address, attempt, address["failures"] if recent else 0, now, roll)
     active = address["state"] is AddressState.ACTIVE
     if active and (attempt.gone or now - since >= patience.disable):
         why = f"it failed since {since:%Y-%m-%d %H:%M} UTC, at last with: {attempt.why}"
@@ -270,6 +267,16 @@ def _failed(
         active = False
     move_address(s, address, **change)
     return active
+
+
+def _rest(address: Row, attempt: Attempt, failures: int, now: datetime, roll: float) -> dict[str, Any]:
+    """Until when it is left alone. Of several that fail at once only the first, or one that asks for it,
+    makes that longer."""
+    rest: datetime | None = address["not_before"]
+    if rest is not None and now < rest:
+        return {"not_before": max(rest, now + backoff(1, 0.0, attempt.retry_after))}
+    pause = backoff(failures + 1, roll, attempt.retry_after, most=LONGEST_REST.total_seconds())
+    return {"failures": failures + 1, "not_before": now + pause}
 
 
 def lock_address(s: Session, address: str) -> Row:

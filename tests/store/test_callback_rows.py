@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,7 @@ from orchestrator.domain.consent import Actor
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Recipe
 from orchestrator.store import callbacks, runs
-from orchestrator.store.callbacks import Patience, Sending
+from orchestrator.store.callbacks import Attempt, Patience, Sending
 from orchestrator.store.database import Database
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -50,3 +50,25 @@ def test_two_runs_that_tell_one_address_at_once_do_not_wait_in_a_circle(postgres
     finally:
         database.close()
     assert sorted(tries) == ["run_1", "run_2"]
+
+
+def test_an_address_that_asks_for_time_gets_it_though_another_message_failed_before(sqlite_url: str) -> None:
+    asked = timedelta(seconds=600)
+
+    def story(s: Session) -> tuple[object, object]:
+        opened(s, "run_1")
+        callbacks.put(s, "run_1", [told("run_1", "second"), told("run_1", "third")], NOON)
+        for which, attempt in (("first", Attempt(None, "lost")), ("second", Attempt(503, "busy", 600.0))):
+            callbacks.settle(s, f"msg_run_1_{which}", attempt, Patience(), NOON, 0.5)
+        times = (NOON + asked - timedelta(seconds=1), NOON + 2 * asked)
+        early, late = (callbacks.take(s, "msg_run_1_third", Patience(), at) for at in times)
+        return early, late
+
+    database = Database(sqlite_url)
+    try:
+        early, late = asyncio.run(database.write(story))
+    finally:
+        database.close()
+    assert isinstance(early, datetime)
+    assert early >= NOON + asked
+    assert isinstance(late, Sending)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 import yaml
-from databases import sqlite_copy
+from support.databases import sqlite_copy
 
 from orchestrator import app, cli
 from orchestrator.emulator.serving import free_port

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from databases import sqlite_copy
 from support.conversation import ANNA
+from support.databases import sqlite_copy
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World

@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
-from slack_limits import faults, markup, texts
-from slack_server import ME, FakeSlack, no, ok
+from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
+from support.slack_limits import faults, markup, texts
+from support.slack_server import ME, FakeSlack, no, ok
 
 from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
-from slack_limits import faults, markup, texts
+from support.slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
+from support.slack_limits import faults, markup, texts
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus

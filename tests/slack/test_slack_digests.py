@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
-from slack_limits import faults, markup, texts
+from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
+from support.slack_limits import faults, markup, texts
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card, DigestCard

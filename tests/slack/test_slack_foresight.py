@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from slack_cards import NOW, YES, C, S, card, decided, states
-from slack_limits import faults, texts
+from support.slack_cards import NOW, YES, C, S, card, decided, states
+from support.slack_limits import faults, texts
 
 from orchestrator.domain.consent import Edits, Preview
 from orchestrator.domain.pictures import Card

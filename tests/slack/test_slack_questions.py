@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from slack_cards import (
+from support.slack_cards import (
     ALICE,
     BACK,
     DIGEST,
@@ -22,7 +22,7 @@ from slack_cards import (
     restart_card,
     states,
 )
-from slack_limits import faults, markup, texts
+from support.slack_limits import faults, markup, texts
 
 from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.model import CallStatus, RunStatus

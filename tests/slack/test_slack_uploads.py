@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from slack_cards import NOW, card
-from slack_server import FakeSlack, ok
+from support.slack_cards import NOW, card
+from support.slack_server import FakeSlack, ok
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.pictures import Card, Picture

@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain import batches, calls, creates, digests, inquiries, joblife, ladder, turns, verdicts
+from orchestrator.domain import (
+    batches,
+    calls,
+    creates,
+    digests,
+    expiry,
+    inquiries,
+    joblife,
+    ladder,
+    turns,
+    verdicts,
+)
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
@@ -297,8 +308,8 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     QuestionAsked: inquiries.asked,
     QuestionAnswered: inquiries.answered,
     InquiryPosted: inquiries.posted,
-    ApprovalExpired: verdicts.expired,
-    ReminderDue: verdicts.reminded,
+    ApprovalExpired: expiry.expired,
+    ReminderDue: expiry.reminded,
     CancelRequested: _cancel,
     RunOverdue: _overdue,
     ForgettingNear: turns.forgetting_near,

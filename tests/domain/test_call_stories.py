@@ -23,9 +23,9 @@ from orchestrator.domain.events import (
     CallFinished,
     Choice,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Run, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND = timedelta(seconds=1)
 FAILED = Outcome(OutcomeKind.FAILED, "out of stock")

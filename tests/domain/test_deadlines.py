@@ -32,9 +32,9 @@ from orchestrator.domain.events import (
     ForgettingNear,
     ReminderDue,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 ZOE = Actor("U0ZOE", "zoe", "slack")

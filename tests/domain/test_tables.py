@@ -70,6 +70,7 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.jobs import NAMELESS, Job, JobStatus, job_key
 from orchestrator.domain.lifecycle import CALL_HEARS, JOB_HEARS, TURN_HEARS, decide
 from orchestrator.domain.model import (
@@ -85,7 +86,6 @@ from orchestrator.domain.model import (
     call_key,
 )
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 EVENTS: tuple[type, ...] = get_args(Event)
 NOW = Conversation().now

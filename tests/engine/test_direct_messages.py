@@ -11,9 +11,9 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import questions
 
 pytestmark = pytest.mark.asyncio

@@ -13,9 +13,9 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Terms
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.events import Choice
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import outbox
 
 pytestmark = pytest.mark.asyncio

@@ -35,6 +35,8 @@ class Actor(Value):
 
 
 SYSTEM: Final = Actor("system")
+DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
+"""How it is said by which door a person decided."""
 
 
 class Stage(Value):

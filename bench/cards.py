@@ -124,13 +124,19 @@ class Studio:
             return await self._overview(scene.shown)
         if scene.direct and not scene.told:
             return await self._gateway.copy(scene.shown, scene.viewer, seen_before=False)
-        channel, ts = await self._gateway.post(_asked(scene.shown), seen_before=False)
-        now = replace(scene.shown, approval=replace(scene.shown.approval, channel=channel, ts=ts))
-        await self._gateway.update(now)
+        now = await self._stands(scene.shown)
         if scene.remind:
-            await self._gateway.remind(now, what=scene.remind, last=False, seen_before=False)
+            others = [await self._stands(other) for other in scene.reminded_with]
+            await self._gateway.remind(now, what=scene.remind, last=False, seen_before=False, others=others)
         await self._pictured(now, scene.pictures)
-        return await self._told(now, scene.told) or Place(channel, ts)
+        return await self._told(now, scene.told) or Place(now.approval.channel, now.approval.ts)
+
+    async def _stands(self, card: Card) -> Card:
+        """As it was posted, then as it is."""
+        channel, ts = await self._gateway.post(_asked(card), seen_before=False)
+        now = replace(card, approval=replace(card.approval, channel=channel, ts=ts))
+        await self._gateway.update(now)
+        return now
 
     async def _overview(self, shown: Overview) -> Place:
         """As it was posted with every question open, then as it is."""

@@ -30,6 +30,7 @@ class Scene:
     submit: dict[str, Any] | None = None
     errors: dict[str, str] = field(default_factory=dict)
     remind: str = ""
+    reminded_with: tuple[Card, ...] = ()
     home: modals.View | None = None
     confirm: str = ""
     direct: bool = False

@@ -86,6 +86,9 @@ def _terms() -> dict[str, Scene]:
         "refund confirm": Scene(whole_refund(), confirm="approve", size=(1000, 560)),
         "refund as a direct message": Scene(whole_refund(), direct=True),
         "notice reminder": Scene(refund(), remind="1"),
+        "notice reminder of several": Scene(
+            refund(), remind="1", reminded_with=tuple(numbered(n, refund()) for n in (2, 3))
+        ),
         "notice overdue": Scene(escalates, remind=OVERDUE),
     }
 

@@ -11,7 +11,6 @@ by webhook and by polls every 5 s and 10 s.
 
 import argparse
 import asyncio
-import json
 import random
 import re
 import statistics
@@ -25,7 +24,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bench import process, seed, wakeup
+from bench import asgi, process, seed, wakeup
 from orchestrator.domain.effects import EffectKind
 from orchestrator.emulator.serving import free_port, running
 from orchestrator.store import migrate, outbox
@@ -50,7 +49,7 @@ class Counting:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await wakeup.lifespan(receive, send)
+            await asgi.lifespan(receive, send)
             return
         await receive()
         now, interaction = time.monotonic(), scope["path"].rsplit("/", 1)[1]
@@ -58,11 +57,8 @@ class Counting:
         done = interaction in self.ended
         if done:
             self.noticed.setdefault(interaction, now)
-        answer = {"id": interaction, "status": "completed" if done else "in_progress", "steps": []}
-        body = json.dumps(answer).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": body})
+        status = "completed" if done else "in_progress"
+        await asgi.answer(send, {"id": interaction, "status": status, "steps": []})
 
     def most(self) -> int:
         """Gets in any second, wherever it begins."""

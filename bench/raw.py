@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Any
 
+from bench import asgi
+
 INSERT = "INSERT INTO delivery VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -60,11 +62,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http" or sink is None:
         return
     headers = dict(scope["headers"])
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
+    body = await asgi.body(receive)
     webhook_id, stamp = headers.get(b"webhook-id", b""), headers.get(b"webhook-timestamp", b"0")
     mac = hmac.new(key, webhook_id + b"." + stamp + b"." + body, hashlib.sha256).digest()
     good = hmac.compare_digest(b"v1," + base64.b64encode(mac), headers.get(b"webhook-signature", b""))

@@ -13,7 +13,6 @@ database's server is not counted; it is told to ANALYZE after seeding, as its au
 
 import argparse
 import asyncio
-import json
 import random
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bench import load, process, seed
+from bench import asgi, load, process, seed
 from bench.loop import databases
 from orchestrator import jobs
 from orchestrator.emulator.serving import free_port, running
@@ -80,23 +79,12 @@ class Gemini:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await _lifespan(receive, send)
+            await asgi.lifespan(receive, send)
             return
         now, interaction = time.perf_counter(), scope["path"].rsplit("/", 1)[1]
         if (waiting := self.read.pop(interaction, None)) is not None:
             waiting.set_result(now)
-        answer = json.dumps({"id": interaction, "status": "in_progress", "steps": []}).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
-
-
-async def _lifespan(receive: Any, send: Any) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+        await asgi.answer(send, {"id": interaction, "status": "in_progress", "steps": []})
 
 
 async def main(count: int = RUNS, database: str = "sqlite") -> None:

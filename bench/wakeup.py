@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bench import load, process
+from bench import asgi, load, process
 from orchestrator.emulator.serving import free_port, running
 
 RUNS = 60
@@ -33,21 +33,14 @@ class Gemini:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await lifespan(receive, send)
+            await asgi.lifespan(receive, send)
             return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await asgi.body(receive)
         known = self.interactions.get(scope["path"].rsplit("/", 1)[1])
         if scope["method"] == "POST" and scope["path"].endswith("/interactions"):
             known = self._create(json.loads(body))
-        answer = json.dumps(known or {"error": {"code": "not_found", "message": "none"}}).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+        said = known or {"error": {"code": "not_found", "message": "none"}}
+        await asgi.answer(send, said, 200 if known else 404)
 
     def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
         made: dict[str, Any] = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
@@ -55,15 +48,6 @@ class Gemini:
         self.interactions[made["id"]] = made
         self.created.put_nowait((made["id"], time.perf_counter(), "previous_interaction_id" in asked))
         return made
-
-
-async def lifespan(receive: Any, send: Any) -> None:
-    """What a server is asked at its start and end."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 async def main() -> None:

@@ -25,7 +25,7 @@ import httpx
 import sqlalchemy as sa
 import yaml
 
-from bench import process
+from bench import asgi, process
 from bench.loop import databases
 from orchestrator.emulator.serving import free_port, running
 
@@ -83,19 +83,12 @@ class Gemini:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await _lifespan(receive, send)
+            await asgi.lifespan(receive, send)
             return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        body = await asgi.body(receive)
         known = scope["method"] == "POST" and scope["path"].endswith("/interactions")
         said = self._create(json.loads(body)) if known else {"error": {"code": "not_found", "message": "-"}}
-        answer = json.dumps(said).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+        await asgi.answer(send, said, 200 if known else 404)
 
     def _create(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         made = f"v1_{next(self._numbers):016x}"
@@ -114,14 +107,6 @@ class Gemini:
 def _call(number: int) -> dict[str, Any]:
     arguments = {"number": number}
     return {"type": "function_call", "id": f"c{number}", "name": "wait_a_little", "arguments": arguments}
-
-
-async def _lifespan(receive: Any, send: Any) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 async def main(numbers: Sequence[int] = WORKERS, seconds: float = SECONDS) -> None:

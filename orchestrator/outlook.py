@@ -24,7 +24,7 @@ from orchestrator.store.sightings import Sighting
 FORGOTTEN: Final = timedelta(minutes=1)
 """After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone. One that
 is there, and has something to call for, soon says how it went."""
-CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0, 0)
+CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0)
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +21,9 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from hypothesis import settings
+from support import databases
 
 from orchestrator.store.database import Database
-
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-import databases
 
 # Whom clients trust: one authority that has signed nothing, its key thrown away. No test speaks to a server
 # that shows an authority's certificate, and to read the usual hundreds took each client 25 ms.

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from rich.cells import cell_len, chop_cells
 
-from orchestrator.cli.entries import DOORS, instant
+from orchestrator.cli.entries import instant
+from orchestrator.domain.consent import DOORS
 from orchestrator.domain.values import replace
 from orchestrator.slack.text import Shown, line, prose, render, visible
 

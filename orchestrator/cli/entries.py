@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
+from orchestrator.domain.consent import DOORS
 
 
 def sentence(entry: Mapping[str, Any]) -> str:

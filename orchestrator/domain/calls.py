@@ -9,7 +9,7 @@ admit ─┬─ allow ──────────────► READY ──
 Where a tool can tell what a call would do, people are shown that, and the gate looks again: what would do
 something else by then than what was approved is asked about anew.
 
-What people answer, and what comes when nobody does in time, is told in `verdicts`.
+What people answer is told in `verdicts`, what comes when nobody does in time in `expiry`.
 """
 
 from datetime import datetime

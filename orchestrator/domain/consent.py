@@ -1,6 +1,7 @@
 """What people are asked, under which terms, and what they said: the frozen values of an approval."""
 
 import hashlib
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -35,6 +36,10 @@ class Actor(Value):
 
 
 SYSTEM: Final = Actor("system")
+DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
+"""How it is said by which door a person decided."""
+SLACK_USER: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
+"""A Slack user id, whole: a person who can be mentioned and written to."""
 
 
 class Stage(Value):

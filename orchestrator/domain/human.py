@@ -21,7 +21,7 @@ from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.consent import Approval, Terms, Verdict
 from orchestrator.domain.model import ToolCall
-from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.plain import MAX_SAFE_INTEGER, JsonObject
 from orchestrator.errors import InvalidError
 
 ASK_HUMAN: Final = "ask_human"
@@ -46,7 +46,6 @@ UNANSWERED_TEXT: Final = "Nobody answered in time."
 Fault = tuple[str, str]
 """Where, by its path, and what is expected there."""
 
-_SAFE_INTEGER: Final = 2**53 - 1
 _ABOUT: Final = frozenset({"type", "title", "description"})
 _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "string": _ABOUT | {"enum", "minLength", "maxLength", "format"},
@@ -323,7 +322,7 @@ def _number(value: object) -> bool:
     """A number that JSON brings everywhere as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= _SAFE_INTEGER if isinstance(value, int) else math.isfinite(value)
+    return abs(value) <= MAX_SAFE_INTEGER if isinstance(value, int) else math.isfinite(value)
 
 
 def _date(text: str) -> bool:

@@ -7,14 +7,13 @@ All of it is talk beside the request: nothing that is sealed changes by it, it s
 stops for it. Each question has one answer, by the one person it was put to.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 from orchestrator.domain import entitlement
 from orchestrator.domain.asking import redraw
-from orchestrator.domain.consent import Approval, Inquiry, Place
+from orchestrator.domain.consent import SLACK_USER, Approval, Inquiry, Place
 from orchestrator.domain.decision import Decision, Refusal, unheard
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject, parse_notice
 from orchestrator.domain.events import InquiryPosted, QuestionAnswered, QuestionAsked
@@ -28,7 +27,6 @@ MOST: Final = 5
 CHARS: Final = 3_000
 """Most characters of a question, and of an answer."""
 NOT_ASKED: Final = "that question is no longer asked"
-_PERSON: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
 
 
 class Telling(Value):
@@ -61,7 +59,7 @@ def numbered(approval: Approval, number: int) -> Inquiry | None:
 
 def is_person(entry: str) -> bool:
     """Whether that is a person in Slack, who can be written to."""
-    return _PERSON.fullmatch(entry) is not None
+    return SLACK_USER.fullmatch(entry) is not None
 
 
 def answers_back(requester: str) -> bool:

@@ -1,4 +1,4 @@
-"""`decide`: what an event means for a run. Two tables say what is heard when.
+"""`decide`: what an event means for a run. One table says what a turn hears, one who answers for an event.
 
     queued ──► running ──► waiting ──► resuming ──► running ─ … ─► completed
                   └────────────┴──────── any of these ──────────► failed, cancelled
@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain import batches, calls, creates, digests, inquiries, joblife, ladder, turns, verdicts
+from orchestrator.domain import (
+    batches,
+    calls,
+    creates,
+    digests,
+    expiry,
+    inquiries,
+    joblife,
+    ladder,
+    turns,
+    verdicts,
+)
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
@@ -63,8 +74,7 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
-from orchestrator.domain.jobs import JobStatus
-from orchestrator.domain.model import CallStatus, Policy, Recipe, Run, RunStatus, Turn, TurnStatus
+from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.values import replace
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
@@ -77,42 +87,8 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing),
     TurnStatus.ENDED: (),
 }
-"""What the current interaction listens to."""
-
-CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
-    CallStatus.PREVIEWING: (CallPreviewed,),
-    CallStatus.AWAITING_APPROVAL: (
-        ApprovalDecided,
-        ApprovalEdited,
-        QuestionAsked,
-        QuestionAnswered,
-        ApprovalExpired,
-        ReminderDue,
-        CallDoubted,
-    ),
-    CallStatus.READY: (CallClaimed, CallDoubted),
-    CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred, CallWaits),
-    CallStatus.AWAITING_JOB: (),
-    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred, CallWaits),
-    CallStatus.SETTLED: (),
-}
-"""What each call listens to. The functions of `calls` check it for the one call they are about,
-and answer with a reason; a test holds them to this table."""
-
-JOB_HEARS: Final[Mapping[JobStatus, tuple[type[Event], ...]]] = {
-    JobStatus.QUEUED: (),
-    JobStatus.INTENDED: (JobClaimed,),
-    JobStatus.SENDING: (JobSignalled, JobObserved, JobDeferred, JobUncertain, JobRefused),
-    JobStatus.UNKNOWN: (JobSignalled, JobObserved, JobMissing, JobGraceEnded),
-    JobStatus.LIVE: (JobSignalled, JobObserved, JobMissing),
-    JobStatus.STORING: (JobHarvested,),
-    JobStatus.LOST: (JobSignalled, JobObserved),
-    JobStatus.SUCCEEDED: (),
-    JobStatus.FAILED: (),
-    JobStatus.CANCELLED: (),
-    JobStatus.EXPIRED: (),
-}
-"""What each job of a call that waits for its jobs listens to; `joblife` is held to it in the same way."""
+"""What the current interaction listens to. Each call, and each of its jobs, is looked at by the function that
+hears of it, in `calls`, `verdicts` and the like, which answers with a reason; tests hold those to tables."""
 
 _Handler = Callable[[Run, Any, Policy, datetime], Decision]
 
@@ -297,8 +273,8 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     QuestionAsked: inquiries.asked,
     QuestionAnswered: inquiries.answered,
     InquiryPosted: inquiries.posted,
-    ApprovalExpired: verdicts.expired,
-    ReminderDue: verdicts.reminded,
+    ApprovalExpired: expiry.expired,
+    ReminderDue: expiry.reminded,
     CancelRequested: _cancel,
     RunOverdue: _overdue,
     ForgettingNear: turns.forgetting_near,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.plain import MAX_SAFE_INTEGER, JsonObject
 from orchestrator.domain.sources import Source
 from orchestrator.domain.values import Value, field
 
@@ -29,8 +29,6 @@ MAX_TEXT: Final = 1_000_000
 """Characters an agent's step may be started with."""
 MAX_DEPTH: Final = 64
 """Levels of JSON that is read out of a text."""
-MAX_SAFE_INTEGER: Final = 2**53 - 1
-"""Of what all that reads JSON agrees on; greater ones become text, as in a tool's result."""
 _CALL: Final = re.compile(r"step:(.+)\.[0-9]+", re.ASCII)
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
 """What JSON can say in escapes, and no database takes."""

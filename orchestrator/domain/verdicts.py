@@ -1,7 +1,7 @@
-"""People's answers to the question about a call, and its time running out without one.
+"""People's answers to the question about a call, and other arguments they ask for.
 
 asked ─┬─ yes ── enough of them? ──► READY          ├─ other arguments ──► asked anew, or its author's yes
-       │            └─ no ──► still asked           └─ nobody in time ───► see `deadlines`
+       │            └─ no ──► still asked           └─ nobody in time ───► see `expiry`
        ├─ an answer ───────► SETTLED with it, nothing runs
        └─ no ──────────────► SETTLED, the model is told
 
@@ -12,34 +12,24 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from orchestrator.domain import entitlement, human, pauses
-from orchestrator.domain.asking import ask_instead, is_own, latest, no_expiry, redraw
+from orchestrator.domain import entitlement, expiry, human, pauses
+from orchestrator.domain.asking import ask_instead, is_own, no_expiry, redraw
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import settled, start_by, terms_instead
 from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict, readable
-from orchestrator.domain.deadlines import (
-    OVERDUE,
-    left_to_a_person,
-    notify,
-    prolonged,
-    reminders,
-    spread,
-    timers,
-)
+from orchestrator.domain.deadlines import spread
 from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
-from orchestrator.domain.effects import Effect, EffectKind, notice_subject
-from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, ReminderDue
+from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.domain.events import ApprovalDecided, ApprovalEdited
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
-from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
 """How much of a digest an answer must name: as much as a button carries."""
 CHANGED_SINCE: Final = "the tool or its policy has changed since this was asked"
 NO_REASON: Final = "a rejection needs a reason here"
-EXPIRED_TEXT: Final = "Nobody decided about this call in time. It did not run."
 
 Said = ApprovalDecided | ApprovalEdited
 """What settles or changes a question; whatever is added here goes through `heard` as well."""
@@ -125,8 +115,8 @@ def heard(
     if not approval.open or call.status is not CallStatus.AWAITING_APPROVAL:
         return unheard(run, already(approval), Refusal.ALREADY_DECIDED)
     if now >= approval.expires_at:
-        over = _expire(run, call, approval, now)
-        return _late(event, over, lambda prolonged: heard(prolonged, event, now, sayable, then))
+        over = expiry.expire(run, call, approval, now)
+        return expiry.late(approval.id, over, lambda prolonged: heard(prolonged, event, now, sayable, then))
     if not _was_shown(approval, event):
         return unheard(run, "the question has changed since it was shown", Refusal.CHANGED)
     if (why := sayable(call, approval)) is not None:
@@ -184,7 +174,7 @@ def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> De
         return _not_editable(call, approval, event)
 
     def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
-        return _proposed_anew(run, call, event, now)
+        return _proposed_anew(run, call, approval, event, now)
 
     return heard(run, event, now, sayable, then)
 
@@ -206,10 +196,9 @@ def may_edit(terms: Terms, current: Terms | None) -> bool:
     return all(one.edits is not Edits.NO for one in (terms, current) if one is not None)
 
 
-def _proposed_anew(run: Run, call: ToolCall, event: ApprovalEdited, now: datetime) -> Decision:
+def _proposed_anew(run: Run, call: ToolCall, old: Approval, event: ApprovalEdited, now: datetime) -> Decision:
     """In the old question's place, message and end of time included: an edit wins nobody more of it."""
-    old, fresh = call.approval, event.assessment
-    assert old is not None  # noqa: S101  whoever calls has looked
+    fresh = event.assessment
     terms = fresh.terms or old.terms
     if any(one.edits is Edits.OTHER for one in (terms, old.terms, event.current) if one is not None):
         terms = replace(terms, never=(*terms.never, event.by.id))
@@ -244,22 +233,6 @@ def _worked_out_first(run: Run, call: ToolCall, spent: Approval, note: str, now:
     call = replace(call, status=CallStatus.PREVIEWING, approval=spent)
     run = with_turn(run, run.turn.with_call(call))
     return Decision(run, (Effect(EffectKind.PREVIEW_CALL, call.id, now),), no_expiry(spent), note=note)
-
-
-def _late(event: Said, over: Decision, again: Callable[[Run], Decision]) -> Decision:
-    """An answer after its time. Where that is prolonged it counts, whether or not the timer was first."""
-    call = over.run.turn.by_approval(event.approval)
-    if call is None or call.approval is None or not call.approval.open:
-        return replace(over, refused=Refusal.EXPIRED, note="its time was up")
-    then = again(over.run)
-    if then.refused is not None:
-        return replace(over, refused=then.refused, note=then.note)
-    after = then.run.turn.by_approval(event.approval)
-    if after is None or after.approval is None or not after.approval.open:
-        return replace(then, drop=(*over.drop, *then.drop))
-    said = {e.key for e in then.effects} | set(then.drop)
-    kept = tuple(e for e in over.effects if e.key not in said)
-    return replace(then, effects=(*kept, *then.effects), drop=(*over.drop, *then.drop))
 
 
 def already(approval: Approval) -> str:
@@ -302,56 +275,3 @@ def _stop(run: Run, call: ToolCall, verdict: Verdict, now: datetime) -> Decision
     reason = f"stopped by {who}, who rejected {what}" + (f": {verdict.reason}" if verdict.reason else "")
     run = replace(run, turn=run.turn.with_call(call))
     return finish(run, RunStatus.CANCELLED, now, reason=reason, drop=no_expiry(call.approval))
-
-
-def expired(run: Run, event: ApprovalExpired, policy: Policy, now: datetime) -> Decision:
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None or not call.approval.open:
-        return Decision(run)  # decided in time; the timer only came round
-    if now < call.approval.expires_at:
-        return Decision(run, (Effect(EffectKind.EXPIRE_APPROVAL, event.approval, call.approval.expires_at),))
-    return _expire(run, call, call.approval, now)
-
-
-def reminded(run: Run, event: ReminderDue, policy: Policy, now: datetime) -> Decision:
-    """People are told that it still waits, once by each reminder; one that comes too late says nothing.
-
-    Those of the same thread that are due by then are told of with it.
-    """
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None or not call.approval.open:
-        return Decision(run)  # decided in time; the timer only came round
-    approval = call.approval
-    due = dict(reminders(approval)).get(event.number)
-    if due is None or event.number <= approval.reminded or now >= approval.expires_at:
-        return Decision(run)
-    if now < due:
-        subject = notice_subject(approval.id, str(event.number))
-        return Decision(run, (Effect(EffectKind.REMIND_APPROVAL, subject, due),))
-    turn = run.turn
-    for other, what in ((call, str(event.number)), *beside(turn, call, approval, str(event.number))):
-        if other.approval is not None and other.approval.reminded < int(what):
-            turn = turn.with_call(replace(other, approval=replace(other.approval, reminded=int(what))))
-    return Decision(replace(run, turn=turn), (notify(approval, str(event.number), now),))
-
-
-def _expire(run: Run, call: ToolCall, approval: Approval, now: datetime) -> Decision:
-    """Its time is up: it lapses, told to the model as a timeout, or its terms give it a second time."""
-    if is_own(call):
-        return pauses.lapsed(run, call, now)
-    if (longer := prolonged(approval, latest(run.turn), now)) is not None:
-        return _overdue(run, replace(call, approval=longer), approval, longer, now)
-    lapsed = replace(call, approval=replace(approval, status=ApprovalStatus.EXPIRED))
-    text = human.UNANSWERED_TEXT if human.is_question(call) else EXPIRED_TEXT
-    return settled(run, lapsed, OutcomeKind.EXPIRED, text, now)
-
-
-def _overdue(run: Run, call: ToolCall, was: Approval, longer: Approval, now: datetime) -> Decision:
-    """Nobody decided in the first time: others are asked as well, or the run waits in `attention`."""
-    left = left_to_a_person(longer)
-    what = named(run.recipe.workflow, call.tool, call.call_id)
-    reason = f"nobody decided about {what} in time; it can still be decided" if left else ""
-    note = reason or f"nobody decided about {what} in time; others may decide too"
-    effects = (*timers(longer, now), notify(longer, OVERDUE, now), *redraw(call, now))
-    run = with_turn(run, run.turn.with_call(call), reason)
-    return Decision(run, effects, no_expiry(was), note=note, alarm=left)

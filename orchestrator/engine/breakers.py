@@ -59,14 +59,12 @@ class Standing:
         rest: Seconds until a call may try again, 0 unless open.
         failures: In a row, as counted while closed.
         opened: How often this process's own opened since it began.
-        spared: How many calls were not sent since then.
     """
 
     position: Position
     rest: float
     failures: int
     opened: int
-    spared: int
 
 
 Standings = Callable[[], Awaitable[Mapping[str, Standing]]]
@@ -139,7 +137,7 @@ class Breaker:
         self._away = away
         self._until: float | None = None  # None while closed
         self._probing = False
-        self._failures = self._strikes = self._opened = self._spared = 0
+        self._failures = self._strikes = self._opened = 0
         self.tell: Callable[[Standing], None] = lambda standing: None
         """Called in the event loop when it opens, for longer too, and when it closes."""
         self.asked: Callable[[str, float], None] = lambda place, seconds: None
@@ -151,7 +149,7 @@ class Breaker:
         """How it stands now."""
         rest = 0.0 if self._until is None else max(0.0, self._until - self.clock())
         position = Position.OPEN if rest else Position.CLOSED if self._until is None else Position.HALF_OPEN
-        return Standing(position, rest, self._failures, self._opened, self._spared)
+        return Standing(position, rest, self._failures, self._opened)
 
     def leave_alone(self, place: str, seconds: float) -> None:
         """It named a wait to somebody else, or before this process began. `place` is "", all of it."""
@@ -182,15 +180,11 @@ class Breaker:
         if self._until is not None:
             rest = self._until - self.clock()
             if rest > 0:
-                raise self._spare(f"{self.name} is left alone for {rest:.1f} s more", rest)
+                raise SparedError(f"{self.name} is left alone for {rest:.1f} s more", retry_after=rest)
             if self._probing:
-                raise self._spare(f"{self.name} was away; one call is finding out", PROBE_SECONDS)
+                raise SparedError(f"{self.name} was away; one call is finding out", retry_after=PROBE_SECONDS)
             self._probing = True
         return self._era
-
-    def _spare(self, why: str, seconds: float) -> SparedError:
-        self._spared += 1
-        return SparedError(why, retry_after=seconds)
 
     def _heard(self, era: int, away: bool | None, told: float) -> None:
         if away and told > 0:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 
+from orchestrator.domain.consent import SLACK_USER
 from orchestrator.settings.fields import shaped
 from orchestrator.settings.secrets import Secret
 
@@ -164,7 +165,7 @@ WebhookToken = Annotated[Secret, AfterValidator(webhook_token)]
 HeaderSecret = Annotated[Secret, AfterValidator(header_safe)]
 
 TOKEN_NAME: Final = r"[a-z][a-z0-9_-]{0,63}"  # noqa: S105 - the shape of a name
-UserId = Annotated[str, shaped(r"[UW][A-Z0-9]{2,}", "a Slack user id, such as U0123ABC")]
+UserId = Annotated[str, shaped(SLACK_USER.pattern, "a Slack user id, such as U0123ABC")]
 _DECIDER: Final = rf"[UWS][A-Z0-9]{{2,}}|api:{TOKEN_NAME}"
 Decider = Annotated[
     str,

@@ -8,7 +8,7 @@ Source: Slack, "Block Kit" reference (limits).
 
 from typing import Any, Final
 
-from orchestrator.domain.consent import Actor, Inquiry
+from orchestrator.domain.consent import SLACK_USER, Actor, Inquiry
 from orchestrator.domain.inquiries import CHARS, Telling
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
@@ -17,7 +17,7 @@ from orchestrator.slack.inquiries import name, said
 from orchestrator.slack.kit import Block
 from orchestrator.slack.message import Message
 from orchestrator.slack.modals import REASON, View, button_value
-from orchestrator.slack.text import MENTION, escape, line
+from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import wording
 
 INQUIRY_TYPE: Final = "approval_inquiry"
@@ -114,11 +114,11 @@ def _directly(card: Card) -> str:
 
 def _in_slack(card: Card) -> bool:
     """Whether whoever asked for the run can answer here."""
-    return MENTION.fullmatch(card.requester.id) is not None
+    return SLACK_USER.fullmatch(card.requester.id) is not None
 
 
 def _who(actor: Actor) -> str:
-    return f"<@{actor.id}>" if MENTION.fullmatch(actor.id) else _safe(name(actor))
+    return f"<@{actor.id}>" if SLACK_USER.fullmatch(actor.id) else _safe(name(actor))
 
 
 def _safe(words: str) -> str:

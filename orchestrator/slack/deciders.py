@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Stage, Terms
+from orchestrator.domain.consent import SLACK_USER, Stage, Terms
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import possible
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look
-from orchestrator.slack.text import MENTION, escape, line
+from orchestrator.slack.text import escape, line
 
 _MOST_NAMED: Final = 20  # people by name; the others as a number
 _MOST_STAGES: Final = 6  # told of on a card
@@ -41,7 +41,7 @@ def _deciders(approvers: Sequence[str]) -> list[Block]:
 
 def mention(entry: str) -> str:
     """Markup for a person or a user group; empty for anything else."""
-    if MENTION.fullmatch(entry):
+    if SLACK_USER.fullmatch(entry):
         return f"<@{entry}>"
     return f"<!subteam^{entry}>" if _GROUP.fullmatch(entry) else ""
 

@@ -19,6 +19,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
+from orchestrator.domain.plain import MAX_SAFE_INTEGER
 from orchestrator.slack.entries import (
     ENTERED,
     LEFT_OUT,
@@ -43,7 +44,6 @@ _KEPT: Final = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?", re.ASCII)  #
 _WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,15})", re.ASCII)
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_SAFE_INTEGER: Final = 2**53 - 1
 
 Read = Callable[[Mapping[str, Any]], Any]
 Made = tuple[Block, Read, bool]
@@ -125,8 +125,8 @@ def _numeric(about: Mapping[str, Any], value: Any, required: bool) -> Made | Non
 
 
 def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text) or abs(int(text)) > _SAFE_INTEGER:
-        raise BadEntryError(f"must be a whole number, in digits, within ±{_SAFE_INTEGER}")
+    if not _WHOLE.fullmatch(text) or abs(int(text)) > MAX_SAFE_INTEGER:
+        raise BadEntryError(f"must be a whole number, in digits, within ±{MAX_SAFE_INTEGER}")
     return int(text)
 
 

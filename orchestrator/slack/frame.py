@@ -5,7 +5,7 @@ from typing import Final
 
 from orchestrator.domain import jobreports
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Verdict
+from orchestrator.domain.consent import DOORS, Verdict
 from orchestrator.domain.human import is_question
 from orchestrator.domain.pictures import Card
 from orchestrator.slack import human, kit
@@ -22,7 +22,6 @@ _REASON_PART: Final = 300
 _NOTE_PART: Final = 2 * NOTE_CHARS  # whole, however wide its characters are
 _MINUTES: Final = 120.0  # seconds, from which on minutes are told
 _SOON: Final = timedelta(hours=48)  # between expiry and Gemini's forgetting: then people are told of both
-_DOORS: Final = {"slack": "in Slack", "api": "by the HTTP API", "shell": "on the command line"}
 
 
 def header(card: Card, state: Look) -> Block:
@@ -82,7 +81,7 @@ def _taken_up(card: Card) -> Block:
 
 
 def _verdict(card: Card, verdict: Verdict) -> list[Block]:
-    door = _DOORS.get(verdict.by.door, "")
+    door = DOORS.get(verdict.by.door, "")
     when = f"{kit.date(verdict.at)}, {door}" if door else kit.date(verdict.at)
     return [kit.person(decided_by(card, verdict), verdict.by), kit.markup("When", when)]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from orchestrator.domain.consent import SLACK_USER
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError
 from orchestrator.slack.payload import APP, TEAM
-from orchestrator.slack.text import MENTION
 from orchestrator.strictjson import StrictReader
 
 _CHALLENGE: Final = re.compile(r"[!-~]{1,500}", re.ASCII)
@@ -107,7 +107,7 @@ def command(payload: Mapping[str, Any]) -> Command:
     """Raises `InvalidError`: not of the form Slack sends."""
     return Command(
         text=_text(payload, "text").strip(),
-        user_id=_text(payload, "user_id", MENTION, required=True),
+        user_id=_text(payload, "user_id", SLACK_USER, required=True),
         team_id=_text(payload, "team_id", TEAM),
         app_id=_text(payload, "api_app_id", APP),
     )
@@ -127,7 +127,7 @@ def event(payload: Mapping[str, Any]) -> HomeOpened | Removed | Challenge | Othe
     if named != "app_home_opened" or inner.get("tab") != "home":
         return OtherEvent(named[:40])
     return HomeOpened(
-        user_id=_text(inner, "user", MENTION, required=True),
+        user_id=_text(inner, "user", SLACK_USER, required=True),
         team_id=_text(payload, "team_id", TEAM),
         app_id=_text(payload, "api_app_id", APP),
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from orchestrator.domain.choosing import MOST_FILES
+from orchestrator.domain.consent import SLACK_USER
 from orchestrator.domain.inquiries import MOST as MOST_INQUIRIES
 from orchestrator.domain.values import replace
 from orchestrator.errors import InvalidError
@@ -26,7 +27,6 @@ from orchestrator.slack.action import (
     Submission,
 )
 from orchestrator.slack.payload import APP, CHANNEL, TEAM, TS, VIEW, flag, obj, refuse, string
-from orchestrator.slack.text import MENTION
 from orchestrator.strictjson import StrictReader
 
 _VALUE: Final = re.compile(r"(apr_[A-Za-z0-9_-]{1,64})\|([1-9][0-9]{0,8})\|([0-9a-f]{16})", re.ASCII)
@@ -142,7 +142,7 @@ def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | Oth
         approval=value[1],
         revision=int(value[2]),
         digest_prefix=value[3],
-        user_id=string(user, "id", MENTION, required=True, at="user.id"),
+        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
         user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
         team_id=string(team, "id", TEAM, at="team.id"),
         user_team_id=string(user, "team_id", TEAM, at="user.team_id"),
@@ -178,7 +178,7 @@ def _submission(payload: Mapping[str, Any]) -> Submission | OtherAction:
         approval=shown[0].approval,
         revision=shown[0].revision,
         digest_prefix=shown[0].digest_prefix,
-        user_id=string(user, "id", MENTION, required=True, at="user.id"),
+        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
         user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
         team_id=string(team, "id", TEAM, at="team.id"),
         user_team_id=string(user, "team_id", TEAM, at="user.team_id"),
@@ -200,7 +200,7 @@ def _shortcut(payload: Mapping[str, Any]) -> Shortcut | OtherAction:
     if not trigger:
         return _other(payload, "a shortcut that opens nothing", quiet=True)
     return Shortcut(
-        user_id=string(user, "id", MENTION, required=True, at="user.id"),
+        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
         user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
         team_id=string(team, "id", TEAM, at="team.id"),
         user_team_id=string(user, "team_id", TEAM, at="user.team_id") or string(team, "id", TEAM),
@@ -251,7 +251,7 @@ def _other(
         reason,
         quiet,
         sent=sent,
-        user_id=known(payload.get("user"), "id", MENTION),
+        user_id=known(payload.get("user"), "id", SLACK_USER),
         team_id=known(payload.get("team"), "id", TEAM),
         app_id=known(payload, "api_app_id", APP),
         channel=known(payload.get("channel"), "id", CHANNEL),

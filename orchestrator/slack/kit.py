@@ -10,13 +10,14 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from orchestrator.domain.consent import Actor
-from orchestrator.slack.text import MENTION, line, shorten, visible
+from orchestrator.domain.consent import SLACK_USER, Actor
+from orchestrator.slack.text import line, shorten, visible
 
 Block = dict[str, Any]
 
 _LINK: Final = re.compile(r"https?://[!-;=?-{}~]{1,1900}", re.ASCII)  # visible ASCII without < > |
 _SAFE: Final = re.compile(r"(api:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", re.ASCII)
+_MENTION: Final = re.compile(rf"<@({SLACK_USER.pattern})>", re.ASCII)
 
 
 def plain(text: str, most: int) -> Block:
@@ -48,7 +49,7 @@ def fact(label: str, text: str) -> Block:
 
 def person(label: str, actor: Actor) -> Block:
     """Somebody: a mention if it is a user id, else by name."""
-    if MENTION.fullmatch(actor.id):
+    if SLACK_USER.fullmatch(actor.id):
         return markup(label, f"<@{actor.id}>")
     return fact(label, f"{actor.id} ({actor.name})" if actor.name and actor.name != actor.id else actor.id)
 
@@ -105,7 +106,7 @@ def preformatted(words: str) -> Block:
 def spoken(key: str, words: str) -> Block:
     """A block with our own words. `<@U…>` becomes a mention, everything else is shown as it is written."""
     parts: list[Block] = []
-    for index, part in enumerate(re.split(r"<@([UW][A-Z0-9]{2,})>", words, flags=re.ASCII)):
+    for index, part in enumerate(_MENTION.split(words)):
         shown = visible(part)[0]
         if index % 2:
             parts.append({"type": "user", "user_id": part})

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-MENTION: Final = re.compile(r"[UW][A-Z0-9]{2,}", re.ASCII)
-"""A Slack user id; only what matches whole becomes `<@…>`."""
-
 _HARMLESS: Final = re.compile(r"[\n\t -~]*")
 _BLANK: Final = frozenset({0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
 _SILENT: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})

@@ -11,7 +11,7 @@ import structlog
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
-from orchestrator.domain.consent import Actor, ApprovalStatus, Place
+from orchestrator.domain.consent import SLACK_USER, Actor, ApprovalStatus, Place
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
@@ -21,7 +21,6 @@ from orchestrator.domain.terms import is_group, possible
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
-from orchestrator.slack.text import MENTION
 from orchestrator.store import questions, views
 from orchestrator.store.run_rows import terms_value
 from orchestrator.web.doors import Doors, SlackDoor
@@ -252,7 +251,7 @@ _APPROVED: Final = {
 
 
 def _ask(approvers: tuple[str, ...]) -> str:
-    people = [f"<@{a}>" for a in approvers if MENTION.fullmatch(a)][:10]
+    people = [f"<@{a}>" for a in approvers if SLACK_USER.fullmatch(a)][:10]
     groups = [f"somebody of the user group {a}" for a in approvers if is_group(a)][:3]
     if not people and not groups:
         return "Nobody in Slack is; it is decided by the HTTP API."
@@ -261,7 +260,7 @@ def _ask(approvers: tuple[str, ...]) -> str:
 
 def mention(actor: Actor) -> str:
     """A person of Slack by mention, a machine by its name."""
-    return f"<@{actor.id}>" if MENTION.fullmatch(actor.id) else actor.name or actor.id
+    return f"<@{actor.id}>" if SLACK_USER.fullmatch(actor.id) else actor.name or actor.id
 
 
 def _clock(at: datetime) -> str:

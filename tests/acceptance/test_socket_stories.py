@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from looking import Json, text_of, until
 from scenery import asks, call, says
-from slack_people import Person
 from stage import ON_SQLITE, Stage, staged
+from support.slack_people import Person
 
 from orchestrator.emulator.slack.courier import Click
 

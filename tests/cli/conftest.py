@@ -3,22 +3,21 @@
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import uvicorn
 import yaml
-from databases import sqlite_copy
+from cli_kit import TOKEN, Shell
+from support.databases import sqlite_copy
 
 from orchestrator import app, cli
 from orchestrator.emulator.serving import free_port
 from orchestrator.settings import load
 from orchestrator.store.database import Database
 
-TOKEN = "orc_test-0123456789abcdef"
 HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
-Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cli_kit import Shell
 
 from orchestrator import app, telemetry
 from orchestrator.cli import cards
@@ -31,7 +32,6 @@ from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 
-Shell = Callable[..., tuple[int, str, str]]
 DIGEST = "9f2c41aa" * 8
 ME = "api:env"
 OPEN = Terms(approvers=(ME, "U0ALICE"), risk="money leaves", edits=Edits.SAME)

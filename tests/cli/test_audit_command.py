@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from databases import sqlite_copy
+from cli_kit import Shell
 from support.conversation import ANNA
+from support.databases import sqlite_copy
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -17,7 +17,6 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.store.chain import Head, verify
 from orchestrator.store.database import Database
 
-Shell = Callable[..., tuple[int, str, str]]
 STORIES = {"ask": (Plan((("refund", {"n": 1}),)), Plan(output="done"))}
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from cli_kit import Shell
 
 from orchestrator import app
 from orchestrator.domain.callbacks import CallbackState
@@ -15,7 +15,6 @@ from orchestrator.store.callbacks import Attempt, CallbackRow, Patience
 from orchestrator.store.database import Database
 from orchestrator.store.tables import table
 
-Shell = Callable[..., tuple[int, str, str]]
 SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 URL = "http://localhost:9/hook"  # nobody listens there
 

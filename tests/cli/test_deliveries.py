@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cli_kit import Shell
 
 from orchestrator import app
 from orchestrator.cli.deliveries import VERDICTS
@@ -14,7 +14,6 @@ from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.refused import keep, refused
 
-Shell = Callable[..., tuple[int, str, str]]
 ODD = "a/b?c"
 
 

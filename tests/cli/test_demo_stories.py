@@ -14,8 +14,8 @@ from subprocess import run as run_process
 from typing import Any
 
 import pytest
-from databases import sqlite_copy
 from rich.console import Console
+from support.databases import sqlite_copy
 
 from orchestrator import app
 from orchestrator.cli.hosting import Hosted

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cli_kit import TOKEN, Shell
 
 from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind
@@ -16,9 +16,6 @@ from orchestrator.emulator.serving import free_port
 from orchestrator.store import outbox
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
-
-TOKEN = "orc_test-0123456789abcdef"
-Shell = Callable[..., tuple[int, str, str]]
 
 
 def put(served: Database, subject: str, kind: EffectKind = EffectKind.UPDATE_APPROVAL, **set_: Any) -> str:

@@ -1,12 +1,10 @@
 """`orchestrator policy` and what `orchestrator tools` tells of the policy, as a person types it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Shell = Callable[..., tuple[int, str, str]]
+from cli_kit import Shell
 
 TOOL = '''
 from decimal import Decimal

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cli_kit import Shell
 
 from orchestrator import app
 from orchestrator.cli.runs import CHOICES, STATUSES
@@ -15,8 +15,6 @@ from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.engine import step
 from orchestrator.store.database import Database
-
-Shell = Callable[..., tuple[int, str, str]]
 
 
 def happens(served: Database, run_id: str, *events: Any) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 
 import pytest
+from cli_kit import Shell
 from sqlalchemy.orm import Session
 
 from orchestrator import app, telemetry
@@ -20,7 +20,6 @@ from orchestrator.engine import answers, step
 from orchestrator.store import run_rows
 from orchestrator.store.database import Database
 
-Shell = Callable[..., tuple[int, str, str]]
 DIGEST = "9f2c41aa" * 8
 SEEN = f"--digest {DIGEST[:16]}"
 

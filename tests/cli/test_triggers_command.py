@@ -2,17 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from cli_kit import Shell
 
 from orchestrator.store.database import Database
-
-TOKEN = "orc_test-0123456789abcdef"
-Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from cli_kit import Shell
 
 from orchestrator import app
 from orchestrator.cli import watching
@@ -25,7 +26,6 @@ from orchestrator.domain.model import Policy
 from orchestrator.engine import step
 from orchestrator.store.database import Database
 
-Shell = Callable[..., tuple[int, str, str]]
 DONE = Snapshot("i1", "completed", output="Done.\nReally.")
 
 

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from cli_kit import TOKEN, Shell
 from standardwebhooks import Webhook
 
 from orchestrator import app, neighbours
@@ -31,8 +32,6 @@ from orchestrator.store.database import Database
 
 OURS = "https://agents.example.com/webhooks/gemini"
 KEY = "canary-key"
-TOKEN = "orc_test-0123456789abcdef"
-Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

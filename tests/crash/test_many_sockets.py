@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from laboratory import APPROVER, CHANNEL, Laboratory, Process, Wish, laboratory, until
-from slack_people import Person
 from support.ports import own_port
+from support.slack_people import Person
 
 from orchestrator.emulator.slack.courier import Click
 

@@ -6,7 +6,7 @@ from support.conversation import ANNA, DIGEST, TERMS, Conversation, wish
 
 from orchestrator.domain import batches
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.consent import Approval, Place, Stage, Terms, Verdict
+from orchestrator.domain.consent import Place, Stage, Terms, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
@@ -37,19 +37,13 @@ def shown(talk: Conversation) -> Conversation:
     return talk
 
 
-def asked(talk: Conversation, call_id: str) -> Approval:
-    approval = talk.call(call_id).approval
-    assert approval is not None
-    return approval
-
-
 def keys(decision: Decision) -> set[str]:
     return {effect.key for effect in decision.effects}
 
 
 def says(talk: Conversation, call_id: str, approve: bool, digest: str = DIGEST) -> Decision:
     verdict = Verdict(approve, ANNA, talk.now)
-    event = ApprovalDecided(asked(talk, call_id).id, digest, verdict, ANNA.id, together=True)
+    event = ApprovalDecided(talk.approval(call_id).id, digest, verdict, ANNA.id, together=True)
     return talk.happens(event)
 
 
@@ -57,10 +51,10 @@ def test_two_questions_for_one_channel_stand_under_one_message_which_comes_first
     talk = turn_of(gated("c1"), gated("c2"), wish("c3"))
     turn = talk.run.turn
     assert turn.batch == Place(CHANNEL, "")
-    assert all(batches.awaited(turn, asked(talk, c)) for c in ("c1", "c2"))
+    assert all(batches.awaited(turn, talk.approval(c)) for c in ("c1", "c2"))
     decision = talk.happens(BatchPosted(1, CHANNEL, "1.0", batches.face(turn)))
-    assert keys(decision) == {f"{EffectKind.REQUEST_APPROVAL}:{asked(talk, c).id}" for c in ("c1", "c2")}
-    assert not batches.awaited(talk.run.turn, asked(talk, "c1"))
+    assert keys(decision) == {f"{EffectKind.REQUEST_APPROVAL}:{talk.approval(c).id}" for c in ("c1", "c2")}
+    assert not batches.awaited(talk.run.turn, talk.approval("c1"))
 
 
 def test_one_question_or_one_for_each_channel_stands_alone() -> None:
@@ -70,7 +64,7 @@ def test_one_question_or_one_for_each_channel_stands_alone() -> None:
     assert turn_of(gated("c1", replace(ASKING, channel="")), gated("c2")).run.turn.batch is None
     talk = turn_of(gated("c1", other), gated("c2"), gated("c3"))
     assert [c.call_id for c in batches.members(talk.run.turn)] == ["c2", "c3"]
-    assert not batches.awaited(talk.run.turn, asked(talk, "c1"))
+    assert not batches.awaited(talk.run.turn, talk.approval("c1"))
 
 
 def test_where_the_message_is_refused_every_question_is_shown_alone() -> None:
@@ -90,7 +84,7 @@ def test_two_of_three_are_decided_one_by_one_and_the_third_lapses() -> None:
     assert redraw in keys(talk.answers("c2", False))
     assert [c.call_id for c in batches.still_open(talk.run.turn)] == ["c3"]
     assert redraw in keys(talk.runs("c1"))
-    last = asked(talk, "c3")
+    last = talk.approval("c3")
     decision = talk.happens(ApprovalExpired(last.id), after=timedelta(days=2))
     assert redraw in keys(decision)  # the turn was left behind; its message tells the end all the same
     assert decision.left is not None
@@ -106,7 +100,7 @@ def test_what_changed_while_it_was_posted_is_drawn_anew() -> None:
     decision = talk.happens(BatchPosted(1, CHANNEL, "1.0", face))
     assert keys(decision) == {
         f"{EffectKind.UPDATE_BATCH}:1",
-        f"{EffectKind.REQUEST_APPROVAL}:{asked(talk, 'c2').id}",
+        f"{EffectKind.REQUEST_APPROVAL}:{talk.approval('c2').id}",
     }
 
 

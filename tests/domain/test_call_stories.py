@@ -7,7 +7,7 @@ from support.conversation import ANNA, BEN, DIGEST, OK, TERMS, Conversation, see
 
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import LAPSED_TEXT
-from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Verdict
+from orchestrator.domain.consent import Actor, ApprovalStatus, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -23,9 +23,9 @@ from orchestrator.domain.events import (
     CallFinished,
     Choice,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Run, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND = timedelta(seconds=1)
 FAILED = Outcome(OutcomeKind.FAILED, "out of stock")
@@ -33,12 +33,6 @@ FAILED = Outcome(OutcomeKind.FAILED, "out of stock")
 
 def gated(*others: str) -> Conversation:
     return Conversation().asks(wish("c1", Ruling.ASK, tool="refund"), *(wish(o) for o in others))
-
-
-def approval(talk: Conversation, call_id: str = "c1") -> Approval:
-    found = talk.call(call_id).approval
-    assert found is not None
-    return found
 
 
 def left(talk: Conversation, call_id: str = "c1") -> Outcome:
@@ -93,7 +87,7 @@ def test_a_policy_that_asks_at_the_gate_is_obeyed() -> None:
     decision = talk.claims("c1", ruling=Ruling.ASK, terms=TERMS)
     assert decision.refused is Refusal.NOT_NOW
     assert talk.run.status is RunStatus.WAITING
-    assert approval(talk).open
+    assert talk.approval().open
     talk.answers("c1", True)
     talk.runs("c1")
     assert left(talk) == OK
@@ -147,15 +141,15 @@ def test_the_same_call_named_twice_is_one_call() -> None:
 
 def test_approve_then_run() -> None:
     talk = gated()
-    asked = approval(talk)
+    asked = talk.approval()
     assert talk.run.status is RunStatus.WAITING
     assert asked.expires_at == talk.now + TERMS.expires_after
     assert {f"request_approval:{asked.id}", f"expire_approval:{asked.id}"} <= set(talk.waiting)
     assert talk.happens(CallClaimed(talk.call("c1").id, "k0", wish("c1", Ruling.ASK))).refused
     assert talk.call("c1").status is CallStatus.AWAITING_APPROVAL
     talk.answers("c1", True)
-    assert (approval(talk).status, talk.run.status) == (ApprovalStatus.APPROVED, RunStatus.RUNNING)
-    assert approval(talk).start_by == talk.now + TERMS.start_within
+    assert (talk.approval().status, talk.run.status) == (ApprovalStatus.APPROVED, RunStatus.RUNNING)
+    assert talk.approval().start_by == talk.now + TERMS.start_within
     assert f"expire_approval:{asked.id}" not in talk.waiting
     assert f"update_approval:{asked.id}" in talk.waiting
     talk.runs("c1")
@@ -175,19 +169,19 @@ def test_reject_tells_the_model_once_with_the_persons_words() -> None:
 def test_the_first_decision_stands(first: bool) -> None:
     talk = gated("c2")
     talk.answers("c1", first, by=ANNA)
-    stands = approval(talk)
+    stands = talk.approval()
     second = talk.answers("c1", not first, by=BEN)
     assert second.refused is Refusal.ALREADY_DECIDED
     assert "anna" in second.note
-    assert approval(talk) == stands
+    assert talk.approval() == stands
     assert talk.happens(ApprovalExpired(stands.id), after=timedelta(days=3)).effects == ()
-    assert approval(talk) == stands
+    assert talk.approval() == stands
 
 
 @pytest.mark.parametrize(("offset", "expired"), [(-SECOND, False), (timedelta(0), True), (SECOND, True)])
 def test_a_decision_counts_until_its_last_moment(offset: timedelta, expired: bool) -> None:
     talk = gated()
-    asked = approval(talk)
+    asked = talk.approval()
     talk.now = asked.expires_at + offset
     decision = talk.answers("c1", True)
     assert (decision.refused is Refusal.EXPIRED) is expired
@@ -200,7 +194,7 @@ def test_a_decision_counts_until_its_last_moment(offset: timedelta, expired: boo
 @pytest.mark.parametrize(("offset", "expired"), [(-SECOND, False), (timedelta(0), True), (SECOND, True)])
 def test_the_timer_expires_a_question_not_before_its_time(offset: timedelta, expired: bool) -> None:
     talk = gated()
-    asked = approval(talk)
+    asked = talk.approval()
     talk.now = asked.expires_at + offset
     talk.hear(ApprovalExpired(asked.id))
     if expired:
@@ -209,7 +203,7 @@ def test_the_timer_expires_a_question_not_before_its_time(offset: timedelta, exp
         late = talk.happens(ApprovalDecided(asked.id, DIGEST, verdict, ANNA.id))
         assert late.refused is Refusal.NOT_FOUND
     else:
-        assert approval(talk).open
+        assert talk.approval().open
         assert talk.due(EffectKind.EXPIRE_APPROVAL, asked.id) == asked.expires_at
 
 
@@ -217,7 +211,7 @@ def test_the_timer_expires_a_question_not_before_its_time(offset: timedelta, exp
 def test_an_approval_lapses_when_the_start_comes_too_late(offset: timedelta, lapsed: bool) -> None:
     talk = gated()
     talk.answers("c1", True)
-    start_by = approval(talk).start_by
+    start_by = talk.approval().start_by
     assert start_by is not None
     talk.now = start_by + offset
     talk.claims("c1")
@@ -232,7 +226,7 @@ def test_only_the_entitled_decide() -> None:
     stranger = talk.answers("c1", True, by=Actor("U0EVE"))
     assert stranger.refused is Refusal.NOT_ENTITLED
     assert talk.answers("c1", True, by=Actor("ci", "ci", "api"), entitled_as="api:other").refused
-    assert approval(talk).open
+    assert talk.approval().open
     assert talk.answers("c1", True, by=Actor("ops", "ops", "api"), entitled_as="api:ops").refused is None
 
 
@@ -240,7 +234,7 @@ def test_only_the_entitled_decide() -> None:
 def test_another_digest_is_another_question(shown: str) -> None:
     talk = gated()
     assert talk.answers("c1", True, digest=shown).refused is Refusal.CHANGED
-    assert approval(talk).open
+    assert talk.approval().open
 
 
 @pytest.mark.parametrize("length", [16, 17, 64])
@@ -251,7 +245,7 @@ def test_a_long_enough_prefix_of_the_digest_names_the_question(length: int) -> N
 
 def test_questions_of_another_turn_or_run_are_not_found() -> None:
     talk = gated()
-    spent = approval(talk).id
+    spent = talk.approval().id
     talk.answers("c1", False)
     verdict = Verdict(True, ANNA, talk.now)
     for unknown in (spent, "apr_nobody"):
@@ -265,7 +259,7 @@ def test_what_was_approved_is_what_runs() -> None:
     decision = talk.claims("c1", digest="e" * 64)
     assert (decision.refused, decision.alarm) == (Refusal.CHANGED, True)
     assert talk.run.status is RunStatus.ATTENTION
-    assert approval(talk).status is ApprovalStatus.WITHDRAWN
+    assert talk.approval().status is ApprovalStatus.WITHDRAWN
     assert "nothing was run" in talk.run.reason
     talk.hear(CallFinished(talk.call("c1").id, "k1", OK))  # nobody ran it
     assert talk.call("c1").status is CallStatus.IN_DOUBT
@@ -274,11 +268,11 @@ def test_what_was_approved_is_what_runs() -> None:
 def test_a_changed_call_is_asked_anew_before_it_runs() -> None:
     talk = gated()
     talk.answers("c1", True)
-    first = approval(talk)
+    first = talk.approval()
     talk.claims("c1", digest="e" * 64)
     talk.hear(AttentionResolved(Choice.RETRY, ANNA, talk.call("c1").id))
     talk.claims("c1", "k2", ruling=Ruling.ASK, digest="e" * 64, terms=TERMS)
-    second = approval(talk)
+    second = talk.approval()
     assert (second.revision, second.digest, second.status) == (2, "e" * 64, ApprovalStatus.PENDING)
     assert second.id != first.id
     verdict = Verdict(True, ANNA, talk.now)
@@ -293,7 +287,7 @@ def test_a_changed_call_is_asked_anew_before_it_runs() -> None:
 def test_the_gate_needs_a_sound_approval_whatever_the_rows_say(forged: str) -> None:
     talk = gated()
     talk.answers("c1", True)
-    granted = approval(talk)
+    granted = talk.approval()
     spoilt = {
         "rejected": replace(granted, status=ApprovalStatus.REJECTED),
         "no verdict": replace(granted, verdict=None),
@@ -307,21 +301,21 @@ def test_the_gate_needs_a_sound_approval_whatever_the_rows_say(forged: str) -> N
 
 def test_where_people_see_it_and_where_they_cannot() -> None:
     talk = gated()
-    asked = approval(talk)
+    asked = talk.approval()
     assert talk.happens(ApprovalPosted(asked.id, "C1", "17.1")).effects == ()
-    assert (approval(talk).channel, approval(talk).ts) == ("C1", "17.1")
+    assert (talk.approval().channel, talk.approval().ts) == ("C1", "17.1")
     before = talk.run
     talk.hear(ApprovalPosted(asked.id, "C1", "17.1"))  # doubled
     assert talk.run == before
     assert talk.happens(ApprovalUndelivered(asked.id, "channel_not_found")).alarm
-    assert approval(talk).open
-    assert approval(talk).trouble == "channel_not_found"
+    assert talk.approval().open
+    assert talk.approval().trouble == "channel_not_found"
 
 
 def test_a_question_decided_while_it_was_posted_is_redrawn() -> None:
     talk = gated()
     talk.answers("c1", True)
-    decision = talk.happens(ApprovalPosted(approval(talk).id, "C1", "17.1"))
+    decision = talk.happens(ApprovalPosted(talk.approval().id, "C1", "17.1"))
     assert [e.kind for e in decision.effects] == [EffectKind.UPDATE_APPROVAL]
 
 

@@ -39,20 +39,14 @@ def asked(terms: Terms | None = None, now: datetime = NIGHT, policy: Policy | No
     return talk.hear(seen("i1", "requires_action", *calls))
 
 
-def question(talk: Conversation, call_id: str = "a") -> Approval:
-    approval = talk.call(call_id).approval
-    assert approval is not None
-    return approval
-
-
 def shown(talk: Conversation, call_id: str = "a", at: datetime = MORNING) -> Approval:
     talk.now = at
-    talk.happens(ApprovalPosted(question(talk, call_id).id, "C0OPS", "1.1"))
-    return question(talk, call_id)
+    talk.happens(ApprovalPosted(talk.approval(call_id).id, "C0OPS", "1.1"))
+    return talk.approval(call_id)
 
 
 def yes(talk: Conversation, call_id: str = "a") -> ApprovalDecided:
-    return ApprovalDecided(question(talk, call_id).id, DIGEST, Verdict(True, ANNA, talk.now), ANNA.id)
+    return ApprovalDecided(talk.approval(call_id).id, DIGEST, Verdict(True, ANNA, talk.now), ANNA.id)
 
 
 def test_asked_at_night_it_waits_for_the_hour_and_only_for_that() -> None:
@@ -63,8 +57,8 @@ def test_asked_at_night_it_waits_for_the_hour_and_only_for_that() -> None:
     assert talk.run.turn.batch is None  # nothing is posted for the turn alone
     not_yet = {EffectKind.REQUEST_APPROVAL, EffectKind.REMIND_APPROVAL, EffectKind.SPREAD_APPROVAL}
     assert not talk.kinds() & not_yet
-    assert question(talk).expires_at == talk.due(EffectKind.EXPIRE_APPROVAL, question(talk).id)
-    assert question(talk).expires_at > NIGHT + timedelta(days=50)  # as long as an answer is of use
+    assert talk.approval("a").expires_at == talk.due(EffectKind.EXPIRE_APPROVAL, talk.approval("a").id)
+    assert talk.approval("a").expires_at > NIGHT + timedelta(days=50)  # as long as an answer is of use
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(days=3)])
@@ -78,7 +72,7 @@ def test_its_time_runs_from_when_it_is_shown(late: timedelta) -> None:
     assert talk.due(EffectKind.SPREAD_APPROVAL, approval.id) == begun + HOUR
     talk.now = begun + 4 * HOUR
     talk.happens(ApprovalExpired(approval.id))
-    assert question(talk).status is ApprovalStatus.EXPIRED
+    assert talk.approval("a").status is ApprovalStatus.EXPIRED
 
 
 def test_never_beyond_what_gemini_keeps() -> None:
@@ -86,16 +80,16 @@ def test_never_beyond_what_gemini_keeps() -> None:
     approval = shown(asked(policy=policy))
     assert approval.expires_at == NIGHT + 9 * HOUR  # an hour is left to act
     at_once = asked(policy=Policy(retention=5 * HOUR))  # forgotten before anybody could see it
-    assert question(at_once).collected == ""
+    assert at_once.approval("a").collected == ""
     assert EffectKind.REQUEST_APPROVAL in at_once.kinds()
 
 
 def test_where_it_cannot_be_shown_its_time_runs_all_the_same() -> None:
     talk = asked(collecting(expires_after=HOUR))
     talk.now = MORNING
-    talk.happens(ApprovalUndelivered(question(talk).id, "no such channel"))
-    assert question(talk).expires_at == MORNING + HOUR
-    assert talk.due(EffectKind.SPREAD_APPROVAL, question(talk).id) == MORNING
+    talk.happens(ApprovalUndelivered(talk.approval("a").id, "no such channel"))
+    assert talk.approval("a").expires_at == MORNING + HOUR
+    assert talk.due(EffectKind.SPREAD_APPROVAL, talk.approval("a").id) == MORNING
 
 
 def test_decided_before_by_another_door_it_is_over_and_the_message_hears_of_it() -> None:
@@ -103,7 +97,7 @@ def test_decided_before_by_another_door_it_is_over_and_the_message_hears_of_it()
     talk.happens(yes(talk), after=HOUR)
     assert talk.call("a").status is CallStatus.READY
     assert f"{EffectKind.UPDATE_DIGEST}:{NAME}" in talk.waiting
-    assert f"{EffectKind.EXPIRE_APPROVAL}:{question(talk).id}" not in talk.waiting
+    assert f"{EffectKind.EXPIRE_APPROVAL}:{talk.approval('a').id}" not in talk.waiting
 
 
 def test_what_the_message_shows_of_it_changes_once_for_every_change() -> None:
@@ -115,12 +109,12 @@ def test_what_the_message_shows_of_it_changes_once_for_every_change() -> None:
 
 
 def test_one_that_comes_too_late_goes_into_the_next() -> None:
-    assert question(asked(now=MORNING)).collected == message("C0OPS", MORNING + timedelta(days=1))
+    assert asked(now=MORNING).approval("a").collected == message("C0OPS", MORNING + timedelta(days=1))
 
 
 def test_without_a_channel_it_is_asked_as_ever() -> None:
     talk = asked(collecting(channel=""))
-    assert question(talk).expires_at == NIGHT + TERMS.expires_after
+    assert talk.approval("a").expires_at == NIGHT + TERMS.expires_after
 
 
 @pytest.mark.parametrize(
@@ -152,8 +146,8 @@ def test_whose_run_ends_before_the_hour_is_shown_at_once() -> None:
         flow = replace(recipe(max_duration=more), collect=HALF_PAST_SEVEN)
         talk = Conversation(now=NIGHT, workflow=flow).live()
         talk.hear(seen("i1", "requires_action", wish("a", Ruling.ASK, terms=collecting())))
-        assert question(talk).collected == ""
-        assert question(talk).expires_at == NIGHT + TERMS.expires_after
+        assert talk.approval("a").collected == ""
+        assert talk.approval("a").expires_at == NIGHT + TERMS.expires_after
         assert EffectKind.REQUEST_APPROVAL in talk.kinds()
         assert EffectKind.POST_DIGEST not in talk.kinds()
 
@@ -161,11 +155,11 @@ def test_whose_run_ends_before_the_hour_is_shown_at_once() -> None:
 def test_an_edit_of_one_that_could_not_be_shown_does_not_wait_for_another_hour() -> None:
     talk = asked(collecting(expires_after=4 * HOUR, edits=Edits.OTHER))
     talk.now = MORNING
-    talk.happens(ApprovalUndelivered(question(talk).id, "no such channel"))
+    talk.happens(ApprovalUndelivered(talk.approval("a").id, "no such channel"))
     talk.now = MORNING + HOUR
     fresh = wish("a", Ruling.ASK, arguments={"n": 2}, digest="e" * 64, terms=collecting(edits=Edits.OTHER))
-    talk.happens(ApprovalEdited(question(talk).id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id))
-    anew = question(talk)
+    talk.happens(ApprovalEdited(talk.approval("a").id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id))
+    anew = talk.approval("a")
     assert (anew.revision, anew.expires_at) == (2, MORNING + 4 * HOUR)
     assert not waits(anew)
     assert f"{EffectKind.REQUEST_APPROVAL}:{anew.id}" in talk.waiting
@@ -175,7 +169,7 @@ def test_an_edit_while_slack_is_away_stays_in_the_message_of_that_hour() -> None
     talk = asked(collecting(edits=Edits.OTHER))
     talk.now = MORNING + HOUR  # nothing is shown yet
     fresh = wish("a", Ruling.ASK, arguments={"n": 2}, digest="e" * 64, terms=collecting(edits=Edits.OTHER))
-    decision = talk.happens(ApprovalEdited(question(talk).id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id))
-    assert waits(question(talk))
-    assert question(talk).collected == NAME
+    decision = talk.happens(ApprovalEdited(talk.approval("a").id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id))
+    assert waits(talk.approval("a"))
+    assert talk.approval("a").collected == NAME
     assert NAME in {e.subject for e in decision.effects if e.kind is EffectKind.POST_DIGEST}

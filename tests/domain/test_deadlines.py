@@ -11,7 +11,6 @@ from orchestrator.domain.asking import TO_ACT
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import (
     Actor,
-    Approval,
     ApprovalStatus,
     AtTimeout,
     Edits,
@@ -33,9 +32,9 @@ from orchestrator.domain.events import (
     ForgettingNear,
     ReminderDue,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 ZOE = Actor("U0ZOE", "zoe", "slack")
@@ -49,12 +48,6 @@ def asked(terms: Terms = TERMS, retention: timedelta = DAY * 55) -> Conversation
     return Conversation(policy=policy).asks(wish("c1", Ruling.ASK, tool="refund", terms=terms))
 
 
-def approval(talk: Conversation) -> Approval:
-    found = talk.call("c1").approval
-    assert found is not None
-    return found
-
-
 def told(talk: Conversation) -> list[str]:
     """What people were to be told, in order."""
     return [e.subject.split(".")[1] for e in talk.waiting.values() if e.kind is EffectKind.NOTIFY_APPROVAL]
@@ -62,8 +55,8 @@ def told(talk: Conversation) -> list[str]:
 
 def over(talk: Conversation) -> None:
     """Its time is up."""
-    talk.now = max(talk.now, approval(talk).expires_at)
-    talk.hear(ApprovalExpired(approval(talk).id))
+    talk.now = max(talk.now, talk.approval().expires_at)
+    talk.hear(ApprovalExpired(talk.approval().id))
 
 
 def left(talk: Conversation) -> Outcome | None:
@@ -75,7 +68,7 @@ def left(talk: Conversation) -> Outcome | None:
 
 def test_nobody_is_reminded_of_what_slack_does_not_show() -> None:
     talk = asked(replace(TERMS, channel=""))
-    of = approval(talk).id
+    of = talk.approval().id
     asked_for = {k: e.due_at - NOON for k, e in talk.waiting.items() if "_approval:" in k}
     assert asked_for == {f"expire_approval:{of}": DAY}
     talk.answers("c1", True)
@@ -94,14 +87,14 @@ def test_nobody_is_reminded_of_what_slack_does_not_show() -> None:
     ],
 )
 def test_what_people_may_see_there_is_drawn(seen: dict[str, Any]) -> None:
-    bare = approval(asked(replace(TERMS, channel="")))
+    bare = asked(replace(TERMS, channel="")).approval()
     assert not in_slack(bare)
     assert in_slack(replace(bare, **seen))
 
 
 def test_a_question_is_asked_with_all_its_timers() -> None:
     talk = asked(replace(TERMS, reminders=(0.9, 0.25, 1.0, 0.0)))
-    of = approval(talk).id
+    of = talk.approval().id
     assert {k: e.due_at - NOON for k, e in talk.waiting.items() if "_approval:" in k} == {
         f"request_approval:{of}": timedelta(0),
         f"expire_approval:{of}": DAY,
@@ -113,17 +106,17 @@ def test_a_question_is_asked_with_all_its_timers() -> None:
 
 def test_shares_are_of_the_time_gemini_leaves() -> None:
     talk = asked(retention=DAY)
-    assert approval(talk).expires_at == NOON + DAY - TO_ACT
-    assert talk.due(EffectKind.REMIND_APPROVAL, f"{approval(talk).id}.1") == NOON + (DAY - TO_ACT) / 2
+    assert talk.approval().expires_at == NOON + DAY - TO_ACT
+    assert talk.due(EffectKind.REMIND_APPROVAL, f"{talk.approval().id}.1") == NOON + (DAY - TO_ACT) / 2
 
 
 @pytest.mark.parametrize(("offset", "reminded"), [(-SECOND, 0), (timedelta(0), 1), (SECOND, 1)])
 def test_a_reminder_comes_at_its_share_of_the_time_and_not_before(offset: timedelta, reminded: int) -> None:
     talk = asked()
-    of = approval(talk).id
+    of = talk.approval().id
     talk.now = NOON + DAY / 2 + offset
     decision = talk.happens(ReminderDue(of, 1))
-    assert approval(talk).reminded == reminded
+    assert talk.approval().reminded == reminded
     assert told(talk) == ["1"] * reminded
     if not reminded:
         assert talk.due(EffectKind.REMIND_APPROVAL, f"{of}.1") == NOON + DAY / 2
@@ -132,7 +125,7 @@ def test_a_reminder_comes_at_its_share_of_the_time_and_not_before(offset: timede
 
 def test_doubled_and_reordered_reminders_say_nothing_more() -> None:
     talk = asked()
-    of = approval(talk).id
+    of = talk.approval().id
     talk.now = NOON + DAY * 0.95
     talk.hear(ReminderDue(of, 2))
     before = talk.run
@@ -144,7 +137,7 @@ def test_doubled_and_reordered_reminders_say_nothing_more() -> None:
 @pytest.mark.parametrize("approve", [True, False])
 def test_nobody_is_reminded_of_a_decided_question(approve: bool) -> None:
     talk = asked()
-    of = approval(talk).id
+    of = talk.approval().id
     talk.answers("c1", approve)
     assert not {EffectKind.REMIND_APPROVAL, EffectKind.EXPIRE_APPROVAL} & talk.kinds()
     assert talk.happens(ReminderDue(of, 1), after=DAY / 2).effects == ()
@@ -153,8 +146,8 @@ def test_nobody_is_reminded_of_a_decided_question(approve: bool) -> None:
 @pytest.mark.parametrize("reminder_first", [True, False])
 def test_a_reminder_that_comes_with_the_expiry_is_none(reminder_first: bool) -> None:
     talk = asked()
-    events = [ReminderDue(approval(talk).id, 2), ApprovalExpired(approval(talk).id)]
-    talk.now = approval(talk).expires_at
+    events = [ReminderDue(talk.approval().id, 2), ApprovalExpired(talk.approval().id)]
+    talk.now = talk.approval().expires_at
     talk.hear(*(events if reminder_first else reversed(events)))
     assert (told(talk), left(talk)) == ([], DENIED)
 
@@ -170,7 +163,7 @@ def test_people_are_told_once_before_gemini_forgets() -> None:
 
 def test_what_is_still_worth_saying() -> None:
     talk = asked()
-    open_, now = replace(approval(talk), reminded=2), NOON + DAY * 0.95
+    open_, now = replace(talk.approval(), reminded=2), NOON + DAY * 0.95
     assert [worth_saying(open_, what, now) for what in ("1", "2", "3", "forgetting", "overdue")] == [
         False,
         True,
@@ -187,11 +180,11 @@ def test_what_is_still_worth_saying() -> None:
 
 def test_escalation_asks_others_too_once_and_then_lapses() -> None:
     talk = asked(ESCALATED)
-    first = approval(talk)
+    first = talk.approval()
     talk.now = NOON + DAY * 0.9
     talk.hear(ReminderDue(first.id, 2))
     over(talk)
-    second = approval(talk)
+    second = talk.approval()
     assert (second.id, second.open, second.escalated) == (first.id, True, True)
     assert second.expires_at == first.expires_at + DAY
     assert second.terms.approvers == (*TERMS.approvers, ZOE.id, "S0BOSSES")
@@ -230,16 +223,16 @@ def test_an_answer_after_the_first_time_counts_whether_or_not_the_timer_was_firs
 
 def test_a_wrong_answer_after_the_first_time_leaves_it_escalated() -> None:
     talk = asked(ESCALATED)
-    talk.now = approval(talk).expires_at
+    talk.now = talk.approval().expires_at
     assert talk.answers("c1", True, digest="e" * 64).refused is Refusal.CHANGED
-    assert approval(talk).escalated
-    assert talk.due(EffectKind.EXPIRE_APPROVAL, approval(talk).id) == NOON + DAY * 2
+    assert talk.approval().escalated
+    assert talk.due(EffectKind.EXPIRE_APPROVAL, talk.approval().id) == NOON + DAY * 2
 
 
 def test_no_escalation_outlives_what_gemini_keeps() -> None:
     talk = asked(ESCALATED, retention=DAY * 1.5)
     over(talk)
-    assert approval(talk).expires_at == NOON + DAY * 1.5 - TO_ACT
+    assert talk.approval().expires_at == NOON + DAY * 1.5 - TO_ACT
     assert all(e.due_at > NOON + DAY for e in talk.waiting.values() if e.kind is EffectKind.REMIND_APPROVAL)
     brief = asked(ESCALATED, retention=DAY)
     over(brief)
@@ -250,13 +243,13 @@ def test_with_stages_others_join_the_present_one() -> None:
     stages = (Stage("risk", (ANNA.id,), 1), Stage("legal", (BEN.id, "U0EVE"), 2))
     vote = Vote(BEN, NOON, 1)
     talk = asked(replace(ESCALATED, approvers=(), stages=stages, never=("U0EVE",)))
-    risked = replace(approval(talk), votes=(Vote(ANNA, NOON, 0), vote))
+    risked = replace(talk.approval(), votes=(Vote(ANNA, NOON, 0), vote))
     talk.run = replace(talk.run, turn=talk.run.turn.with_call(replace(talk.call("c1"), approval=risked)))
     assert asked_now(risked) == ()
     over(talk)
-    joined = approval(talk).terms.stages
+    joined = talk.approval().terms.stages
     assert joined == (stages[0], replace(stages[1], approvers=(BEN.id, "U0EVE", ZOE.id, "S0BOSSES")))
-    assert asked_now(approval(talk)) == (ZOE.id, "S0BOSSES")
+    assert asked_now(talk.approval()) == (ZOE.id, "S0BOSSES")
 
 
 def held() -> Conversation:
@@ -270,11 +263,11 @@ def test_a_run_in_attention_can_still_be_decided() -> None:
         talk = held()
         assert talk.run.status is RunStatus.ATTENTION
         assert "nobody decided about refund in time" in talk.run.reason
-        assert (approval(talk).open, talk.call("c1").status) == (True, CallStatus.AWAITING_APPROVAL)
+        assert (talk.approval().open, talk.call("c1").status) == (True, CallStatus.AWAITING_APPROVAL)
         assert talk.run.turn.forgotten_at is not None
-        assert approval(talk).expires_at == talk.run.turn.forgotten_at - TO_ACT
+        assert talk.approval().expires_at == talk.run.turn.forgotten_at - TO_ACT
         assert told(talk) == ["overdue"]
-        assert reminders(approval(talk)) == ()
+        assert reminders(talk.approval()) == ()
         assert EffectKind.REMIND_APPROVAL not in talk.kinds()
         talk.answers("c1", answer)
         assert talk.run.status in (RunStatus.RUNNING, RunStatus.RESUMING)
@@ -291,13 +284,13 @@ def test_a_run_in_attention_lapses_while_the_model_can_still_be_told() -> None:
 
 def test_a_person_has_it_asked_anew_or_gives_it_up() -> None:
     talk = held()
-    first, call = approval(talk), talk.call("c1").id
+    first, call = talk.approval(), talk.call("c1").id
     assert talk.happens(AttentionResolved(Choice.HAPPENED, ANNA, call, "done")).refused is Refusal.NOT_NOW
     talk.hear(AttentionResolved(Choice.RETRY, ANNA, call))
-    assert approval(talk).status is ApprovalStatus.WITHDRAWN
+    assert talk.approval().status is ApprovalStatus.WITHDRAWN
     assert f"expire_approval:{first.id}" not in talk.waiting
     assert talk.claims("c1", terms=HELD).refused is Refusal.NOT_NOW
-    assert (approval(talk).revision, approval(talk).open, approval(talk).reminded) == (2, True, 0)
+    assert (talk.approval().revision, talk.approval().open, talk.approval().reminded) == (2, True, 0)
     assert talk.run.status is RunStatus.WAITING
     verdict = Verdict(True, ANNA, talk.now)
     assert talk.happens(ApprovalDecided(first.id, DIGEST, verdict, ANNA.id)).refused is Refusal.NOT_FOUND
@@ -322,11 +315,11 @@ def test_an_edit_of_an_escalated_question_wins_no_more_time(late: timedelta) -> 
     if late:
         over(talk)
     talk.now += late
-    first = approval(talk)
+    first = talk.approval()
     fresh = wish("c1", Ruling.ASK, tool="refund", digest="e" * 64, arguments={"n": 2}, terms=terms)
     edit = ApprovalEdited(first.id, first.digest, ANNA, talk.now, fresh, "", ANNA.id)
     assert talk.happens(edit).refused is None
-    second = approval(talk)
+    second = talk.approval()
     assert (second.revision, second.escalated, len(second.votes)) == (2, True, 1)
     assert second.expires_at == NOON + DAY * 2
     assert ZOE.id in second.terms.approvers

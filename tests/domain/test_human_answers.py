@@ -8,7 +8,7 @@ from support.conversation import ANNA, BEN, DIGEST, OK, TERMS, Conversation, wis
 
 from orchestrator.domain import human
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
+from orchestrator.domain.consent import ApprovalStatus, Edits, Terms, Verdict
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalExpired, CallClaimed
@@ -33,14 +33,8 @@ def question(terms: Terms = INSTEAD, **arguments: Any) -> Conversation:
     )
 
 
-def approval(talk: Conversation) -> Approval:
-    found = talk.call("c1").approval
-    assert found is not None
-    return found
-
-
 def says(talk: Conversation, *, approve: bool = False, current: Terms | None = None, **more: Any) -> Decision:
-    about, by = approval(talk), more.pop("by", ANNA)
+    about, by = talk.approval(), more.pop("by", ANNA)
     digest = more.pop("digest", about.digest)
     verdict = Verdict(approve, by, talk.now, **more)
     return talk.happens(ApprovalDecided(about.id, digest, verdict, by.id, current=current))
@@ -62,15 +56,15 @@ def test_an_answer_settles_the_call_and_leaves_nothing_to_run() -> None:
     assert outcome(talk) == Outcome(
         OutcomeKind.SUCCEEDED, {"answered_by_a_person": {"paid": True}, "note": human.NOT_RUN}
     )
-    assert approval(talk).status is ApprovalStatus.APPROVED
-    assert approval(talk).answered
+    assert talk.approval().status is ApprovalStatus.APPROVED
+    assert talk.approval().answered
     assert f"{EffectKind.EXECUTE_TOOL}:{key}" not in talk.waiting
-    assert f"{EffectKind.EXPIRE_APPROVAL}:{approval(talk).id}" not in talk.waiting
+    assert f"{EffectKind.EXPIRE_APPROVAL}:{talk.approval().id}" not in talk.waiting
     gate = talk.happens(CallClaimed(key, "k1", wish("c1", Ruling.ASK, tool="refund")))
     assert gate.refused is Refusal.NOT_NOW  # a worker that comes all the same
     for late in ({"answer": "no"}, {"approve": True}, {}):
         assert says(talk, by=BEN, **late).refused is Refusal.ALREADY_DECIDED
-    assert word(approval(talk).verdict or Verdict(True, BEN, talk.now)) == "answer"
+    assert word(talk.approval().verdict or Verdict(True, BEN, talk.now)) == "answer"
     assert "was answered by a person and did not run" in summary(talk.run, [talk.run.turn])
 
 
@@ -79,7 +73,7 @@ def test_even_a_ready_call_does_not_run_by_an_answer() -> None:
     talk = gated()
     verdict = Verdict(False, ANNA, talk.now, answer="x")
     granted = replace(
-        approval(talk), status=ApprovalStatus.APPROVED, verdict=verdict, start_by=talk.now + timedelta(1)
+        talk.approval(), status=ApprovalStatus.APPROVED, verdict=verdict, start_by=talk.now + timedelta(1)
     )
     ready = replace(talk.call("c1"), status=CallStatus.READY, approval=granted)
     talk.run = replace(talk.run, status=RunStatus.RUNNING, turn=talk.run.turn.with_call(ready))
@@ -108,7 +102,7 @@ def test_an_answer_passes_the_same_gate_as_a_yes() -> None:
     assert says(talk, answer="x", by=stranger).refused is Refusal.NOT_ENTITLED
     assert says(talk, answer="x", digest="e" * 64).refused is Refusal.CHANGED
     assert says(talk, answer="x", approve=True).refused is Refusal.NOT_NOW
-    talk.now = approval(talk).expires_at
+    talk.now = talk.approval().expires_at
     assert says(talk, answer="x").refused is Refusal.EXPIRED
 
 
@@ -119,7 +113,7 @@ def test_a_question_takes_an_answer_or_a_no_and_nothing_else() -> None:
     talk = question()
     assert says(talk, approve=True).refused is Refusal.NOT_NOW
     fresh = wish("c1", Ruling.ASK, tool=human.ASK_HUMAN, digest="e" * 64)
-    edit = ApprovalEdited(approval(talk).id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id)
+    edit = ApprovalEdited(talk.approval().id, DIGEST, ANNA, talk.now, fresh, "", ANNA.id)
     talk.run = replace(talk.run, turn=talk.run.turn.with_call(editable(talk.call("c1"))))
     assert talk.happens(edit).refused is Refusal.NOT_NOW
     assert says(talk, answer="blue").refused is None
@@ -141,7 +135,7 @@ def test_declining_and_silence_are_told_apart() -> None:
         OutcomeKind.REJECTED, f'{human.DECLINED_TEXT} In their words: "ask sales"'
     )
     talk = question()
-    about = approval(talk)
+    about = talk.approval()
     talk.happens(ApprovalExpired(about.id), after=about.expires_at - talk.now)
     assert outcome(talk) == Outcome(OutcomeKind.EXPIRED, human.UNANSWERED_TEXT)
 
@@ -287,7 +281,7 @@ def test_a_no_can_stop_the_whole_run_in_the_same_moment() -> None:
     says(talk, stop=True, reason="wrong customer")
     assert talk.run.status is RunStatus.CANCELLED
     assert talk.run.reason == "stopped by anna, who rejected refund: wrong customer"
-    assert approval(talk).status is ApprovalStatus.REJECTED
+    assert talk.approval().status is ApprovalStatus.REJECTED
     assert outcome(talk).kind is OutcomeKind.REJECTED
     assert talk.call("c2").outcome is not None  # withdrawn: nothing of it starts any more
     assert EffectKind.EXECUTE_TOOL not in talk.kinds()

@@ -8,7 +8,7 @@ from support.conversation import ANNA, BEN, DIGEST, TERMS, Conversation, recipe,
 
 from orchestrator.domain import evidence
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Inquiry, Place, Stage
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Inquiry, Place, Stage
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -33,25 +33,19 @@ WHY = "Why twice?"
 def waiting(**terms: Any) -> Conversation:
     """ANNA's run waits for BEN and others, under a message in Slack."""
     talk = Conversation().asks(wish("c1", Ruling.ASK, tool="refund", terms=replace(TERMS, **terms)))
-    talk.happens(ApprovalPosted(approval(talk).id, "C0OPS", "17.1"))
+    talk.happens(ApprovalPosted(talk.approval().id, "C0OPS", "17.1"))
     return talk
 
 
-def approval(talk: Conversation) -> Approval:
-    found = talk.call("c1").approval
-    assert found is not None
-    return found
-
-
 def asks(talk: Conversation, text: str = WHY, by: Actor = BEN, **more: Any) -> Decision:
-    about = more.pop("about", None) or approval(talk).id
+    about = more.pop("about", None) or talk.approval().id
     return talk.happens(QuestionAsked(about, by, talk.now, text, more.pop("entitled_as", by.id)), **more)
 
 
 def says(
     talk: Conversation, text: str = "It broke.", by: Actor = ANNA, number: int = 1, **more: Any
 ) -> Decision:
-    about = more.pop("about", None) or approval(talk).id
+    about = more.pop("about", None) or talk.approval().id
     return talk.happens(QuestionAnswered(about, number, by, talk.now, text, by.id), **more)
 
 
@@ -61,7 +55,7 @@ def subjects(talk: Conversation, kind: EffectKind) -> list[str]:
 
 def test_a_question_and_its_answer_are_told_and_change_nothing_else() -> None:
     talk = waiting()
-    before = approval(talk)
+    before = talk.approval()
     asks(talk)
     assert subjects(talk, EffectKind.POST_INQUIRY) == ["1", "1@U0ANNA"]
     about = before.id
@@ -71,9 +65,9 @@ def test_a_question_and_its_answer_are_told_and_change_nothing_else() -> None:
     assert "1=" in subjects(talk, EffectKind.POST_INQUIRY)
     assert subjects(talk, EffectKind.UPDATE_INQUIRY) == ["1"]
     assert EffectKind.UPDATE_APPROVAL in talk.kinds()
-    (asked,) = approval(talk).questions
+    (asked,) = talk.approval().questions
     assert (asked.by, asked.text, asked.answer, asked.answered_by) == (BEN, WHY, "It broke.", ANNA)
-    assert replace(approval(talk), questions=()) == before  # digest, terms and time included
+    assert replace(talk.approval(), questions=()) == before  # digest, terms and time included
     assert talk.run.status is RunStatus.WAITING
     assert talk.answers("c1", True, by=BEN).refused is None
     assert talk.claims("c1").run.turn.calls[0].status is CallStatus.EXECUTING
@@ -89,8 +83,7 @@ def test_who_asks_and_who_answers() -> None:
         assert asks(talk, by=by).refused is why
     own = waiting()
     assert "yourself" in asks(own, by=ANNA).note
-    assert own.call("c1").approval == approval(own)
-    assert approval(own).questions == ()
+    assert own.approval().questions == ()
     asks(talk)
     for by in (BEN, EVE):
         assert says(talk, by=by).refused is Refusal.NOT_ENTITLED
@@ -114,7 +107,7 @@ def test_what_comes_twice_is_asked_and_answered_once() -> None:
     talk = waiting()
     for _ in range(3):
         assert asks(talk).refused is None
-    assert [q.text for q in approval(talk).questions] == [WHY]
+    assert [q.text for q in talk.approval().questions] == [WHY]
     told = talk.run
     assert says(talk).refused is None
     assert talk.run != told
@@ -127,7 +120,7 @@ def test_what_comes_twice_is_asked_and_answered_once() -> None:
     )
     assert talk.run == told
     asks(talk)  # once more, now that there is an answer
-    assert len(approval(talk).questions) == 2
+    assert len(talk.approval().questions) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +130,7 @@ def test_the_length_of_both(text: str, taken: bool) -> None:
     talk = waiting()
     assert (asks(talk, text).refused is None) is taken
     asks(talk, "And?")
-    assert (says(talk, text, number=len(approval(talk).questions)).refused is None) is taken
+    assert (says(talk, text, number=len(talk.approval().questions)).refused is None) is taken
 
 
 def test_so_many_questions_and_no_more() -> None:
@@ -145,7 +138,7 @@ def test_so_many_questions_and_no_more() -> None:
     for n in range(MOST):
         assert asks(talk, f"{n}?").refused is None
     assert asks(talk, "?").refused is Refusal.NOT_NOW
-    assert len(approval(talk).questions) == MOST
+    assert len(talk.approval().questions) == MOST
     assert asks(talk, "0?").refused is None  # that one is asked already
     assert says(talk, number=MOST).refused is None
 
@@ -154,14 +147,14 @@ def test_so_many_questions_and_no_more() -> None:
 @pytest.mark.parametrize("placed", ["before", "after"])
 def test_when_the_request_is_over_nothing_is_answered_and_no_button_stays(end: str, placed: str) -> None:
     talk = waiting(edits=Edits.OTHER)
-    about, post = approval(talk).id, InquiryPosted(approval(talk).id, 1, "C0OPS", "17.2")
+    about, post = talk.approval().id, InquiryPosted(talk.approval().id, 1, "C0OPS", "17.2")
     asks(talk)
     if placed == "before":
         talk.happens(post)
     if end == "decided":
         talk.answers("c1", False, by=BEN)
     elif end == "expired":
-        talk.now = approval(talk).expires_at
+        talk.now = talk.approval().expires_at
         assert asks(talk, "And?").refused is Refusal.EXPIRED
         assert says(talk).refused is Refusal.EXPIRED
         talk.answers("c1", True, by=BEN)  # comes too late, and lets it lapse
@@ -170,7 +163,7 @@ def test_when_the_request_is_over_nothing_is_answered_and_no_button_stays(end: s
     else:
         other = wish("c1", Ruling.ASK, tool="refund", arguments={"n": 2}, digest="e" * 64)
         talk.happens(ApprovalEdited(about, DIGEST, BEN, talk.now, other, "", BEN.id))
-        assert approval(talk).id != about
+        assert talk.approval().id != about
     gone = {"cancelled": Refusal.RUN_ENDED}.get(end, Refusal.NOT_FOUND)
     assert asks(talk, "And?", about=about).refused in (gone, Refusal.ALREADY_DECIDED)
     assert says(talk, about=about).refused in (gone, Refusal.ALREADY_DECIDED)
@@ -188,8 +181,8 @@ def test_what_was_answered_stands_with_the_changed_question_too() -> None:
     asks(talk, "And how much?")
     says(talk)
     other = wish("c1", Ruling.ASK, tool="refund", arguments={"n": 2}, digest="e" * 64)
-    talk.happens(ApprovalEdited(approval(talk).id, DIGEST, BEN, talk.now, other, "", BEN.id))
-    assert [q.text for q in approval(talk).questions] == [WHY]
+    talk.happens(ApprovalEdited(talk.approval().id, DIGEST, BEN, talk.now, other, "", BEN.id))
+    assert [q.text for q in talk.approval().questions] == [WHY]
     assert says(talk, "Again.").refused is Refusal.ALREADY_DECIDED
 
 
@@ -197,7 +190,7 @@ def test_what_is_asked_before_the_request_can_be_seen_is_said_when_it_can() -> N
     talk = Conversation().asks(wish("c1", Ruling.ASK, tool="refund"))
     asks(talk)
     talk.waiting.clear()  # there was nothing to say it under
-    talk.happens(ApprovalPosted(approval(talk).id, "C0OPS", "17.1"))
+    talk.happens(ApprovalPosted(talk.approval().id, "C0OPS", "17.1"))
     assert subjects(talk, EffectKind.POST_INQUIRY) == ["1"]
 
 
@@ -205,10 +198,10 @@ def test_both_are_evidence_and_so_is_who_was_refused() -> None:
     talk = waiting()
     kinds = []
     for event in (
-        QuestionAsked(approval(talk).id, EVE, talk.now, WHY, EVE.id),
-        QuestionAsked(approval(talk).id, BEN, talk.now, WHY, BEN.id),
-        InquiryPosted(approval(talk).id, 1, "C0OPS", "17.2"),
-        QuestionAnswered(approval(talk).id, 1, ANNA, talk.now, "So.", ANNA.id),
+        QuestionAsked(talk.approval().id, EVE, talk.now, WHY, EVE.id),
+        QuestionAsked(talk.approval().id, BEN, talk.now, WHY, BEN.id),
+        InquiryPosted(talk.approval().id, 1, "C0OPS", "17.2"),
+        QuestionAnswered(talk.approval().id, 1, ANNA, talk.now, "So.", ANNA.id),
     ):
         before = talk.run
         entries = evidence.follow(before, event, talk.happens(event))
@@ -221,7 +214,7 @@ def test_an_ended_run_remembers_where_it_was_asked_and_nothing_else() -> None:
     talk = waiting()
     asks(talk)
     talk.happens(CancelRequested(ANNA))
-    after = talk.happens(InquiryPosted(approval(talk).id, 1, "C0OPS", "17.2"))
+    after = talk.happens(InquiryPosted(talk.approval().id, 1, "C0OPS", "17.2"))
     assert after.run.turn.calls[0].approval is not None
     assert after.run.turn.calls[0].approval.status is ApprovalStatus.WITHDRAWN
     assert after.run.turn.calls[0].approval.questions == (

@@ -9,7 +9,7 @@ from support.conversation import ANNA, BEN, TERMS, Conversation, wish
 from orchestrator.domain.asking import TO_ACT, own_question
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
-from orchestrator.domain.consent import Approval, ApprovalStatus, AtTimeout, Place, Terms, Vote
+from orchestrator.domain.consent import ApprovalStatus, AtTimeout, Place, Terms, Vote
 from orchestrator.domain.deadlines import AHEAD, OVERDUE, notify, reminders, undisturbed
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -38,14 +38,8 @@ def asked(terms: Terms = DIRECT, now: datetime = NOON, retention: timedelta = DA
     return talk.asks(wish("c1", Ruling.ASK, tool="refund", terms=terms))
 
 
-def approval(talk: Conversation) -> Approval:
-    found = talk.call("c1").approval
-    assert found is not None
-    return found
-
-
 def spread_at(talk: Conversation) -> datetime | None:
-    effect = talk.waiting.get(f"spread_approval:{approval(talk).id}")
+    effect = talk.waiting.get(f"spread_approval:{talk.approval().id}")
     return effect.due_at if effect else None
 
 
@@ -54,7 +48,7 @@ def spread_at(talk: Conversation) -> datetime | None:
 
 def test_whom_a_question_is_written_to() -> None:
     terms = replace(DIRECT, approvers=("U0A", "S0OPS", "api:ops", "U0B", "U0C", "U0D"), never=("U0C", "S0NO"))
-    question = replace(approval(asked(terms)), votes=(Vote(replace(ANNA, id="U0B"), NOON),))
+    question = replace(asked(terms).approval(), votes=(Vote(replace(ANNA, id="U0B"), NOON),))
     members = {"S0OPS": ("U0A", "U0E", "U0F", "U0G"), "S0NO": ("U0F",)}
     assert groups(question) == ("S0OPS", "S0NO")
     assert people(question, ("U0E",), members) == ("U0A", "U0E", "U0G", "U0D")
@@ -68,11 +62,11 @@ def test_whom_a_question_is_written_to() -> None:
 def test_without_direct_messages_only_those_it_was_escalated_to_by_name() -> None:
     terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE", "S0BOSS", "api:ci"))
     talk = asked(terms)
-    assert written_to(approval(talk)) == ()
+    assert written_to(talk.approval()) == ()
     assert spread_at(talk) is None
-    talk.now = approval(talk).expires_at
-    talk.hear(ApprovalExpired(approval(talk).id))
-    assert written_to(approval(talk)) == ("U0ZOE",)
+    talk.now = talk.approval().expires_at
+    talk.hear(ApprovalExpired(talk.approval().id))
+    assert written_to(talk.approval()) == ("U0ZOE",)
     assert spread_at(talk) == talk.now
 
 
@@ -86,24 +80,24 @@ def copies(talk: Conversation) -> list[str]:
 
 def test_each_person_gets_one_copy_whatever_comes_twice() -> None:
     talk = asked()
-    of = approval(talk).id
+    of = talk.approval().id
     talk.hear(ApproversFound(of, (ANNA.id, ANNA.id, BEN.id)))
     assert copies(talk) == [ANNA.id, BEN.id]
     copied = ApprovalCopied(of, ANNA.id, "D0ANNA", "18.1")
     talk.hear(copied, copied, ApprovalNotCopied(of, BEN.id, "messages_tab_disabled"))
-    assert approval(talk).copies == (Place("D0ANNA", "18.1", ANNA.id),)
+    assert talk.approval().copies == (Place("D0ANNA", "18.1", ANNA.id),)
     assert talk.notes[-1] == f"{BEN.id} cannot be written to: messages_tab_disabled"
     talk.waiting.clear()
     talk.hear(ApproversFound(of, (ANNA.id, "U0ZOE")))
     assert copies(talk) == ["U0ZOE"]
     twin = ApprovalCopied(of, ANNA.id, "D0ANNA", "18.2")  # a stray one is redrawn as well
     talk.hear(twin)
-    assert [p.ts for p in approval(talk).copies] == ["18.1", "18.2"]
+    assert [p.ts for p in talk.approval().copies] == ["18.1", "18.2"]
 
 
 def test_a_decision_ends_the_ladder_and_a_late_copy_is_redrawn() -> None:
     talk = asked()
-    of = approval(talk).id
+    of = talk.approval().id
     assert spread_at(talk) == NOON + DAY / 4
     talk.answers("c1", False)
     (turn,) = talk.turns
@@ -122,18 +116,18 @@ def test_what_no_channel_takes_goes_to_the_people_and_is_never_decided_by_that(
     terms: Terms, told: bool
 ) -> None:
     talk = asked(terms)
-    of = approval(talk).id
+    of = talk.approval().id
     talk.hear(ApprovalUndelivered(of, "is_archived"))
     assert spread_at(talk) == (NOON if told else None)
-    assert bool(written_to(approval(talk))) is told
-    assert (approval(talk).open, talk.run.status) == (True, RunStatus.WAITING)
+    assert bool(written_to(talk.approval())) is told
+    assert (talk.approval().open, talk.run.status) == (True, RunStatus.WAITING)
     talk.hear(ApprovalPosted(of, "C0OPS", "17.1"))  # seen after all
-    assert written_to(approval(talk)) == ()
+    assert written_to(talk.approval()) == ()
 
 
 def test_the_pictures_of_a_card() -> None:
     talk = asked()
-    card = Card(approval(talk), talk.call("c1"), "run_1", "shop", ANNA, RunStatus.WAITING, thread="17.0")
+    card = Card(talk.approval(), talk.call("c1"), "run_1", "shop", ANNA, RunStatus.WAITING, thread="17.0")
     copied = replace(card, approval=replace(card.approval, copies=(Place("D1", "18.1"), Place("D2", "18.2"))))
     assert pictures(copied)[0] is copied
     assert [(p.approval.channel, p.approval.ts, p.thread) for p in pictures(copied)[1:]] == [
@@ -152,28 +146,28 @@ def test_all_shares_are_of_the_working_time() -> None:
     """16 working hours from Monday 13:00: until Wednesday 13:00, half of it until Tuesday 13:00."""
     terms = replace(DIRECT, calendar=OFFICE, expires_after=HOUR * 16, reminders=(0.5,))
     talk = asked(terms, MONDAY)
-    assert approval(talk).expires_at == MONDAY + DAY * 2
-    assert reminders(approval(talk)) == ((1, MONDAY + DAY),)
+    assert talk.approval().expires_at == MONDAY + DAY * 2
+    assert reminders(talk.approval()) == ((1, MONDAY + DAY),)
     assert spread_at(talk) == MONDAY + HOUR * 4
     weekend = asked(terms, NOON)
-    assert approval(weekend).expires_at == NOON + DAY * 3 + HOUR * 4
+    assert weekend.approval().expires_at == NOON + DAY * 3 + HOUR * 4
 
 
 def test_a_second_time_is_of_working_time_too() -> None:
     terms = replace(TERMS, calendar=OFFICE, expires_after=HOUR * 8, reminders=(0.5,))
     terms = replace(terms, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",))
     talk = asked(terms, MONDAY)
-    talk.now = approval(talk).expires_at + HOUR  # the timer was late
-    talk.hear(ApprovalExpired(approval(talk).id))
-    assert approval(talk).expires_at == MONDAY + DAY * 2 + HOUR
-    assert reminders(approval(talk)) == ((2, MONDAY + DAY * 2 - HOUR * 3),)  # Wednesday, 10:00 in Berlin
+    talk.now = talk.approval().expires_at + HOUR  # the timer was late
+    talk.hear(ApprovalExpired(talk.approval().id))
+    assert talk.approval().expires_at == MONDAY + DAY * 2 + HOUR
+    assert reminders(talk.approval()) == ((2, MONDAY + DAY * 2 - HOUR * 3),)  # Wednesday, 10:00 in Berlin
 
 
 def test_no_calendar_outlives_what_gemini_keeps() -> None:
     terms = replace(TERMS, calendar=OFFICE, expires_after=HOUR * 8)
     talk = asked(terms, NOON, retention=DAY)
-    assert approval(talk).expires_at == NOON + DAY - TO_ACT  # on Sunday
-    assert [at for _, at in reminders(approval(talk))] == [
+    assert talk.approval().expires_at == NOON + DAY - TO_ACT  # on Sunday
+    assert [at for _, at in reminders(talk.approval())] == [
         NOON + (DAY - TO_ACT) * 0.5,
         NOON + (DAY - TO_ACT) * 0.9,
     ]
@@ -209,7 +203,7 @@ MORNING = NOON + HOUR * 19  # 7:00
 )
 def test_nobody_is_disturbed_at_night(at: datetime, lapses: timedelta, told: datetime) -> None:
     terms = replace(TERMS, quiet_hours=QUIET, expires_after=lapses)
-    question = approval(asked(terms))
+    question = asked(terms).approval()
     assert undisturbed(question, at) == told
     assert told < question.expires_at
     due = notify(question, "1", at).due_at
@@ -219,17 +213,17 @@ def test_nobody_is_disturbed_at_night(at: datetime, lapses: timedelta, told: dat
 def test_a_question_of_the_night_is_reminded_of_in_the_night() -> None:
     """Quiet hours that were on when it was asked, and go on when it lapses, silence nothing for good."""
     talk = asked(replace(DIRECT, quiet_hours=QUIET, expires_after=HOUR * 2, reminders=(0.5,)), NIGHT + HOUR)
-    assert reminders(approval(talk)) == ((1, NIGHT + HOUR * 2),)
+    assert reminders(talk.approval()) == ((1, NIGHT + HOUR * 2),)
     assert spread_at(talk) == NIGHT + HOUR * 1.5
 
 
 def test_escalation_in_the_night_is_told_of_in_the_morning() -> None:
     terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",), quiet_hours=QUIET)
     talk = asked(replace(terms, expires_after=HOUR * 11))
-    talk.now = approval(talk).expires_at
-    talk.hear(ApprovalExpired(approval(talk).id))
-    of = approval(talk).id
-    assert approval(talk).escalated
+    talk.now = talk.approval().expires_at
+    talk.hear(ApprovalExpired(talk.approval().id))
+    of = talk.approval().id
+    assert talk.approval().escalated
     assert talk.due(EffectKind.NOTIFY_APPROVAL, f"{of}.{OVERDUE}") == MORNING
     assert spread_at(talk) == MORNING
     assert talk.answers("c1", True, by=replace(ANNA, id="U0ZOE")).refused is None  # they may, all the same
@@ -237,6 +231,6 @@ def test_escalation_in_the_night_is_told_of_in_the_morning() -> None:
 
 def test_a_withdrawn_question_is_shown_to_nobody_else() -> None:
     talk = asked()
-    taken_back = replace(approval(talk), status=ApprovalStatus.WITHDRAWN)
+    taken_back = replace(talk.approval(), status=ApprovalStatus.WITHDRAWN)
     talk.run = replace(talk.run, turn=talk.run.turn.with_call(replace(talk.call("c1"), approval=taken_back)))
     assert talk.happens(ApproversFound(taken_back.id, (ANNA.id,))).effects == ()

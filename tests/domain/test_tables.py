@@ -1,7 +1,8 @@
-"""The two tables say what is heard when; the handlers are held to them, event by event."""
+"""Three tables say what is heard when; the handlers are held to them, event by event."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import get_args
+from typing import Final, get_args
 
 import pytest
 from support.conversation import (
@@ -62,7 +63,15 @@ from orchestrator.domain.events import (
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
+    JobClaimed,
+    JobDeferred,
+    JobGraceEnded,
+    JobHarvested,
     JobMissing,
+    JobObserved,
+    JobRefused,
+    JobSignalled,
+    JobUncertain,
     QuestionAnswered,
     QuestionAsked,
     ReminderDue,
@@ -70,8 +79,9 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.jobs import NAMELESS, Job, JobStatus, job_key
-from orchestrator.domain.lifecycle import CALL_HEARS, JOB_HEARS, TURN_HEARS, decide
+from orchestrator.domain.lifecycle import TURN_HEARS, decide
 from orchestrator.domain.model import (
     ENDED,
     CallStatus,
@@ -85,7 +95,40 @@ from orchestrator.domain.model import (
     call_key,
 )
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
+
+CALL_HEARS: Final[Mapping[CallStatus, tuple[type[Event], ...]]] = {
+    CallStatus.PREVIEWING: (CallPreviewed,),
+    CallStatus.AWAITING_APPROVAL: (
+        ApprovalDecided,
+        ApprovalEdited,
+        QuestionAsked,
+        QuestionAnswered,
+        ApprovalExpired,
+        ReminderDue,
+        CallDoubted,
+    ),
+    CallStatus.READY: (CallClaimed, CallDoubted),
+    CallStatus.EXECUTING: (CallFinished, CallCutOff, CallDeferred, CallWaits),
+    CallStatus.AWAITING_JOB: (),
+    CallStatus.IN_DOUBT: (AttentionResolved, CallFinished, CallDeferred, CallWaits),
+    CallStatus.SETTLED: (),
+}
+"""What each call listens to; the functions that hear of one are held to it."""
+
+JOB_HEARS: Final[Mapping[JobStatus, tuple[type[Event], ...]]] = {
+    JobStatus.QUEUED: (),
+    JobStatus.INTENDED: (JobClaimed,),
+    JobStatus.SENDING: (JobSignalled, JobObserved, JobDeferred, JobUncertain, JobRefused),
+    JobStatus.UNKNOWN: (JobSignalled, JobObserved, JobMissing, JobGraceEnded),
+    JobStatus.LIVE: (JobSignalled, JobObserved, JobMissing),
+    JobStatus.STORING: (JobHarvested,),
+    JobStatus.LOST: (JobSignalled, JobObserved),
+    JobStatus.SUCCEEDED: (),
+    JobStatus.FAILED: (),
+    JobStatus.CANCELLED: (),
+    JobStatus.EXPIRED: (),
+}
+"""What each job of a call that waits for its jobs listens to; `joblife` is held to it in the same way."""
 
 EVENTS: tuple[type, ...] = get_args(Event)
 NOW = Conversation().now

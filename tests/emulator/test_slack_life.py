@@ -15,6 +15,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
+from support.slack_people import Person
 
 from orchestrator.emulator.serving import authorities, running
 from orchestrator.emulator.slack.app import build
@@ -26,7 +27,6 @@ from orchestrator.emulator.slack.settings import (
     SlackUser,
     SlackUserGroup,
 )
-from tests.support.slack_people import Person
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,9 +11,9 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Stage, Terms
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import questions
 
 pytestmark = pytest.mark.asyncio
@@ -39,19 +39,14 @@ async def still_asked(world: World, run_id: str) -> Approval:
     return approval
 
 
-async def pass_time(world: World, approval: Approval, share: float, more: timedelta = SECOND) -> None:
-    world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) * share + more)
-    await world.settle()
-
-
 async def test_each_approver_gets_one_copy_and_all_end_with_the_decision(sqlite_url: str) -> None:
     terms = replace(DIRECT, approvers=(ANNA.id, "S0OPS", "api:ops", "U0EVE"), never=("S0BAD",))
     async with world_on(sqlite_url, terms) as world:
         world.slack.groups = {"S0OPS": (ANNA.id, BEN.id, "U0MAL"), "S0BAD": ("U0MAL", "U0EVE")}
         run_id, approval = await asked(world)
-        await pass_time(world, approval, 0.25, -SECOND)
+        await world.pass_time(approval, 0.25, -SECOND)
         assert world.slack.written_to() == set()
-        await pass_time(world, approval, 0.25)
+        await world.pass_time(approval, 0.25)
         assert world.slack.written_to() == {ANNA.id, BEN.id}
         copies = (await still_asked(world, run_id)).copies
         assert {(c.person, c.channel) for c in copies} == {(ANNA.id, "D0ANNA"), (BEN.id, "D0BEN")}
@@ -66,7 +61,7 @@ async def test_each_approver_gets_one_copy_and_all_end_with_the_decision(sqlite_
 async def test_whose_message_it_is(database_url: str) -> None:
     async with world_on(database_url) as world:
         one, other = [(await asked(world))[0] for _ in range(2)]
-        await pass_time(world, await still_asked(world, other), 0.25)
+        await world.pass_time(await still_asked(world, other), 0.25)
         mine, theirs = await still_asked(world, one), await still_asked(world, other)
         assert len(mine.copies) == len(theirs.copies) == 2
 
@@ -85,7 +80,7 @@ async def test_a_copy_is_there_once_whatever_slack_does(sqlite_url: str, fault: 
     async with world_on(sqlite_url) as world:
         run_id, approval = await asked(world)
         world.slack.faults["copy"].append(fault)
-        await pass_time(world, approval, 0.25)
+        await world.pass_time(approval, 0.25)
         for _ in range(5):
             world.clock.advance(seconds=10)
             await world.settle()
@@ -98,7 +93,7 @@ async def test_a_copy_whose_answer_got_lost_before_the_decision_keeps_no_buttons
     async with world_on(sqlite_url) as world:
         run_id, approval = await asked(world)
         world.slack.faults["copy"].extend(["lost_after", "lost_after"])
-        await pass_time(world, approval, 0.25)
+        await world.pass_time(approval, 0.25)
         assert (await still_asked(world, run_id)).copies == ()
         assert (await world.decide(approval, False)).refused is None
         world.clock.advance(seconds=10)
@@ -113,7 +108,7 @@ async def test_who_takes_no_direct_messages_is_noted_and_passed_over(sqlite_url:
     async with world_on(sqlite_url) as world:
         world.slack.unreachable = {ANNA.id}
         run_id, approval = await asked(world)
-        await pass_time(world, approval, 0.25)
+        await world.pass_time(approval, 0.25)
         assert world.slack.written_to() == {BEN.id}
         notes = [e["note"] for e in await world.events(run_id) if e["kind"] == "ApprovalNotCopied"]
         assert [ANNA.id in note for note in notes] == [True]
@@ -130,7 +125,7 @@ async def test_what_the_channel_refuses_goes_to_the_people_at_once(
         assert world.slack.written_to() == told
         assert approval.open
         assert approval.trouble
-        await pass_time(world, approval, 0.5)
+        await world.pass_time(approval, 0.5)
         assert len(world.slack.notices) == len(told)
         assert (await world.decide(approval, True)).refused is None
         await world.to_the_end(run_id)
@@ -144,9 +139,9 @@ async def test_others_are_written_to_when_nobody_decides(sqlite_url: str) -> Non
     terms = replace(TERMS, at_timeout=AtTimeout.ESCALATE, escalate_to=(ZOE, "S0BOSS"), reminders=())
     async with world_on(sqlite_url, terms) as world:
         run_id, approval = await asked(world)
-        await pass_time(world, approval, 0.9)
+        await world.pass_time(approval, 0.9)
         assert world.slack.written_to() == set()
-        await pass_time(world, approval, 1.0)
+        await world.pass_time(approval, 1.0)
         assert world.slack.written_to() == {ZOE}
         assert (await world.decide(approval, True, by=Actor(ZOE, "zoe", "slack"))).refused is None
         await world.to_the_end(run_id)
@@ -158,7 +153,7 @@ async def test_the_next_stage_is_written_to_when_its_turn_comes(sqlite_url: str)
     stages = (Stage("risk", (ANNA.id,)), Stage("legal", (BEN.id, ZOE)))
     async with world_on(sqlite_url, replace(DIRECT, approvers=(), stages=stages)) as world:
         _, approval = await asked(world)
-        await pass_time(world, approval, 0.3)
+        await world.pass_time(approval, 0.3)
         assert world.slack.written_to() == {ANNA.id}
         assert (await world.decide(approval, True, by=ANNA)).refused is None
         await world.settle()
@@ -169,7 +164,7 @@ async def test_the_next_stage_is_written_to_when_its_turn_comes(sqlite_url: str)
 async def test_an_edited_question_takes_its_copies_along(sqlite_url: str) -> None:
     async with world_on(sqlite_url, replace(DIRECT, edits=Edits.SAME, quorum=2)) as world:
         run_id, approval = await asked(world)
-        await pass_time(world, approval, 0.3)
+        await world.pass_time(approval, 0.3)
         answer = await world.intake.edit(
             approval.id, {"n": 2}, by=ANNA, entitled_as=ANNA.id, digest=approval.digest
         )
@@ -187,7 +182,7 @@ async def test_a_cancelled_run_leaves_no_copy_behind(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id, approval = await asked(world)
         world.slack.faults["copy"].extend(["fine", "lost_after"])
-        await pass_time(world, approval, 0.25)
+        await world.pass_time(approval, 0.25)
         await world.cancel(run_id)
         world.clock.advance(seconds=10)
         await world.drain()

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Final, Literal
 
-import databases
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from support import databases
 from support.conversation import ANNA
 from support.gemini import Plan
 from support.plans import plan

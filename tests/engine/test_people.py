@@ -11,8 +11,8 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import LAPSED_TEXT
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 
 pytestmark = pytest.mark.asyncio
 

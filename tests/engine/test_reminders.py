@@ -13,9 +13,9 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Actor, Approval, AtTimeout, Terms
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.events import Choice
+from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import Policy, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.domain.verdicts import EXPIRED_TEXT
 from orchestrator.store import outbox
 
 pytestmark = pytest.mark.asyncio
@@ -29,12 +29,6 @@ def world_on(url: str, terms: Terms = TERMS, *, slack: bool = True, policy: Poli
     return World(url, stories=STORIES, rules=rules, slack=slack, policy=policy)
 
 
-async def pass_time(world: World, approval: Approval, share: float, more: timedelta = SECOND) -> None:
-    """Until that share of the question's time is over, and a little more."""
-    world.clock.reach(approval.requested_at + (approval.expires_at - approval.requested_at) * share + more)
-    await world.settle()
-
-
 async def told(world: World, run_id: str) -> object:
     (turn, *_) = await world.chain(run_id)
     assert turn.calls[0].outcome is not None
@@ -44,13 +38,13 @@ async def told(world: World, run_id: str) -> object:
 async def test_two_reminders_and_then_a_timeout(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
-        await pass_time(world, approval, 0.5, -SECOND)
+        await world.pass_time(approval, 0.5, -SECOND)
         assert world.slack.notices == []
-        await pass_time(world, approval, 0.5)
+        await world.pass_time(approval, 0.5)
         assert world.slack.notices == [(approval.id, "1", False)]
-        await pass_time(world, approval, 0.9)
+        await world.pass_time(approval, 0.9)
         assert world.slack.notices == [(approval.id, "1", False), (approval.id, "2", True)]
-        await pass_time(world, approval, 1.0)
+        await world.pass_time(approval, 1.0)
         await world.to_the_end(run_id)
         assert await told(world, run_id) == EXPIRED_TEXT
         assert len(world.slack.notices) == 2
@@ -84,7 +78,7 @@ async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, faul
     async with world_on(sqlite_url) as world:
         _, approval = await world.one_question()
         world.slack.faults["remind"].append(fault)
-        await pass_time(world, approval, 0.5)
+        await world.pass_time(approval, 0.5)
         for _ in range(5):
             world.clock.advance(seconds=10)
             await world.settle()
@@ -96,7 +90,7 @@ async def test_a_reminder_slack_refuses_is_kept_for_people_to_see(sqlite_url: st
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
         world.slack.faults["remind"].append("refused")
-        await pass_time(world, approval, 0.5)
+        await world.pass_time(approval, 0.5)
         (dead,) = await world.effects(run_id, state="dead")
         assert (dead["kind"], dead["subject"]) == ("notify_approval", f"{approval.id}.1")
         assert (await world.decide(approval, True)).refused is None
@@ -106,10 +100,10 @@ async def test_after_an_outage_only_the_newest_reminder_is_said(sqlite_url: str)
     async with world_on(sqlite_url) as world:
         _, approval = await world.one_question()
         world.slack.weather = lambda operation: "busy" if operation == "remind" else "fine"
-        await pass_time(world, approval, 0.5)
-        await pass_time(world, approval, 0.9)
+        await world.pass_time(approval, 0.5)
+        await world.pass_time(approval, 0.9)
         world.slack.weather = None
-        await pass_time(world, approval, 0.95)
+        await world.pass_time(approval, 0.95)
         assert world.slack.notices == [(approval.id, "2", True)]
 
 
@@ -119,7 +113,7 @@ async def test_what_stands_nowhere_in_slack_is_not_reminded_of_there(sqlite_url:
         world.slack.faults["post"].append("refused")
         run_id, approval = await world.one_question()
         with capture_logs() as logs:
-            await pass_time(world, approval, 0.5)
+            await world.pass_time(approval, 0.5)
         assert [e["what"] for e in logs if e["event"] == "nobody_reminded"] == ["1"]
         assert world.slack.notices == []
         (notice,) = await world.effects(run_id, kind="notify_approval")
@@ -133,7 +127,7 @@ async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
     async with world_on(sqlite_url, terms) as world:
         run_id, approval = await world.one_question()
         before = world.slack.updates
-        await pass_time(world, approval, 1.0)
+        await world.pass_time(approval, 1.0)
         assert world.slack.notices == [(approval.id, "overdue", False)]
         assert world.slack.updates > before
         card, _ = world.slack.messages.values()  # in the channel, and hers
@@ -150,7 +144,7 @@ async def test_others_are_asked_too_and_decide(sqlite_url: str) -> None:
 async def test_a_run_in_attention_waits_and_goes_on(sqlite_url: str, way: str) -> None:
     async with world_on(sqlite_url, replace(TERMS, at_timeout=AtTimeout.ATTENTION)) as world:
         run_id, approval = await world.one_question()
-        await pass_time(world, approval, 1.0)
+        await world.pass_time(approval, 1.0)
         run = await world.run(run_id)
         assert (run.status, "refund" in run.reason) == (RunStatus.ATTENTION, True)
         assert world.slack.notices[-1] == (approval.id, "overdue", False)
@@ -172,15 +166,15 @@ async def test_people_are_told_before_gemini_forgets(sqlite_url: str) -> None:
     terms = replace(TERMS, expires_after=DAY * 3, reminders=())
     async with world_on(sqlite_url, terms, policy=Policy(retention=DAY * 2)) as world:
         run_id, approval = await world.one_question()
-        await pass_time(world, approval, 0.3)
+        await world.pass_time(approval, 0.3)
         assert world.slack.notices == []
-        await pass_time(world, approval, 0.6)
+        await world.pass_time(approval, 0.6)
         assert world.slack.notices == [(approval.id, "forgetting", False)]
         due = world.clock()
         await world.database.write(outbox.add, run_id, [notify(approval, FORGETTING, due)])  # once more
         await world.settle()
         assert world.slack.notices == [(approval.id, "forgetting", False)]
-        await pass_time(world, approval, 1.0)
+        await world.pass_time(approval, 1.0)
         await world.to_the_end(run_id)
         assert await told(world, run_id) == EXPIRED_TEXT
         await world.check(run_id)
@@ -204,7 +198,7 @@ async def test_the_questions_of_a_turn_are_told_of_in_one_reminder(sqlite_url: s
         run_id, approvals = await asked_twelve(world)
         assert len(approvals) == 12
         for share, number, last in ((0.5, "1", False), (0.9, "2", True)):
-            await pass_time(world, approvals[0], share)
+            await world.pass_time(approvals[0], share)
             (said,) = world.slack.notices
             assert said[1:] == (number, last)
             assert {said[0], *(other for _, other in world.slack.told_with)} == {a.id for a in approvals}
@@ -219,7 +213,7 @@ async def test_who_answers_meanwhile_silences_only_that_question(sqlite_url: str
     async with world_of_twelve(sqlite_url) as world:
         _, approvals = await asked_twelve(world)
         world.slack.faults["remind"].append(fault)
-        await pass_time(world, approvals[0], 0.5)
+        await world.pass_time(approvals[0], 0.5)
         said = len(world.slack.notices)
         assert (await world.decide(approvals[0], True)).refused is None
         for _ in range(5):
@@ -235,6 +229,6 @@ async def test_of_what_gemini_forgets_people_are_told_once(sqlite_url: str) -> N
     rules = {"refund": Rule(Ruling.ASK, terms=terms)}
     async with World(sqlite_url, stories=TWELVE, rules=rules, policy=Policy(retention=DAY * 2)) as world:
         _, approvals = await asked_twelve(world)
-        await pass_time(world, approvals[0], 0.6)
+        await world.pass_time(approvals[0], 0.6)
         assert [what for _, what, _ in world.slack.notices] == ["forgetting"]
         assert len(world.slack.told_with) == 11

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
-from slack_server import FakeSlack, Reply, ok
 from support.clock import NOON
+from support.slack_server import FakeSlack, Reply, ok
 
 from orchestrator.engine.breakers import Breaker, Position, SparedError
 from orchestrator.errors import UnavailableError

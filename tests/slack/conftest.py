@@ -1,11 +1,6 @@
-"""What these tests share is in tests/support."""
-
-import sys
-from pathlib import Path
+"""What these tests share."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from urllib.parse import quote_plus, urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slack_cards import DIGEST, ID, NOW, card
 from slack_sdk.signature import SignatureVerifier
+from support.slack_cards import DIGEST, ID, NOW, card
 
 from orchestrator.errors import InvalidError, SignatureError
 from orchestrator.slack.action import Click, OtherAction, Shortcut, Submission

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, NOW, card
-from slack_standing import standing, thread
+from support.slack_cards import ALICE, NOW, card
+from support.slack_standing import standing, thread
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Inquiry, Place, Terms
 from orchestrator.domain.inquiries import MOST, Telling

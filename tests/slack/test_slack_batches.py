@@ -5,9 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
-from slack_limits import faults, markup, texts
-from slack_server import ME, FakeSlack, no, ok
+from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
+from support.slack_limits import faults, markup, texts
+from support.slack_messages import shown
+from support.slack_server import ME, FakeSlack, no, ok
 
 from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus
@@ -61,10 +62,6 @@ def batch(*cards: Card, together: bool = True, **changes: Any) -> BatchCard:
 
 def buttons(message: Message) -> list[str]:
     return [e["action_id"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
-
-
-def shown(message: Message) -> str:
-    return "\n".join(texts(message.blocks))
 
 
 def test_it_names_every_call_and_how_it_stands_and_who_may_decide() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
-from slack_limits import faults, markup, texts
+from support.slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
+from support.slack_limits import faults, markup
+from support.slack_messages import block, shown
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
@@ -29,14 +30,6 @@ HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ :white_check_mark
 def buttons(message: Message) -> list[str]:
     found = [b for b in message.blocks if b["type"] == "actions"]
     return [e["action_id"] for block in found for e in block["elements"]]
-
-
-def shown(message: Message) -> str:
-    return "\n".join(texts(message.blocks))
-
-
-def block(message: Message, name: str) -> dict[str, Any]:
-    return next(b for b in message.blocks if b["block_id"].startswith(f"{name}:"))
 
 
 def arguments_shown(message: Message) -> str:

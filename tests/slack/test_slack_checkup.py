@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from slack_cards import NOW
+from support.slack_cards import NOW
 
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running

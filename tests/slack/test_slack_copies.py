@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from slack_cards import NOW, card, states
-from slack_server import POSTED, FakeSlack, no, ok
+from support.slack_cards import NOW, card, states
 from support.slack_people import Person
+from support.slack_server import POSTED, FakeSlack, no, ok
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
-from slack_limits import faults, markup, texts
+from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
+from support.slack_limits import faults, markup, texts
+from support.slack_messages import shown
 
 from orchestrator.domain.consent import Place
 from orchestrator.domain.pictures import Card, DigestCard
@@ -48,10 +49,6 @@ def drawn(*cards: Card, more: int = 0, now: datetime = NOW) -> Message:
 
 def labels(message: Message) -> list[str]:
     return [e["text"]["text"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
-
-
-def shown(message: Message) -> str:
-    return "\n".join(texts(message.blocks))
 
 
 def test_a_line_for_each_with_its_fingerprint_run_requester_and_a_piece_of_it() -> None:

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, DIGEST, NOW, YES, C, K, S, card, decided
-from slack_limits import faults, texts
+from support.slack_cards import ALICE, DIGEST, NOW, YES, C, K, S, card, decided
+from support.slack_limits import faults, texts
 
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.edits import Edited, changes

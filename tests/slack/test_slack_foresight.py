@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from slack_cards import NOW, YES, C, S, card, decided, states
-from slack_limits import faults, texts
+from support.slack_cards import NOW, YES, C, S, card, decided, states
+from support.slack_limits import faults, texts
+from support.slack_messages import actions, shown
 
 from orchestrator.domain.consent import Edits, Preview
 from orchestrator.domain.pictures import Card
@@ -14,7 +15,6 @@ from orchestrator.slack import foresight, modals
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
 from orchestrator.slack.looks import look, sentence
-from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> *free* <https://evil.example|here> \u202e refund \u0430"
 
@@ -25,14 +25,6 @@ def telling(text: str = "-12.50 EUR", base: Card | None = None, **more: Any) -> 
     terms = replace(base.approval.terms, edits=edits, discreet=more.pop("discreet", False))
     approval = replace(base.approval, preview=Preview(text, **more), terms=terms)
     return replace(base, approval=approval, call=replace(base.call, approval=approval))
-
-
-def shown(message: Message) -> str:
-    return "\n".join(texts(message.blocks))
-
-
-def actions(message: Message) -> list[str]:
-    return [e["action_id"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
 
 
 def test_it_stands_before_the_arguments() -> None:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ID, LINK, NOW, card, plan_card, states
-from slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlack, Reply, no, ok
 from structlog.testing import capture_logs
+from support.slack_cards import ID, LINK, NOW, card, plan_card, states
+from support.slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, FakeSlack, Reply, no, ok
 
 from orchestrator.domain.consent import Place, Terms
 from orchestrator.domain.values import replace

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
-from slack_cards import NOW
-from slack_server import DROPPED, PATIENCE_SECONDS, SILENT, FakeSlack, Reply, no, ok
+from support.slack_cards import NOW
+from support.slack_server import DROPPED, PATIENCE_SECONDS, SILENT, FakeSlack, Reply, no, ok
 
 from orchestrator.errors import UnavailableError
 from orchestrator.slack.groups import AGE, Groups

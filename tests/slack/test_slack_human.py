@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.slack_messages import actions
 
 from orchestrator.domain import human as questions
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.emulator.slack.validation import validate_blocks, validate_view
+from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
 from orchestrator.slack import human, modals
 from orchestrator.slack.blocks import draw
@@ -42,12 +43,6 @@ def card(arguments: dict[str, Any], *, tool: str = questions.ASK_HUMAN, terms: T
     return Card(approval, call, "run_1", "paint", ALICE, RunStatus.WAITING, description="Ask a person.")
 
 
-def pressed(asked: Card) -> list[str]:
-    blocks = draw(asked, now=NOW).blocks
-    assert validate_blocks(blocks) == ()
-    return [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
-
-
 def text_of(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(text_of(v) for v in value.values())
@@ -60,7 +55,7 @@ def text_of(value: Any) -> str:
 def test_a_question_keeps_within_the_limits(kind: str, question: str, discreet: bool) -> None:
     asked = card({"question": question, "why": "For the <b>record</b>.", **KINDS[kind]})
     asked = replace(asked, approval=replace(asked.approval, terms=replace(TERMS, discreet=discreet)))
-    buttons = pressed(asked)
+    buttons = actions(draw(asked, now=NOW))
     on_card = kind == "few" and not discreet
     assert buttons == (["choose_0", "choose_1"] if on_card else ["answer"]) + ["reject_reason", "ask"]
     drawn = draw(asked, now=NOW)
@@ -117,7 +112,7 @@ def test_few_choices_are_all_to_be_seen() -> None:
 
 def test_an_answer_is_shown_where_the_channel_may_see_it() -> None:
     asked = card({"amount": 5}, tool="pay")
-    assert "answer" in pressed(asked)
+    assert "answer" in actions(draw(asked, now=NOW))
     verdict = Verdict(False, ALICE, NOW, answer="*paid* already")
     outcome = Outcome(OutcomeKind.SUCCEEDED, questions.result(asked.call, verdict.answer))
     approval = replace(asked.approval, status=ApprovalStatus.APPROVED, verdict=verdict)
@@ -129,7 +124,7 @@ def test_an_answer_is_shown_where_the_channel_may_see_it() -> None:
     assert "*paid* already" in shown
     kept = replace(over, approval=replace(approval, terms=replace(TERMS, discreet=True)))
     assert "*paid* already" not in text_of(draw(kept, now=NOW).blocks)
-    assert "answer" not in pressed(card({}, tool="pay", terms=replace(TERMS, quorum=2)))
+    assert "answer" not in actions(draw(card({}, tool="pay", terms=replace(TERMS, quorum=2)), now=NOW))
 
 
 def test_a_repeated_call_says_who_said_no() -> None:
@@ -144,9 +139,9 @@ def test_what_is_not_shown_whole_is_not_answered_in_slack() -> None:
     """Spelled out, what nobody sees takes more room than any window has."""
     asked = card({"kind": "text", "question": "\u200b" * 1_900 + "Pay it twice?"})
     assert human.form(asked.call) is None
-    assert pressed(asked) == ["reject_reason", "ask"]
+    assert actions(draw(asked, now=NOW)) == ["reject_reason", "ask"]
     assert "HTTP API" in str(draw(asked, now=NOW).blocks)
     assert validate_view(modals.details(asked, open_=True)) == ()
     hidden = card(asked.call.arguments, terms=replace(TERMS, discreet=True))
-    assert pressed(hidden) == ["reject_reason", "ask"]
+    assert actions(draw(hidden, now=NOW)) == ["reject_reason", "ask"]
     assert "in a window" not in str(draw(hidden, now=NOW).blocks)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from litestar import Litestar, Request, Response, post
-from slack_cards import ID, NOW, card, own_states, plan_card, states
+from support.slack_cards import ID, NOW, card, own_states, plan_card, states
 
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states
-from slack_limits import texts
+from support.slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states
+from support.slack_limits import texts
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ID, NOW, card, limit_card, plan_card, states
-from slack_server import ME, POSTED, FakeSlack, no, ok
-from slack_standing import standing, thread
+from support.slack_cards import ID, NOW, card, limit_card, plan_card, states
+from support.slack_server import ME, POSTED, FakeSlack, no, ok
+from support.slack_standing import standing, thread
 
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
 from orchestrator.domain.outcomes import OUTCOME

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from slack_cards import (
+from support.slack_cards import (
     ALICE,
     BACK,
     DIGEST,
@@ -22,7 +22,8 @@ from slack_cards import (
     restart_card,
     states,
 )
-from slack_limits import faults, markup, texts
+from support.slack_limits import faults, markup, texts
+from support.slack_messages import block, shown
 
 from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.model import CallStatus, RunStatus
@@ -40,17 +41,9 @@ from orchestrator.slack.text import prose
 HOSTILE = "<!channel> <https://evil.example|Carry out here> `*_~ :white_check_mark: <@U0BOB> @here"
 
 
-def block(message: Message, name: str) -> dict[str, Any]:
-    return next(b for b in message.blocks if b["block_id"].startswith(f"{name}:"))
-
-
 def buttons(message: Message) -> list[tuple[str, str]]:
     found = [e for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
     return [(e["action_id"], e["text"]["text"]) for e in found]
-
-
-def shown(message: Message) -> str:
-    return "\n".join(texts(message.blocks))
 
 
 def subject(message: Message) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from slack_server import FakeSlack, ok
 from structlog.testing import capture_logs
+from support.slack_server import FakeSlack, ok
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import InvalidError

@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
-from slack_limits import faults, markup, texts
+from support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
+from support.slack_limits import faults, markup, texts
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew
 from orchestrator.domain.consent import ApprovalStatus, Stage, Verdict, Vote

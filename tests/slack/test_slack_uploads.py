@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from slack_cards import NOW, card
-from slack_server import FakeSlack, ok
+from support.slack_cards import NOW, card
+from support.slack_messages import actions
+from support.slack_server import FakeSlack, ok
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.pictures import Card, Picture
@@ -14,7 +15,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
 from orchestrator.emulator.slack.local import LocalSlack
-from orchestrator.emulator.slack.validation import validate_blocks, validate_view
+from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.slack import human, modals
 from orchestrator.slack.blocks import draw
@@ -119,19 +120,13 @@ def test_slacks_own_hosts_and_a_local_one() -> None:
     assert "files:write" not in scopes(**needed)
 
 
-def pressed(asked: Card) -> list[str]:
-    blocks = draw(asked, now=NOW).blocks
-    assert validate_blocks(blocks) == ()
-    return [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
-
-
 @pytest.mark.parametrize("files", [1, 2, 20])
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_choice_has_a_button_for_each_file(files: int, labels: bool) -> None:
     asked = choice(files, labels=["dusk <!channel> " + "x" * 40] * files if labels else None)
     numbered = [f"choose_{n}" for n in range(files)]
-    assert pressed(asked) == [*numbered, "again", "reject_reason", "ask"]
-    assert "again" not in pressed(choice(files, again_allowed=False))
+    assert actions(draw(asked, now=NOW)) == [*numbered, "again", "reject_reason", "ask"]
+    assert "again" not in actions(draw(choice(files, again_allowed=False), now=NOW))
     form = human.form(asked.call)
     assert form is not None
     views = (modals.answer(asked, form), modals.details(asked, open_=True), modals.again(asked))
@@ -148,11 +143,11 @@ def test_the_card_says_where_files_are_and_why_there_is_no_picture() -> None:
     links = ("https://o.example/v1/files/run_a/1.mp4", "javascript:alert(1)")
     told = replace(choice(), file_links=links, no_pictures="No picture could be shown: Slack refused (x)")
     drawn = str(draw(told, now=NOW).blocks)
-    assert pressed(told)[:2] == ["choose_0", "choose_1"]
+    assert actions(draw(told, now=NOW))[:2] == ["choose_0", "choose_1"]
     assert "No picture could be shown" in drawn
     assert links[0] in drawn
     assert "javascript" not in drawn
     discreet = replace(told.approval, terms=replace(told.approval.terms, discreet=True))
     hidden = replace(told, approval=discreet, call=replace(told.call, approval=discreet))
-    assert pressed(hidden) == ["answer", "again", "reject_reason", "ask"]
+    assert actions(draw(hidden, now=NOW)) == ["answer", "again", "reject_reason", "ask"]
     assert "files" not in str(draw(hidden, now=NOW).blocks)

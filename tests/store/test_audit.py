@@ -16,10 +16,10 @@ import pytest
 import rfc8785
 import sqlalchemy as sa
 import structlog
-from databases import sqlite_copy
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import ANNA, BEN, TERMS
+from support.databases import sqlite_copy
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World

@@ -1,6 +1,5 @@
 """Effects that people look after, and the numbers for monitors, on both databases."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +15,6 @@ from orchestrator.domain.model import Run, RunStatus
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import claims, deadletters, inbox, numbers, outbox, run_rows, runs, views
 from orchestrator.store.claims import Hold
-from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
 
 SECOND = timedelta(seconds=1)
@@ -34,13 +32,6 @@ TIDYING += [EffectKind.UPDATE_DIGEST, EffectKind.UPLOAD_MEDIA]
 TIDYING += [EffectKind.POST_INQUIRY, EffectKind.UPDATE_INQUIRY, EffectKind.SEND_CALLBACK]
 TIDYING += [EffectKind.CANCEL_JOB]
 ACTING = sorted(set(EffectKind) - set(TIDYING))
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def opened(s: Session, run_id: str = "run_1", *, closed: bool = False) -> Run:

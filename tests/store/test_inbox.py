@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,13 +20,6 @@ from orchestrator.store.together import Together
 
 delivery_t = table(DeliveryRow)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def hook(name: str, subject: str = "i1", body: bytes = b"{}", hours: int = 0) -> Arrived:

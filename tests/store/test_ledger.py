@@ -1,6 +1,5 @@
 """The ledger of webhooks: what is shown of them, what followed, and working on one again."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,19 +16,11 @@ from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine import step
 from orchestrator.errors import NotFoundError
 from orchestrator.store import inbox, interactions, ledger, run_rows, runs
-from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
 
 SECOND = timedelta(seconds=1)
 OPS = Actor("api:ops", "ops", "api")
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def hook(name: str, subject: str = "i1", at: datetime = NOON, **more: Any) -> Arrived:

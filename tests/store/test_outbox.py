@@ -1,7 +1,6 @@
 """What must be done: asked for once, claimed by one, settled under the claim's own token."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,13 +21,6 @@ SECOND = timedelta(seconds=1)
 ALL = tuple(EffectKind)
 FETCH = EffectKind.FETCH_INTERACTION
 effect_t = table(EffectRow)
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def ask(

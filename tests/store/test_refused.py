@@ -1,6 +1,5 @@
 """Webhooks that were not taken: kept for people to look at, bounded, and never worked on."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,19 +12,11 @@ from orchestrator.engine import step
 from orchestrator.errors import ConflictError
 from orchestrator.gemini.headers import _VISIBLE_NO_DOT
 from orchestrator.store import inbox, ledger
-from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, DeliveryVerdict, delivery_t
 from orchestrator.store.refused import BODY_BYTES, Refused, keep, refused
 
 SECOND = timedelta(seconds=1)
 WHY = "no signature matches"
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def forged(name: str = "msg_1", body: bytes = b"{}", seconds: int = 0, why: str = WHY) -> Refused:

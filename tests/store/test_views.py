@@ -1,6 +1,5 @@
 """Read-only questions: newest first, page by page, nothing twice and nothing left out."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -19,16 +18,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import claims, inbox, outbox, runs, views
 from orchestrator.store.claims import Hold
-from orchestrator.store.database import Database
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def s(database: Database) -> Iterator[Session]:
-    with Session(database.engine, expire_on_commit=False) as session:
-        yield session
-        session.rollback()
 
 
 def opened(s: Session, n: int, workflow: str = "refunds", same_time: bool = False) -> str:

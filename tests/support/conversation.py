@@ -8,7 +8,7 @@ from support.clock import NOON
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, TO_ACT, is_own
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
+from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import TOKENS, Decision, over_tokens, status_of
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.domain.events import (
@@ -121,6 +121,12 @@ class Conversation:
 
     def call(self, call_id: str) -> ToolCall:
         return next(c for c in self.run.turn.calls if c.call_id == call_id)
+
+    def approval(self, call_id: str = "c1") -> Approval:
+        """The question about that call; it has one."""
+        found = self.call(call_id).approval
+        assert found is not None
+        return found
 
     def kinds(self) -> set[EffectKind]:
         return {e.kind for e in self.waiting.values()}

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from slack_cards import NOW
+from support.slack_cards import NOW
 
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace

@@ -228,6 +228,14 @@ class World:
                 return
         raise AssertionError("the world does not come to rest")
 
+    async def pass_time(
+        self, approval: Approval, share: float, more: timedelta = timedelta(seconds=1)
+    ) -> None:
+        """Until that share of the question's time is over, and a little more."""
+        whole = approval.expires_at - approval.requested_at
+        self.clock.reach(approval.requested_at + whole * share + more)
+        await self.settle()
+
     async def to_the_end(self, *run_ids: str, webhooks: bool = True, patience: int = 400) -> None:
         """Settle and move the clock to what is due next, until those runs end or wait for a person."""
         for _ in range(patience):

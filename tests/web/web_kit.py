@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from databases import sqlite_copy
 from litestar import Litestar
+from support.databases import sqlite_copy
 
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Actor, Approval, Terms

@@ -17,7 +17,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.steady import Steady
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, UnavailableError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.outlook import Outlook
 from orchestrator.readiness import State
@@ -26,6 +26,7 @@ from orchestrator.slack.gateway import SlackGateway
 from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
 from orchestrator.store import claims, sightings
+from orchestrator.store.sql.races import AWAY
 from orchestrator.web.doors import DynamicDoor
 
 AGREE_SECONDS: Final = 10.0
@@ -56,8 +57,15 @@ class Lifetime:
 
     @asynccontextmanager
     async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
-        """Begun inside; at the end nothing is left running or open."""
-        await self._take_over()
+        """Begun inside; at the end nothing is left running or open.
+
+        Raises:
+            UnavailableError: The database went away meanwhile; nothing has begun.
+        """
+        try:
+            await self._take_over()
+        except AWAY as e:
+            raise UnavailableError(f"the database went away during the start: {str(e.orig).strip()}") from e
         if self.state.worker is not None:
             self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
         beside = [asyncio.create_task(begun) for begun in self._beside()]

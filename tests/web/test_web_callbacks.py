@@ -89,6 +89,7 @@ def test_a_run_keeps_the_address_it_was_started_with(
         ({"url": URL, "events": []}, "callback"),
         ({"url": URL, "secret": "mine"}, "callback"),
         (7, "callback"),
+        ("", "callback"),
     ],
 )
 def test_an_address_that_is_not_called(house: House, sender: Sender, callback: Any, field: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from orchestrator.domain.events import Choice
-from orchestrator.web.callback_wishes import NewCallback
+from orchestrator.web.callback_wishes import Address, NewCallback
 
 Reason = Annotated[str, Meta(max_length=1000)]
 
@@ -21,7 +21,7 @@ class NewRun(Struct, kw_only=True, forbid_unknown_fields=True):
         str, Meta(min_length=1, max_length=200, pattern="^[!-~]+$", description="Visible ASCII.")
     ] = ""
     callback: Annotated[
-        str | NewCallback | None,
+        Address | NewCallback | None,
         Meta(description="An address that is told of the run, beside its workflow's; alone, or with events."),
     ] = None
 

@@ -1,0 +1,43 @@
+"""A database that goes away between the look at it and the start: said in a line, and begun by nobody."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from support.postgres import stoppable
+
+from orchestrator import app, jobs
+from orchestrator.errors import UnavailableError
+from orchestrator.settings import Settings, load
+from orchestrator.store import migrate
+from orchestrator.store.database import Database
+
+HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Settings]:
+    monkeypatch.chdir(tmp_path)
+    Path("tools").mkdir()
+    config = Path("config.yaml")
+    config.write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
+    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}
+    return lambda url: load(config, environ=said | {"DATABASE_URL": url})
+
+
+@pytest.mark.asyncio
+async def test_it_is_unavailable_and_no_traceback(settings_of: Callable[[str], Settings]) -> None:
+    with stoppable() as server:
+        database = Database(url := server.url.render_as_string(False))
+        try:
+            migrate.upgrade(database.engine)
+            jobs.install(database.engine)
+            service = app.build(settings_of(url), database, role=app.Role.WORKER)
+            server.stop("immediate")
+            with pytest.raises(UnavailableError, match="the database went away during the start: "):
+                async with service.lifespan(service.web):
+                    raise AssertionError("it has begun")
+        finally:
+            database.close()
+            server.start()  # or its end is waited for in vain

@@ -12,6 +12,7 @@ Schema, one level of fields that every door can show; what is not of it is refus
 
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Approval, Terms, Verdict
+from orchestrator.domain.consent import Approval, Terms, Verdict, readable
 from orchestrator.domain.model import ToolCall
 from orchestrator.domain.plain import MAX_SAFE_INTEGER, JsonObject
 from orchestrator.errors import InvalidError
@@ -33,6 +34,8 @@ MOST_CHOICES: Final = 20
 CHOICE_CHARS: Final = 75
 MOST_FIELDS: Final = 20
 FIELD_CHARS: Final = 64
+TYPED_CHARS: Final = 3_000
+"""No field of Slack's holds more: a text that has to be longer could not be given there."""
 SCHEMA_CHARS: Final = 8_000
 """Of a form's schema, as JSON."""
 ANSWER_CHARS: Final = 20_000
@@ -79,7 +82,16 @@ def faults(arguments: JsonObject) -> list[Fault]:
     if arguments.get("kind") not in tuple(Kind):
         return [("kind", f"should be one of {', '.join(Kind)}")]
     kind = Kind(arguments["kind"])
-    return [*_about_choices(kind, arguments.get("choices")), *_about_schema(kind, arguments.get("schema"))]
+    return [
+        *_about_question(arguments.get("question")),
+        *_about_choices(kind, arguments.get("choices")),
+        *_about_schema(kind, arguments.get("schema")),
+    ]
+
+
+def _about_question(question: object) -> Iterator[Fault]:
+    if not isinstance(question, str) or not readable(question):
+        yield "question", "should say what is asked"
 
 
 def _about_choices(kind: Kind, choices: object) -> Iterator[Fault]:
@@ -92,7 +104,7 @@ def _about_choices(kind: Kind, choices: object) -> Iterator[Fault]:
         return
     if not all(_short(choice, CHOICE_CHARS) for choice in choices):
         yield "choices", f"should each be one line of 1 to {CHOICE_CHARS} characters"
-    elif len({choice.strip().casefold() for choice in choices}) < len(choices):
+    elif not _differ(choices):
         yield "choices", "should all differ"
 
 
@@ -163,12 +175,19 @@ def _bounds(path: str, field: Mapping[str, Any]) -> Iterator[Fault]:
             yield path, f"{low} and {high} should be {'whole numbers from 0' if whole else 'numbers'}"
         elif len(found) == 2 and found[0] > found[1]:
             yield path, f"{low} should not be above {high}"
+        elif whole and field.get(low, 0) > TYPED_CHARS:
+            yield path, f"{low} should be at most {TYPED_CHARS}"
 
 
 def _enum(values: object) -> bool:
     if not isinstance(values, list) or not 1 <= len(values) <= MOST_CHOICES:
         return False
-    return all(_short(v, CHOICE_CHARS) for v in values) and len(set(values)) == len(values)
+    return all(_short(v, CHOICE_CHARS) for v in values) and _differ(values)
+
+
+def _differ(texts: Sequence[str]) -> bool:
+    """Whether people can tell each from the others; é looks the same in one character and in two."""
+    return len({unicodedata.normalize("NFC", text).strip().casefold() for text in texts}) == len(texts)
 
 
 def _short(text: object, most: int) -> bool:

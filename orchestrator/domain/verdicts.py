@@ -24,6 +24,7 @@ from orchestrator.domain.events import ApprovalDecided, ApprovalEdited
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
+from orchestrator.domain.terms import can_be_met
 from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
@@ -171,7 +172,7 @@ def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> De
     """
 
     def sayable(call: ToolCall, approval: Approval) -> str | None:
-        return _not_editable(call, approval, event)
+        return _not_editable(call, approval, event) or _nobody_left(run, approval, event)
 
     def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
         return _proposed_anew(run, call, approval, event, now)
@@ -196,12 +197,26 @@ def may_edit(terms: Terms, current: Terms | None) -> bool:
     return all(one.edits is not Edits.NO for one in (terms, current) if one is not None)
 
 
+def _nobody_left(run: Run, approval: Approval, event: ApprovalEdited) -> str | None:
+    """Settings are checked before it is known who asks for a run; under four eyes they are one fewer."""
+    terms = _its_terms(approval, event)
+    barred = run.asked_for_it if terms.four_eyes else ()
+    left = replace(terms, never=(*terms.never, *barred))
+    alone = event.by.id in terms.never and not can_be_met(left)
+    return "too few others are left to approve what you change" if alone else None
+
+
+def _its_terms(old: Approval, event: ApprovalEdited) -> Terms:
+    """What the changed call is asked under: without its author, where somebody else has to approve it."""
+    terms = event.assessment.terms or old.terms
+    if any(one.edits is Edits.OTHER for one in (terms, old.terms, event.current) if one is not None):
+        return replace(terms, never=(*terms.never, event.by.id))
+    return terms
+
+
 def _proposed_anew(run: Run, call: ToolCall, old: Approval, event: ApprovalEdited, now: datetime) -> Decision:
     """In the old question's place, message and end of time included: an edit wins nobody more of it."""
-    fresh = event.assessment
-    terms = fresh.terms or old.terms
-    if any(one.edits is Edits.OTHER for one in (terms, old.terms, event.current) if one is not None):
-        terms = replace(terms, never=(*terms.never, event.by.id))
+    fresh, terms = event.assessment, _its_terms(old, event)
     call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
     note = f"{event.by.name or event.by.id} changed the arguments"
     if fresh.previews:

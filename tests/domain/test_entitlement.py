@@ -175,6 +175,13 @@ def test_an_edit_wins_no_time_and_forgets_yeses() -> None:
         (replace(TERMS, edits=Edits.SAME), CARL, {}, Refusal.NOT_ENTITLED),
         (replace(TERMS, edits=Edits.SAME), BEN, {"to": DIGEST}, Refusal.NOT_NOW),  # nothing changed
         (replace(TERMS, edits=Edits.SAME), BEN, {"ruling": Ruling.DENY}, Refusal.NOT_NOW),
+        # neither Ben nor Anna, whose run it is, could answer what he proposes
+        (
+            replace(TERMS, approvers=(ANNA.id, BEN.id), edits=Edits.OTHER, four_eyes=True),
+            BEN,
+            {},
+            Refusal.NOT_NOW,
+        ),
     ],
 )
 def test_an_edit_that_may_not_be_leaves_the_question_open(

@@ -23,7 +23,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine import answers, step
+from orchestrator.engine import answers, step, webhooks
 from orchestrator.engine.answers import Answer as Answer
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock, ToolkitPort
@@ -75,7 +75,7 @@ class Intake:
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
-        self._deliveries = Together(database, partial(step.keep, repeated=repeated))
+        self._deliveries = Together(database, partial(webhooks.keep, repeated=repeated))
 
     async def start(
         self,

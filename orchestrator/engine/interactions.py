@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.effects import parse_attempt
 from orchestrator.domain.events import (
     CreateClaimed,
@@ -14,8 +15,9 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionMissing,
 )
-from orchestrator.domain.exchange import CreateRequest, Snapshot
-from orchestrator.domain.model import TurnStatus
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
+from orchestrator.domain.model import Run, Turn, TurnStatus
+from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
 from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
@@ -56,7 +58,7 @@ class Interactions:
         if applied.refused:
             claims.done(s, effect)
             return None
-        return partial(self._send, effect, step.create_request(s, applied.run, self._toolkit))
+        return partial(self._send, effect, _request(s, applied.run, self._toolkit))
 
     async def _send(self, effect: Claimed, request: CreateRequest) -> None:
         turn, attempt = request.correlation.turn, request.correlation.attempt
@@ -199,3 +201,36 @@ def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
     claims.bury(s, effect, why)
     inbox.disown(s, effect.subject)
+
+
+def _request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
+    """Everything the current turn's create says. One that takes up a cut answer has no input of its own."""
+    turn = run.turn
+    return CreateRequest(
+        recipe=run.acting,
+        correlation=Correlation(run.id, turn.number, turn.attempt),
+        input="" if turn.continuation is not None else _input(s, run),
+        planning=turn.planning,
+        environment=turn.environment,
+        functions=toolkit.declarations(run.acting.tools),
+        previous_id=turn.previous_id,
+        continuation=turn.continuation,
+    )
+
+
+def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
+    """The caller's text first, or what the step tells; then the results before, or a word about a plan."""
+    if run.turn.previous_id is None:
+        return run.turn.note or run.input
+    before = runs.load_turn(s, run.id, run.turn.number - 1)
+    planned = any(is_own(c) and c.tool == PLAN for c in before.calls)
+    return (run.turn.note or CARRY_OUT) if planned else _results(before)
+
+
+def _results(turn: Turn) -> tuple[FunctionResult, ...]:
+    """Exactly one result for each call of the turn."""
+    return tuple(
+        FunctionResult(c.call_id, c.tool, c.outcome.result, c.outcome.is_error)
+        for c in turn.calls
+        if c.outcome is not None and not is_own(c)
+    )

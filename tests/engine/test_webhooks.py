@@ -12,7 +12,7 @@ from support.world import World
 
 from orchestrator.domain.exchange import Correlation, CreateRequest
 from orchestrator.domain.model import Policy, Recipe, RunStatus
-from orchestrator.engine import step
+from orchestrator.engine import webhooks
 from orchestrator.engine.interactions import PROBES
 from orchestrator.store import ledger
 from orchestrator.store.tables import DeliveryRow, DeliveryState
@@ -271,7 +271,7 @@ async def test_events_about_other_things_are_stored_and_done_with(database_url: 
 async def test_what_is_kept_of_unknown_interactions_is_bounded(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "MAX_PARKED", 3)
+    monkeypatch.setattr(webhooks, "MAX_PARKED", 3)
     async with world_on(sqlite_url) as world:
         for n in range(5):
             await world.signal(f"i_unknown_{n}")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain.announcements import announce
 from orchestrator.domain.consent import Place
-from orchestrator.domain.decision import Refusal
+from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import (
     OF_NO_RUN,
     Effect,
@@ -84,32 +84,36 @@ def apply(
         told = (worth,)
     if changed or decision.note:
         after = runs.save(s, run, decision, now=now)
-        runs.record(
-            s,
-            after,
-            type(happened).__name__,
-            _data(happened),
-            decision.note,
-            decision.refused,
-            now,
-        )
+        kind = type(happened).__name__
+        runs.record(s, after, kind, _data(happened), decision.note, decision.refused, now)
         occupancy.moved(s, run, after)
     audit.note(s, told, now)
-    dropped = decision.drop
-    if after.closed and not run.closed:
-        outbox.drop_all(s, run_id)
-        dropped = tuple(filter(survives_closing, dropped))  # the others went with all
-    outbox.drop(s, run_id, dropped)
-    outbox.add(s, run_id, [e for e in decision.effects if e.kind not in OF_NO_RUN])
-    outbox.add(s, "", [e for e in decision.effects if e.kind in OF_NO_RUN])
-    outbox.add(s, run_id, callbacks.put(s, run_id, announce(run, decision, now), now))
-    if isinstance(happened, ApprovalPosted | ApprovalCopied):
-        _posted_behind(s, after, happened, now)
-    if isinstance(happened, InquiryPosted):
-        _inquiry_behind(s, after, happened, now)
-    if isinstance(happened, BatchPosted) and after.turn.number != happened.turn:
-        _batch_behind(s, run_id, happened, now)
+    _order(s, run, decision, now)
+    _redraw_behind(s, after, happened, now)
     return Applied(run, after, decision.note, decision.refused, decision.alarm)
+
+
+def _order(s: Session, before: Run, decision: Decision, now: datetime) -> None:
+    """What must be done by that decision, and what need not any more."""
+    dropped = decision.drop
+    if decision.run.closed and not before.closed:
+        outbox.drop_all(s, before.id)
+        dropped = tuple(filter(survives_closing, dropped))  # the others went with all
+    outbox.drop(s, before.id, dropped)
+    outbox.add(s, before.id, [e for e in decision.effects if e.kind not in OF_NO_RUN])
+    outbox.add(s, "", [e for e in decision.effects if e.kind in OF_NO_RUN])
+    outbox.add(s, before.id, callbacks.put(s, before.id, announce(before, decision, now), now))
+
+
+def _redraw_behind(s: Session, run: Run, event: Event, now: datetime) -> None:
+    """A message that was posted for what the run has gone on from meanwhile says so from now on."""
+    match event:
+        case ApprovalPosted() | ApprovalCopied():
+            _posted_behind(s, run, event, now)
+        case InquiryPosted():
+            _inquiry_behind(s, run, event, now)
+        case BatchPosted() if run.turn.number != event.turn:
+            _batch_behind(s, run.id, event, now)
 
 
 def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied, now: datetime) -> None:

@@ -22,6 +22,7 @@ from orchestrator.domain import (
     joblife,
     ladder,
     posting,
+    proposals,
     turns,
     verdicts,
 )
@@ -272,7 +273,7 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     ApprovalCopied: ladder.copied,
     ApprovalNotCopied: ladder.not_copied,
     ApprovalDecided: verdicts.decided,
-    ApprovalEdited: verdicts.edited,
+    ApprovalEdited: proposals.edited,
     QuestionAsked: inquiries.asked,
     QuestionAnswered: inquiries.answered,
     InquiryPosted: inquiries.posted,

@@ -15,7 +15,7 @@ from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.pictures import Card
-from orchestrator.domain.verdicts import may_edit
+from orchestrator.domain.proposals import may_edit
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import human, modals, past
 from orchestrator.slack.action import Click, Shortcut

@@ -31,7 +31,7 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import attest, questions, runs
+from orchestrator.store import attest, locking, questions, runs
 
 
 class Answer(Value):
@@ -154,7 +154,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
     """
     found = {own: known[2] for own in approvals if (known := questions.load_approval(s, own)) is not None}
     for run_id in sorted(set(found.values())):
-        runs.lock(s, run_id)
+        locking.run(s, run_id)
     return set(found)
 
 
@@ -255,7 +255,7 @@ def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
 ) -> Answer:
-    found = questions.load_approval(s, approval_id, runs.lock_asked(s, approval_id))
+    found = questions.load_approval(s, approval_id, locking.run_of_approval(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found

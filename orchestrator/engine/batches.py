@@ -22,7 +22,7 @@ from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.saying import drawn_anew, in_turn, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, runs
+from orchestrator.store import claims, runs, turns
 from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
@@ -108,7 +108,7 @@ class Batches:
 
     def _turn(self, s: Session, effect: Claimed) -> tuple[Run, Turn]:
         run, number = runs.load(s, effect.run_id), int(effect.subject)
-        return run, run.turn if run.turn.number == number else runs.load_turn(s, run.id, number)
+        return run, run.turn if run.turn.number == number else turns.load(s, run.id, number)
 
     def _batch(self, s: Session, effect: Claimed, run: Run, turn: Turn, place: Place) -> BatchCard:
         asked = [c.approval for c in batches.members(turn) if c.approval is not None]

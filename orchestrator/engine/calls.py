@@ -31,7 +31,7 @@ from orchestrator.engine.resubmitting import whole
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import asked, attest, claims, runs
+from orchestrator.store import asked, attest, claims, locking, runs
 from orchestrator.store.claims import Claimed
 
 STOPPED: Final = 1000
@@ -123,7 +123,7 @@ class Calls:
 
     def _seen(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> Act | None:
         """The gate for a call that was looked at, in a transaction of its own."""
-        runs.lock(s, effect.run_id)
+        locking.run(s, effect.run_id)
         if not claims.renew(s, effect, self._commit.hold().until):
             return None
         if (found := self._ready(s, effect)) is None:

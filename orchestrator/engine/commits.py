@@ -27,7 +27,7 @@ from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError, UnreadableError
-from orchestrator.store import claims, occupancy, outbox, runs
+from orchestrator.store import claims, locking, occupancy, outbox
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
 from orchestrator.store.sql.races import AWAY, lost_race, resumed
@@ -226,7 +226,7 @@ class Commits:
 
     def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
-        runs.lock_of(s, which)
+        locking.run_of_effect(s, which)
         effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is None:
             return None
@@ -307,7 +307,7 @@ class Commits:
     ) -> None:
         """`conclude` within a transaction that does more than that."""
         of_run = run_id or effect.run_id
-        runs.lock(s, of_run)
+        locking.run(s, of_run)
         claims.done(s, effect)
         with suppress(NotFoundError):  # the run was deleted meanwhile
             self.apply(s, of_run, event)

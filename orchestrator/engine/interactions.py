@@ -26,7 +26,7 @@ from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, inbox, interactions, runs
+from orchestrator.store import claims, inbox, interactions, locking, runs, turns
 from orchestrator.store.claims import Claimed
 
 PROBES: Final = 7
@@ -88,7 +88,7 @@ class Interactions:
         run_id = owner[0]
 
         def job(s: Session) -> tuple[str, None]:
-            runs.lock(s, run_id)
+            locking.run(s, run_id)
             overtaken = step.overtaking(s, owner, snapshot.interaction_id)
             claims.done(s, effect)
             tools, policy, now = self._toolkit, self._commit.policy(s), self._commit.now()
@@ -222,7 +222,7 @@ def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
     """The caller's text first, or what the step tells; then the results before, or a word about a plan."""
     if run.turn.previous_id is None:
         return run.turn.note or run.input
-    before = runs.load_turn(s, run.id, run.turn.number - 1)
+    before = turns.load(s, run.id, run.turn.number - 1)
     planned = any(is_own(c) and c.tool == PLAN for c in before.calls)
     return (run.turn.note or CARRY_OUT) if planned else _results(before)
 

@@ -29,7 +29,7 @@ from orchestrator.engine.restarting import successor
 from orchestrator.engine.saying import in_turn, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, digests, outbox, proposals, questions, runs, uploads
+from orchestrator.store import claims, digests, locking, outbox, proposals, questions, runs, uploads
 from orchestrator.store.claims import Claimed
 
 
@@ -163,7 +163,7 @@ class Questions:
         """Drawn; where another question was put in its place meanwhile, that one is drawn over it."""
         newest = questions.asked_now(s, card.call.id, card.run_id)
         if newest is not None and _taken_over(card, newest):
-            runs.lock(s, effect.run_id)
+            locking.run(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
         elif self._outcomes and not card.replaced:
             outbox.add_once(s, effect.run_id, tell(card.call))

@@ -44,6 +44,7 @@ from orchestrator.store import (
     questions,
     refusals,
     runs,
+    turns,
 )
 from orchestrator.store.sql.held import on_sqlite
 
@@ -120,7 +121,7 @@ def _posted_behind(s: Session, run: Run, event: ApprovalPosted | ApprovalCopied,
     """Where the question was spent and left behind while it was being posted, no live button may stay."""
     if run.turn.by_approval(event.approval) is not None:
         return
-    runs.forget_left(s, run.id)
+    turns.forget_left(s, run.id)
     if isinstance(event, ApprovalCopied):
         place = Place(event.channel, event.ts, event.person)
         known = questions.place_copy(s, event.approval, place, MOST_COPIES)
@@ -134,7 +135,7 @@ def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -
     """The same of what was asked back about it."""
     if run.turn.by_approval(event.approval) is not None:
         return
-    runs.forget_left(s, run.id)
+    turns.forget_left(s, run.id)
     place = Place(event.channel, event.ts, event.person)
     if questions.place_inquiry(s, event.approval, event.number, place):
         subject = notice_subject(event.approval, str(event.number))
@@ -143,7 +144,7 @@ def _inquiry_behind(s: Session, run: Run, event: InquiryPosted, now: datetime) -
 
 def _batch_behind(s: Session, run_id: str, event: BatchPosted, now: datetime) -> None:
     """The same of the message over the questions of a turn."""
-    runs.forget_left(s, run_id)
+    turns.forget_left(s, run_id)
     if questions.place_batch(s, run_id, event.turn, event.ts):
         outbox.add(s, run_id, [Effect(EffectKind.UPDATE_BATCH, str(event.turn), now)])
 
@@ -197,7 +198,7 @@ def observe(
 
     def event(run: Run) -> Event:
         seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls])
-        behind = runs.load_turn(s, run_id, turn) if turn < run.turn.number else None
+        behind = turns.load(s, run_id, turn) if turn < run.turn.number else None
         former = behind is not None and behind.interaction_id == snapshot.interaction_id
         return InteractionObserved(turn, attempt, snapshot, seen, former)
 

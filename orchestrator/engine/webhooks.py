@@ -11,7 +11,7 @@ from orchestrator.domain.model import Policy
 from orchestrator.domain.turns import heeds
 from orchestrator.engine import step
 from orchestrator.engine.claims import claimed_by
-from orchestrator.store import inbox, interactions, jobs, outbox, runs
+from orchestrator.store import inbox, interactions, jobs, locking, outbox
 from orchestrator.store.inbox import DeliveryVerdict
 
 ABOUT = ("interaction.", "video.", "batch.")
@@ -107,7 +107,7 @@ def hear(
 ) -> tuple[str | None, None]:
     """Tell a run of webhooks about one of its interactions; many say no more than one."""
     subject = deliveries[0].subject
-    runs.lock_heard(s, subject)
+    locking.run_of_interaction(s, subject)
     owner = interactions.owner_of(s, subject)
     told = (owner[0], _signal(deliveries)) if owner else _job_named(s, deliveries)
     if told is None:

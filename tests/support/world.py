@@ -33,7 +33,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, claims, run_rows, runs
+from orchestrator.store import asked, attest, audit, claims, run_rows, runs, turns
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -328,7 +328,7 @@ class World:
 
         def job(s: Session) -> list[Turn]:
             run = runs.load(s, run_id)
-            return [runs.load_turn(s, run_id, n) for n in range(1, run.turn.number + 1)]
+            return [turns.load(s, run_id, n) for n in range(1, run.turn.number + 1)]
 
         return await self.database.read(job)
 

@@ -26,7 +26,7 @@ from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, inbox, interactions, locking, runs, turns
+from orchestrator.store import claims, interactions, locking, parked, runs, turns
 from orchestrator.store.claims import Claimed
 
 PROBES: Final = 7
@@ -168,7 +168,7 @@ class Interactions:
             seen: It was read and does not say that it is ours: no lost create waits for it any more.
         """
         if seen:
-            await self._commit.write(inbox.disown, effect.subject)
+            await self._commit.write(parked.disown, effect.subject)
         if effect.attempts < PROBES:
             await self._commit.again(effect, why)
         else:
@@ -200,7 +200,7 @@ class Interactions:
 def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
     claims.bury(s, effect, why)
-    inbox.disown(s, effect.subject)
+    parked.disown(s, effect.subject)
 
 
 def _request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:

@@ -37,7 +37,7 @@ from orchestrator.engine.hearing import Go, PutOff
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, inbox, jobs, runs
+from orchestrator.store import claims, jobs, parked, runs
 from orchestrator.store.claims import Claimed
 from orchestrator.store.sql.held import flush
 
@@ -122,7 +122,7 @@ class LongJobs:
         def commit(s: Session) -> tuple[str, None]:
             self._commit.settle(s, effect, seen)
             key = signal_key(reading.remote)
-            early = [inbox.take_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            early = [parked.take(s, name, effect.run_id) for name in (key, f"batch_{key}")]
             flush(s)
             if any(early):
                 self._commit.apply(s, effect.run_id, JobSignalled(job.id))

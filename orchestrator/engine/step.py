@@ -37,10 +37,10 @@ from orchestrator.store import (
     asked,
     audit,
     callbacks,
-    inbox,
     interactions,
     occupancy,
     outbox,
+    parked,
     questions,
     refusals,
     runs,
@@ -168,7 +168,7 @@ def overtaking(s: Session, owner: Owner, interaction_id: str) -> Sequence[object
     """
     if on_sqlite(s) and _known(s, owner, interaction_id):
         return ()  # nobody sorts webhooks beside this, who might park one of it just now
-    return inbox.take_parked(s, interaction_id, owner[0])
+    return parked.take(s, interaction_id, owner[0])
 
 
 def _known(s: Session, owner: Owner, interaction_id: str) -> bool:

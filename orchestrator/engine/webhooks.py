@@ -11,7 +11,7 @@ from orchestrator.domain.model import Policy
 from orchestrator.domain.turns import heeds
 from orchestrator.engine import step
 from orchestrator.engine.claims import claimed_by
-from orchestrator.store import inbox, interactions, jobs, locking, outbox
+from orchestrator.store import inbox, interactions, jobs, locking, outbox, parked
 from orchestrator.store.inbox import DeliveryVerdict
 
 ABOUT = ("interaction.", "video.", "batch.")
@@ -58,7 +58,7 @@ def sort(s: Session, waiting: Sequence[inbox.Waiting], now: datetime) -> list[in
     """
     known = interactions.standing(s, {d.subject for d in waiting if d.subject})
     made = jobs.named(s, {d.subject for d in waiting if d.subject and d.subject not in known})
-    room = MAX_PARKED - inbox.parked(s)
+    room = MAX_PARKED - parked.count(s)
     closed: list[inbox.Closed] = []
     heeded: list[inbox.Waiting] = []
     for delivery in waiting:

@@ -66,7 +66,7 @@ class Database:
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
         """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT.
-        Where it uses the driver itself, it calls `prepared.flush` first."""
+        Where it uses the driver itself, it calls `held.flush` first."""
         self._lock, self.made = engines.own(self.url.database) if self.sqlite else (None, False)
         """What holds the SQLite file, and whether there was none before."""
         self._queue: Queue = SimpleQueue()

@@ -15,7 +15,7 @@ from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.engine import step, webhooks
 from orchestrator.errors import NotFoundError
-from orchestrator.store import inbox, interactions, ledger, run_rows, runs
+from orchestrator.store import inbox, interactions, ledger, parked, run_rows, runs
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
 
@@ -145,7 +145,7 @@ def test_a_replay_for_a_run_that_ended_reads_nothing(s: Session) -> None:
 def test_a_replay_of_one_nobody_knows_looks_at_it_again(s: Session) -> None:
     inbox.put(s, [hook("w1", "i_nobody")])
     close(s, "w1", DeliveryVerdict.PARKED, NOON)
-    inbox.disown(s, "i_nobody")
+    parked.disown(s, "i_nobody")
     ledger.replay(s, "w1", OPS, "", NOON)
     _, others = webhooks.sift(s, 9)
     assert webhooks.sort(s, others, NOON + SECOND) == []

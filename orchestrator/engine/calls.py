@@ -27,7 +27,7 @@ from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import CallStatus, Outcome, Run, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.resubmitting import whole
+from orchestrator.engine.resubmitting import spelled_out
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
@@ -178,7 +178,7 @@ class Calls:
 
     async def _ended(self, effect: Claimed, call: ToolCall, outcome: Outcome | Waiting) -> None:
         def commit(s: Session) -> tuple[str, None]:
-            known = whole(s, outcome) if isinstance(outcome, Waiting) else outcome
+            known = spelled_out(s, outcome) if isinstance(outcome, Waiting) else outcome
             self._commit.settle(s, effect, _ended(call.id, effect.token, known))
             return effect.run_id, None
 

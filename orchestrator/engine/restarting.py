@@ -42,7 +42,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WantedRun:
     """A run somebody wants; `key` of that `owner` is taken once.
 
     `after` is the run whose steps it goes on with: what those that are done came to is not made again;
@@ -60,7 +60,7 @@ class Wish:
     record: str = ""
 
 
-def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
+def start(s: Session, wish: WantedRun, now: datetime) -> tuple[str, Started]:
     """Open the run, or find the one an earlier wish under that key has opened. Returns its id, too.
 
     Raises:
@@ -114,7 +114,7 @@ def restart(
         )
     text = run.input if recipe.steps else _record(s, run)
     told, record = _taking_up(_told_alike(recipe, run.recipe), run), _of_step(s, run) if after else ""
-    wish = Wish(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
+    wish = WantedRun(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
     new_id, started = start(s, wish, now)
     if started.fresh and not run.closed:
         step.apply(s, run_id, TakenUp(by, new_id), policy=policy, now=now)

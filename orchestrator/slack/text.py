@@ -252,7 +252,9 @@ def _copies_ascii(ch: str) -> bool:
 
 
 def _copies(word: str) -> bool:
-    """Copies of ASCII, other scripts' digits, accents as characters of their own."""
+    """Copies of ASCII, other scripts' digits, accents as characters of their own, or on no letter."""
+    if unicodedata.category(word[0])[0] == "M":
+        return True
     foreign = [ch for ch in word if not ch.isascii() and ch not in _UNITS]
     if any(unicodedata.category(ch) == "Nd" or _copies_ascii(ch) for ch in foreign):
         return True

@@ -90,6 +90,7 @@ def test_a_string_cannot_draw_a_row_of_its_own() -> None:
         ("\uff21\uff22", "Characters that can be mistaken for others: \\u{FF21}\\u{FF22}."),
         ("\ufb01x", "Characters that can be mistaken for others: \\u{FB01}x."),
         ("\u22125", "Characters that can be mistaken for others: \\u{2212}."),
+        ("=\u0338", "Characters that can be mistaken for others: \\u{338}."),
         ("e\u0301", "Characters that can be mistaken for others: e\\u{301}."),
         ("\u09ea2", "Characters that can be mistaken for others: \\u{9EA}2."),
         ("שלום", BIDI_NOTE),

@@ -27,9 +27,7 @@ def run_id(port: int, tmp_path: Path) -> str:
     async def tell() -> str:
         url = sqlite_copy(tmp_path / "runs.db")
         async with World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK)}) as world:
-            run_id = await world.start("ask")
-            await world.settle()
-            (approval,) = await world.open_approvals(run_id)
+            run_id, approval = await world.one_question()
             await world.decide(approval, True, ANNA, reason="she \x1b[31mcalled")
             await world.to_the_end(run_id)
             return run_id

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 from support.postgres import stoppable
+from support.secrets import WHSEC
 
 from orchestrator import app, jobs
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings, load
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
-
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     Path("tools").mkdir()
     config = Path("config.yaml")
     config.write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}
+    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
     return lambda url: load(config, environ=said | {"DATABASE_URL": url})
 
 

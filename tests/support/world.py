@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -247,6 +247,36 @@ class World:
             assert due is not None, f"nothing is due and the runs are {found}"
             self.clock.reach(due)
         raise AssertionError(f"not ended: {[(await self.run(r)).status for r in run_ids]}")
+
+    async def through(self, *run_ids: str, or_attention: bool = False) -> None:
+        """To the end of all runs; each question of these is approved, and once more where nothing answers.
+
+        Args:
+            or_attention: A run that waits for a person to see to it has come far enough, too.
+        """
+        over = {*ENDED, RunStatus.ATTENTION} if or_attention else ENDED
+        for _ in range(10):
+            await self.to_the_end(*run_ids)
+            if set((await self.statuses()).values()) <= over:
+                return
+            for run_id in run_ids:
+                for approval in await self.open_approvals(run_id):
+                    try:
+                        await self.decide(approval, True)
+                    except failpoints.FailpointError as e:
+                        await self.restart(str(e))
+        raise AssertionError("it goes round in circles")
+
+    @asynccontextmanager
+    async def on_the_wire(self, text: str) -> AsyncIterator[str]:
+        """A run whose create is on the wire; the answer comes when this is left."""
+        gate = self.gemini.gate = asyncio.Event()
+        run_id = await self.start(text)
+        sending = asyncio.create_task(self.turn())
+        await self.gemini.at_gate.wait()
+        yield run_id
+        gate.set()
+        await sending
 
     async def drain(self) -> None:
         """Everything that was asked for is done, retries and tidying up included."""

@@ -21,6 +21,7 @@ import uvicorn
 import yaml
 from litestar.testing import TestClient
 from sqlalchemy.orm import Session
+from support.patience import until
 from support.ports import own_port
 from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
 
@@ -145,14 +146,6 @@ async def opened(house: House, **limits: Any) -> AsyncIterator[Place]:
         server.should_exit = True
         await serving
         sock.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while True:
-            if true():
-                return
-            await asyncio.sleep(0.005)
 
 
 @dataclass(frozen=True)

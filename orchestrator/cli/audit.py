@@ -51,14 +51,8 @@ def verify(config: Path | None, head: str | None, as_json: bool) -> None:
     broken = walked.broken
     if as_json:
         at = {"seq": broken.seq, "why": broken.why} if broken else None
-        result = {
-            "head": str(walked.head),
-            "broken": at,
-            "approvals": found.approvals,
-            "older": found.older,
-            "faults": [*found.faults],
-        }
-        click.echo(json.dumps(result))
+        rows = {"approvals": found.approvals, "older": found.older, "faults": [*found.faults]}
+        click.echo(json.dumps({"head": str(walked.head), "broken": at, **rows}))
     elif broken:
         click.echo(f"entry {broken.seq} {broken.why}")
         click.echo(f"{walked.head.seq} entries before it hold")

@@ -5,6 +5,7 @@ is left to do afterwards, on the wire or in a tool, is its act.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -215,7 +216,7 @@ class Commits:
             places.clear()
             unreadable = e if isinstance(e, UnreadableError) else e.__cause__
             if isinstance(unreadable, UnreadableError):
-                await self.write(self._unread, which, str(unreadable))
+                await self.write(self._stumble, which, str(unreadable), UNREAD_TRIES)
             else:
                 log.exception("gate_failed", effect=which)
                 await self.write(self._stumble, which, str(e))
@@ -269,20 +270,13 @@ class Commits:
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None
 
-    def _stumble(self, s: Session, which: Which, why: str) -> None:
+    def _stumble(self, s: Session, which: Which, why: str, tries: float = math.inf) -> None:
+        """Later again; after so many tries never, so that a person may mend what it needs."""
         effect = claims.claim(s, which, self._clock(), self.hold())
-        if effect is not None:
-            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
-
-    def _unread(self, s: Session, which: Which, why: str) -> None:
-        """What its run says now cannot be acted on here, nor anywhere after a while; a person may mend it."""
-        effect = claims.claim(s, which, self._clock(), self.hold())
-        if effect is None:
-            return
-        if effect.attempts >= UNREAD_TRIES:
+        if effect is not None and effect.attempts >= tries:
             claims.bury(s, effect, why)
-        else:
-            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
+        elif effect is not None:
+            claims.retry(s, effect, self.later(effect, None), why)
 
     async def still_ours(self, effect: Claimed, until: datetime) -> bool:
         """Whether a claim that held until then was taken over by nobody while this process stood still."""

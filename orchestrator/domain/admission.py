@@ -8,7 +8,7 @@ from orchestrator.domain import crowding
 from orchestrator.domain.asking import OURS, Asked, ask
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Terms
-from orchestrator.domain.decision import Decision, advance, finish, settle, unheard, with_turn
+from orchestrator.domain.decision import Decision, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import StepBegun
 from orchestrator.domain.model import (
@@ -22,6 +22,7 @@ from orchestrator.domain.model import (
     TurnStatus,
     call_key,
 )
+from orchestrator.domain.onward import advance
 from orchestrator.domain.values import replace
 
 

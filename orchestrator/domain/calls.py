@@ -19,16 +19,7 @@ from orchestrator.domain import crowding
 from orchestrator.domain.asking import ask, ask_instead, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
-from orchestrator.domain.decision import (
-    Decision,
-    Refusal,
-    advance,
-    finish,
-    needs_a_person,
-    settle,
-    unheard,
-    with_turn,
-)
+from orchestrator.domain.decision import Decision, Refusal, finish, needs_a_person, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
     AttentionResolved,
@@ -49,6 +40,7 @@ from orchestrator.domain.model import (
     ToolCall,
     TurnStatus,
 )
+from orchestrator.domain.onward import advance
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.values import replace
 

@@ -27,7 +27,7 @@ from orchestrator.domain import (
     verdicts,
 )
 from orchestrator.domain.consent import Actor
-from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
+from orchestrator.domain.decision import Decision, Refusal, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
     ApprovalCopied,
@@ -79,6 +79,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.meanings import STILL_OPEN, meaning
 from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, Turn, TurnStatus
+from orchestrator.domain.onward import enter
 from orchestrator.domain.values import replace
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {

@@ -8,22 +8,12 @@ from typing import Final
 from orchestrator.domain import batches
 from orchestrator.domain.admission import admit, unanswerable
 from orchestrator.domain.asking import is_own, warn
-from orchestrator.domain.decision import (
-    Decision,
-    advance,
-    finish,
-    hold,
-    next_turn,
-    over_tokens,
-    step_done,
-    watch,
-    watch_span,
-    with_turn,
-)
+from orchestrator.domain.decision import Decision, finish, watch, watch_span, with_turn
 from orchestrator.domain.effects import Effect
 from orchestrator.domain.events import InteractionObserved
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import CallStatus, Policy, Run, RunStatus, TurnStatus
+from orchestrator.domain.onward import advance, hold, next_turn, over_tokens, step_done
 from orchestrator.domain.pauses import ask_about_plan
 from orchestrator.domain.pipeline import cited, output_of
 from orchestrator.domain.plain import MAX_HANDED_ON, size

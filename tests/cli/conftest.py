@@ -11,7 +11,7 @@ import uvicorn
 import yaml
 from cli_kit import TOKEN, Shell
 from support.databases import sqlite_copy
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app, cli
 from orchestrator.emulator.serving import free_port

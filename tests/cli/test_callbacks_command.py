@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_kit import Shell
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.callbacks import CallbackState

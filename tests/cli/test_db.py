@@ -22,7 +22,7 @@ import yaml
 from support import databases
 from support.clock import NOON
 from support.ports import own_port
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import cli
 from orchestrator.cli.examination import examine

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.databases import sqlite_copy
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.cli.hosting import Hosted

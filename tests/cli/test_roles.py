@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app, jobs, opening
 from orchestrator.app import Role

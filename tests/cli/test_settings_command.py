@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator.cli import cli
 from orchestrator.cli.examination import Finding

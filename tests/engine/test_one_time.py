@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from sqlalchemy.orm import Session
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind

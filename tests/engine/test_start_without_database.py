@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.postgres import stoppable
-from support.secrets import WHSEC
+from support.signing import WHSEC
 
 from orchestrator import app, jobs
 from orchestrator.errors import UnavailableError

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.secrets import WHSEC
+from support.signing import WHSEC
 from support.toolkit import FakeToolkit
 
 from orchestrator import arming

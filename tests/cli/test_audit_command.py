@@ -75,7 +75,7 @@ def test_verify(shell: Shell, run_id: str, tmp_path: Path) -> None:
     assert (code, json.loads(out)["broken"]["seq"]) == (1, 3)
 
 
-def test_export(shell: Shell, run_id: str) -> None:
+def test_an_export_is_the_whole_chain_or_a_part_and_overwrites_nothing(shell: Shell, run_id: str) -> None:
     code, out, _ = shell("audit export --out all.jsonl")
     assert (code, "entries" in out) == (0, True)
     lines = [json.loads(line) for line in Path("all.jsonl").read_text(encoding="utf-8").splitlines()]

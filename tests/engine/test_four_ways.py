@@ -31,7 +31,7 @@ async def test_a_run_without_tools(database_url: str) -> None:
         await world.check(run_id)
 
 
-async def test_a_free_tool(database_url: str) -> None:
+async def test_a_free_tool_runs_once_and_its_result_is_sent(database_url: str) -> None:
     async with World(database_url, stories=STORIES, rules=RULES) as world:
         run_id = await world.start("look it up")
         await world.settle()

@@ -264,7 +264,7 @@ def test_any_headers_and_bytes_give_one_kind_of_error(found: list[tuple[bytes, b
 
 @settings(max_examples=200)
 @given(st.dictionaries(st.text(max_size=5) | _NAMES.map(bytes.decode), st.text(max_size=20), max_size=5))
-def test_any_mapping_too(found: dict[str, str]) -> None:
+def test_any_mapping_of_headers_gives_one_kind_of_error(found: dict[str, str]) -> None:
     with pytest.raises(SignatureError):
         take(found)
 

@@ -104,7 +104,9 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults(load_tree: Load, tree: dict[str, Any], name: str) -> None:
+def test_a_trigger_that_cannot_work_is_refused_by_its_key(
+    load_tree: Load, tree: dict[str, Any], name: str
+) -> None:
     change, says = FAULTS[name]
     trigger = {k: v for k, v in {**NIGHTLY, **change}.items() if v is not None}
     with pytest.raises(ConfigError, match=says) as caught:

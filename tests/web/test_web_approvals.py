@@ -96,7 +96,9 @@ def test_of_many_at_once_one_decides(client: TestClient, house: House) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(86_399, 200), (86_400, 409), (86_401, 409)])
-def test_time_is_up(client: TestClient, house: House, seconds: int, status: int) -> None:
+def test_an_answer_counts_until_the_last_second(
+    client: TestClient, house: House, seconds: int, status: int
+) -> None:
     approval = asked(house)
     house.clock.now = later(seconds=seconds)
     assert answer(client, approval.id, {"verdict": "approve"}).status_code == status
@@ -127,7 +129,7 @@ def test_a_rejection_that_needs_a_reason_is_told_which_field_lacks(client: TestC
     assert answer(client, approval.id, {"verdict": "reject", "reason": "too dear"}).status_code == 200
 
 
-def test_an_ended_run(client: TestClient, house: House) -> None:
+def test_the_question_of_an_ended_run_takes_no_answer(client: TestClient, house: House) -> None:
     run = house.asked()
     approval = run.turn.calls[0].approval
     assert approval is not None

@@ -170,7 +170,7 @@ def test_lists_and_details(client: TestClient, house: House) -> None:
     assert client.get("/v1/triggers/nope", headers=bearer()).status_code == 404
 
 
-def test_pages(client: TestClient, house: House) -> None:
+def test_occurrences_come_page_by_page_the_newest_first(client: TestClient, house: House) -> None:
     for n in range(3):
         send(client, webhook_id=f"msg_{n}")
     page = client.get(f"{PATH}?limit=2", headers=bearer()).json()
@@ -179,7 +179,7 @@ def test_pages(client: TestClient, house: House) -> None:
     assert rest["next"] is None
 
 
-def test_by_hand(client: TestClient, house: House) -> None:
+def test_fired_by_hand_the_run_is_the_callers(client: TestClient, house: House) -> None:
     fired = client.post("/v1/triggers/nightly/fire", headers=bearer("ops")).json()
     assert fired["verdict"] == "started"
     assert house.load(fired["run"]).requester.id == "api:ops"

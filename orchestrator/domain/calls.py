@@ -31,15 +31,7 @@ from orchestrator.domain.events import (
     CallPreviewed,
     Choice,
 )
-from orchestrator.domain.model import (
-    CallStatus,
-    OutcomeKind,
-    Policy,
-    Run,
-    RunStatus,
-    ToolCall,
-    TurnStatus,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall, TurnStatus
 from orchestrator.domain.onward import advance
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.values import replace

@@ -22,7 +22,7 @@ from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
-from orchestrator.engine.hearing import Go, Hearing, PutOff
+from orchestrator.engine.hearing import Go, Hearing
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
@@ -130,9 +130,13 @@ class Commits:
         """Our pace and patience as they can be kept at this moment."""
         return self.hearing.policy(s)
 
-    def room(self, s: Session, effect: Claimed) -> Go | PutOff:
-        """Whether an interaction may be read now."""
-        return self.hearing.admit(s, effect.urgency)
+    def room(self, s: Session, effect: Claimed) -> Go | None:
+        """When an interaction may be read; None where not now, and the effect is put off."""
+        room = self.hearing.admit(s, effect.urgency)
+        if isinstance(room, Go):
+            return room
+        claims.put_off(s, effect, room.until, room.then)
+        return None
 
     def apply(self, s: Session, run_id: str, event: Event | Callable[[Run], Event]) -> step.Applied:
         """Decide about an event within a transaction that does more than that; see `step.apply`."""

@@ -15,12 +15,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
 from orchestrator.domain.consent import Actor, Place, Terms, Verdict
-from orchestrator.domain.events import (
-    ApprovalCopied,
-    AttentionResolved,
-    CancelRequested,
-    Choice,
-)
+from orchestrator.domain.events import ApprovalCopied, AttentionResolved, CancelRequested, Choice
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine import answers, step, webhooks

@@ -21,7 +21,7 @@ from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
 from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
-from orchestrator.engine.hearing import Go, PutOff
+from orchestrator.engine.hearing import Go
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
@@ -105,8 +105,7 @@ class Interactions:
             claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._read, effect, owner, room)
 

@@ -33,7 +33,7 @@ from orchestrator.domain.jobs import (
     signal_key,
 )
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.hearing import Go, PutOff
+from orchestrator.engine.hearing import Go
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
@@ -137,8 +137,7 @@ class LongJobs:
             claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._read, effect, job, room)
 
@@ -250,8 +249,7 @@ class LongJobs:
             self._commit.settle(s, effect, ended)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._last_look, effect, job, ended, room)
 

@@ -8,13 +8,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.announcements import announce
 from orchestrator.domain.consent import Place
 from orchestrator.domain.decision import Decision, Refusal
-from orchestrator.domain.effects import (
-    OF_NO_RUN,
-    Effect,
-    EffectKind,
-    notice_subject,
-    survives_closing,
-)
+from orchestrator.domain.effects import OF_NO_RUN, Effect, EffectKind, notice_subject, survives_closing
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,

@@ -14,15 +14,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.evidence import text_of
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import locking, outbox
-from orchestrator.store.callbacks import (
-    MAX_LOG,
-    address_t,
-    callback_t,
-    lock_address,
-    move,
-    one,
-    well,
-)
+from orchestrator.store.callbacks import MAX_LOG, address_t, callback_t, lock_address, move, one, well
 from orchestrator.store.sql.prepared import words
 from orchestrator.store.sql.spelled import Row
 

@@ -13,15 +13,7 @@ from orchestrator.domain.model import CallStatus, Outcome, Recipe, Run, ToolCall
 from orchestrator.domain.sources import Source
 from orchestrator.errors import UnreadableError
 from orchestrator.store.sql.encoding import prepare
-from orchestrator.store.tables import (
-    ApprovalRow,
-    CallRow,
-    EventRow,
-    InteractionRow,
-    RunRow,
-    TurnRow,
-    table,
-)
+from orchestrator.store.tables import ApprovalRow, CallRow, EventRow, InteractionRow, RunRow, TurnRow, table
 
 prepare(Actor, Preview, Recipe, Terms, Verdict)
 prepare(tuple[Inquiry, ...], tuple[Place, ...], tuple[Source, ...], tuple[Vote, ...])

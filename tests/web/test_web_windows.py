@@ -10,7 +10,6 @@ from support.toolkit import FakeToolkit
 from web_kit import (
     APP,
     DIGEST,
-    POLICY,
     TEAM,
     House,
     Report,
@@ -30,7 +29,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
-from orchestrator.engine.intake import Answer, Intake
+from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
@@ -403,15 +402,7 @@ def now_asked_under(house: House, terms: Terms) -> None:
         def terms(self, recipe: Recipe, tool: str) -> Terms | None:
             return terms
 
-    house.intake = Intake(
-        house.database,
-        policy=POLICY,
-        clock=house.clock,
-        wake=lambda: None,
-        stop_tools=lambda run_id: None,
-        toolkit=Now(),
-    )
-    house.doors = replace(house.doors, intake=house.intake)
+    house.look_tools_up(Now())
 
 
 def test_no_form_opens_for_arguments_that_may_not_be_changed_by_now(house: House) -> None:

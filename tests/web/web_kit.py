@@ -22,6 +22,7 @@ from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import InvalidError
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.store import questions, runs
@@ -204,6 +205,19 @@ class House:
     def load(self, run_id: str) -> Run:
         return self.write(runs.load, run_id)
 
+    def look_tools_up(self, toolkit: ToolkitPort) -> None:
+        """From here on the terms of the moment, and other arguments, are looked up there."""
+        self.intake = intake_on(self.database, self.clock, self.woken, toolkit)
+        self.doors = replace(self.doors, intake=self.intake)
+
+
+def intake_on(
+    database: Database, clock: Clock, woken: list[int], toolkit: ToolkitPort | None = None
+) -> Intake:
+    """The one way in; `woken` counts how often a worker was told."""
+    told = {"wake": lambda: woken.append(1), "stop_tools": lambda run_id: None}
+    return Intake(database, policy=POLICY, clock=clock, toolkit=toolkit, **told)
+
 
 def build(
     tmp_path: Path,
@@ -214,13 +228,7 @@ def build(
 ) -> House:
     database = Database(sqlite_copy(tmp_path / "web.db"))
     clock, whispered, woken = Clock(), Whispered(), []
-    intake = Intake(
-        database,
-        policy=POLICY,
-        clock=clock,
-        wake=lambda: woken.append(1),
-        stop_tools=lambda run_id: None,
-    )
+    intake = intake_on(database, clock, woken)
     doors = Doors(
         database=database,
         intake=intake,

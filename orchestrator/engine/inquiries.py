@@ -16,7 +16,7 @@ from orchestrator.domain.inquiries import Telling, numbered, parse_telling
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
+from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims
@@ -58,7 +58,8 @@ class Inquiries:
 
     async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
         try:
-            place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
+            with may_pass(effect):
+                place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
@@ -89,7 +90,8 @@ class Inquiries:
         failed: list[UnavailableError | UncertainError] = []
         for place in card.approval.questions[number - 1].places:
             try:
-                await slack.redraw_asked_back(card, number, place)
+                with may_pass(effect):
+                    await slack.redraw_asked_back(card, number, place)
             except (UnavailableError, UncertainError) as e:
                 failed.append(e)
             except RejectedError as e:

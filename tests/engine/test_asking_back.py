@@ -73,12 +73,12 @@ async def test_asked_answered_and_decided_on_both_databases(database_url: str) -
         await world.check(run_id)
 
 
-@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after", "odd"])
 async def test_each_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
         world.slack.faults["ask_back"].extend([fault, fault])
-        world.slack.faults["redraw_asked_back"].append("lost_after")
+        world.slack.faults["redraw_asked_back"].append("odd" if fault == "odd" else "lost_after")
         await asks(world, approval)
         await again(world)
         assert tellings(world) == [Telling(1), Telling(1, person=ANNA.id)]

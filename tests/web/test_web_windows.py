@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from support.toolkit import FakeToolkit
+from support.toolkit import FakeToolkit, Rule
 from web_kit import (
     APP,
     DIGEST,
@@ -393,7 +393,7 @@ def test_groups_count_by_what_they_are_at_that_moment(house: House) -> None:
     assert house.load(run.id).turn.calls[0].status is CallStatus.READY
 
 
-def now_asked_under(house: House, terms: Terms) -> None:
+def now_asked_under(house: House, terms: Terms, **rules: Rule) -> None:
     """From here on the policy would ask under those terms."""
 
     class Now(FakeToolkit):
@@ -406,7 +406,7 @@ def now_asked_under(house: House, terms: Terms) -> None:
         clock=house.clock,
         wake=lambda: None,
         stop_tools=lambda run_id: None,
-        toolkit=Now(),
+        toolkit=Now(rules),
     )
     house.doors = replace(house.doors, intake=house.intake)
 
@@ -502,7 +502,40 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
     press(house, click_payload(approval.id, kind="details"))
     assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"
     house.doors = replace(house.doors, intake=Over(approval))  # type: ignore[arg-type]
-    assert words(press(house, sent("edit", approval, values))[0]) == GONE
+    assert words(press(house, sent("edit", approval, values))[0]) == BY_ALICE
+
+
+BY_ALICE = "Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."
+BY_BOB = "Already approved by <@U0BOB> at 2026-11-21 12:00 UTC."
+
+
+@pytest.mark.parametrize(("edits", "told"), [(Edits.SAME, BY_ALICE), (Edits.OTHER, CHANGED)])
+def test_an_edit_that_is_sent_twice_is_told_what_came_of_the_first(
+    house: House, edits: Edits, told: str
+) -> None:
+    approval = asked(house, edits=edits)
+    now_asked_under(house, approval.terms, refund_order=Rule(Ruling.ASK, terms=approval.terms))
+    values = filled_in(house, approval, amount_cents="900")
+    first, again = press(house, sent("edit", approval, values), sent("edit", approval, values))
+    assert first == (200, {"response_action": "clear"})
+    assert words(again) == told
+    press(house, click_payload(approval.id, user="U0BOB"))
+    assert said(house) == [told]
+
+
+@pytest.mark.parametrize("tool", ["as it was", "changed", "gone"])
+def test_a_window_that_is_sent_too_late_is_told_who_decided(house: House, tool: str) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, approval.terms)
+    values = filled_in(house, approval, amount_cents="900")
+    press(house, click_payload(approval.id, user="U0BOB"))
+    other = Report(
+        "refund_order", {"parameters": {"type": "object", "properties": {"note": {"type": "string"}}}}
+    )
+    tools = {"as it was": house.doors.tools, "changed": (other,), "gone": ()}
+    house.doors = replace(house.doors, tools=tools[tool])
+    answers = press(house, sent("edit", approval, values), sent("reject", approval))
+    assert [words(answer) for answer in answers] == [BY_BOB, BY_BOB]
 
 
 class Over(Editing):

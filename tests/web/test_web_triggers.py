@@ -177,6 +177,8 @@ def test_pages(client: TestClient, house: House) -> None:
     rest = client.get(f"{PATH}?limit=2&cursor={page['next']}", headers=bearer()).json()
     assert [o["key"] for o in page["occurrences"] + rest["occurrences"]] == ["msg_2", "msg_1", "msg_0"]
     assert rest["next"] is None
+    other = client.get(f"/v1/triggers/nightly?cursor={page['next']}", headers=bearer())
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (400, "cursor")
 
 
 def test_by_hand(client: TestClient, house: House) -> None:

@@ -3,7 +3,6 @@
 What is sent off passes the same gate as a button: entitlement, revision and digest, at that moment.
 """
 
-import re
 from typing import Final
 
 import structlog
@@ -39,7 +38,6 @@ log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = "Nothing was changed yet. What is right as it is can be approved as it is."
 NO_NOTE: Final = "Say what should be different."
-_PROBLEM: Final = re.compile(r"^- ([^:\n]{1,100}): (.+)$", re.MULTILINE)
 
 
 class Submissions:
@@ -128,9 +126,7 @@ class Submissions:
             answered = human.answer_of(asked.call, filled.arguments)
             answer = await self._decide(sent, asked, answer=answered)
         except InvalidError as e:
-            return errors(
-                form.placed([(p.removeprefix("answer").lstrip("."), t) for p, t in e.fields], str(e))
-            )
+            return errors(form.placed(_within("answer", e), str(e)))
         if answer.refused is Refusal.NOT_NOW:
             return not_recorded(NO_ANSWERS)
         return await self._told(sent, asked, words(answer, by=person(sent), approve=None))
@@ -174,7 +170,7 @@ class Submissions:
                 standing=await self._standing(sent, asked),
             )
         except InvalidError as e:
-            return errors(form.placed(_problems(e), str(e)))
+            return errors(form.placed(_within("arguments", e), str(e)))
         return await self._told(sent, asked, words(answer, by=person(sent), approve=None))
 
     async def _over(self, sent: Submission, asked: Asked) -> JsonObject:
@@ -187,10 +183,6 @@ class Submissions:
         return not_recorded(why) if why else clear()
 
 
-def _problems(error: InvalidError) -> list[tuple[str, str]]:
-    """What is wrong, by the arguments' own names, also where it comes as one text for the model."""
-    found: list[tuple[str, str]] = []
-    for path, text in error.fields:
-        lines = _PROBLEM.findall(text)
-        found += lines or [(path.removeprefix("arguments").lstrip("."), text)]
-    return found
+def _within(whole: str, error: InvalidError) -> list[tuple[str, str]]:
+    """What is wrong, by the names of its parts."""
+    return [(path.removeprefix(whole).lstrip("."), text) for path, text in error.fields]

@@ -354,7 +354,7 @@ def test_what_does_not_fit_is_said_at_its_field(house: House) -> None:
     assert same[1]["errors"] == {order: UNCHANGED}
     for problem in (
         InvalidError("it does not fit", [("amount_cents", "should be greater than 0")]),
-        InvalidError("no", [("arguments", "They do not fit:\n- amount_cents: should be greater than 0")]),
+        InvalidError("no", [("arguments.amount_cents", "should be greater than 0")]),
     ):
         editing.problem = problem
         [answer] = press(house, sent("edit", approval, forms[2]))
@@ -503,6 +503,17 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
     assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"
     house.doors = replace(house.doors, intake=Over(approval))  # type: ignore[arg-type]
     assert words(press(house, sent("edit", approval, values))[0]) == BY_ALICE
+
+
+def test_other_arguments_that_do_not_fit_are_named_over_http(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, approval.terms, refund_order=Rule(Ruling.ASK, terms=approval.terms))
+    body = {"verdict": "edit", "arguments": {"bad": 1}, "digest": DIGEST}
+    with TestClient(house.app()) as client:
+        answer = client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"field": "arguments.bad", "message": "is not a parameter"}]
+    assert house.stands(approval).open
 
 
 BY_ALICE = "Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."

@@ -195,19 +195,20 @@ class Questions:
         approval, asked = parse_notice(effect.subject)
         now = self._commit.now()
         news = [
-            (card, what)
+            card
             for card, what in self._told_together(s, effect, approval, asked)
             if worth_saying(card.approval, what, now) or what == OUTCOME
         ]
         if news:
-            (card, what), others = news[0], [other for other, _ in news[1:]]
+            card, *others = news
             if (later := undisturbed(card.approval, now)) > now:
                 claims.retry(s, effect, later, "quiet hours")
                 return None
             if self._slack is not None and (card.approval.ts or card.approval.copies):
-                act = partial(self._notify, effect, card, others, what, self._slack)
+                # By the number of the one that was due, whoever is still told: so an earlier try is found.
+                act = partial(self._notify, effect, card, others, asked, self._slack)
                 return in_turn(self._commit, s, effect, _told_in(card), act)
-            log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
+            log.info("nobody_reminded", approval=approval, what=asked, why="it is not shown in Slack")
         claims.done(s, effect)
         return None
 

@@ -16,11 +16,12 @@ from orchestrator.domain import entitlement, expiry, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, no_expiry, redraw
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import settled, start_by, terms_instead
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict, readable
+from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict
 from orchestrator.domain.deadlines import spread
 from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited
+from orchestrator.domain.legible import legible
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.plain import exact
@@ -144,7 +145,7 @@ def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, no
             return Decision(run, (*redraw(call, now), *others), note=_so_far(approval))
     if is_own(call):
         return pauses.answered(run, call, verdict, now)
-    if approval.terms.reason_required and not verdict.approve and not readable(verdict.reason):
+    if approval.terms.reason_required and not verdict.approve and not legible(verdict.reason):
         return unheard(run, NO_REASON, Refusal.NOT_NOW)
     return (_approve if verdict.approve else _reject)(run, call, approval, verdict, now)
 

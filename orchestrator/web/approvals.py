@@ -12,8 +12,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict, readable
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.legible import legible
 from orchestrator.domain.verdicts import NO_REASON
 from orchestrator.engine.answers import Answer as Decided
 from orchestrator.engine.answers import Person, Wish
@@ -173,7 +174,7 @@ class _Person(TypedDict):
 
 
 def _fits(data: Answer) -> None:
-    if data.verdict == "refine" and not readable(data.reason):
+    if data.verdict == "refine" and not legible(data.reason):
         raise InvalidError("refine needs a reason", [("reason", "says what to change in the plan")])
     if (data.verdict == "edit") != (data.arguments is not None):
         raise InvalidError("arguments go with edit", [("arguments", "an object, with the verdict edit only")])

@@ -111,17 +111,19 @@ def test_a_question_that_has_changed(client: TestClient, house: House) -> None:
 
 def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
     approval = asked(house)
-    mute = answer(client, approval.id, {"verdict": "refine"})
-    assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
+    for nothing in ({}, {"reason": ""}, {"reason": "\u3164 \u2800"}):
+        mute = answer(client, approval.id, {"verdict": "refine"} | nothing)
+        assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
     got = answer(client, approval.id, {"verdict": "refine", "reason": "less"})
     assert (got.status_code, got.json()["detail"]) == (409, "only a plan can be sent back with a note")
 
 
 def test_a_rejection_that_needs_a_reason_is_told_which_field_lacks(client: TestClient, house: House) -> None:
     approval = asked(house, terms=Terms(("U0ALICE", "api:ops"), CHANNEL, reason_required=True))
-    mute = answer(client, approval.id, {"verdict": "reject"})
-    assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
-    assert [e["field"] for e in mute.json()["errors"]] == ["reason"]
+    for nothing in ({}, {"reason": " \u034f\u3164"}):
+        mute = answer(client, approval.id, {"verdict": "reject"} | nothing)
+        assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
+        assert [e["field"] for e in mute.json()["errors"]] == ["reason"]
     assert answer(client, approval.id, {"verdict": "reject", "reason": "too dear"}).status_code == 200
 
 

@@ -137,7 +137,10 @@ def test_a_reason_goes_along_with_the_rejection(house: House) -> None:
     assert (now.verdict.by.id, now.verdict.by.door, now.verdict.reason) == ("U0ALICE", "slack", "Too dear.")
 
 
-@pytest.mark.parametrize(("reason", "error"), [(None, NO_REASON), (" ", NO_REASON), ("n" * 1_001, LONG_NOTE)])
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [(None, NO_REASON), (" ", NO_REASON), ("\u3164\u2800", NO_REASON), ("n" * 1_001, LONG_NOTE)],
+)
 def test_a_reason_that_will_not_do_is_said_at_its_field(house: House, reason: Any, error: str) -> None:
     approval = asked(house, reason_required=True)
     errors = {"response_action": "errors", "errors": {"reason": error}}

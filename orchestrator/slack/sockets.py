@@ -215,7 +215,7 @@ class _Line(SocketModeClient):
         await self.aiohttp_client_session.close()
 
     async def enqueue_message(self, message: str) -> None:
-        """The library stumbles over what is nested too deeply, and would hear nothing for a second."""
+        """What is nested too deeply goes no further: nobody behind this could read it either."""
         try:
             self._glance(json.loads(message))
         except RecursionError:

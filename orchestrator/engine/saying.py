@@ -57,7 +57,7 @@ def maybe_said(effect: Claimed) -> bool:
 
 @contextmanager
 def may_pass(effect: Claimed) -> Iterator[None]:
-    """Inside, a refusal by a word we do not know is raised as `UnavailableError`, until its tries are over."""
+    """A refusal by a word we do not know comes out as `UnavailableError`, until its tries are over."""
     try:
         yield
     except UnfamiliarError as e:

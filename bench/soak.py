@@ -41,8 +41,10 @@ SETTLED: Final = 0.2
 """Of the time; what comes before is not judged."""
 BAR_MIB: Final = 10.0
 """How much more memory the process may hold at the end than when it had settled."""
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 300.0
 LOOK_SECONDS: Final = 0.25
+KEPT_SECONDS: Final = 60.0
+"""So long the stand-in knows an interaction after its end."""
 AT_ONCE: Final = 40
 """Runs under way. On a machine that is too busy the next one waits, lest their audience choke the service."""
 PRESSER: Final = "U0ALICE"
@@ -95,7 +97,7 @@ class Gemini:
         self._interactions[which] |= over
         hook = load.signed(process.SECRET, which, 1024)
         await load.flood(self.service, [hook, hook], 1)
-        await asyncio.sleep(PATIENCE_SECONDS)
+        await asyncio.sleep(KEPT_SECONDS)
         del self._interactions[which]
 
 
@@ -131,10 +133,7 @@ class Load:
         ]
         watching = asyncio.create_task(self._watch(made))
         async with asyncio.timeout(PATIENCE_SECONDS):
-            channel, ts = await self._question(made)
-            click = await self._slack.click(channel, ts, "approve", PRESSER)
-            if click.status != 200:
-                raise RuntimeError(f"the press was answered {click.status}")
+            await self._press(*await self._question(made))
             while (run := await self._asked("GET", f"/v1/runs/{made}"))["status"] != "completed":
                 if run["closed_at"]:
                     raise RuntimeError(f"{made} is {run['status']}: {run['reason']}")
@@ -150,6 +149,13 @@ class Load:
             shown = [a for a in (await self._asked("GET", f"/v1/runs/{run}/approvals"))["items"] if a["ts"]]
             if shown:
                 return shown[0]["channel"], shown[0]["ts"]
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _press(self, channel: str, ts: str) -> None:
+        """Once; and again, as people do where Slack says that it did not work."""
+        while True:
+            if (await self._slack.click(channel, ts, "approve", PRESSER)).status == 200:
+                return
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _watch(self, run: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Place
-from orchestrator.domain.effects import LOOK_AGAIN
+from orchestrator.domain.effects import LOOK_AGAIN, EffectKind
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
@@ -28,6 +28,8 @@ PATIENT: Final = 3
 """So many tries of one others wait for; what is wrong may be with it alone, so then they go on."""
 UNFAMILIAR_TRIES: Final = 20
 """Of what Slack refuses by a word we do not know, over some minutes; then that is final like any other no."""
+_REDRAWINGS: Final = (EffectKind.UPDATE_BATCH, EffectKind.UPDATE_DIGEST)
+"""What no question waits for, so that it can be left to a person."""
 
 
 def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) -> Act | None:
@@ -105,6 +107,9 @@ async def drawn_anew(
         return False
     except RejectedError as e:
         refused(str(e))
+        if isinstance(e, UnfamiliarError) and effect.kind in _REDRAWINGS:
+            await commits.write(claims.bury, effect, str(e))
+            return False
     return True
 
 

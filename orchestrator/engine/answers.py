@@ -6,6 +6,7 @@ Whom it is asked of and what it is about are read at this moment, not remembered
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -32,6 +33,9 @@ from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.store import attest, locking, questions, runs
+
+_WHOLE: Final = "arguments"
+"""How all of them are named."""
 
 
 class Answer(Value):
@@ -201,7 +205,7 @@ def edit(
         wish = FunctionCall(call.call_id, call.tool, wished)
         fresh = assess(toolkit, run, run.turn.interaction_id or "", wish, about=approval)
         if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
-            raise InvalidError("the arguments do not fit the tool", (("arguments", fresh.reason),))
+            raise InvalidError("the arguments do not fit the tool", _misfits(toolkit, run, wish))
         return ApprovalEdited(
             approval_id,
             approval.digest if person.digest is None else person.digest,
@@ -215,6 +219,13 @@ def edit(
         )
 
     return _apply(s, approval_id, event, bench)
+
+
+def _misfits(toolkit: ToolkitPort, run: Run, wish: FunctionCall) -> tuple[tuple[str, str], ...]:
+    """What does not fit, by the request's own names: `arguments.amount`."""
+    found = toolkit.find(run.acting, wish)
+    problems = found.problems or ((_WHOLE, found.reason),)
+    return tuple((path if path == _WHOLE else f"{_WHOLE}.{path}", text) for path, text in problems)
 
 
 def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench: Bench) -> bool:

@@ -19,7 +19,7 @@ from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.saying import drawn_anew, in_turn, not_said
+from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, runs, turns
@@ -75,7 +75,8 @@ class Batches:
     async def _post(self, effect: Claimed, batch: BatchCard, face: str, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
+            with may_pass(effect):
+                place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:

@@ -116,10 +116,12 @@ def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
     return bool(there) and all(r["call"] != row["call"] for r in there)
 
 
-def replaced(s: Session, approval: str) -> bool:
-    """Whether another question about the same call was put in the place of this one."""
+def replaced(s: Session, approval: str) -> Approval | None:
+    """The question about the same call that was put in the place of this one; None where it is the newest."""
     call = _CALL_OF.first(s, of_approval=approval)
-    return call is not None and call["approval"] not in (None, approval)
+    if call is None or call["approval"] in (None, approval):
+        return None
+    return asked_now(s, call["id"])
 
 
 def _there(s: Session, channel: str, ts: str) -> list[Row]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Litestar
+from sqlalchemy.exc import OperationalError
 from support.databases import sqlite_copy
 
 from orchestrator.domain.assessment import Assessment, Ruling
@@ -89,6 +90,27 @@ def render_fields(value: object) -> str:
     if not isinstance(value, dict) or set(value) != {"order_id"}:
         raise InvalidError("it does not fit", [("input.order_id", "is missing; must be text")])
     return f"Order {value['order_id']}"
+
+
+def away(why: str = "connection refused") -> OperationalError:
+    """What a database that cannot be asked comes to."""
+    return OperationalError("INSERT canary", {}, ConnectionError(why), hide_parameters=True)
+
+
+class Flaky:
+    """What stands behind a door, and fails as `trouble` says while there is any."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+        self.trouble: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        async def act(*args: Any, **kwargs: Any) -> Any:
+            if self.trouble is not None:
+                raise self.trouble
+            return await getattr(self._behind, name)(*args, **kwargs)
+
+        return act
 
 
 def _token(name: str, *scopes: str, **more: Any) -> Token:

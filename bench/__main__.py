@@ -20,6 +20,7 @@ LONG: Final[dict[str, list[str]]] = {
     "waiting-100000-postgresql": ["waiting", "--runs", "100000", "--database", "postgresql"],
     "growth": ["growth", "--full"],
     "films": ["films"],
+    "soak": ["soak"],
     "workers": ["workers"],
     "loop": ["loop"],
     "cards": ["cards", "--out", str(RESULTS / "cards")],

@@ -13,6 +13,7 @@ printed with its query plan.
 
 import argparse
 import asyncio
+import re
 import statistics
 import tempfile
 import time
@@ -38,7 +39,7 @@ from orchestrator.emulator.serving import free_port
 from orchestrator.store import claims, inbox, migrate, run_rows, views
 from orchestrator.store.database import Database
 from orchestrator.store.sql import standstill
-from orchestrator.web.paging import from_cursor, to_cursor
+from orchestrator.web.paging import Pages, Position
 
 FEW: Final = 1000
 MANY: Final = {"sqlite": 200_000, "postgresql": 100_000}
@@ -69,7 +70,7 @@ class Stored:
     runs: int
     interactions: Sequence[str]
     one: str
-    middle: str
+    middle: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _looked_at(s: Session, url: str, count: int, interactions: Sequence[str]) ->
     t = run_rows.run_t.c
     found = sa.select(t.created_at, t.id).where(t.status == RunStatus.COMPLETED)
     row = s.connection().execute(found.order_by(t.created_at).offset(count // 2).limit(1)).one()
-    return Stored(url, count, interactions, row.id, str(to_cursor((row.created_at, row.id))))
+    return Stored(url, count, interactions, row.id, (row.created_at, row.id))
 
 
 async def _inside(stored: Sequence[Stored]) -> dict[str, Row]:
@@ -168,9 +169,9 @@ async def _outside(stored: Sequence[Stored]) -> dict[str, Row]:
 def _paths(s: Stored) -> list[str]:
     return [
         "/v1/runs",
-        f"/v1/runs?cursor={s.middle}",
+        f"/v1/runs?cursor={_cursor(s)}",
         "/v1/runs?status=completed",
-        f"/v1/runs?status=completed&cursor={s.middle}",
+        f"/v1/runs?status=completed&cursor={_cursor(s, status='completed')}",
         "/v1/runs?status=waiting",
         "/v1/runs?status=attention",
         "/v1/runs?workflow=refund",
@@ -190,8 +191,13 @@ def _paths(s: Stored) -> list[str]:
     ]
 
 
+def _cursor(s: Stored, **filters: str) -> str | None:
+    """Of the page that begins in the middle of the runs."""
+    return Pages("/v1/runs", filters.items()).next(s.middle)
+
+
 def _name(path: str, s: Stored) -> str:
-    return f"GET {path.replace(s.middle, '…').replace(s.one, '{id}')}"
+    return f"GET {re.sub('(?<=cursor=).*', '…', path).replace(s.one, '{id}')}"
 
 
 async def _row(asks: Sequence[Ask], times: int = TIMES) -> Row:
@@ -258,7 +264,7 @@ def _list(what: str, stored: Stored) -> Job | None:
     if path not in ("/v1/runs", "/v1/approvals"):
         return None
     if asked.pop("cursor", None):
-        asked["after"] = from_cursor(stored.middle)
+        asked["after"] = stored.middle
     status, view = (RunStatus, views.runs) if path == "/v1/runs" else (ApprovalStatus, views.approvals)
     if "status" in asked:
         asked["status"] = status(asked["status"])

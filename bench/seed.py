@@ -26,7 +26,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.exchange import FunctionCall, Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe, Run
-from orchestrator.engine import step
+from orchestrator.engine import step, webhooks
 from orchestrator.store import claims, inbox, interactions, migrate, outbox, run_rows, runs
 from orchestrator.store.database import Database
 from orchestrator.store.sql import standstill
@@ -144,7 +144,7 @@ def _hear(s: Session, interaction: str, now: datetime) -> None:
         b'{"type": "interaction.completed", "version": "v1", "data": {"id": "' + interaction.encode() + b'"}}'
     )
     inbox.put(s, [inbox.Arrived(webhook, kind, interaction, int(now.timestamp()), body, now)])
-    step.hear(s, [inbox.Waiting(webhook, kind, interaction)], policy=POLICY, now=now)
+    webhooks.hear(s, [inbox.Waiting(webhook, kind, interaction)], policy=POLICY, now=now)
 
 
 def _did(s: Session, run_id: str, event: Event, now: datetime) -> None:

@@ -14,6 +14,7 @@
     │   └── UnreachedError    nothing was sent
     ├── UncertainError        it may have happened; look before trying again
     ├── RejectedError         final: trying again will not help
+    │   └── UnfamiliarError   by a word we do not know: it may pass
     └── UnreadableError       what we kept says what cannot be; an operator has to see to it
 
 `ToolError` stands apart: it is a tool's honest "no", told to the model.
@@ -102,6 +103,10 @@ class RejectedError(OrchestratorError):
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnfamiliarError(RejectedError):
+    """Refused by a word that we do not know; it may be for now only, so a few more tries are worth it."""
 
 
 class UnreadableError(OrchestratorError):

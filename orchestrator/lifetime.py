@@ -25,7 +25,7 @@ from orchestrator.respites import Respites
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import claims, sightings
+from orchestrator.store import care, claims, sightings
 from orchestrator.store.sql.races import AWAY
 from orchestrator.web.doors import DynamicDoor
 
@@ -60,12 +60,12 @@ class Lifetime:
         """Begun inside; at the end nothing is left running or open.
 
         Raises:
-            UnavailableError: The database went away meanwhile; nothing has begun.
+            UnavailableError: The database went away meanwhile, or takes no writes; nothing has begun.
         """
         try:
             await self._take_over()
         except AWAY as e:
-            raise UnavailableError(f"the database went away during the start: {str(e.orig).strip()}") from e
+            raise UnavailableError(f"the database failed during the start: {care.reason(e)}") from e
         if self.state.worker is not None:
             self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
         beside = [asyncio.create_task(begun) for begun in self._beside()]

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from orchestrator.domain.registration import Verdict
+from orchestrator.domain.registration import Judgement
 from orchestrator.engine.breakers import Position, Standing, Standings, nobody
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
@@ -39,7 +39,7 @@ class WebhookSeen:
     def __init__(self, database: Database, every: timedelta, clock: Clock) -> None:
         self._database, self._every, self._clock = database, every, clock
 
-    async def keep(self, verdict: Verdict) -> None:
+    async def keep(self, verdict: Judgement) -> None:
         """Write down what was seen just now. Raises what the database raises."""
         text = "" if verdict.well else verdict.text
         seen = sightings.Sighting(self._clock(), verdict.well, text)

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import rich_click as click
 
 from orchestrator.cli import client, consoles
-from orchestrator.cli.db import looked_at, settings_of, told
+from orchestrator.cli.db import failures_told, looked_at, settings_of
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -51,14 +51,8 @@ def verify(config: Path | None, head: str | None, as_json: bool) -> None:
     broken = walked.broken
     if as_json:
         at = {"seq": broken.seq, "why": broken.why} if broken else None
-        result = {
-            "head": str(walked.head),
-            "broken": at,
-            "approvals": found.approvals,
-            "older": found.older,
-            "faults": [*found.faults],
-        }
-        click.echo(json.dumps(result))
+        rows = {"approvals": found.approvals, "older": found.older, "faults": [*found.faults]}
+        click.echo(json.dumps({"head": str(walked.head), "broken": at, **rows}))
     elif broken:
         click.echo(f"entry {broken.seq} {broken.why}")
         click.echo(f"{walked.head.seq} entries before it hold")
@@ -157,7 +151,7 @@ def _at_one_moment(config: Path | None) -> Iterator["Connection"]:
     from orchestrator.store.sql.standstill import unhurried
 
     settings = settings_of(config)
-    with told(settings), looked_at(settings) as engine, engine.connect() as conn:
+    with failures_told(settings), looked_at(settings) as engine, engine.connect() as conn:
         migrate.require_current(engine)
         if conn.dialect.name == "sqlite":
             conn.exec_driver_sql("BEGIN")

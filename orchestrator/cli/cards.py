@@ -186,19 +186,8 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
         yield "arguments", _EDITS[told["edits"]]
     if edited := told.get("edited"):
         yield "changed by", f"{', '.join(map(who, edited['by']))}, {instant(edited['at'])}"
-    if verdict := told["verdict"]:
-        word = "sent back" if verdict["refine"] else "approved" if verdict["approve"] else "rejected"
-        word = word if verdict["answer"] is None else "answered"
-        yield (
-            word,
-            f"by {who(verdict['by'])} {DOORS.get(verdict['by']['door'], '')}, {instant(verdict['at'])}",
-        )
-        if verdict["answer"] is not None:
-            yield "answer", json.dumps(verdict["answer"], ensure_ascii=False)
-        if verdict["reason"]:
-            yield "reason", verdict["reason"]
-        if verdict["stop"]:
-            yield "run", "stopped with it"
+    if told["verdict"]:
+        yield from _decision(told["verdict"])
     if told["start_by"] and told["call_status"] == "ready":
         yield "starts by", instant(told["start_by"])
     if told["verdict"] is not None:
@@ -209,6 +198,18 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
     if told["trouble"]:
         yield "slack", f"could not be shown there: {told['trouble']}"
     yield "digest", told["digest"]
+
+
+def _decision(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    word = "sent back" if verdict["refine"] else "approved" if verdict["approve"] else "rejected"
+    by = f"by {who(verdict['by'])} {DOORS.get(verdict['by']['door'], '')}, {instant(verdict['at'])}"
+    yield word if verdict["answer"] is None else "answered", by
+    if verdict["answer"] is not None:
+        yield "answer", json.dumps(verdict["answer"], ensure_ascii=False)
+    if verdict["reason"]:
+        yield "reason", verdict["reason"]
+    if verdict["stop"]:
+        yield "run", "stopped with it"
 
 
 def _asked_back(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

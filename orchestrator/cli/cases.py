@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe
-from orchestrator.domain.terms import everybody, expand
+from orchestrator.domain.terms import deciders, expand
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, strict_yaml
 from orchestrator.settings.addresses import Approver
@@ -141,7 +141,7 @@ def _differences(case: Case, explained: Explained, settings: Settings) -> Iterat
     asked = finding.terms or Terms(approvers=())
     if case.approvers is not None:
         wanted = set(expand(case.approvers, settings.approvals.roles))
-        if wanted != (found := set(everybody(asked))):
+        if wanted != (found := set(deciders(asked))):
             yield f"expected approvers {_list(wanted)}, got {_list(found)}"
     needed = sum(step.quorum for step in asked.steps) if finding.terms else 0
     if case.quorum is not None and case.quorum != needed:

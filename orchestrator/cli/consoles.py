@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
-    """For programs."""
+    """One JSON object a line, for programs."""
     for one in found:
         click.echo(json.dumps(one))
 

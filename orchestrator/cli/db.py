@@ -37,7 +37,7 @@ def upgrade(config: Path | None) -> None:
     from orchestrator.store import migrate
 
     settings = settings_of(config)
-    with told(settings), opening.opened(settings) as database:
+    with failures_told(settings), opening.opened(settings) as database:
         migrate.upgrade(database.engine)
         opening.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
@@ -55,7 +55,7 @@ def check(config: Path | None) -> None:
     from orchestrator.store import care, migrate
 
     settings = settings_of(config)
-    with told(settings), looked_at(settings) as engine:
+    with failures_told(settings), looked_at(settings) as engine:
         if found := care.faults(engine):
             raise ConfigError("\n".join([f"database.url: {settings.database.shown} is not sound:", *found]))
         at = migrate.current(engine)
@@ -86,7 +86,7 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
             "nothing was backed up: for PostgreSQL use its own tool, which asks for the password or takes"
             f" it from PGPASSWORD or ~/.pgpass:\n{care.dump_command(url, target)}"
         )
-    with told(settings):
+    with failures_told(settings):
         made = care.backup(url, target, force=force)
     click.echo(f"{made.path}: {made.runs} runs at schema {made.schema}, {made.size} bytes, checked")
 
@@ -105,7 +105,7 @@ def vacuum(config: Path | None) -> None:
     settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-    with told(settings), opening.opened(settings) as database:
+    with failures_told(settings), opening.opened(settings) as database:
         done = care.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
@@ -137,7 +137,7 @@ def copy(config: Path | None, address: str) -> None:
     if _is_sqlite(settings.database.url):
         _need_file(settings)
     with (
-        told(settings),
+        failures_told(settings),
         opening.opened(settings) as source,
         opening.opened(settings, target, named="--to") as empty,
     ):
@@ -154,7 +154,7 @@ def settings_of(config: Path | None) -> "Settings":
 
 
 @contextmanager
-def told(settings: "Settings") -> Iterator[None]:
+def failures_told(settings: "Settings") -> Iterator[None]:
     """A database that fails in the middle of it is told like any other mistake, without rows."""
     from sqlalchemy.exc import DBAPIError, OperationalError
 

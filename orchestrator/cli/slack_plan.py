@@ -8,7 +8,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import is_group
 from orchestrator.settings import Settings
 from orchestrator.slack import manifest
-from orchestrator.slack.checkup import Look, Plan, check
+from orchestrator.slack.checkup import Checked, Plan, check
 from orchestrator.slack.web_api import WebApi
 
 
@@ -70,7 +70,7 @@ def plan(settings: Settings, *, post: bool = False) -> Plan:
     )
 
 
-async def looks(settings: Settings, *, post: bool = False) -> list[Look]:
+async def looks(settings: Settings, *, post: bool = False) -> list[Checked]:
     """Ask Slack. Raises `ConfigError` where the tools do not load: they may name channels and groups."""
     slack = settings.slack
     api = WebApi(

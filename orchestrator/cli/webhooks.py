@@ -4,21 +4,18 @@ Works on the resource at Gemini itself, with the key and address of the settings
 """
 
 import json
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
 
-from orchestrator.cli import consoles
-from orchestrator.errors import ConfigError, OrchestratorError, UncertainError
+from orchestrator.cli import at_gemini, consoles
+from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.cli.secret_store import Change, SecretFile
-    from orchestrator.domain.registration import Registration
     from orchestrator.gemini.registrations import Registrations
-    from orchestrator.settings import Settings
 
 T = TypeVar("T")
 AFTER_A_DAY: Final = "after-24h"
@@ -76,8 +73,8 @@ def register(
     from orchestrator.cli.secret_store import added
     from orchestrator.domain.registration import ours
 
-    settings, store = _settings(config), _store(secret_to)
-    address = _address(settings, uri, insecure_http)
+    settings, store = at_gemini.settings(config), _store(secret_to)
+    address = at_gemini.address(settings, uri, insecure_http)
     wanted = tuple(dict.fromkeys(events)) or settings.webhooks.events
     if settings.webhooks.mode != "static":
         _say(f"note: webhooks.mode is {settings.webhooks.mode}, for which nothing has to be registered")
@@ -89,11 +86,11 @@ def register(
                 f"{there[0].id} is registered for {address} already ({there[0].state}); --again makes another"
             )
             return
-        made = await _sure(gemini.create(address, events=wanted, name=name), LOOK)
+        made = await at_gemini.sure(gemini.create(address, events=wanted, name=name), LOOK)
         _say(f"{made.registration.id} is registered for {address}")
         _keep(store, made.secret, added(made.secret))
 
-    _run(settings, work)
+    at_gemini.run(settings, work)
 
 
 @webhooks.command("list")
@@ -104,7 +101,7 @@ def list_(config: Path | None, as_json: bool) -> None:
     from orchestrator import neighbours
     from orchestrator.cli.registered import plainly, table
 
-    found = _run(settings := _settings(config), lambda gemini: gemini.list())
+    found = at_gemini.run(settings := at_gemini.settings(config), lambda gemini: gemini.list())
     if as_json:
         for registered in found:
             click.echo(json.dumps(plainly(registered)))
@@ -124,8 +121,8 @@ def show(config: Path | None, webhook: str | None, as_json: bool) -> None:
     from orchestrator.cli.registered import lines, plainly
     from orchestrator.domain.registration import judge, same_address
 
-    settings = _settings(config)
-    found = _run(settings, lambda gemini: _picked(gemini, settings, webhook))
+    settings = at_gemini.settings(config)
+    found = at_gemini.run(settings, lambda gemini: at_gemini.picked(gemini, settings, webhook))
     if as_json:
         click.echo(json.dumps(plainly(found)))
         return
@@ -145,15 +142,15 @@ def ping(config: Path | None, webhook: str | None) -> None:
 
     Gemini says yes even where nobody can be reached: whether it came, our own records say.
     """
-    settings = _settings(config)
+    settings = at_gemini.settings(config)
 
     async def work(gemini: "Registrations") -> None:
-        found = await _picked(gemini, settings, webhook)
+        found = await at_gemini.picked(gemini, settings, webhook)
         await gemini.ping(found.id)
         _say(f"Gemini was asked to send one to {found.uri}. That it said yes does not mean that it arrived:")
         _say("look for it with `orchestrator deliveries list`.")
 
-    _run(settings, work)
+    at_gemini.run(settings, work)
 
 
 @webhooks.command()
@@ -178,12 +175,12 @@ def rotate(config: Path | None, webhook: str | None, revoke: str, secret_to: str
     from orchestrator import app
     from orchestrator.cli.secret_store import endless, rotated, until
 
-    settings, store = _settings(config), _store(secret_to)
+    settings, store = at_gemini.settings(config), _store(secret_to)
     at_once = revoke == "now"
 
     async def work(gemini: "Registrations") -> None:
-        found = await _picked(gemini, settings, webhook)
-        secret = await _sure(gemini.rotate(found.id, at_once=at_once), "rotate once more")
+        found = await at_gemini.picked(gemini, settings, webhook)
+        secret = await at_gemini.sure(gemini.rotate(found.id, at_once=at_once), "rotate once more")
         now = app.now()  # after the answer, so that Gemini's end is no later than ours
         ends = None if at_once else now + timedelta(hours=24)
         _say(f"{found.id} signs with a new secret; the ones before {_end(ends)}")
@@ -198,7 +195,7 @@ def rotate(config: Path | None, webhook: str | None, revoke: str, secret_to: str
 
         _keep(store, secret, told)
 
-    _run(settings, work)
+    at_gemini.run(settings, work)
 
 
 @webhooks.command()
@@ -209,15 +206,15 @@ def enable(config: Path | None, webhook: str | None, events: bool) -> None:
     """Switch a webhook on again, whoever switched it off."""
     from orchestrator.domain.registration import ENABLED
 
-    settings = _settings(config)
+    settings = at_gemini.settings(config)
 
     async def work(gemini: "Registrations") -> None:
-        found = await _picked(gemini, settings, webhook)
+        found = await at_gemini.picked(gemini, settings, webhook)
         wanted = settings.webhooks.events if events else None
         changed = await gemini.change(found.id, state=ENABLED, events=wanted)
         _say(f"{changed.id} was {found.state} and is {changed.state}")
 
-    _run(settings, work)
+    at_gemini.run(settings, work)
 
 
 @webhooks.command()
@@ -228,93 +225,12 @@ def delete(config: Path | None, webhook: str, yes: bool) -> None:
     """Remove a webhook; what is on its way to it is lost, and its secret is worth nothing any more."""
     from orchestrator.cli import consent
 
-    settings = _settings(config)
+    settings = at_gemini.settings(config)
     if not yes:
-        found = _run(settings, lambda gemini: gemini.get(webhook))
+        found = at_gemini.run(settings, lambda gemini: gemini.get(webhook))
         consent.confirm(f"Remove {found.id}, which sends to {consoles.plain(found.uri)}?")
-    _run(settings, lambda gemini: gemini.delete(webhook))
+    at_gemini.run(settings, lambda gemini: gemini.delete(webhook))
     _say(f"{webhook} is removed")
-
-
-# ------------------------------------------------------------------ at Gemini
-
-
-def _settings(config: Path | None) -> "Settings":
-    from orchestrator.cli.secret_store import VARIABLE
-    from orchestrator.settings import load
-
-    # The webhook's own secret may be what is still missing, file and all.
-    environ = {k: v for k, v in os.environ.items() if k not in (VARIABLE, f"{VARIABLE}_FILE")}
-    settings = load(config, environ, need_secrets=False)
-    if not settings.gemini.api_key:
-        raise ConfigError("GEMINI_API_KEY is not set: it says whose webhooks are meant")
-    return settings
-
-
-def _run(settings: "Settings", work: Callable[["Registrations"], Awaitable[T]]) -> T:
-    import asyncio
-
-    from orchestrator import app, neighbours
-
-    async def opened() -> T:
-        gemini = neighbours.registrations(settings, app.now)
-        try:
-            return await work(gemini)
-        finally:
-            await gemini.aclose()
-
-    return asyncio.run(opened())
-
-
-async def _picked(gemini: "Registrations", settings: "Settings", webhook: str | None) -> "Registration":
-    """The one that is meant.
-
-    Raises:
-        ConfigError: None was named, and not exactly one is registered for our address.
-    """
-    from orchestrator import neighbours
-    from orchestrator.domain.registration import ours
-
-    if webhook:
-        return await gemini.get(webhook)
-    address = neighbours.webhook_address(settings)
-    if address is None:
-        raise ConfigError("say which: ID (`orchestrator webhooks list` has them), or set public_url")
-    found = ours(await gemini.list(), address)
-    if len(found) != 1:
-        count = "no webhook is" if not found else f"{len(found)} webhooks are"
-        raise ConfigError(
-            f"{count} registered for {address}: say which by ID, see `orchestrator webhooks list`"
-        )
-    return found[0]
-
-
-async def _sure(doing: Awaitable[T], way_out: str) -> T:
-    """What is sent once; where its answer got lost, people are told how to go on."""
-    try:
-        return await doing
-    except UncertainError as e:
-        text = f"{e}\nIt may have happened all the same, and its secret is lost then: {way_out}"
-        raise UncertainError(text) from e
-
-
-def _address(settings: "Settings", given: str | None, insecure: bool) -> str:
-    from orchestrator import neighbours
-    from orchestrator.settings.addresses import own_address
-
-    address = given or neighbours.webhook_address(settings)
-    if address is None:
-        raise ConfigError("public_url is not set: set it, or say by --uri where Gemini shall send to")
-    plain = insecure and address.startswith("http://")
-    looked_at = f"https://{address.removeprefix('http://')}" if plain else address
-    try:
-        own_address(looked_at)
-    except ValueError as e:
-        raise ConfigError(f"{'--uri' if given else 'public_url'}: {e}") from None
-    return address
-
-
-# ------------------------------------------------------------------ the secret
 
 
 def _store(secret_to: str) -> "SecretFile | None":

@@ -52,7 +52,8 @@ class Finding(Value):
     """What the toolkit knows about a wished call: policy applied, arguments made exact.
 
     `tool_version` hashes schema and code, `policy_version` the rule that was applied; both go
-    into the digest. `reason` is for the model when the call may not run.
+    into the digest. `reason` is for the model when the call may not run. `problems` are what does not fit, as
+    (path, text) pairs: the path within the arguments, in dotted form, or `arguments` for the whole of them.
     """
 
     ruling: Ruling
@@ -64,6 +65,7 @@ class Finding(Value):
     policy_version: str = ""
     previews: bool = False
     preview_required: bool = True
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class Consent(Value):

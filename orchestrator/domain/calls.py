@@ -9,31 +9,19 @@ admit ─┬─ allow ──────────────► READY ──
 Where a tool can tell what a call would do, people are shown that, and the gate looks again: what would do
 something else by then than what was approved is asked about anew.
 
-What people answer is told in `verdicts`, what comes when nobody does in time in `expiry`.
+How calls come is told in `admission`, what people answer in `verdicts`, what comes when nobody does in time
+in `expiry`.
 """
 
 from datetime import datetime
 
 from orchestrator.domain import crowding
-from orchestrator.domain.asking import Asked, ask, ask_instead, begun, is_own, no_expiry, redraw, warn
+from orchestrator.domain.asking import ask, ask_instead, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.choosing import is_choosing
-from orchestrator.domain.consent import Approval, ApprovalStatus, Terms, approval_key
-from orchestrator.domain.deadlines import unseen
-from orchestrator.domain.decision import (
-    Decision,
-    Refusal,
-    advance,
-    finish,
-    needs_a_person,
-    settle,
-    unheard,
-    with_turn,
-)
+from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
+from orchestrator.domain.decision import Decision, Refusal, finish, needs_a_person, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
-    ApprovalPosted,
-    ApprovalUndelivered,
     AttentionResolved,
     CallClaimed,
     CallCutOff,
@@ -43,55 +31,14 @@ from orchestrator.domain.events import (
     CallPreviewed,
     Choice,
 )
-from orchestrator.domain.model import (
-    CallStatus,
-    OutcomeKind,
-    Policy,
-    Run,
-    RunStatus,
-    ToolCall,
-    Turn,
-    TurnStatus,
-    call_key,
-)
+from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall, TurnStatus
+from orchestrator.domain.onward import advance
 from orchestrator.domain.pipeline import named
 from orchestrator.domain.values import replace
 
 LAPSED_TEXT = "This call was approved but could not start in time. It did not run."
 BLIND_TEXT = "It could not be worked out what this call would do, so nobody was asked. It did not run."
 DRIFTED = "what it would do has changed since it was approved; people are asked anew"
-
-
-def open_questions(turn: Turn, besides: str = "") -> int:
-    """How many calls of a turn wait for people, or soon will; without the one of that id."""
-    asked = (CallStatus.AWAITING_APPROVAL, CallStatus.PREVIEWING)
-    return sum(1 for c in turn.calls if c.status in asked and not is_own(c) and c.id != besides)
-
-
-def within(wish: Assessment, open_now: int, most: int) -> Assessment:
-    """The wish, denied where people would have to be asked and are asked enough."""
-    if wish.ruling is not Ruling.ASK or open_now < most:
-        return wish
-    reason = f"denied by policy: {open_now} requests of this run are open already; wait for their answers"
-    return replace(wish, ruling=Ruling.DENY, reason=reason)
-
-
-def admit(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> Asked:
-    """A function call as a call of ours, in the state its ruling gives it."""
-    key = call_key(run.id, interaction_id, wish.call_id)
-    call = ToolCall(key, wish.call_id, wish.tool, wish.arguments, CallStatus.READY, wish.idempotent)
-    match wish.ruling:
-        case Ruling.ALLOW:
-            return call, (Effect(EffectKind.EXECUTE_TOOL, key, now),)
-        case Ruling.ASK if wish.previews:
-            effect = Effect(EffectKind.PREVIEW_CALL, key, now)
-            return replace(call, status=CallStatus.PREVIEWING), (effect,)
-        case Ruling.ASK:
-            return ask(call, run, wish.terms or Terms(approvers=()), wish.digest, now)
-        case Ruling.DENY:
-            return settle(call, OutcomeKind.DENIED, wish.reason, now), ()
-        case _:
-            return settle(call, OutcomeKind.FAILED, wish.reason, now), ()
 
 
 def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> Decision:
@@ -149,7 +96,7 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     if event.doubts and (not spent or fresh.ruling is Ruling.ALLOW):  # else people are asked as it is now
         return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
-        fresh = within(fresh, open_questions(run.turn, call.id), policy.max_open)
+        fresh = crowding.within(fresh, crowding.open_questions(run.turn, call.id), policy.max_open)
         fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
@@ -297,45 +244,6 @@ def deferred(run: Run, event: CallDeferred, policy: Policy, now: datetime) -> De
     effects = (Effect(EffectKind.EXECUTE_TOOL, call.id, now),) if again else ()
     run = with_turn(run, run.turn.with_call(waiting))
     return Decision(run, (*effects, *redraw(waiting, now)), note=event.why)
-
-
-def posted(run: Run, event: ApprovalPosted, policy: Policy, now: datetime) -> Decision:
-    """Where people see it. A request decided while it was being posted is redrawn at once."""
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None:
-        return unheard(run, f"{event.approval} is not a question of this turn")
-    shown = replace(call.approval, channel=event.channel, ts=event.ts, trouble="")
-    call, timers = begun(replace(call, approval=shown), run.turn, now)
-    run = replace(run, turn=run.turn.with_call(call))
-    more = (*timers, *_pictures(call, shown, now)) if shown.open else redraw(call, now)
-    return Decision(run, (*more, *_led_here(call, shown, now)))
-
-
-def _led_here(call: ToolCall, shown: Approval, now: datetime) -> tuple[Effect, ...]:
-    """Messages of questions whose place it took, and that it does not stand in itself, tell where it is."""
-    spent = (approval_key(call.id, revision) for revision in range(1, shown.revision))
-    return tuple(Effect(EffectKind.UPDATE_APPROVAL, approval, now) for approval in spent)
-
-
-def _pictures(call: ToolCall, shown: Approval, now: datetime) -> tuple[Effect, ...]:
-    """Under a choice among files they are shown; not where the channel is shown no arguments."""
-    wanted = is_choosing(call) and not shown.terms.discreet
-    return (Effect(EffectKind.UPLOAD_MEDIA, shown.id, now),) if wanted else ()
-
-
-def undelivered(run: Run, event: ApprovalUndelivered, policy: Policy, now: datetime) -> Decision:
-    """The channel does not take it: never an approval, never a rejection; the people themselves may."""
-    call = run.turn.by_approval(event.approval)
-    if call is None or call.approval is None:
-        return unheard(run, f"{event.approval} is not a question of this turn")
-    hidden = replace(call.approval, trouble=event.why)
-    call, timers = begun(replace(call, approval=hidden), run.turn, now)
-    spread = hidden.open and unseen(hidden)
-    spreading = Effect(EffectKind.SPREAD_APPROVAL, hidden.id, now)
-    others = tuple(e for e in timers if e.kind is not EffectKind.SPREAD_APPROVAL)
-    effects = (*others, spreading) if spread else timers
-    note = f"the request could not be shown in Slack: {event.why}"
-    return Decision(replace(run, turn=run.turn.with_call(call)), effects, note=note, alarm=True)
 
 
 def resolved(run: Run, event: AttentionResolved, policy: Policy, now: datetime) -> Decision:

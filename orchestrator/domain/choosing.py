@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from orchestrator.domain.forms import Fault, short
 from orchestrator.domain.model import ToolCall
 from orchestrator.domain.plain import JsonObject
 
@@ -30,7 +31,7 @@ def is_choosing(call: ToolCall) -> bool:
     return call.tool == CHOOSE_MEDIA
 
 
-def faults(arguments: JsonObject) -> Iterator[tuple[str, str]]:
+def faults(arguments: JsonObject) -> Iterator[Fault]:
     """What is wrong with such a question: where, and what is expected there."""
     files, labels = arguments.get("files"), arguments.get("labels")
     if not isinstance(files, list) or not 1 <= len(files) <= MOST_FILES:
@@ -44,11 +45,11 @@ def faults(arguments: JsonObject) -> Iterator[tuple[str, str]]:
         return
     if not isinstance(labels, list) or len(labels) != len(files):
         yield "labels", "should be as many as files, or left out"
-    elif not all(_short(label) for label in labels):
+    elif not all(short(label, LABEL_CHARS) for label in labels):
         yield "labels", f"should each be one line of 1 to {LABEL_CHARS} characters"
 
 
-def amiss(arguments: JsonObject, answer: Any) -> Iterator[tuple[str, str]]:
+def amiss(arguments: JsonObject, answer: Any) -> Iterator[Fault]:
     """What is wrong with an answer; nothing if it is one."""
     if not isinstance(answer, Mapping) or not answer:
         yield "answer", "should be an object: file or number, or again with a note"
@@ -58,7 +59,7 @@ def amiss(arguments: JsonObject, answer: Any) -> Iterator[tuple[str, str]]:
         yield from _one(paths(arguments), answer)
 
 
-def _anew(arguments: JsonObject, answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _anew(arguments: JsonObject, answer: Mapping[str, Any]) -> Iterator[Fault]:
     note = answer.get("note")
     yield from _strange(answer, {"again", "note"})
     if answer["again"] is not True:
@@ -71,7 +72,7 @@ def _anew(arguments: JsonObject, answer: Mapping[str, Any]) -> Iterator[tuple[st
         yield "answer.note", f"should be at most {NOTE_CHARS} characters"
 
 
-def _one(files: tuple[str, ...], answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _one(files: tuple[str, ...], answer: Mapping[str, Any]) -> Iterator[Fault]:
     file, number = answer.get("file"), answer.get("number")
     yield from _strange(answer, {"file", "number"})
     if "file" in answer and file not in files:
@@ -84,7 +85,7 @@ def _one(files: tuple[str, ...], answer: Mapping[str, Any]) -> Iterator[tuple[st
         yield "answer.number", "should be the place of that file, from 1"
 
 
-def _strange(answer: Mapping[str, Any], known: set[str]) -> Iterator[tuple[str, str]]:
+def _strange(answer: Mapping[str, Any], known: set[str]) -> Iterator[Fault]:
     for name in answer:
         if name not in known:
             yield f"answer.{name}"[:100], f"should not be there beside {' and '.join(sorted(known))}"
@@ -132,7 +133,3 @@ def names(arguments: JsonObject) -> tuple[str, ...]:
 def again_allowed(arguments: JsonObject) -> bool:
     """Whether people may ask for others."""
     return arguments.get("again_allowed", True) is True
-
-
-def _short(text: object) -> bool:
-    return isinstance(text, str) and bool(text.strip()) and len(text) <= LABEL_CHARS and text.isprintable()

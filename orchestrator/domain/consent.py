@@ -158,11 +158,6 @@ class Verdict(Value):
     stop: bool = False
 
 
-def readable(text: str) -> bool:
-    """Whether there is anything to read in it: blanks and characters nobody sees give no reason."""
-    return any(ch.isprintable() and not ch.isspace() for ch in text)
-
-
 class Vote(Value):
     """One person's yes in one stage of a question that needs several."""
 

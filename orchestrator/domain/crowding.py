@@ -9,11 +9,27 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.domain.asking import is_own
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.model import CallStatus, Turn
 from orchestrator.domain.values import replace
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+def open_questions(turn: Turn, besides: str = "") -> int:
+    """How many calls of a turn wait for people, or soon will; without the one of that id."""
+    asked = (CallStatus.AWAITING_APPROVAL, CallStatus.PREVIEWING)
+    return sum(1 for c in turn.calls if c.status in asked and not is_own(c) and c.id != besides)
+
+
+def within(wish: Assessment, open_now: int, most: int) -> Assessment:
+    """The wish, denied where people would have to be asked and are asked enough."""
+    if wish.ruling is not Ruling.ASK or open_now < most:
+        return wish
+    reason = f"denied by policy: {open_now} requests of this run are open already; wait for their answers"
+    return replace(wish, ruling=Ruling.DENY, reason=reason)
 
 
 def put_to(wish: Assessment) -> tuple[str, ...]:

@@ -13,8 +13,7 @@ from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.domain.pictures import Card
-from orchestrator.domain.terms import can_be_met
-from orchestrator.domain.terms import everybody as named
+from orchestrator.domain.terms import can_be_met, deciders
 from orchestrator.domain.values import replace
 
 Refused = tuple[Refusal, str]
@@ -89,7 +88,7 @@ def already_counted(approval: Approval, person: str) -> str | None:
 
 def everybody(terms: Terms, *, escalated: bool = False) -> frozenset[str]:
     """All entries that may decide in some stage, after an escalation those too."""
-    return frozenset((*named(terms), *(terms.escalate_to if escalated else ())))
+    return frozenset((*deciders(terms), *(terms.escalate_to if escalated else ())))
 
 
 def needed_later(approval: Approval) -> bool:

@@ -53,7 +53,7 @@ def parse_telling(subject: str) -> tuple[str, Telling]:
 
 
 def numbered(approval: Approval, number: int) -> Inquiry | None:
-    """The question of that number."""
+    """The question of that number, from 1; None where there is none."""
     return approval.questions[number - 1] if 1 <= number <= len(approval.questions) else None
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain import (
+    admission,
     batches,
     calls,
     creates,
@@ -20,11 +21,13 @@ from orchestrator.domain import (
     inquiries,
     joblife,
     ladder,
+    posting,
+    proposals,
     turns,
     verdicts,
 )
 from orchestrator.domain.consent import Actor
-from orchestrator.domain.decision import Decision, Refusal, enter, finish, unheard
+from orchestrator.domain.decision import Decision, Refusal, finish, unheard
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import (
     ApprovalCopied,
@@ -74,7 +77,9 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
+from orchestrator.domain.meanings import STILL_OPEN, meaning
 from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, Turn, TurnStatus
+from orchestrator.domain.onward import enter
 from orchestrator.domain.values import replace
 
 TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
@@ -164,7 +169,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
     match event:
         case InteractionObserved(snapshot=snap):
             own = snap.interaction_id == run.turn.interaction_id
-            if event.former or turns.meaning(snap.status) not in turns.STILL_OPEN:
+            if event.former or meaning(snap.status) not in STILL_OPEN:
                 return Decision(run)
             if own and run.status is RunStatus.COMPLETED:
                 return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
@@ -177,7 +182,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
         case JobSignalled():
             return joblife.too_late(run, event)
         case ApprovalPosted():
-            return calls.posted(run, event, Policy(), now)
+            return posting.posted(run, event, Policy(), now)
         case BatchPosted():
             return batches.posted(run, event, Policy(), now)
         case ApprovalCopied():
@@ -238,7 +243,7 @@ def _resolve(run: Run, event: AttentionResolved, policy: Policy, now: datetime) 
 _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     InteractionSignalled: turns.signalled,
     CreateClaimed: creates.claimed,
-    StepBegun: turns.step_begun,
+    StepBegun: admission.step_begun,
     InteractionObserved: turns.observe,
     InteractionMissing: turns.missing,
     CreateUncertain: creates.uncertain,
@@ -261,15 +266,15 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     JobObserved: joblife.observed,
     JobMissing: joblife.missing,
     JobHarvested: joblife.harvested,
-    ApprovalPosted: calls.posted,
-    ApprovalUndelivered: calls.undelivered,
+    ApprovalPosted: posting.posted,
+    ApprovalUndelivered: posting.undelivered,
     BatchPosted: batches.posted,
     BatchUndelivered: batches.undelivered,
     ApproversFound: ladder.found,
     ApprovalCopied: ladder.copied,
     ApprovalNotCopied: ladder.not_copied,
     ApprovalDecided: verdicts.decided,
-    ApprovalEdited: verdicts.edited,
+    ApprovalEdited: proposals.edited,
     QuestionAsked: inquiries.asked,
     QuestionAnswered: inquiries.answered,
     InquiryPosted: inquiries.posted,

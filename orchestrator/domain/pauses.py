@@ -16,19 +16,12 @@ from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own, no_expiry, own_question, redraw
 from orchestrator.domain.consent import ApprovalStatus, Verdict
-from orchestrator.domain.decision import (
-    TOKENS,
-    Decision,
-    Refusal,
-    advance,
-    finish,
-    settle,
-    unheard,
-    with_turn,
-)
+from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
 from orchestrator.domain.events import CreateRefused
+from orchestrator.domain.legible import legible
 from orchestrator.domain.model import OutcomeKind, Run, RunStatus, ToolCall, TurnStatus
+from orchestrator.domain.onward import TOKENS, advance
 from orchestrator.domain.values import replace
 
 CARRY_OUT = "Carry out the plan."
@@ -83,7 +76,7 @@ def _may_restart(call: ToolCall) -> bool:
 
 def answered(run: Run, call: ToolCall, verdict: Verdict, now: datetime) -> Decision:
     """The first valid answer to such a question. Its digest and who may answer were looked at before."""
-    if verdict.refine and (call.tool != PLAN or not verdict.reason):
+    if verdict.refine and (call.tool != PLAN or not legible(verdict.reason)):
         why = "needs a note: what to change" if call.tool == PLAN else "is for plans only"
         return unheard(run, f"sending a question back {why}", Refusal.NOT_NOW)
     if call.tool == RESTART:

@@ -72,7 +72,7 @@ class Standing(StrEnum):
 _BEST_FIRST: Final = tuple(Standing)
 
 
-class Verdict(Value):
+class Judgement(Value):
     """How it stands, in a word and in a sentence, and the registration that is meant, if there is one."""
 
     standing: Standing
@@ -103,43 +103,43 @@ def ours(registered: Sequence[Registration], address: str) -> list[Registration]
     return [r for r in registered if same_address(r.uri, address)]
 
 
-def judge(registered: Sequence[Registration], *, address: str, events: Collection[str]) -> Verdict:
+def judge(registered: Sequence[Registration], *, address: str, events: Collection[str]) -> Judgement:
     """How our webhook stands. Of several for one address the best counts, since it does deliver."""
     verdicts = [_judge(r, events) for r in ours(registered, address)]
     if not verdicts:
         others = f"; {len(registered)} for other addresses" if registered else ""
-        return Verdict(Standing.NONE, f"no webhook is registered for our address{others}")
+        return Judgement(Standing.NONE, f"no webhook is registered for our address{others}")
     best = min(verdicts, key=lambda v: _BEST_FIRST.index(v.standing))
     if len(verdicts) > 1:
         text = f"{best.text}; {len(verdicts)} webhooks are registered for our address, one is enough"
-        return Verdict(best.standing, text, best.registration)
+        return Judgement(best.standing, text, best.registration)
     return best
 
 
-def _judge(registered: Registration, events: Collection[str]) -> Verdict:
+def _judge(registered: Registration, events: Collection[str]) -> Judgement:
     match registered.state:
         case "enabled":
             return _judge_events(registered, events)
         case "disabled":
-            return Verdict(Standing.DISABLED, "the webhook is switched off", registered)
+            return Judgement(Standing.DISABLED, "the webhook is switched off", registered)
         case "disabled_due_to_failed_deliveries":
             text = "Gemini has switched the webhook off: too many deliveries failed"
-            return Verdict(Standing.FAILING, text, registered)
+            return Judgement(Standing.FAILING, text, registered)
         case _:
-            return Verdict(
+            return Judgement(
                 Standing.STRANGE, "the webhook is in a state this program does not know", registered
             )
 
 
-def _judge_events(registered: Registration, events: Collection[str]) -> Verdict:
+def _judge_events(registered: Registration, events: Collection[str]) -> Judgement:
     missing, surplus = set(events) - set(registered.events), set(registered.events) - set(events)
     if not missing and not surplus:
-        return Verdict(Standing.WELL, "the webhook is registered and enabled", registered)
+        return Judgement(Standing.WELL, "the webhook is registered and enabled", registered)
     told = [
         f"{word} {', '.join(sorted(names))}"
         for word, names in (("lacks", missing), ("has also", surplus))
         if names
     ]
-    return Verdict(
+    return Judgement(
         Standing.OTHER_EVENTS, f"the webhook is for other events: it {' and '.join(told)}", registered
     )

@@ -17,6 +17,8 @@ _Due = tuple[tuple[int, int], datetime] | str | None
 def beside(turn: Turn, call: ToolCall, approval: Approval, what: str) -> tuple[tuple[ToolCall, str], ...]:
     """The other open questions it is told with, in the order of the calls, each with what it is told as.
 
+    One in its own place comes last: by those before it, an earlier try that told of it is found.
+
     Args:
         approval: A question about `call`, open or not.
         what: The number of a reminder, or a notice of `deadlines`.
@@ -24,12 +26,13 @@ def beside(turn: Turn, call: ToolCall, approval: Approval, what: str) -> tuple[t
     due = _due(approval, what)
     if due is None or not _under(turn, call, approval):
         return ()
-    return tuple(
+    found = [
         (other, like)
         for other in turn.calls
         if (asked := other.approval) is not None and asked.id != approval.id and asked.open
         if _under(turn, other, asked) and (like := _alike(asked, due)) is not None
-    )
+    ]
+    return tuple(sorted(found, key=lambda told: told[0].id == call.id))
 
 
 def _alike(approval: Approval, due: _Due) -> str | None:

@@ -43,12 +43,12 @@ def expand(entries: Iterable[str], roles: Mapping[str, Sequence[str]]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def everybody(terms: Terms) -> tuple[str, ...]:
+def deciders(terms: Terms) -> tuple[str, ...]:
     """Who may decide in any of its steps, without those who may never."""
     return tuple(dict.fromkeys(p for step in terms.steps for p in possible(step, terms.never)))
 
 
-def named(terms: Terms) -> frozenset[str]:
+def entries(terms: Terms) -> frozenset[str]:
     """Every entry they name, to decide, to be asked later, or never to decide: whose groups must be known."""
     steps = (entry for step in terms.steps for entry in step.approvers)
     return frozenset((*steps, *terms.escalate_to, *terms.never))
@@ -86,7 +86,7 @@ def _too_few(terms: Terms) -> Iterator[Fault]:
 
 def _nobody_else(terms: Terms) -> Iterator[Fault]:
     """What one approver changes, the others must be able to approve."""
-    for author in everybody(terms):
+    for author in deciders(terms):
         if not is_group(author) and any(_too_few(replace(terms, never=(*terms.never, author)))):
             yield "edits", f"is other, but too few are left to approve what {author} changes"
             return

@@ -1,6 +1,6 @@
-"""People's answers to the question about a call, and other arguments they ask for.
+"""People's answers to the question about a call.
 
-asked ─┬─ yes ── enough of them? ──► READY          ├─ other arguments ──► asked anew, or its author's yes
+asked ─┬─ yes ── enough of them? ──► READY          ├─ other arguments ──► see `proposals`
        │            └─ no ──► still asked           └─ nobody in time ───► see `expiry`
        ├─ an answer ───────► SETTLED with it, nothing runs
        └─ no ──────────────► SETTLED, the model is told
@@ -16,15 +16,14 @@ from orchestrator.domain import entitlement, expiry, human, pauses
 from orchestrator.domain.asking import ask_instead, is_own, no_expiry, redraw
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.calls import settled, start_by, terms_instead
-from orchestrator.domain.consent import Approval, ApprovalStatus, Edits, Terms, Verdict, readable
+from orchestrator.domain.consent import Approval, ApprovalStatus, Verdict
 from orchestrator.domain.deadlines import spread
 from orchestrator.domain.decision import Decision, Refusal, finish, settle, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited
+from orchestrator.domain.legible import legible
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Run, RunStatus, ToolCall
 from orchestrator.domain.pipeline import named
-from orchestrator.domain.plain import exact
-from orchestrator.domain.terms import can_be_met
 from orchestrator.domain.values import replace
 
 SHOWN_CHARS: Final = 16
@@ -46,7 +45,7 @@ def decided(run: Run, event: ApprovalDecided, policy: Policy, now: datetime) -> 
         return "this is decided on its own, not together with others" if alone else None
 
     def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
-        return _answered(run, call, approval, event.verdict, now)
+        return answered(run, call, approval, event.verdict, now)
 
     if event.by_now is not None and (asked := _stands_no_more(run, event, now)) is not None:
         return _asked_by_now(run, asked, event.by_now, now)
@@ -81,7 +80,7 @@ def _asked_by_now(run: Run, call: ToolCall, fresh: Assessment, now: datetime) ->
     call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
     note = f"{CHANGED_SINCE}; it is asked anew"
     if fresh.previews:
-        return replace(_worked_out_first(run, call, spent, note, now), refused=Refusal.CHANGED)
+        return replace(worked_out_first(run, call, spent, note, now), refused=Refusal.CHANGED)
     asked, effects = ask_instead(call, run, terms_instead(fresh, old), fresh.digest, now, more_time=True)
     run = with_turn(run, run.turn.with_call(asked))
     return Decision(run, effects, no_expiry(old), note=note, refused=Refusal.CHANGED)
@@ -125,7 +124,7 @@ def heard(
     return then(run, call, approval)
 
 
-def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
+def answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:
     """By somebody who may: a no ends it, a yes counts, and the last one needed lets it happen."""
     if verdict.refine and not is_own(call):
         return unheard(run, "only a plan can be sent back with a note", Refusal.NOT_NOW)
@@ -145,7 +144,7 @@ def _answered(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, no
             return Decision(run, (*redraw(call, now), *others), note=_so_far(approval))
     if is_own(call):
         return pauses.answered(run, call, verdict, now)
-    if approval.terms.reason_required and not verdict.approve and not readable(verdict.reason):
+    if approval.terms.reason_required and not verdict.approve and not legible(verdict.reason):
         return unheard(run, NO_REASON, Refusal.NOT_NOW)
     return (_approve if verdict.approve else _reject)(run, call, approval, verdict, now)
 
@@ -162,84 +161,7 @@ def _so_far(approval: Approval) -> str:
     return f"{len(approval.votes)} approved so far; {step.quorum - yeses} more needed{stage}"
 
 
-def edited(run: Run, event: ApprovalEdited, policy: Policy, now: datetime) -> Decision:
-    """Other arguments are a new proposal: asked anew under its own digest, the old question is spent.
-
-    Where an edit may approve, it is its author's yes, if they are asked in the first stage; else its author
-    may not decide about it. Where the
-    tool can tell what the call would do, that is worked out anew before anybody is asked: nobody has seen
-    it yet, so the author's yes does not count, and they answer like everybody else.
-    """
-
-    def sayable(call: ToolCall, approval: Approval) -> str | None:
-        return _not_editable(call, approval, event) or _nobody_left(run, approval, event)
-
-    def then(run: Run, call: ToolCall, approval: Approval) -> Decision:
-        return _proposed_anew(run, call, approval, event, now)
-
-    return heard(run, event, now, sayable, then)
-
-
-def _not_editable(call: ToolCall, approval: Approval, event: ApprovalEdited) -> str | None:
-    fresh, allowed = event.assessment, may_edit(approval.terms, event.current)
-    if is_own(call) or human.is_question(call) or not allowed:
-        return "these arguments cannot be changed"
-    if fresh.ruling not in (Ruling.ASK, Ruling.ALLOW):
-        return fresh.reason or "the policy does not allow these arguments"
-    same = approval.preview is not None and exact(fresh.arguments) == exact(call.arguments)
-    if same or fresh.sealed_like(approval) == approval.digest:
-        return "nothing was changed"
-    return None
-
-
-def may_edit(terms: Terms, current: Terms | None) -> bool:
-    """Whether the arguments may be changed under the terms of the question and, where known, those of now."""
-    return all(one.edits is not Edits.NO for one in (terms, current) if one is not None)
-
-
-def _nobody_left(run: Run, approval: Approval, event: ApprovalEdited) -> str | None:
-    """Settings are checked before it is known who asks for a run; under four eyes they are one fewer."""
-    terms = _its_terms(approval, event)
-    barred = run.asked_for_it if terms.four_eyes else ()
-    left = replace(terms, never=(*terms.never, *barred))
-    alone = event.by.id in terms.never and not can_be_met(left)
-    return "too few others are left to approve what you change" if alone else None
-
-
-def _its_terms(old: Approval, event: ApprovalEdited) -> Terms:
-    """What the changed call is asked under: without its author, where somebody else has to approve it."""
-    terms = event.assessment.terms or old.terms
-    if any(one.edits is Edits.OTHER for one in (terms, old.terms, event.current) if one is not None):
-        return replace(terms, never=(*terms.never, event.by.id))
-    return terms
-
-
-def _proposed_anew(run: Run, call: ToolCall, old: Approval, event: ApprovalEdited, now: datetime) -> Decision:
-    """In the old question's place, message and end of time included: an edit wins nobody more of it."""
-    fresh, terms = event.assessment, _its_terms(old, event)
-    call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
-    note = f"{event.by.name or event.by.id} changed the arguments"
-    if fresh.previews:
-        spent = replace(old, terms=replace(old.terms, never=terms.never))
-        return _worked_out_first(run, call, spent, note, now)
-    asked, effects = ask_instead(call, run, terms, fresh.digest, now, more_time=False)
-    approval = asked.approval
-    assert approval is not None  # noqa: S101  just asked
-    run = with_turn(run, run.turn.with_call(asked))
-    first = Decision(run, effects, no_expiry(old), note=note)
-    barred = entitlement.refusal(run, asked, event.entitled_as, event.standing, event.current)
-    if barred is not None or event.by.id in terms.never:
-        return first  # asked in a later stage, or kept out
-    verdict = Verdict(True, event.by, event.at, event.reason)
-    then = _answered(run, asked, approval, verdict, now)
-    if then.refused is not None:
-        return first
-    said = {e.key for e in then.effects} | set(then.drop)
-    effects = (*(e for e in first.effects if e.key not in said), *then.effects)
-    return replace(then, effects=effects, drop=(*first.drop, *then.drop), note=note)
-
-
-def _worked_out_first(run: Run, call: ToolCall, spent: Approval, note: str, now: datetime) -> Decision:
+def worked_out_first(run: Run, call: ToolCall, spent: Approval, note: str, now: datetime) -> Decision:
     """Nobody is asked before it is known what it would do; `calls.previewed` asks in the place of `spent`.
 
     Its message is left as it is for that moment: a press there is told that the question is taken back.

@@ -6,6 +6,7 @@ Whom it is asked of and what it is about are read at this moment, not remembered
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -31,7 +32,10 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import attest, questions, runs
+from orchestrator.store import attest, locking, questions, runs
+
+_WHOLE: Final = "arguments"
+"""How all of them are named."""
 
 
 class Answer(Value):
@@ -154,7 +158,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
     """
     found = {own: known[2] for own in approvals if (known := questions.load_approval(s, own)) is not None}
     for run_id in sorted(set(found.values())):
-        runs.lock(s, run_id)
+        locking.run(s, run_id)
     return set(found)
 
 
@@ -201,7 +205,7 @@ def edit(
         wish = FunctionCall(call.call_id, call.tool, wished)
         fresh = assess(toolkit, run, run.turn.interaction_id or "", wish, about=approval)
         if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
-            raise InvalidError("the arguments do not fit the tool", (("arguments", fresh.reason),))
+            raise InvalidError("the arguments do not fit the tool", _misfits(toolkit, run, wish))
         return ApprovalEdited(
             approval_id,
             approval.digest if person.digest is None else person.digest,
@@ -215,6 +219,13 @@ def edit(
         )
 
     return _apply(s, approval_id, event, bench)
+
+
+def _misfits(toolkit: ToolkitPort, run: Run, wish: FunctionCall) -> tuple[tuple[str, str], ...]:
+    """What does not fit, by the request's own names: `arguments.amount`."""
+    found = toolkit.find(run.acting, wish)
+    problems = found.problems or ((_WHOLE, found.reason),)
+    return tuple((path if path == _WHOLE else f"{_WHOLE}.{path}", text) for path, text in problems)
 
 
 def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench: Bench) -> bool:
@@ -255,7 +266,7 @@ def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
 ) -> Answer:
-    found = questions.load_approval(s, approval_id, runs.lock_asked(s, approval_id))
+    found = questions.load_approval(s, approval_id, locking.run_of_approval(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found

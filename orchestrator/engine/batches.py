@@ -19,10 +19,10 @@ from orchestrator.domain.model import CallStatus, Run, Turn
 from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.saying import drawn_anew, in_turn, not_said
+from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, runs
+from orchestrator.store import claims, runs, turns
 from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,8 @@ class Batches:
     async def _post(self, effect: Claimed, batch: BatchCard, face: str, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
+            with may_pass(effect):
+                place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
@@ -108,7 +109,7 @@ class Batches:
 
     def _turn(self, s: Session, effect: Claimed) -> tuple[Run, Turn]:
         run, number = runs.load(s, effect.run_id), int(effect.subject)
-        return run, run.turn if run.turn.number == number else runs.load_turn(s, run.id, number)
+        return run, run.turn if run.turn.number == number else turns.load(s, run.id, number)
 
     def _batch(self, s: Session, effect: Claimed, run: Run, turn: Turn, place: Place) -> BatchCard:
         asked = [c.approval for c in batches.members(turn) if c.approval is not None]

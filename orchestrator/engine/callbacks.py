@@ -16,7 +16,7 @@ from orchestrator.domain.effects import Urgency
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import callbacks, claims, runs
+from orchestrator.store import callbacks, claims, locking
 from orchestrator.store.callbacks import Attempt, Patience, Sending
 from orchestrator.store.claims import Claimed
 
@@ -80,7 +80,7 @@ class Callbacks:
         )
 
         def job(s: Session) -> tuple[None, None]:
-            runs.lock(s, effect.run_id)
+            locking.run(s, effect.run_id)
             self._settle(s, effect, attempt)
             return None, None
 

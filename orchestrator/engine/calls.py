@@ -27,11 +27,11 @@ from orchestrator.domain.jobs import Waiting
 from orchestrator.domain.model import CallStatus, Outcome, Run, ToolCall
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.resubmitting import whole
+from orchestrator.engine.resubmitting import spelled_out
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import asked, attest, claims, runs
+from orchestrator.store import asked, attest, claims, locking, runs
 from orchestrator.store.claims import Claimed
 
 STOPPED: Final = 1000
@@ -123,7 +123,7 @@ class Calls:
 
     def _seen(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> Act | None:
         """The gate for a call that was looked at, in a transaction of its own."""
-        runs.lock(s, effect.run_id)
+        locking.run(s, effect.run_id)
         if not claims.renew(s, effect, self._commit.hold().until):
             return None
         if (found := self._ready(s, effect)) is None:
@@ -178,7 +178,7 @@ class Calls:
 
     async def _ended(self, effect: Claimed, call: ToolCall, outcome: Outcome | Waiting) -> None:
         def commit(s: Session) -> tuple[str, None]:
-            known = whole(s, outcome) if isinstance(outcome, Waiting) else outcome
+            known = spelled_out(s, outcome) if isinstance(outcome, Waiting) else outcome
             self._commit.settle(s, effect, _ended(call.id, effect.token, known))
             return effect.run_id, None
 

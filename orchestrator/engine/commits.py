@@ -5,6 +5,7 @@ is left to do afterwards, on the wire or in a tool, is its act.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -21,13 +22,13 @@ from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
-from orchestrator.engine.hearing import Go, Hearing, PutOff
+from orchestrator.engine.hearing import Go, Hearing
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError, UnreadableError
-from orchestrator.store import claims, occupancy, outbox, runs
+from orchestrator.store import claims, locking, occupancy, outbox
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
 from orchestrator.store.sql.races import AWAY, lost_race, resumed
@@ -129,9 +130,13 @@ class Commits:
         """Our pace and patience as they can be kept at this moment."""
         return self.hearing.policy(s)
 
-    def room(self, s: Session, effect: Claimed) -> Go | PutOff:
-        """Whether an interaction may be read now."""
-        return self.hearing.admit(s, effect.urgency)
+    def room(self, s: Session, effect: Claimed) -> Go | None:
+        """When an interaction may be read; None where not now, and the effect is put off."""
+        room = self.hearing.admit(s, effect.urgency)
+        if isinstance(room, Go):
+            return room
+        claims.put_off(s, effect, room.until, room.then)
+        return None
 
     def apply(self, s: Session, run_id: str, event: Event | Callable[[Run], Event]) -> step.Applied:
         """Decide about an event within a transaction that does more than that; see `step.apply`."""
@@ -215,7 +220,7 @@ class Commits:
             places.clear()
             unreadable = e if isinstance(e, UnreadableError) else e.__cause__
             if isinstance(unreadable, UnreadableError):
-                await self.write(self._unread, which, str(unreadable))
+                await self.write(self._stumble, which, str(unreadable), UNREAD_TRIES)
             else:
                 log.exception("gate_failed", effect=which)
                 await self.write(self._stumble, which, str(e))
@@ -226,7 +231,7 @@ class Commits:
 
     def _take(self, s: Session, which: Which, places: Places) -> Taken | None:
         places.clear()
-        runs.lock_of(s, which)
+        locking.run_of_effect(s, which)
         effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is None:
             return None
@@ -269,20 +274,13 @@ class Commits:
             raise GateError(f"{type(e).__name__}: {e}") from e
         return Ticket(effect, act) if act is not None else None
 
-    def _stumble(self, s: Session, which: Which, why: str) -> None:
+    def _stumble(self, s: Session, which: Which, why: str, tries: float = math.inf) -> None:
+        """Later again; after so many tries never, so that a person may mend what it needs."""
         effect = claims.claim(s, which, self._clock(), self.hold())
-        if effect is not None:
-            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
-
-    def _unread(self, s: Session, which: Which, why: str) -> None:
-        """What its run says now cannot be acted on here, nor anywhere after a while; a person may mend it."""
-        effect = claims.claim(s, which, self._clock(), self.hold())
-        if effect is None:
-            return
-        if effect.attempts >= UNREAD_TRIES:
+        if effect is not None and effect.attempts >= tries:
             claims.bury(s, effect, why)
-        else:
-            claims.retry(s, effect, self._clock() + backoff(effect.attempts, self._roll(), None), why)
+        elif effect is not None:
+            claims.retry(s, effect, self.later(effect, None), why)
 
     async def still_ours(self, effect: Claimed, until: datetime) -> bool:
         """Whether a claim that held until then was taken over by nobody while this process stood still."""
@@ -307,7 +305,7 @@ class Commits:
     ) -> None:
         """`conclude` within a transaction that does more than that."""
         of_run = run_id or effect.run_id
-        runs.lock(s, of_run)
+        locking.run(s, of_run)
         claims.done(s, effect)
         with suppress(NotFoundError):  # the run was deleted meanwhile
             self.apply(s, of_run, event)

@@ -18,7 +18,7 @@ from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, Approv
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
+from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims
@@ -80,7 +80,8 @@ class Copies:
     async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
         approval = card.approval.id
         try:
-            place = await slack.copy(card, person, seen_before=maybe_said(effect))
+            with may_pass(effect):
+                place = await slack.copy(card, person, seen_before=maybe_said(effect))
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:

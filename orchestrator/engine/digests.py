@@ -20,7 +20,7 @@ from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import drawn_anew, in_turn, not_said
+from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, digests, outbox
@@ -59,7 +59,8 @@ class Digests:
     async def _post(self, effect: Claimed, digest: DigestCard, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            place = await slack.post_batch(digest, seen_before=effect.attempts > 1)
+            with may_pass(effect):
+                place = await slack.post_batch(digest, seen_before=effect.attempts > 1)
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:

@@ -16,9 +16,15 @@ from orchestrator.domain.inquiries import Telling, numbered, parse_telling
 from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, maybe_said, not_said, take_up
+from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import (
+    OrchestratorError,
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnfamiliarError,
+)
 from orchestrator.store import claims
 from orchestrator.store.claims import Claimed
 
@@ -58,7 +64,8 @@ class Inquiries:
 
     async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
         try:
-            place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
+            with may_pass(effect):
+                place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
@@ -86,18 +93,22 @@ class Inquiries:
 
     async def _update(self, effect: Claimed, card: Card, number: int, slack: SlackPort) -> None:
         """One that fails keeps no other from being redrawn."""
-        failed: list[UnavailableError | UncertainError] = []
+        failed: list[OrchestratorError] = []
         for place in card.approval.questions[number - 1].places:
             try:
-                await slack.redraw_asked_back(card, number, place)
+                with may_pass(effect):
+                    await slack.redraw_asked_back(card, number, place)
             except (UnavailableError, UncertainError) as e:
-                failed.append(e)
+                failed.insert(0, e)
             except RejectedError as e:
                 log.warning("inquiry_not_redrawn", approval=card.approval.id, number=number, why=str(e))
-        if failed:
-            await self._commit.again(effect, str(failed[0]), failed[0])
-        else:
+                failed += [e] if isinstance(e, UnfamiliarError) else []
+        if not failed:
             await self._commit.done(effect)
+        elif isinstance(failed[0], UnfamiliarError):
+            await self._commit.write(claims.bury, effect, str(failed[0]))
+        else:
+            await self._commit.again(effect, str(failed[0]), failed[0])
 
 
 def _posted(card: Card, telling: Telling, place: Place) -> InquiryPosted:

@@ -15,19 +15,14 @@ from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
 from orchestrator.domain.consent import Actor, Place, Terms, Verdict
-from orchestrator.domain.events import (
-    ApprovalCopied,
-    AttentionResolved,
-    CancelRequested,
-    Choice,
-)
+from orchestrator.domain.events import ApprovalCopied, AttentionResolved, CancelRequested, Choice
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine import answers, step
+from orchestrator.engine import answers, step, webhooks
 from orchestrator.engine.answers import Answer as Answer
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock, ToolkitPort
-from orchestrator.engine.restarting import Started, Wish, restart, start
+from orchestrator.engine.restarting import Started, WantedRun, restart, start
 from orchestrator.engine.resubmitting import resubmit
 from orchestrator.errors import ConflictError
 from orchestrator.store import inbox, questions
@@ -75,7 +70,7 @@ class Intake:
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
-        self._deliveries = Together(database, partial(step.keep, repeated=repeated))
+        self._deliveries = Together(database, partial(webhooks.keep, repeated=repeated))
 
     async def start(
         self,
@@ -98,7 +93,7 @@ class Intake:
         """
         told = (f"\0{c.url}\0{' '.join(c.events)}" for c in recipe.callbacks if c.own)
         body = f"{recipe.workflow}\0{text}{''.join(told)}".encode()
-        wish = Wish(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
+        wish = WantedRun(recipe, text, requester, owner, idempotency_key, hashlib.sha256(body).hexdigest())
         try:
             started = await self._commits.advance(partial(start, wish=wish, now=self._clock()))
         except IntegrityError:  # another process took the same key in this very moment

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.effects import parse_attempt
 from orchestrator.domain.events import (
     CreateClaimed,
@@ -14,17 +15,18 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionMissing,
 )
-from orchestrator.domain.exchange import CreateRequest, Snapshot
-from orchestrator.domain.model import TurnStatus
+from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
+from orchestrator.domain.model import Run, Turn, TurnStatus
+from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
 from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
-from orchestrator.engine.hearing import Go, PutOff
+from orchestrator.engine.hearing import Go
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, inbox, interactions, runs
+from orchestrator.store import claims, interactions, locking, parked, runs, turns
 from orchestrator.store.claims import Claimed
 
 PROBES: Final = 7
@@ -56,7 +58,7 @@ class Interactions:
         if applied.refused:
             claims.done(s, effect)
             return None
-        return partial(self._send, effect, step.create_request(s, applied.run, self._toolkit))
+        return partial(self._send, effect, _request(s, applied.run, self._toolkit))
 
     async def _send(self, effect: Claimed, request: CreateRequest) -> None:
         turn, attempt = request.correlation.turn, request.correlation.attempt
@@ -86,7 +88,7 @@ class Interactions:
         run_id = owner[0]
 
         def job(s: Session) -> tuple[str, None]:
-            runs.lock(s, run_id)
+            locking.run(s, run_id)
             overtaken = step.overtaking(s, owner, snapshot.interaction_id)
             claims.done(s, effect)
             tools, policy, now = self._toolkit, self._commit.policy(s), self._commit.now()
@@ -103,8 +105,7 @@ class Interactions:
             claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._read, effect, owner, room)
 
@@ -166,7 +167,7 @@ class Interactions:
             seen: It was read and does not say that it is ours: no lost create waits for it any more.
         """
         if seen:
-            await self._commit.write(inbox.disown, effect.subject)
+            await self._commit.write(parked.disown, effect.subject)
         if effect.attempts < PROBES:
             await self._commit.again(effect, why)
         else:
@@ -198,4 +199,37 @@ class Interactions:
 def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
     claims.bury(s, effect, why)
-    inbox.disown(s, effect.subject)
+    parked.disown(s, effect.subject)
+
+
+def _request(s: Session, run: Run, toolkit: ToolkitPort) -> CreateRequest:
+    """Everything the current turn's create says. One that takes up a cut answer has no input of its own."""
+    turn = run.turn
+    return CreateRequest(
+        recipe=run.acting,
+        correlation=Correlation(run.id, turn.number, turn.attempt),
+        input="" if turn.continuation is not None else _input(s, run),
+        planning=turn.planning,
+        environment=turn.environment,
+        functions=toolkit.declarations(run.acting.tools),
+        previous_id=turn.previous_id,
+        continuation=turn.continuation,
+    )
+
+
+def _input(s: Session, run: Run) -> str | tuple[FunctionResult, ...]:
+    """The caller's text first, or what the step tells; then the results before, or a word about a plan."""
+    if run.turn.previous_id is None:
+        return run.turn.note or run.input
+    before = turns.load(s, run.id, run.turn.number - 1)
+    planned = any(is_own(c) and c.tool == PLAN for c in before.calls)
+    return (run.turn.note or CARRY_OUT) if planned else _results(before)
+
+
+def _results(turn: Turn) -> tuple[FunctionResult, ...]:
+    """Exactly one result for each call of the turn."""
+    return tuple(
+        FunctionResult(c.call_id, c.tool, c.outcome.result, c.outcome.is_error)
+        for c in turn.calls
+        if c.outcome is not None and not is_own(c)
+    )

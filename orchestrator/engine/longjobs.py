@@ -33,11 +33,11 @@ from orchestrator.domain.jobs import (
     signal_key,
 )
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.hearing import Go, PutOff
+from orchestrator.engine.hearing import Go
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, inbox, jobs, runs
+from orchestrator.store import claims, jobs, parked, runs
 from orchestrator.store.claims import Claimed
 from orchestrator.store.sql.held import flush
 
@@ -122,7 +122,7 @@ class LongJobs:
         def commit(s: Session) -> tuple[str, None]:
             self._commit.settle(s, effect, seen)
             key = signal_key(reading.remote)
-            early = [inbox.take_parked(s, name, effect.run_id) for name in (key, f"batch_{key}")]
+            early = [parked.take(s, name, effect.run_id) for name in (key, f"batch_{key}")]
             flush(s)
             if any(early):
                 self._commit.apply(s, effect.run_id, JobSignalled(job.id))
@@ -137,8 +137,7 @@ class LongJobs:
             claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._read, effect, job, room)
 
@@ -250,8 +249,7 @@ class LongJobs:
             self._commit.settle(s, effect, ended)
             return None
         room = self._commit.room(s, effect)
-        if isinstance(room, PutOff):
-            claims.put_off(s, effect, room.until, room.then)
+        if room is None:
             return None
         return partial(self._last_look, effect, job, ended, room)
 

@@ -24,7 +24,7 @@ from orchestrator.engine.ports import PicturesPort, SlackPort
 from orchestrator.engine.saying import not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, outbox, runs, uploads
+from orchestrator.store import claims, locking, outbox, uploads
 from orchestrator.store.claims import Claimed
 from orchestrator.store.uploads import Upload
 
@@ -135,7 +135,7 @@ class Media:
 
     def _over(self, s: Session, effect: Claimed, upload: Upload) -> None:
         """They are shown, or will not be; the question is drawn anew where it has to say so."""
-        runs.lock(s, effect.run_id)
+        locking.run(s, effect.run_id)
         before = uploads.standing(s, effect.subject)
         uploads.put(s, effect.subject, upload)
         if upload.trouble or before.trouble:
@@ -146,7 +146,7 @@ class Media:
 
 def _sent(s: Session, effect: Claimed, names: Sequence[tuple[str, str]], trouble: str) -> Upload:
     """Of two that sent pictures at the same time both show those of the first."""
-    runs.lock(s, effect.run_id)
+    locking.run(s, effect.run_id)
     return uploads.sent(s, effect.subject, names, trouble)
 
 

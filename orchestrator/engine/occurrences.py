@@ -13,7 +13,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Happened, acting
 from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Fired
-from orchestrator.engine.restarting import Wish, start
+from orchestrator.engine.restarting import WantedRun, start
 from orchestrator.errors import InvalidError, OversizeError
 from orchestrator.store import triggers
 
@@ -60,7 +60,7 @@ def occur(s: Session, armed: Armed, occasion: Occasion, now: datetime) -> Fired:
         fired = _refused(s, name, key, f"{note}; {e}" if note else str(e))
         return replace(fired, oversize=isinstance(e, OversizeError))
     # Without a hash: the key says what it is, whatever it reads like by now.
-    wish = Wish(armed.recipe, text, occasion.by or acting(name), f"trigger:{name}", key, "")
+    wish = WantedRun(armed.recipe, text, occasion.by or acting(name), f"trigger:{name}", key, "")
     run_id, _ = start(s, wish, now)
     triggers.came_to(s, name, key, Happened.STARTED, run_id, note)
     triggers.well(s, name)

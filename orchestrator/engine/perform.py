@@ -222,7 +222,7 @@ class Holding:
         self._task = asyncio.create_task(self._hold(self._effect))
 
     def end(self) -> None:
-        """It is done."""
+        """It is done, and held no longer."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()

@@ -14,7 +14,7 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
-from orchestrator.store import asked, claims, runs
+from orchestrator.store import asked, claims, locking, runs
 from orchestrator.store.claims import Claimed
 
 
@@ -47,7 +47,7 @@ class Previews:
 
     def _tell(self, s: Session, effect: Claimed, before: ToolCall, preview: Preview) -> None:
         """Sealed with everything else as it is at this moment."""
-        runs.lock(s, effect.run_id)
+        locking.run(s, effect.run_id)
         run = runs.load(s, effect.run_id)
         call = run.turn.call(before.id) or before
         if call.status is CallStatus.PREVIEWING and call.arguments != before.arguments:

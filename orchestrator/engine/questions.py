@@ -26,10 +26,10 @@ from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.restarting import successor
-from orchestrator.engine.saying import in_turn, maybe_said, not_said
+from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, digests, outbox, proposals, questions, runs, uploads
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
+from orchestrator.store import claims, digests, locking, outbox, proposals, questions, runs, uploads
 from orchestrator.store.claims import Claimed
 
 
@@ -119,7 +119,8 @@ class Questions:
     async def _post(self, effect: Claimed, card: Card, slack: SlackPort, *, seen_before: bool) -> None:
         failpoints.hit("before_post")
         try:
-            channel, ts = await slack.post(card, seen_before=seen_before)
+            with may_pass(effect):
+                channel, ts = await slack.post(card, seen_before=seen_before)
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e)
         except RejectedError as e:
@@ -145,7 +146,7 @@ class Questions:
         """Everywhere but in the places that show another question by now."""
         failpoints.hit("before_update")
         try:
-            await self._everywhere(card, taken, slack)
+            await self._everywhere(effect, card, taken, slack)
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
@@ -163,13 +164,13 @@ class Questions:
         """Drawn; where another question was put in its place meanwhile, that one is drawn over it."""
         newest = questions.asked_now(s, card.call.id, card.run_id)
         if newest is not None and _taken_over(card, newest):
-            runs.lock(s, effect.run_id)
+            locking.run(s, effect.run_id)
             outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, newest.id, self._commit.now())])
         elif self._outcomes and not card.replaced:
             outbox.add_once(s, effect.run_id, tell(card.call))
         claims.done(s, effect)
 
-    async def _everywhere(self, card: Card, taken: Places, slack: SlackPort) -> None:
+    async def _everywhere(self, effect: Claimed, card: Card, taken: Places, slack: SlackPort) -> None:
         """In the channel and in every copy; one that fails keeps no other from being redrawn."""
         failed: list[Exception] = []
         # Asked to all the same, one whose place was never learned is looked for.
@@ -177,11 +178,12 @@ class Questions:
             if (picture.approval.channel, picture.approval.ts) in taken:
                 continue
             try:
-                await slack.update(picture)
+                with may_pass(effect):
+                    await slack.update(picture)
             except (UnavailableError, UncertainError) as e:
                 failed.insert(0, e)
             except RejectedError as e:
-                if picture is card:
+                if picture is card or isinstance(e, UnfamiliarError):
                     failed.append(e)
                 else:
                     log.warning("copy_not_redrawn", approval=card.approval.id, why=str(e))
@@ -193,19 +195,20 @@ class Questions:
         approval, asked = parse_notice(effect.subject)
         now = self._commit.now()
         news = [
-            (card, what)
+            card
             for card, what in self._told_together(s, effect, approval, asked)
             if worth_saying(card.approval, what, now) or what == OUTCOME
         ]
         if news:
-            (card, what), others = news[0], [other for other, _ in news[1:]]
+            card, *others = news
             if (later := undisturbed(card.approval, now)) > now:
                 claims.retry(s, effect, later, "quiet hours")
                 return None
             if self._slack is not None and (card.approval.ts or card.approval.copies):
-                act = partial(self._notify, effect, card, others, what, self._slack)
+                # By the number of the one that was due, whoever is still told: so an earlier try is found.
+                act = partial(self._notify, effect, card, others, asked, self._slack)
                 return in_turn(self._commit, s, effect, _told_in(card), act)
-            log.info("nobody_reminded", approval=approval, what=what, why="it is not shown in Slack")
+            log.info("nobody_reminded", approval=approval, what=asked, why="it is not shown in Slack")
         claims.done(s, effect)
         return None
 
@@ -228,7 +231,10 @@ class Questions:
         places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
         try:
             for shown in places:
-                await slack.remind(shown, what=what, last=last, seen_before=maybe_said(effect), others=others)
+                with may_pass(effect):
+                    await slack.remind(
+                        shown, what=what, last=last, seen_before=maybe_said(effect), others=others
+                    )
         except (UnavailableError, UncertainError) as e:
             await not_said(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:

@@ -24,7 +24,7 @@ from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits
 from orchestrator.errors import ConflictError
-from orchestrator.store import callbacks, claims, outbox, runs, views
+from orchestrator.store import callbacks, claims, outbox, runs, turns, views
 from orchestrator.store.claims import Claimed
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WantedRun:
     """A run somebody wants; `key` of that `owner` is taken once.
 
     `after` is the run whose steps it goes on with: what those that are done came to is not made again;
@@ -60,7 +60,7 @@ class Wish:
     record: str = ""
 
 
-def start(s: Session, wish: Wish, now: datetime) -> tuple[str, Started]:
+def start(s: Session, wish: WantedRun, now: datetime) -> tuple[str, Started]:
     """Open the run, or find the one an earlier wish under that key has opened. Returns its id, too.
 
     Raises:
@@ -114,7 +114,7 @@ def restart(
         )
     text = run.input if recipe.steps else _record(s, run)
     told, record = _taking_up(_told_alike(recipe, run.recipe), run), _of_step(s, run) if after else ""
-    wish = Wish(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
+    wish = WantedRun(told, text, by, RESTARTS, _key(run_id), "", run_id, after, record)
     new_id, started = start(s, wish, now)
     if started.fresh and not run.closed:
         step.apply(s, run_id, TakenUp(by, new_id), policy=policy, now=now)
@@ -150,18 +150,18 @@ def _gone_on(run: Run) -> Run:
 
 def _of_step(s: Session, run: Run) -> str:
     """What its step's agent was told and did, for the one that takes it up; empty if it called nothing."""
-    turns = [run.turn]
-    while turns[0].previous_id is not None:
-        turns.insert(0, runs.load_turn(s, run.id, turns[0].number - 1))
-    if run.calls_a_tool or all(is_own(call) for turn in turns for call in turn.calls):
+    chain = [run.turn]
+    while chain[0].previous_id is not None:
+        chain.insert(0, turns.load(s, run.id, chain[0].number - 1))
+    if run.calls_a_tool or all(is_own(call) for turn in chain for call in turn.calls):
         return ""
-    asked = replace(run, input=turns[0].note or run.input)
-    return summary(asked, [replace(turns[0], note=""), *turns[1:]])
+    asked = replace(run, input=chain[0].note or run.input)
+    return summary(asked, [replace(chain[0], note=""), *chain[1:]])
 
 
 def _record(s: Session, run: Run) -> str:
     """The earlier request, with what was done about it."""
-    return summary(run, [runs.load_turn(s, run.id, n) for n in range(1, run.turn.number + 1)])
+    return summary(run, [turns.load(s, run.id, n) for n in range(1, run.turn.number + 1)])
 
 
 def _told_alike(recipe: Recipe, before: Recipe) -> Recipe:

@@ -10,7 +10,7 @@ from orchestrator.domain.jobs import JobWish, Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind
 from orchestrator.domain.resubmission import LIKE, LINES_OF, NotResubmittableError
 from orchestrator.engine.ports import Clock, ToolkitPort
-from orchestrator.engine.restarting import Started, Wish, start
+from orchestrator.engine.restarting import Started, WantedRun, start
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import jobs
 
@@ -36,18 +36,18 @@ def resubmit(
         raise ConflictError(str(e)) from None
     if toolkit is None or toolkit.terms(wanted.recipe, wanted.tool) is None:
         raise ConflictError(f"the tool {wanted.tool} is not registered: name it below tools.overrides")
-    return start(s, Wish(wanted.recipe, wanted.told, by, RESUBMISSIONS, wanted.once, ""), clock())
+    return start(s, WantedRun(wanted.recipe, wanted.told, by, RESUBMISSIONS, wanted.once, ""), clock())
 
 
-def whole(s: Session, waiting: Waiting) -> Waiting | Outcome:
+def spelled_out(s: Session, waiting: Waiting) -> Waiting | Outcome:
     """The same with what those that name another job mean by it; what cannot be found fails the call."""
     try:
-        return Waiting(tuple(_whole(s, wish) for wish in waiting.wishes))
+        return Waiting(tuple(_spelled_out(s, wish) for wish in waiting.wishes))
     except NotResubmittableError as e:
         return Outcome(OutcomeKind.FAILED, str(e))
 
 
-def _whole(s: Session, wish: JobWish) -> JobWish:
+def _spelled_out(s: Session, wish: JobWish) -> JobWish:
     named = next((wish.request[name] for name in (LINES_OF, LIKE) if name in wish.request), None)
     if named is None:
         return wish

@@ -1,6 +1,7 @@
 """Saying a thing in Slack once, and in turn: when it is tried again, and how an earlier try is found."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -8,17 +9,27 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.consent import Place
-from orchestrator.domain.effects import LOOK_AGAIN
+from orchestrator.domain.effects import LOOK_AGAIN, EffectKind
 from orchestrator.domain.events import Event
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnreachedError
+from orchestrator.errors import (
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnfamiliarError,
+    UnreachedError,
+)
 from orchestrator.store import claims
 from orchestrator.store.claims import Claimed
 
 PATIENT: Final = 3
 """So many tries of one others wait for; what is wrong may be with it alone, so then they go on."""
+UNFAMILIAR_TRIES: Final = 20
+"""Of what Slack refuses by a word we do not know, over some minutes; then that is final like any other no."""
+_REDRAWINGS: Final = (EffectKind.UPDATE_BATCH, EffectKind.UPDATE_DIGEST)
+"""What no question waits for, so that it can be left to a person."""
 
 
 def in_turn(commits: Commits, s: Session, effect: Claimed, line: str, act: Act) -> Act | None:
@@ -44,6 +55,17 @@ async def _in_turn(commits: Commits, lines: Lines, line: str, act: Act) -> None:
 def maybe_said(effect: Claimed) -> bool:
     """Whether it may be there already; of one that was asked for once more, since long ago."""
     return effect.attempts > 1 or effect.wanted > 1
+
+
+@contextmanager
+def may_pass(effect: Claimed) -> Iterator[None]:
+    """A refusal by a word we do not know comes out as `UnavailableError`, until its tries are over."""
+    try:
+        yield
+    except UnfamiliarError as e:
+        if effect.attempts >= UNFAMILIAR_TRIES:
+            raise
+        raise UnavailableError(str(e)) from e
 
 
 async def not_said(
@@ -78,12 +100,16 @@ async def drawn_anew(
 ) -> bool:
     """Whether it is, or never will be; what comes of the effect otherwise is written down."""
     try:
-        await drawing
+        with may_pass(effect):
+            await drawing
     except (UnavailableError, UncertainError) as e:
         await commits.again(effect, str(e), e)
         return False
     except RejectedError as e:
         refused(str(e))
+        if isinstance(e, UnfamiliarError) and effect.kind in _REDRAWINGS:
+            await commits.write(claims.bury, effect, str(e))
+            return False
     return True
 
 
@@ -92,7 +118,8 @@ async def take_up(
 ) -> None:
     """Where an earlier try may have put it is written down, so that no live button stays there."""
     try:
-        place = await look
+        with may_pass(effect):
+            place = await look
     except UnavailableError as e:
         await commits.again(effect, str(e), e)
         return

@@ -15,7 +15,7 @@ from orchestrator.domain.plain import MAX_HANDED_ON, size
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.restarting import Wish, start
+from orchestrator.engine.restarting import WantedRun, start
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.store import claims, runs
@@ -76,7 +76,7 @@ class Steps:
             claims.bury(s, effect, f"there is no workflow {name}")
             return None
         recipe = replace(recipe, asked_before=run.recipe.asked_before)
-        wish = Wish(recipe, _told(run), run.requester, HOOKS, f"{name} after {run.id}", "")
+        wish = WantedRun(recipe, _told(run), run.requester, HOOKS, f"{name} after {run.id}", "")
         new_id, _ = start(s, wish, self._commit.now())
         claims.done(s, effect)
         log.info("hook_started", run_id=run.id, workflow=name, started=new_id)

@@ -16,7 +16,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.engine.commits import Commits
-from orchestrator.store import attest, inbox
+from orchestrator.store import attest, parked
 from orchestrator.store.claims import Claimed
 
 
@@ -62,7 +62,7 @@ class Timers:
 
         def ended(run: Run) -> Event:
             since = run.turn.sent_at
-            return CreateGraceEnded(turn, attempt, inbox.unread(s, since) if since is not None else None)
+            return CreateGraceEnded(turn, attempt, parked.unread(s, since) if since is not None else None)
 
         self._commits.settle(s, effect, ended)
 

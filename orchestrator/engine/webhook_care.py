@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from orchestrator.domain.registration import ENABLED, Registration, Standing, Verdict, judge
+from orchestrator.domain.registration import ENABLED, Judgement, Registration, Standing, judge
 from orchestrator.errors import OrchestratorError
 from orchestrator.spells import Spell
 
@@ -69,12 +69,12 @@ class WebhookCare:
         every_seconds: float,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
-        tell: Callable[[Verdict], Awaitable[None]] | None = None,
+        tell: Callable[[Judgement], Awaitable[None]] | None = None,
     ) -> None:
         self._registrations, self._wanted, self._every = registrations, wanted, every_seconds
         self._sleep, self._chance, self._tell = sleep, chance, tell
-        self.verdict = Verdict(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
-        self._said: Verdict | None = None
+        self.verdict = Judgement(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
+        self._said: Judgement | None = None
         self._soon = False
         self._keeping = Spell("webhook_sighting")
 
@@ -90,22 +90,22 @@ class WebhookCare:
         finally:
             await self._registrations.aclose()
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Judgement:
         """See how it stands, mend it if told to, and say so. Raises nothing but cancellation."""
         self._soon = False
         try:
             self.verdict = await self._looked()
         except OrchestratorError as e:
             self._soon = True
-            self.verdict = Verdict(Standing.UNASKED, "Gemini could not be asked about the webhook")
+            self.verdict = Judgement(Standing.UNASKED, "Gemini could not be asked about the webhook")
             log.warning("webhook_not_checked", why=str(e))
         except Exception:
             self._soon = True
-            self.verdict = Verdict(Standing.UNASKED, "the webhook could not be checked")
+            self.verdict = Judgement(Standing.UNASKED, "the webhook could not be checked")
             log.exception("webhook_not_checked")
         return self.verdict
 
-    async def _pass_on(self, verdict: Verdict) -> None:
+    async def _pass_on(self, verdict: Judgement) -> None:
         """Whoever cannot be told sees for how long nobody has looked."""
         try:
             if self._tell is not None:
@@ -115,7 +115,7 @@ class WebhookCare:
         else:
             self._keeping.worked()
 
-    async def _looked(self) -> Verdict:
+    async def _looked(self) -> Judgement:
         if self._wanted is None:
             return self.verdict
         seen = await self._see(self._wanted)
@@ -123,7 +123,7 @@ class WebhookCare:
         self._say(mended)
         return mended
 
-    async def _healed(self, seen: Verdict, wanted: Wanted) -> Verdict:
+    async def _healed(self, seen: Judgement, wanted: Wanted) -> Judgement:
         """As it stands then; where it could not be mended, what was seen is still so."""
         try:
             return await self._mend(seen, wanted)
@@ -132,10 +132,10 @@ class WebhookCare:
             log.warning("webhook_not_healed", why=str(e))
             return seen
 
-    async def _see(self, wanted: Wanted) -> Verdict:
+    async def _see(self, wanted: Wanted) -> Judgement:
         return judge(await self._registrations.list(), address=wanted.address, events=wanted.events)
 
-    async def _mend(self, seen: Verdict, wanted: Wanted) -> Verdict:
+    async def _mend(self, seen: Judgement, wanted: Wanted) -> Judgement:
         """What Gemini switched off and what hears of the wrong things; never what a person switched off."""
         if seen.registration is None or seen.standing not in (Standing.FAILING, Standing.OTHER_EVENTS):
             return seen
@@ -149,7 +149,7 @@ class WebhookCare:
         log.warning("webhook_healed", webhook=seen.registration.id, was=seen.standing)
         return await self._see(wanted)
 
-    def _say(self, verdict: Verdict) -> None:
+    def _say(self, verdict: Judgement) -> None:
         """Once when it is well, and as often as it is looked at while it is not."""
         webhook = verdict.registration.id if verdict.registration else None
         if not verdict.well:

@@ -17,7 +17,7 @@ import structlog
 from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
-from orchestrator.engine import step
+from orchestrator.engine import webhooks
 from orchestrator.engine.dispatch import LANE_OF
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
@@ -218,13 +218,13 @@ class Worker:
         """Sort what came in; each run that should hear of something hears once, in its own transaction."""
         self._sorted_at = asyncio.get_running_loop().time()
         now = self._clock()
-        heeded, others = await self._db.read(step.sift, DELIVERIES)
+        heeded, others = await self._db.read(webhooks.sift, DELIVERIES)
         count = len(heeded) + len(others)
         self._storm = count > 1
         if count == 0:
             return 0
         if others:
-            heeded += await self._db.write(step.sort_deliveries, others, now)
+            heeded += await self._db.write(webhooks.sort, others, now)
         by_subject: dict[str, list[inbox.Waiting]] = {}
         for delivery in heeded:
             by_subject.setdefault(delivery.subject, []).append(delivery)
@@ -237,11 +237,11 @@ class Worker:
     async def _hear(self, deliveries: Sequence[inbox.Waiting], now: datetime) -> None:
         try:
             await self._performer.commits.advance(
-                partial(step.hear, deliveries=deliveries, policy=self._policy, now=now)
+                partial(webhooks.hear, deliveries=deliveries, policy=self._policy, now=now)
             )
         except UnreadableError as e:  # of this run alone: the others must not wait for it
             log.error("deliveries_set_aside", deliveries=len(deliveries), why=str(e))
-            await self._db.write(step.set_aside, deliveries, str(e), now)
+            await self._db.write(webhooks.set_aside, deliveries, str(e), now)
 
     async def _claim(self) -> int:
         """Take what is due; returns how much that was."""

@@ -96,7 +96,7 @@ def delivery(found: Found, sent: int, scheme: Scheme) -> Delivery:
     return Delivery(kept["webhook-id"], sent, scheme, kept)
 
 
-def readable(headers: Headers) -> Mapping[str, str]:
+def worth_keeping(headers: Headers) -> Mapping[str, str]:
     """Those that matter to a reader of the record, of a delivery that is not believed: as `Delivery` keeps
     them; of one that is repeated, the first.
     """

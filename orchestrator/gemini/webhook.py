@@ -13,7 +13,7 @@ from orchestrator.domain.exchange import Correlation
 from orchestrator.errors import InvalidError
 from orchestrator.gemini import wire
 from orchestrator.gemini.dynamic import DynamicVerifier
-from orchestrator.gemini.headers import Delivery, Headers, readable
+from orchestrator.gemini.headers import Delivery, Headers, worth_keeping
 from orchestrator.gemini.static import StaticSecret, StaticVerifier, verify
 from orchestrator.strictjson import StrictReader
 
@@ -25,8 +25,8 @@ __all__ = [
     "StaticSecret",
     "StaticVerifier",
     "parse",
-    "readable",
     "verify",
+    "worth_keeping",
 ]
 
 MAX_DEPTH: Final = 64

@@ -81,7 +81,7 @@ class Click:
     number: int = 0
 
 
-class Shown(NamedTuple):
+class ShownQuestion(NamedTuple):
     """A question as a window showed it: our id of it, its revision, first 16 hex digits of its digest."""
 
     approval: str
@@ -112,13 +112,13 @@ class Submission:
     view_id: str
     values: Mapping[str, Mapping[str, Mapping[str, Any]]]
     is_bot: bool = False
-    others: tuple[Shown, ...] = ()
+    others: tuple[ShownQuestion, ...] = ()
     number: int = 0
 
     @property
-    def shown(self) -> tuple[Shown, ...]:
+    def shown(self) -> tuple[ShownQuestion, ...]:
         """Every question it is about, as it was shown."""
-        return Shown(self.approval, self.revision, self.digest_prefix), *self.others
+        return ShownQuestion(self.approval, self.revision, self.digest_prefix), *self.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Shortcut:
     response_url: str = ""
     is_bot: bool = False
 
-    def on(self, shown: Shown) -> Click:
+    def on(self, shown: ShownQuestion) -> Click:
         """What is done about a message that shows that question: as if Details were pressed."""
         return Click(
             kind="details",

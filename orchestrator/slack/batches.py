@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.pictures import BatchCard, Card
-from orchestrator.slack import kit, modals
+from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import HEADLINES, Look, look
@@ -68,7 +68,7 @@ def open_cards(batch: BatchCard, now: datetime) -> tuple[Card, ...]:
 
 def fits(cards: Sequence[Card]) -> bool:
     """Whether one window shows all of them whole."""
-    if not 1 < len(cards) <= MOST_TOGETHER or not all(modals.fits(card) for card in cards):
+    if not 1 < len(cards) <= MOST_TOGETHER or not all(pages.fits(card) for card in cards):
         return False
     view = approve_all(cards)
     small = len(json.dumps(view["blocks"])) <= _MOST_BYTES and len(view["private_metadata"]) <= _MOST_METADATA
@@ -86,7 +86,7 @@ def approve_all(cards: Sequence[Card]) -> View:
     )
     of_several = len({card.run_id for card in cards}) > 1
     shown = [block for n, card in enumerate(cards) for block in _whole(card, n, len(cards), of_several)]
-    blocks = [*shown, {"type": "section", "block_id": "sure", "text": kit.plain(sure, 300)}]
+    blocks = [*shown, kit.sentence("sure", sure)]
     return _view("approve_all", f"Approve {len(cards)} calls", blocks, cards, "Approve all")
 
 
@@ -153,7 +153,7 @@ def _lines(batch: BatchCard, now: datetime) -> Block:
     if len(items) > _MOST_LINES:
         items = [*items[:_MOST_LINES], kit.section(kit.text(f"and {len(items) - _MOST_LINES} more"))]
     if not items:
-        return {"type": "section", "block_id": "l", "text": kit.plain("Nothing is asked here any more.", 300)}
+        return kit.sentence("l", "Nothing is asked here any more.")
     return {"type": "rich_text", "block_id": "l", "elements": items}
 
 

@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Checked:
     """What was looked at, and what was found; `bad` keeps the service from doing its job."""
 
     state: Literal["ok", "warn", "bad"]
@@ -54,7 +54,7 @@ class Look:
 
 async def check(
     api: WebApi, plan: Plan, *, socket: Socket | None, clock: Callable[[], datetime]
-) -> list[Look]:
+) -> list[Checked]:
     """Every look, in order. Never raises for what Slack says."""
     found = [look async for look in _identity(api, plan)]
     if found[0].state == "bad":
@@ -68,83 +68,83 @@ async def check(
     return found
 
 
-async def _identity(api: WebApi, plan: Plan) -> AsyncIterator[Look]:
+async def _identity(api: WebApi, plan: Plan) -> AsyncIterator[Checked]:
     try:
         me = await api.safely("auth_test")
     except OrchestratorError as e:
-        yield Look("bad", "token", str(e))
+        yield Checked("bad", "token", str(e))
         return
     team, bot = (str(me.get(key) or "") for key in ("team_id", "bot_id"))
     if not bot:
-        yield Look("bad", "token", "it is no bot token (xoxb-…): auth.test names no bot")
+        yield Checked("bad", "token", "it is no bot token (xoxb-…): auth.test names no bot")
         return
-    yield Look("ok", "token", f"workspace {team}, bot user {me.get('user_id')}")
+    yield Checked("ok", "token", f"workspace {team}, bot user {me.get('user_id')}")
     if plan.teams and team not in plan.teams:
-        yield Look("bad", "slack.team_ids", f"does not name {team}, the token's own: no click would count")
+        yield Checked("bad", "slack.team_ids", f"does not name {team}, the token's own: no click would count")
     yield _scopes(api.scopes, plan.scopes)
 
 
-def _scopes(granted: Collection[str] | None, needed: Mapping[str, str]) -> Look:
+def _scopes(granted: Collection[str] | None, needed: Mapping[str, str]) -> Checked:
     if granted is None:
-        return Look("warn", "scopes", "Slack did not say which scopes the token has")
+        return Checked("warn", "scopes", "Slack did not say which scopes the token has")
     missing = {scope: use for scope, use in needed.items() if scope not in granted}
     if missing:
         words = "; ".join(f"{scope} ({use})" for scope, use in missing.items())
-        return Look("bad", "scopes", f"missing: {words}. Add them to the app and install it anew")
+        return Checked("bad", "scopes", f"missing: {words}. Add them to the app and install it anew")
     spare = sorted(set(granted) - set(needed))
-    return Look("ok", "scopes", "all there" + (f"; not needed: {', '.join(spare)}" if spare else ""))
+    return Checked("ok", "scopes", "all there" + (f"; not needed: {', '.join(spare)}" if spare else ""))
 
 
-async def _channel(api: WebApi, channel: str, use: str) -> Look:
+async def _channel(api: WebApi, channel: str, use: str) -> Checked:
     what = f"channel {channel}"
     try:
         told = await api.safely("conversations_info", channel=channel)
     except OrchestratorError as e:
-        return Look("bad", what, f"{use}: {e}")
+        return Checked("bad", what, f"{use}: {e}")
     info = told.get("channel")
     info = info if isinstance(info, dict) else {}
     if info.get("is_archived"):
-        return Look("bad", what, f"{use}: it is archived; name another one")
+        return Checked("bad", what, f"{use}: it is archived; name another one")
     if info.get("is_member") is False and not info.get("is_im"):
-        return Look("bad", what, f"{use}: the app is not in it; type /invite @<the app> there")
+        return Checked("bad", what, f"{use}: the app is not in it; type /invite @<the app> there")
     kind = "a direct message" if info.get("is_im") else "private" if info.get("is_private") else "public"
-    return Look("ok", what, f"{use}; {kind}, and the app is in it")
+    return Checked("ok", what, f"{use}; {kind}, and the app is in it")
 
 
-async def _group(api: WebApi, group: str) -> Look:
+async def _group(api: WebApi, group: str) -> Checked:
     what = f"user group {group}"
     try:
         told = await api.safely("usergroups_users_list", usergroup=group)
     except OrchestratorError as e:
-        return Look("bad", what, f"cannot be read, so nobody may decide through it: {e}")
+        return Checked("bad", what, f"cannot be read, so nobody may decide through it: {e}")
     users = told.get("users")
     count = len(users) if isinstance(users, list) else 0
     if not count:
-        return Look("bad", what, "has no members: nobody may decide through it")
-    return Look("ok", what, "one member" if count == 1 else f"{count} members")
+        return Checked("bad", what, "has no members: nobody may decide through it")
+    return Checked("ok", what, "one member" if count == 1 else f"{count} members")
 
 
-async def _socket(socket: Socket) -> Look:
+async def _socket(socket: Socket) -> Checked:
     try:
         await socket.address()
     except OrchestratorError as e:
-        return Look("bad", "Socket Mode", str(e))
-    return Look("ok", "Socket Mode", "the app token is taken")
+        return Checked("bad", "Socket Mode", str(e))
+    return Checked("ok", "Socket Mode", "the app token is taken")
 
 
-async def _card(api: WebApi, channel: str, clock: Callable[[], datetime]) -> Look:
+async def _card(api: WebApi, channel: str, clock: Callable[[], datetime]) -> Checked:
     """Posted and redrawn, as every card is; it stays, with what it was for."""
     what = f"test card in {channel}"
     try:
         sent = await api.call("chat_postMessage", channel=channel, **_drawn(TESTING, clock()), **QUIET)
     except OrchestratorError as e:
-        return Look("bad", what, f"could not be posted: {e}")
+        return Checked("bad", what, f"could not be posted: {e}")
     where = {"channel": str(sent.get("channel")), "ts": str(sent.get("ts"))}
     try:
         await api.safely("chat_update", **where, **_drawn(TESTED, clock()), parse="none", link_names=False)
     except OrchestratorError as e:
-        return Look("bad", what, f"was posted, but could not be redrawn: {e}")
-    return Look("ok", what, f"posted and redrawn, message {where['ts']}")
+        return Checked("bad", what, f"was posted, but could not be redrawn: {e}")
+    return Checked("ok", what, f"posted and redrawn, message {where['ts']}")
 
 
 def _drawn(title: str, at: datetime) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.digests import groups, together
 from orchestrator.domain.pictures import Card, DigestCard
-from orchestrator.slack import kit, modals
+from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.arguments import seen
 from orchestrator.slack.batches import fits, state_of
@@ -69,7 +69,7 @@ def is_digest(metadata: Any, digest: DigestCard) -> bool:
 
 def in_one_go(cards: Sequence[Card]) -> tuple[Card, ...]:
     """As many of those as one window shows whole, the first ones; one that it cannot show is left out."""
-    able = [card for card in cards if modals.fits(card)][:MOST_TOGETHER]
+    able = [card for card in cards if pages.fits(card)][:MOST_TOGETHER]
     further = bisect_left(range(2, len(able) + 1), True, key=lambda count: not fits(able[:count]))
     return tuple(able[: further + 1])
 
@@ -157,7 +157,7 @@ def _others(digest: DigestCard, kinds: Sequence[Sequence[Card]]) -> list[Block]:
         return []
     other = "" if digest.more else " of other kinds"
     told = f"And {count} more{other}, each in the thread and on the Home tab of who may decide."
-    return [{"type": "section", "block_id": "more", "text": kit.plain(told, 300)}]
+    return [kit.sentence("more", told)]
 
 
 def _metadata(digest: DigestCard) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from orchestrator.slack.action import (
     OtherAction,
     Sent,
     Shortcut,
-    Shown,
+    ShownQuestion,
     Submission,
 )
 from orchestrator.slack.payload import APP, CHANNEL, TEAM, TS, VIEW, flag, obj, refuse, string
@@ -213,10 +213,10 @@ def _shortcut(payload: Mapping[str, Any]) -> Shortcut | OtherAction:
     )
 
 
-def _shown(metadata: str) -> tuple[Shown, ...]:
+def _shown(metadata: str) -> tuple[ShownQuestion, ...]:
     """The questions a window names, each once; nothing where that is not of our form."""
     values = [_VALUE.fullmatch(part) for part in metadata.split(" ")]
-    known = [Shown(v[1], int(v[2]), v[3]) for v in values if v is not None]
+    known = [ShownQuestion(v[1], int(v[2]), v[3]) for v in values if v is not None]
     once = len({shown.approval for shown in known}) == len(values)
     return tuple(known) if once and len(values) <= MOST_TOGETHER else ()
 

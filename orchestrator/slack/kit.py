@@ -103,6 +103,11 @@ def preformatted(words: str) -> Block:
     return {"type": "rich_text_preformatted", "elements": [text(words or "—")]}
 
 
+def sentence(key: str, words: str) -> Block:
+    """A block with a line of ours, plain."""
+    return {"type": "section", "block_id": key, "text": plain(words, 300)}
+
+
 def spoken(key: str, words: str) -> Block:
     """A block with our own words. `<@U…>` becomes a mention, everything else is shown as it is written."""
     parts: list[Block] = []

@@ -22,14 +22,14 @@ from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import step_of
-from orchestrator.slack import edits, foresight, human, inquiries, kit
+from orchestrator.slack import edits, human, inquiries, kit, pages
 from orchestrator.slack.action import NOTE_CHARS
 from orchestrator.slack.arguments import label, seen
 from orchestrator.slack.excerpts import FIRST_PART
 from orchestrator.slack.forms import Form
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import approval_step
-from orchestrator.slack.text import Shown, escape, line, weight
+from orchestrator.slack.text import escape, line
 from orchestrator.slack.wording import ONE_OF_SEVERAL, is_last, wording
 
 View = dict[str, Any]
@@ -40,10 +40,7 @@ AGAIN: Final = "Make it anew…"
 """On the button that asks for other files than those shown."""
 STOP: Final = "stop"
 """Block and element of the box by which a rejection stops the run."""
-_PAGE: Final = 2_900  # characters of arguments in one block; any text object takes 3000
-_MOST_PAGES: Final = 74  # a view has 100 blocks
-_MOST_BYTES: Final = 200_000  # a view may have 250 kB
-_FOR_ASKED: Final = 40_000  # of these, at least, for what was asked back
+_FOR_ASKED: Final = 40_000  # of a view's bytes, at least, for what was asked back
 _BYTES_EACH: Final = 6  # that one unit of text takes at most as JSON
 _ASKED_UNITS: Final = 30_000
 
@@ -52,12 +49,6 @@ def button_value(card: Card) -> str:
     """What a button and a window say about their question: its id, revision, and the start of its digest."""
     approval = card.approval
     return f"{approval.id}|{approval.revision}|{approval.digest[:16]}"
-
-
-def fits(card: Card) -> bool:
-    """Whether a window can show all of the arguments, and what the call would do."""
-    shown = seen(card)
-    return shown.whole and _pages(shown, _would(card), label(card)) is not None
 
 
 def details(card: Card, *, open_: bool, past: Sequence[Block] = ()) -> View:
@@ -69,22 +60,21 @@ def details(card: Card, *, open_: bool, past: Sequence[Block] = ()) -> View:
     """
     if is_question(card.call):
         return _question(card, past, open_=open_)
-    shown, would = seen(card), _would(card)
-    pages = _pages(shown, would, label(card)) if shown.whole else None
+    shown, would = seen(card), pages.would(card)
+    whole_text = pages.of(shown, would, label(card)) if shown.whole else None
     blocks = [
         *_head(card),
-        *(pages or [*would[:1], _too_long(shown, label(card), open_=open_)]),
-        *_notes(shown),
+        *(whole_text or [*would[:1], pages.too_long(shown, label(card), open_=open_)]),
+        *pages.notes(shown),
     ]
     changed = [*edits.who(card), *edits.seen(card, FIRST_PART)]
-    blocks += [*changed, *_asked_back(card, [*(pages or []), *changed, *past]), *past, _seal(card)]
+    blocks += [*changed, *_asked_back(card, [*(whole_text or []), *changed, *past]), *past, _seal(card)]
     if not open_ or is_own(card.call):
         return _view("details", "Details", blocks, card)
     blocks.append(_more(card))
-    if pages is None:
+    if whole_text is None:
         return _view("details", "Details", blocks, card)
-    sure = _sure(card)
-    blocks.append({"type": "section", "block_id": "sure", "text": kit.plain(sure, 300)})
+    blocks.append(kit.sentence("sure", _sure(card)))
     return _view("details", "Details", blocks, card, submit=wording(card).approve)
 
 
@@ -100,14 +90,7 @@ def _sure(card: Card) -> str:
 
 def whole(card: Card) -> list[Block]:
     """All of one call for a window about several: what it would do, its arguments, its seal."""
-    return [*_written(card, _would(card)), _seal(card)]
-
-
-def _written(card: Card, would: list[Block]) -> list[Block]:
-    """All of its arguments, or that they are too long."""
-    shown, named = seen(card), label(card)
-    pages = _pages(shown, would, named) if shown.whole else None
-    return [*(pages or [_too_long(shown, named, open_=True)]), *_notes(shown)]
+    return [*pages.written(card, pages.would(card)), _seal(card)]
 
 
 def _question(card: Card, past: Sequence[Block], *, open_: bool) -> View:
@@ -119,7 +102,7 @@ def _question(card: Card, past: Sequence[Block], *, open_: bool) -> View:
 
 def _asked_back(card: Card, beside: list[Block]) -> list[Block]:
     """What was asked of whoever asked for the run, as far as a window has room for it beside the rest."""
-    left = _MOST_BYTES + _FOR_ASKED - len(json.dumps(beside))
+    left = pages.MOST_BYTES + _FOR_ASKED - len(json.dumps(beside))
     return inquiries.history(card, min(_ASKED_UNITS, left // _BYTES_EACH)) if card.approval.questions else []
 
 
@@ -135,21 +118,16 @@ def answer(card: Card, form: Form) -> View:
             follows = "The workflow goes on with your answer; your name is on record."
         about = [_asked(card)]
     else:
-        about = _written(card, [])
+        about = pages.written(card, [])
         spoken = wording(card).spoken
         follows = f"{spoken} does not run. The agent is given what you write as a person's answer instead."
-    told: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
-    blocks = [*about, told, *form.blocks, _seal(card)]
+    blocks = [*about, kit.sentence("about", follows), *form.blocks, _seal(card)]
     return _view("answer", "Answer", blocks, card, submit="Answer")
 
 
 def again(card: Card) -> View:
     """Where somebody says what is to be different about files that are to be made anew."""
-    about: Block = {
-        "type": "section",
-        "block_id": "about",
-        "text": kit.plain("None of these is taken. They are made anew, with your note.", 300),
-    }
+    about = kit.sentence("about", "None of these is taken. They are made anew, with your note.")
     note = typed("What should be different", "Goes along to whoever makes them.", required=True)
     return _view("again", "Make it anew", [about, note, _seal(card)], card, submit="Make it anew")
 
@@ -162,11 +140,7 @@ def reject(card: Card) -> View:
         hint = "Kept with the decision and with how the run ended."
     required = card.approval.terms.reason_required
     reason = typed("Reason", hint, required=required)
-    about: Block = {
-        "type": "section",
-        "block_id": "about",
-        "text": kit.plain(_refusing(card), 300),
-    }
+    about = kit.sentence("about", _refusing(card))
     word, stops = wording(card).reject, [] if in_step else [_stops()]
     return _view("reject", word, [about, reason, *stops, _seal(card)], card, submit=word)
 
@@ -200,9 +174,9 @@ def edit(card: Card, form: Form) -> View:
         follows = "What you send is put to the others as a new question: somebody else has to approve it."
     elif anew:
         follows = "It is worked out what the call would do then, and asked anew; you may approve it there."
-    about: Block = {"type": "section", "block_id": "about", "text": kit.plain(follows, 300)}
+    about = kit.sentence("about", follows)
     note = typed("Note", "Kept with the decision.", required=False)
-    blocks = [about, *_notes(shown), *form.blocks, note, _seal(card)]
+    blocks = [about, *pages.notes(shown), *form.blocks, note, _seal(card)]
     title = "Change the arguments" if anew else "Edit and approve"
     return _view("edit", title, blocks, card, submit="Propose" if anew else "Approve")
 
@@ -245,91 +219,8 @@ def _head(card: Card) -> list[Block]:
         fields.append(kit.fact("Risk", card.approval.terms.risk))
     head: list[Block] = [{"type": "section", "block_id": "m", "fields": fields}]
     if card.description and not (step or is_question(card.call)):
-        head.append({"type": "section", "block_id": "d", "text": kit.plain(card.description, 300)})
+        head.append(kit.sentence("d", card.description))
     return head
-
-
-def _would(card: Card) -> list[Block]:
-    """What it would do, whole, and what it would have done when it was approved."""
-    preview, was = card.approval.preview, foresight.before(card)
-    if preview is None:
-        return []
-    shown = foresight.would(preview)
-    blocks = _labelled(shown, foresight.heading(preview), "w") + _notes(shown, "w:notes")
-    if was is None:
-        return blocks
-    changed: Block = {"type": "section", "block_id": "changed", "text": kit.plain(foresight.CHANGED, 300)}
-    return [changed, *blocks, *_labelled(was, foresight.BEFORE, "b")]
-
-
-def _pages(shown: Shown, would: list[Block], named: str) -> list[Block] | None:
-    """The whole text behind what it would do, one block for each part; None if a view does not hold that.
-
-    A part ends after a line where one does. One that follows another in the same line says so: no two texts
-    look the same.
-    """
-    blocks = [*would, *_labelled(shown, named, "a")]
-    if len(blocks) > _MOST_PAGES:
-        return None
-    return blocks if len(json.dumps(blocks)) <= _MOST_BYTES else None
-
-
-def _labelled(shown: Shown, label: str, key: str) -> list[Block]:
-    """A block for each part; one more than a view holds where there are too many."""
-    parts = _parts(shown.text)
-    return [_page(parts, index, label, key) for index in range(len(parts))]
-
-
-def _parts(text: str) -> list[str]:
-    parts: list[str] = []
-    while text and len(parts) <= _MOST_PAGES:
-        cut = _cut(text)
-        parts.append(text[:cut])
-        text = text[cut:]
-    return parts or [""]
-
-
-def _cut(text: str) -> int:
-    """Where a part of at most `_PAGE` units ends: after its last line, or within a very long one."""
-    most = _PAGE if weight(text[:_PAGE]) <= _PAGE else _PAGE // 2
-    if len(text) <= most:
-        return len(text)
-    return text.rfind("\n", most // 2, most) + 1 or most
-
-
-def _page(parts: list[str], index: int, label: str, key: str) -> Block:
-    label = label if len(parts) == 1 else f"{label}, part {index + 1} of {len(parts)}"
-    if index and not parts[index - 1].endswith("\n"):
-        label += ", in the middle of a line"
-    elements = [kit.section(kit.bold(label)), kit.preformatted(parts[index])]
-    return {"type": "rich_text", "block_id": f"{key}:{index}", "elements": elements}
-
-
-def _too_long(shown: Shown, named: str, *, open_: bool) -> Block:
-    """Why not all of it is here, and nothing can be approved."""
-    first, why = _parts(shown.text)[0], "Too long to show here."
-    way = "The HTTP API and the command line show everything."
-    if open_:
-        why = "Too long to show here, so it cannot be approved here."
-        way = "The HTTP API and the command line show everything and take a decision."
-    parts = [kit.section(kit.bold(f"{named}, the first part")), kit.preformatted(first)]
-    return {
-        "type": "rich_text",
-        "block_id": "a:0",
-        "elements": [*parts, kit.section(kit.text(f"{why} {way}"))],
-    }
-
-
-def _notes(shown: Shown, key: str = "notes") -> list[Block]:
-    """What could deceive the eye, and the doubtful lines in letters nobody can mistake."""
-    if not shown.notes:
-        return []
-    parts = [kit.section(kit.text("\n".join(shown.notes)))]
-    if shown.ascii:
-        clear = shown.ascii[: _PAGE // 2]
-        more = " (the first part)" if len(clear) < len(shown.ascii) else ""
-        parts += [kit.section(kit.bold(f"The same in ASCII{more}")), kit.preformatted(clear)]
-    return [{"type": "rich_text", "block_id": key, "elements": parts}]
 
 
 def _seal(card: Card) -> Block:

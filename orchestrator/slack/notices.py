@@ -46,7 +46,7 @@ def draw_notice(card: Card, what: str, others: Sequence[Card] = ()) -> Message:
     shown = _addressed(people, _sentence(cards, what, kit.date, people))
     key = f"{card.approval.revision}:{what}"
     blocks = [
-        {"type": "section", "block_id": f"n:{key}", "text": kit.plain(headline, 300)},
+        kit.sentence(f"n:{key}", headline),
         {"type": "section", "block_id": f"w:{key}", "text": kit.mrkdwn(shown)},
         *(_listed(cards, key) if others else ()),
     ]
@@ -84,7 +84,7 @@ def _outcome(card: Card) -> Message:
     words = _addressed(who, escape(sentence(card, state)))
     key = f"{card.approval.revision}:{OUTCOME}"
     blocks = [
-        {"type": "section", "block_id": f"n:{key}", "text": kit.plain(headline, 300)},
+        kit.sentence(f"n:{key}", headline),
         {"type": "section", "block_id": f"w:{key}", "text": kit.mrkdwn(words)},
         *frame.reason(card, state),
         *frame.outcome(card, state),

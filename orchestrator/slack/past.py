@@ -19,7 +19,7 @@ def told(card: Card, now: datetime) -> list[Block]:
     stands = f"{wording(card).headline(state)}. {sentence(card, state)}".strip()
     fields = [kit.markup("Asked", kit.date(card.approval.requested_at)), *frame.decided(card, state)]
     return [
-        {"type": "section", "block_id": "stands", "text": kit.plain(stands, 300)},
+        kit.sentence("stands", stands),
         {"type": "section", "block_id": "past", "fields": fields},
         *progress(card, state),
         *frame.reason(card, state),

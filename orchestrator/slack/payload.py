@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+from orchestrator.domain.legible import legible
 from orchestrator.errors import InvalidError
 
 TEAM: Final = re.compile(r"[TE][A-Z0-9]{2,}", re.ASCII)
@@ -61,5 +62,6 @@ def refuse(at: str, why: str) -> NoReturn:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters and the blanks around it."""
-    return "".join(ch for ch in text if ch.isprintable() or ch in "\n\t").strip()
+    """`text` without control characters and the blanks around it; empty if there is nothing to read in it."""
+    kept = "".join(ch for ch in text if ch.isprintable() or ch in "\n\t").strip()
+    return kept if legible(kept) else ""

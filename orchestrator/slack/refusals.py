@@ -7,7 +7,13 @@ Source: Slack, error lists of `chat.postMessage`, `chat.update`, `chat.postEphem
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import (
+    OrchestratorError,
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnfamiliarError,
+)
 
 DEFAULT_RETRY_SECONDS: Final = 30.0  # after a 429 that does not say how long
 LONGEST_RETRY_SECONDS: Final = 3600.0
@@ -65,7 +71,35 @@ _ADVICE: Final = {
     "no_channel": "no Slack channel is set for this approval",
     "message_limit_exceeded": "the workspace's message limit is reached",
 }
-
+_FINAL: Final = frozenset(
+    {
+        "as_user_not_supported",
+        "cannot_dm_bot",
+        "cant_broadcast_message",
+        "deprecated_endpoint",
+        "enterprise_is_restricted",
+        "exchanged_trigger_id",
+        "invalid_arg_name",
+        "invalid_arguments",
+        "invalid_array_arg",
+        "invalid_charset",
+        "invalid_form_data",
+        "invalid_post_type",
+        "is_inactive",
+        "method_deprecated",
+        "missing_post_type",
+        "no_text",
+        "not_enabled",
+        "plan_upgrade_required",
+        "too_many_attachments",
+        "two_factor_setup_required",
+        "user_disabled",
+        "user_not_found",
+        "user_not_in_channel",
+        "user_not_visible",
+    }
+).union(DRAWING, METADATA, FROZEN, UNTHREADED, _ADVICE)
+"""What stays as it is however often we ask; of any other word nobody here can know."""
 
 UNREADABLE: Final = BUSY | {"missing_scope"}
 """Why a channel's history may be closed to us while posting is not."""
@@ -80,11 +114,15 @@ class SlackUnavailableError(UnavailableError):
 
 
 class SlackRefusalError(RejectedError):
-    """A final no. `details` are Slack's own remarks about our payload, for the log."""
+    """A no. `details` are Slack's own remarks about our payload, for the log."""
 
     def __init__(self, code: str, details: tuple[str, ...] = ()) -> None:
         super().__init__(f"Slack refused ({code}): {advice(code)}", code=code)
         self.details = details
+
+
+class SlackUnfamiliarError(SlackRefusalError, UnfamiliarError):
+    """A no by a word of Slack's that we do not know."""
 
 
 def advice(code: str) -> str:
@@ -105,12 +143,16 @@ def refusal(status: int, data: Any, headers: Mapping[str, str]) -> OrchestratorE
     if code in CREDENTIALS:
         return _credentials(code, body)
     if code:
-        return SlackRefusalError(code, _details(body))
+        return (SlackRefusalError if _is_final(code) else SlackUnfamiliarError)(code, _details(body))
     if status >= 400:  # a proxy or a wrong address: Slack itself always names its error
         return UnavailableError(
             f"HTTP {status} without an answer of Slack's; check the base URL and the proxy"
         )
     return UncertainError("an answer that is not one of Slack's")
+
+
+def _is_final(code: str) -> bool:
+    return code in _FINAL or code.startswith("restricted_action")
 
 
 def _credentials(code: str, body: Mapping[str, Any]) -> SlackUnavailableError:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientError, WSMessage
+from aiohttp import ClientError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -173,7 +173,7 @@ class _Line(SocketModeClient):
     """One connection. `over` is set when another one is needed; `reason` is Slack's word for it."""
 
     def __init__(self, app_token: str, url: str, ping_seconds: float, hear: Hear) -> None:
-        super().__init__(app_token, _LOGGER, ping_interval=ping_seconds, on_message_listeners=[self._glance])
+        super().__init__(app_token, _LOGGER, ping_interval=ping_seconds)
         self.wss_uri = url
         if urlsplit(url).hostname in LOOPBACK:
             self.proxy = None
@@ -214,12 +214,19 @@ class _Line(SocketModeClient):
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.aiohttp_client_session.close()
 
-    async def _glance(self, message: WSMessage) -> None:
-        """What Slack says about the connection itself."""
+    async def enqueue_message(self, message: str) -> None:
+        """What is nested too deeply goes no further: nobody behind this could read it either."""
         try:
-            told = json.loads(message.data)
-        except ValueError:
+            self._glance(json.loads(message))
+        except RecursionError:
+            log.warning("slack_message_too_deep", characters=len(message))
             return
+        except ValueError:
+            pass  # the library tells of it, and goes on
+        await super().enqueue_message(message)
+
+    def _glance(self, told: object) -> None:
+        """What Slack says about the connection itself."""
         if isinstance(told, dict) and told.get("type") == "hello":
             self._hello.set()
         elif isinstance(told, dict) and told.get("type") == "disconnect":

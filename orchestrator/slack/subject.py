@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.human import is_question
 from orchestrator.domain.pictures import Card
-from orchestrator.slack import foresight, human, kit, modals
+from orchestrator.slack import foresight, human, kit, pages
 from orchestrator.slack.arguments import discreet, seen
 from orchestrator.slack.arguments import label as label_of
 from orchestrator.slack.excerpts import FIRST_PART, all_of_it, written
@@ -100,7 +100,7 @@ def _kept_back(card: Card, state: Look) -> Block:
     more = ", and approves there." if state is Look.PENDING else "."
     if is_question(card.call):
         said, more = "The question is not shown here. Who may answer sees it", " in a window of their own."
-    if not modals.fits(card) or (is_question(card.call) and human.form(card.call) is None):
+    if not pages.fits(card) or (is_question(card.call) and human.form(card.call) is None):
         said, more = "The arguments are not shown here and too long for Slack.", f" {ELSEWHERE}"
     return {"type": "rich_text", "block_id": "a", "elements": [kit.section(kit.text(said + more))]}
 
@@ -114,7 +114,7 @@ def _not_here(card: Card) -> str:
 
 def in_a_window(card: Card) -> bool:
     """Whether a window of Slack's shows all of it."""
-    return not is_own(card.call) and modals.fits(card)
+    return not is_own(card.call) and pages.fits(card)
 
 
 def weigh(value: Any) -> int:

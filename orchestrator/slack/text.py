@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from orchestrator.domain.legible import unseen
+
 _HARMLESS: Final = re.compile(r"[\n\t -~]*")
-_BLANK: Final = frozenset({0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
-_SILENT: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+( [A-Za-z0-9_.-]+)*", re.ASCII)
 _SHORT: Final = 200  # characters of a value that stands above the longer ones
 _MOST_MARKS: Final = 2  # accents on one letter, before they cover what is around them
@@ -50,22 +50,10 @@ def visible(text: str) -> tuple[str, bool]:
     odd, marks = False, 0
     for ch in text:
         marks = marks + 1 if unicodedata.category(ch) in ("Mn", "Me") else 0
-        hide = _hidden(ch) or marks > _MOST_MARKS
+        hide = unseen(ch) or marks > _MOST_MARKS
         out.append(_code(ch) if hide else ch)
         odd = odd or hide
     return "".join(out), odd
-
-
-@lru_cache(maxsize=4096)
-def _hidden(ch: str) -> bool:
-    point, category = ord(ch), unicodedata.category(ch)
-    return (
-        (category in _SILENT and ch not in "\n\t")
-        or (category == "Zs" and ch != " ")
-        or point in _BLANK
-        or 0xFE00 <= point <= 0xFE0F  # variation selectors
-        or 0xE0100 <= point <= 0xE01EF
-    )
 
 
 def _code(ch: str) -> str:
@@ -264,7 +252,9 @@ def _copies_ascii(ch: str) -> bool:
 
 
 def _copies(word: str) -> bool:
-    """Copies of ASCII, other scripts' digits, accents as characters of their own."""
+    """Copies of ASCII, other scripts' digits, accents as characters of their own, or on no letter."""
+    if unicodedata.category(word[0])[0] == "M":
+        return True
     foreign = [ch for ch in word if not ch.isascii() and ch not in _UNITS]
     if any(unicodedata.category(ch) == "Nd" or _copies_ascii(ch) for ch in foreign):
         return True

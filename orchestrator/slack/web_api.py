@@ -86,7 +86,7 @@ class WebApi:
         Raises:
             UnavailableError: Nothing happened. `SlackUnavailableError` where Slack itself said so.
             UncertainError: It may have happened.
-            SlackRefusalError: A final no.
+            SlackRefusalError: A no, final unless it is a `SlackUnfamiliarError`.
         """
         place = f"{method} {arguments.get('channel', '')}"
         self._heed(place)

@@ -13,16 +13,8 @@ from orchestrator.domain.consent import Actor
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.evidence import text_of
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import outbox, runs
-from orchestrator.store.callbacks import (
-    MAX_LOG,
-    address_t,
-    callback_t,
-    lock_address,
-    move,
-    one,
-    well,
-)
+from orchestrator.store import locking, outbox
+from orchestrator.store.callbacks import MAX_LOG, address_t, callback_t, lock_address, move, one, well
 from orchestrator.store.sql.prepared import words
 from orchestrator.store.sql.spelled import Row
 
@@ -118,7 +110,7 @@ def replay(s: Session, callback_id: str, by: Actor, now: datetime) -> Row:
     row = one(s, callback_id)
     if row is None:
         raise NotFoundError("there is no callback of that id")
-    runs.lock(s, row["run_id"])  # as who sends it: the run, then its address
+    locking.run(s, row["run_id"])  # as who sends it: the run, then its address
     row = one(s, callback_id) or row
     if lock_address(s, row["address"])["state"] is AddressState.DISABLED:
         raise ConflictError(f"its address is disabled: enable {row['address']} first")

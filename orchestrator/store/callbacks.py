@@ -149,7 +149,7 @@ class Attempt:
 
 
 def address_id(url: str) -> str:
-    """Our id of an address."""
+    """`adr_` and 24 hex digits of its hash, so that every process knows it by the same."""
     return "adr_" + hashlib.sha256(url.encode()).hexdigest()[:24]
 
 

@@ -257,7 +257,7 @@ def _size(database: Database) -> int:
 
 
 def reason(error: Exception) -> str:
-    """What a database says is wrong, without the contents of any row."""
+    """What a database says is wrong, in a line, without the contents of any row."""
     told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     primary = getattr(getattr(told, "diag", None), "message_primary", None)
-    return str(primary or told).strip()
+    return " ".join(str(primary or told).split())

@@ -66,7 +66,7 @@ class Verified:
 
 
 def hash_of(previous: str, body: str) -> str:
-    """The hash of an entry."""
+    """Binds an entry to the one before: SHA-256 in hex over that one's hash and this one's text."""
     return hashlib.sha256(f"{previous}{body}".encode()).hexdigest()
 
 

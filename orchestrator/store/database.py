@@ -25,7 +25,7 @@ from orchestrator.store.sql import afterwards, engines, standstill
 from orchestrator.store.sql.checkpoints import Checkpoints
 from orchestrator.store.sql.races import retried
 from orchestrator.store.sql.sessions import once
-from orchestrator.store.sql.telling import Telling
+from orchestrator.store.sql.telling import Teller
 from orchestrator.store.sql.threads import Threads
 from orchestrator.store.sql.unwritten import Unwritten
 from orchestrator.store.transactions import Transactions
@@ -66,7 +66,7 @@ class Database:
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
         """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT.
-        Where it uses the driver itself, it calls `prepared.flush` first."""
+        Where it uses the driver itself, it calls `held.flush` first."""
         self._lock, self.made = engines.own(self.url.database) if self.sqlite else (None, False)
         """What holds the SQLite file, and whether there was none before."""
         self._queue: Queue = SimpleQueue()
@@ -74,7 +74,7 @@ class Database:
         self._checkpoints: Checkpoints | None = None
         self._transactions: Transactions | None = None
         self._sharing: Sharing | None = None
-        self._telling: Telling | None = None
+        self._telling: Teller | None = None
         if self.sqlite:
             self.engine = engines.sqlite(self.url, writer=True)
             self._read_engine = engines.sqlite(self.url, writer=False, pool=readers)
@@ -88,7 +88,7 @@ class Database:
             self._transactions = Transactions(self.engine, tell=self._tell)
             patience = round(standstill.patience(still_seconds) * 1000)
             self._sharing = Sharing(self._transactions, self._pool, self._end, patience)
-            self._telling = Telling(self.engine)
+            self._telling = Teller(self.engine)
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -14,7 +14,6 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import Value
-from orchestrator.store.run_rows import interaction_t
 from orchestrator.store.sql.afterwards import after_commit
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared, insert_into
@@ -63,6 +62,7 @@ def _keep(dialect: str) -> sa.Insert:
 
 
 _STORED: Final = "stored"
+SOME_PARKED: Final = "some are parked"
 _KEEP = Prepared(_keep)
 _ADD = Prepared(lambda dialect: insert_into(dialect)(delivery_t).on_conflict_do_nothing())
 _NEW = Prepared(
@@ -208,7 +208,7 @@ class Closed(Value):
 def close(s: Session, closed: Sequence[Closed], now: datetime) -> None:
     """Those have been worked on; one that somebody else had closed already stays as it is."""
     if any(c.verdict.state is DeliveryState.PARKED for c in closed):
-        hold(s).seen[_SOME] = True
+        hold(s).seen[SOME_PARKED] = True
     _CLOSE.later_many(
         s,
         [
@@ -264,82 +264,6 @@ _LINGERING = Prepared(
 def lingering(s: Session, before: datetime) -> bool:
     """Whether a delivery that came before that time still waits."""
     return _LINGERING.first(s, before=before) is not None
-
-
-_CLAIM_PARKED = Prepared(
-    delivery_t.update()
-    .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
-    .values(state=DeliveryState.DONE, run_id=sa.bindparam("whose"), verdict=DeliveryVerdict.ADOPTED.value)
-    .returning(delivery_t.c.id)
-)
-_DISOWN = Prepared(
-    delivery_t.update()
-    .where(delivery_t.c.subject == sa.bindparam("about"), delivery_t.c.state == DeliveryState.PARKED)
-    .values(verdict=DeliveryVerdict.NOT_OURS.value)
-)
-_ONE_PARKED = Prepared(sa.select(delivery_t.c.id).where(delivery_t.c.state == DeliveryState.PARKED).limit(1))
-_SOME: Final = "some are parked"
-_PARKED = Prepared(
-    sa.select(sa.func.count()).select_from(delivery_t).where(delivery_t.c.state == DeliveryState.PARKED)
-)
-
-
-def _some_parked(s: Session) -> bool:
-    """Whether any may be: SQLite's only writer knows, for PostgreSQL that is one question more."""
-    seen = hold(s).seen
-    if on_sqlite(s) and _SOME not in seen:
-        seen[_SOME] = _ONE_PARKED.first(s) is not None
-    return bool(seen.get(_SOME, True))
-
-
-def take_parked(s: Session, interaction_id: str, run_id: str) -> list[Row]:
-    """Take up the webhooks that came for this interaction before we knew it was ours.
-
-    Returns:
-        Them: filled with the answer to what is asked next, or by `flush`.
-    """
-    found: list[Row] = []
-    if _some_parked(s):
-        _CLAIM_PARKED.learn(s, found.extend, about=interaction_id, whose=run_id)
-    return found
-
-
-def disown(s: Session, interaction_id: str) -> int:
-    """No look found that this unknown interaction is ours. Its webhooks stay parked: a late answer to a
-    create may still say that it is.
-    """
-    return _DISOWN.run(s, about=interaction_id)
-
-
-_UNREAD = Prepared(
-    sa.select(sa.func.min(delivery_t.c.received_at)).where(
-        sa.or_(
-            delivery_t.c.state == DeliveryState.NEW,
-            sa.and_(
-                delivery_t.c.state == DeliveryState.PARKED,
-                delivery_t.c.verdict == DeliveryVerdict.PARKED.value,
-            ),
-        ),
-        delivery_t.c.kind.like("interaction.%"),
-        delivery_t.c.subject != "",
-        delivery_t.c.received_at >= sa.bindparam("since", type_=delivery_t.c.received_at.type),
-        ~sa.exists().where(interaction_t.c.id == delivery_t.c.subject),
-    )
-)
-
-
-def unread(s: Session, since: datetime) -> datetime | None:
-    """When the first webhook came, of those since then, about an interaction of which nobody has found out
-    yet whose it is.
-    """
-    first: datetime | None = _UNREAD.value(s, since=since)
-    return first
-
-
-def parked(s: Session) -> int:
-    """How many deliveries name interactions we do not know."""
-    count: int = _PARKED.value(s)
-    return count
 
 
 def prune(s: Session, before: datetime) -> int:

@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
-from orchestrator.store import copied, runs
+from orchestrator.store import copied, runs, turns
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared
@@ -80,7 +80,7 @@ def load_approval(s: Session, approval: str, run: Run | None = None) -> tuple[Ap
     """
     run = run or _recalled(s, approval)
     if run is not None:
-        for turn in filter(None, (run.turn, runs.left(s, run.id))):
+        for turn in filter(None, (run.turn, turns.left(s, run.id))):
             current = turn.by_approval(approval)
             if current is not None and current.approval is not None:
                 return current.approval, current, run.id
@@ -116,10 +116,12 @@ def shown_elsewhere(s: Session, approval: str, channel: str, ts: str) -> bool:
     return bool(there) and all(r["call"] != row["call"] for r in there)
 
 
-def replaced(s: Session, approval: str) -> bool:
-    """Whether another question about the same call was put in the place of this one."""
+def replaced(s: Session, approval: str) -> Approval | None:
+    """The question about the same call that was put in the place of this one; None where it is the newest."""
     call = _CALL_OF.first(s, of_approval=approval)
-    return call is not None and call["approval"] not in (None, approval)
+    if call is None or call["approval"] in (None, approval):
+        return None
+    return asked_now(s, call["id"])
 
 
 def _there(s: Session, channel: str, ts: str) -> list[Row]:
@@ -202,7 +204,7 @@ def place_batch(s: Session, run_id: str, turn: int, ts: str) -> bool:
 
 def batch_over(s: Session, call: str, run: str) -> Place | None:
     """The message over the questions of the turn a call of that run belongs to."""
-    left = runs.left(s, run)
+    left = turns.left(s, run)
     if left is not None and left.call(call) is not None:
         return left.batch
     row = _BATCH.first(s, of_call=call)

@@ -13,15 +13,7 @@ from orchestrator.domain.model import CallStatus, Outcome, Recipe, Run, ToolCall
 from orchestrator.domain.sources import Source
 from orchestrator.errors import UnreadableError
 from orchestrator.store.sql.encoding import prepare
-from orchestrator.store.tables import (
-    ApprovalRow,
-    CallRow,
-    EventRow,
-    InteractionRow,
-    RunRow,
-    TurnRow,
-    table,
-)
+from orchestrator.store.tables import ApprovalRow, CallRow, EventRow, InteractionRow, RunRow, TurnRow, table
 
 prepare(Actor, Preview, Recipe, Terms, Verdict)
 prepare(tuple[Inquiry, ...], tuple[Place, ...], tuple[Source, ...], tuple[Vote, ...])
@@ -103,7 +95,7 @@ def changed(before: Any, after: Any, columns: Columns) -> dict[str, Any]:
     return found
 
 
-def readable(what: str, run: str = "run_id") -> Callable[[Callable[P, T]], Callable[P, T]]:
+def raises_unreadable(what: str, run: str = "run_id") -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Rows that say what cannot be raise `UnreadableError`, which names the run by that column."""
 
     def told(make: Callable[P, T]) -> Callable[P, T]:
@@ -120,13 +112,13 @@ def readable(what: str, run: str = "run_id") -> Callable[[Callable[P, T]], Calla
     return told
 
 
-@readable("the terms of a question:")
+@raises_unreadable("the terms of a question:")
 def terms_value(row: Any) -> Terms:
     """Of a question's row."""
     return msgspec.convert(row["terms"], Terms)
 
 
-@readable("its own row:", run="id")
+@raises_unreadable("its own row:", run="id")
 def run_value(row: Any, turn: Turn) -> Run:
     """A run's row as a value, with its newest turn."""
     return Run(
@@ -153,7 +145,7 @@ def run_value(row: Any, turn: Turn) -> Run:
     )
 
 
-@readable("a turn:")
+@raises_unreadable("a turn:")
 def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     """A turn's row as a value, with its calls."""
     return Turn(
@@ -176,7 +168,7 @@ def turn_value(row: Any, calls: tuple[ToolCall, ...]) -> Turn:
     )
 
 
-@readable("a call:")
+@raises_unreadable("a call:")
 def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) -> ToolCall:
     """A call's row as a value, with the jobs it waits for."""
     outcome = Outcome(row["outcome"], row["result"]) if row["outcome"] else None
@@ -196,7 +188,7 @@ def call_value(row: Any, approval: Approval | None, made: tuple[Job, ...] = ()) 
     )
 
 
-@readable("a question:")
+@raises_unreadable("a question:")
 def approval_value(row: Any) -> Approval:
     """An approval's row as a value."""
     return Approval(

@@ -18,7 +18,14 @@ from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.errors import UnreadableError
-from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, readable, run_t
+from orchestrator.store.run_rows import (
+    approval_t,
+    approval_value,
+    call_t,
+    call_value,
+    raises_unreadable,
+    run_t,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +94,7 @@ def _cards(s: Session, rows: Sequence[Any]) -> list[Card]:
     return cards
 
 
-@readable("a question:")
+@raises_unreadable("a question:")
 def _card(approval: Any, call: Any, run: Any) -> Card:
     value = approval_value(approval)
     return Card(

@@ -198,7 +198,8 @@ class Toolkit:
         except InvalidError as error:
             if forbidden is not None:
                 return Explained(_ruled(tool, gate, forbidden, {}), gate, forbidden)
-            invalid = Finding(Ruling.INVALID, reason=str(error), idempotent=tool.idempotent)
+            told, problems = str(error), error.fields
+            invalid = Finding(Ruling.INVALID, reason=told, idempotent=tool.idempotent, problems=problems)
             return Explained(invalid, gate)
         judgement = forbidden or gate.judge(checked.seen, recipe.workflow)
         return Explained(_ruled(tool, gate, judgement, checked.shown), gate, judgement)

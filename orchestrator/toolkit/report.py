@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.terms import everybody
+from orchestrator.domain.terms import deciders
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit.declare import Tool
 from orchestrator.toolkit.modules import PACKAGE, load_module
@@ -110,7 +110,7 @@ def _report(toolkit: Toolkit, tool: Tool, workflow: str) -> ToolReport:
         module=tool.module.removeprefix(f"{PACKAGE}."),
         summary=tool.summary,
         approval="; ".join((*forbidden, gate.rule.in_words())),
-        approvers=everybody(gate.terms) if gate.rule.may_ask else (),
+        approvers=deciders(gate.terms) if gate.rule.may_ask else (),
         deciders=in_words(gate.terms) if gate.rule.may_ask else "",
         forbidden=forbidden,
         idempotent=tool.idempotent,

@@ -28,7 +28,7 @@ MAX_ARGUMENTS_BYTES: Final = 64 * 1024
 """Of the arguments of a tool that says nothing else."""
 
 MAX_PROBLEMS: Final = 10
-"""Lines in one answer to the model."""
+"""That one answer names."""
 
 log = structlog.get_logger(__name__)
 
@@ -215,9 +215,8 @@ def refusal(problems: list[tuple[str, str]]) -> InvalidError:
     lines = [f"- {path}: {text}" for path, text in merged.items()]
     rest = len(lines) - MAX_PROBLEMS
     more = [f"- and {rest} more"] if rest > 0 else []
-    return InvalidError(
-        "\n".join(["The arguments do not fit:", *lines[:MAX_PROBLEMS], *more]), tuple(merged.items())
-    )
+    text = "\n".join(["The arguments do not fit:", *lines[:MAX_PROBLEMS], *more])
+    return InvalidError(text, tuple(merged.items())[:MAX_PROBLEMS])
 
 
 def _line(text: str, limit: int) -> str:

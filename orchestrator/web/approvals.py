@@ -12,8 +12,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from sqlalchemy.orm import Session
 
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict, readable
+from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.legible import legible
 from orchestrator.domain.verdicts import NO_REASON
 from orchestrator.engine.answers import Answer as Decided
 from orchestrator.engine.answers import Person, Wish
@@ -21,7 +22,7 @@ from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import questions, views
 from orchestrator.store.run_rows import terms_value
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import OWN, Cursor, Limit, from_cursor, own_id, shown_each, to_cursor
+from orchestrator.web.paging import OWN, Cursor, Limit, Pages, own_id, shown_each
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
 from orchestrator.web.schemas.approvals import ApprovalOut, ApprovalPage, approval_out
@@ -33,14 +34,15 @@ DECIDE: Final = {"scope": "decide", "owner": "api"}
 @get("/approvals", opt=READ, summary="List approvals", responses=problems(400))
 async def list_approvals(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     status: Annotated[ApprovalStatus | None, QueryParameter()] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> ApprovalPage:
-    after = from_cursor(cursor)
+    after = pages.begin(cursor)
     page = await doors.database.read(views.approvals, limit=limit, after=after, status=status)
     return ApprovalPage(
-        items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows), next=to_cursor(page.next)
+        items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows), next=pages.next(page.next)
     )
 
 
@@ -172,7 +174,7 @@ class _Person(TypedDict):
 
 
 def _fits(data: Answer) -> None:
-    if data.verdict == "refine" and not readable(data.reason):
+    if data.verdict == "refine" and not legible(data.reason):
         raise InvalidError("refine needs a reason", [("reason", "says what to change in the plan")])
     if (data.verdict == "edit") != (data.arguments is not None):
         raise InvalidError("arguments go with edit", [("arguments", "an object, with the verdict edit only")])

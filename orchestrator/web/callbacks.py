@@ -17,7 +17,7 @@ from orchestrator.domain.callbacks import AddressState, CallbackState
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError, UncertainError
 from orchestrator.store import callback_care
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.paging import Cursor, Limit, Pages, own_id
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ, known_workflow
 from orchestrator.web.schemas.callbacks import (
@@ -44,6 +44,7 @@ _MAY_GO: Final = {**OPERATE, "body": "optional"}
 @get("/callbacks", opt=READ, summary="List messages to callers", responses=problems(400))
 async def list_callbacks(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     standing: Annotated[
         CallbackState | None,
         QueryParameter(
@@ -56,9 +57,9 @@ async def list_callbacks(
 ) -> CallbackPage:
     """The newest first."""
     page = await doors.database.read(
-        callback_care.callbacks, limit=limit, after=from_cursor(cursor), state=standing, run_id=run
+        callback_care.callbacks, limit=limit, after=pages.begin(cursor), state=standing, run_id=run
     )
-    return CallbackPage(items=[callback_summary(r) for r in page.rows], next=to_cursor(page.next))
+    return CallbackPage(items=[callback_summary(r) for r in page.rows], next=pages.next(page.next))
 
 
 @get(

@@ -92,11 +92,9 @@ class Clicks:
                 standing=standing,
             )
             told = words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
-            if told == GONE and await self._doors.database.read(questions.replaced, click.approval):
-                return CHANGED
+            return await since(self._doors, told, click.approval, row["tool"], by)
         except NotFoundError:
             return GONE
-        return told
 
 
 def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:
@@ -199,6 +197,15 @@ def words(answer: Answer, *, by: Actor, approve: bool | None, refine: bool = Fal
     if same and verdict.answer is None:
         return ""
     return f"Already {_done(answer)} by {mention(verdict.by)} at {_clock(verdict.at)}."
+
+
+async def since(doors: Doors, told: str, approval_id: str, tool: str, by: Actor) -> str:
+    """`told`; where that is only that a question is over, what came of the one that was put in its place."""
+    newest = await doors.database.read(questions.replaced, approval_id) if told == GONE else None
+    if newest is None:
+        return told
+    later = words(Answer(newest, tool, refused=Refusal.ALREADY_DECIDED), by=by, approve=None)
+    return CHANGED if later == GONE else later
 
 
 _DECIDED: Final = frozenset({Refusal.ALREADY_DECIDED, Refusal.RUN_ENDED, Refusal.NOT_FOUND})

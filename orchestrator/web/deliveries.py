@@ -17,7 +17,7 @@ from orchestrator.store.inbox import DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.handles import from_handle
-from orchestrator.web.paging import Limit, from_cursor, to_cursor
+from orchestrator.web.paging import Limit, Pages
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
 from orchestrator.web.schemas.deliveries import (
@@ -42,6 +42,7 @@ def _word(most: int, description: str) -> Any:
 @get("/deliveries", opt=READ, summary="List webhooks", responses=problems(400))
 async def list_deliveries(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     standing: Annotated[
         DeliveryState | None,
         QueryParameter(name="state", description="`new` ones wait, `parked` ones nobody knows."),
@@ -63,14 +64,14 @@ async def list_deliveries(
     page = await doors.database.read(
         ledger.deliveries,
         limit=limit,
-        after=from_cursor(cursor, _IDS),
+        after=pages.begin(cursor, _IDS),
         state=standing,
         verdict=verdict,
         kind=kind,
         subject=subject,
         run_id=run,
     )
-    return DeliveryPage(items=[delivery_summary(r) for r in page.rows], next=to_cursor(page.next))
+    return DeliveryPage(items=[delivery_summary(r) for r in page.rows], next=pages.next(page.next))
 
 
 @get(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.terms import named
+from orchestrator.domain.terms import entries
 from orchestrator.engine.breakers import Openings, Standings, never, nobody
 from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
@@ -293,5 +293,5 @@ class Doors:
         terms = [
             t for own, frozen in asked for t in (frozen, await self.intake.terms_now(own)) if t is not None
         ]
-        among = {entry for t in terms for entry in named(t)}
+        among = {entry for t in terms for entry in entries(t)}
         return await self.standing(person, among, {entry for t in terms for entry in t.never})

@@ -19,7 +19,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.store import deadletters
 from orchestrator.store.outbox import PREFIX
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import Cursor, Limit, from_cursor, to_cursor
+from orchestrator.web.paging import Cursor, Limit, Pages
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
 from orchestrator.web.schemas.ground import Links, Row, run_path
@@ -58,6 +58,7 @@ class EffectPage(Struct, kw_only=True):
 @get("/effects", opt=READ, summary="List effects", responses=problems(400))
 async def list_effects(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     which: Annotated[
         deadletters.Shown,
         QueryParameter(name="state", description="`dead` ones were given up; they wait for a person."),
@@ -67,7 +68,7 @@ async def list_effects(
     cursor: Cursor = None,
 ) -> EffectPage:
     """What waits comes by its time, the soonest first; the others newest first."""
-    begin = from_cursor(cursor)
+    begin = pages.begin(cursor)
     page = await doors.database.read(
         deadletters.effects,
         state=which,
@@ -75,7 +76,7 @@ async def list_effects(
         after=(begin[0], _number(begin[1])) if begin else None,
         run_id=run,
     )
-    after = to_cursor((page.next[0], f"{PREFIX}{page.next[1]}")) if page.next else None
+    after = pages.next((page.next[0], f"{PREFIX}{page.next[1]}")) if page.next else None
     return EffectPage(items=[effect_out(r) for r in page.rows], next=after)
 
 

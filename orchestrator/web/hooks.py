@@ -87,7 +87,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             signal = webhook.parse(body)
         except (SignatureError, InvalidError) as e:
             log.warning("webhook_refused", reason=str(e))
-            refusals.put(webhook.readable(scope["headers"]), body, str(e), scheme=scheme)
+            refusals.put(webhook.worth_keeping(scope["headers"]), body, str(e), scheme=scheme)
             raise
         try:
             await doors.intake.deliver(

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.jobs import LISTED, JobKind, JobStatus
 from orchestrator.store import job_views, views
 from orchestrator.web.doors import Doors, Token
-from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, to_cursor
+from orchestrator.web.paging import Cursor, Limit, Pages, own_id
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ, TRIGGER, begun
 from orchestrator.web.schemas.ground import Row, run_path, whole_text
@@ -87,17 +87,18 @@ class JobList(Struct, kw_only=True):
 @get("/jobs", opt=READ, summary="List long jobs", responses=problems(400))
 async def list_jobs(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     status: Annotated[JobStatus | None, QueryParameter()] = None,
     kind: Annotated[JobKind | None, QueryParameter()] = None,
     workflow: Annotated[str | None, QueryParameter(max_length=200, pattern="^[!-~]+$")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> JobPage:
-    after = from_cursor(cursor)
+    after = pages.begin(cursor)
     page = await doors.database.read(
         job_views.jobs, limit=limit, after=after, status=status, kind=kind, workflow=workflow
     )
-    return JobPage(items=[_job(r, MOST_LISTED) for r in page.rows], next=to_cursor(page.next))
+    return JobPage(items=[_job(r, MOST_LISTED) for r in page.rows], next=pages.next(page.next))
 
 
 @get("/jobs/{job_id:str}", opt=READ, summary="One long job", responses=problems(400, 404))

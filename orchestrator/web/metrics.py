@@ -148,15 +148,10 @@ def _of_hearing(hearing: Hearing | None) -> list[Metric]:
     if hearing is None or (told := hearing.told) is None:
         return []
     pace, per_second = told
-    every = GaugeMetricFamily(
-        "orchestrator_reading_interval_seconds",
-        "Within what time an interaction is read again without news: at work, or waiting for us.",
-        labels=("interaction",),
-    )
-    every.add_metric(("live",), pace.within.total_seconds())
-    every.add_metric(("waiting",), pace.waiting.total_seconds())
+    means = "Within what time an interaction is read again without news: at work, or waiting for us."
+    every = {"live": pace.within.total_seconds(), "waiting": pace.waiting.total_seconds()}
     return [
-        every,
+        _by("interaction", "reading_interval_seconds", means, every),
         _one("readings_per_second_limit", "Most readings in any second, all processes.", per_second),
     ]
 
@@ -174,32 +169,27 @@ def _of_database(reading: Reading | None) -> list[Metric]:
     for state, kinds in (("due", n.due), ("claimed", n.claimed), ("dead", n.dead)):
         for kind, count in sorted(kinds.items()):
             effects.add_metric((state, kind), count)
-    runs = GaugeMetricFamily("orchestrator_runs", "Runs by status.", labels=("status",))
-    for status, count in (*n.live_runs.items(), *reading.ended.items()):
-        runs.add_metric((status,), count)
-    callbacks = GaugeMetricFamily(
-        "orchestrator_callbacks", "Messages to callers by state, but for the delivered.", labels=("state",)
-    )
-    for state, count in n.callbacks.items():
-        callbacks.add_metric((state,), count)
-    failing = GaugeMetricFamily(
-        "orchestrator_trigger_failures", "Failures of a trigger in a row; 0 is well.", labels=("trigger",)
-    )
-    for name, count in sorted(reading.failures.items()):
-        failing.add_metric((name,), count)
+    failures = dict(sorted(reading.failures.items()))
     return [
         up,
-        runs,
+        _by("status", "runs", "Runs by status.", {**n.live_runs, **reading.ended}),
         effects,
-        failing,
+        _by("trigger", "trigger_failures", "Failures of a trigger in a row; 0 is well.", failures),
         _one("effects_scheduled", "Effects that wait for a later time, timers mostly.", n.scheduled),
         _one("backlog_lag_seconds", "How long the longest due effect has been waiting.", n.lag),
         _one("approvals_open", "Questions that wait for a person.", n.open_approvals),
         _one("webhooks_waiting", "Stored webhooks nobody has worked on yet.", n.deliveries),
         _one("webhooks_parked", "Stored webhooks about interactions nobody knows.", n.parked),
-        callbacks,
+        _by("state", "callbacks", "Messages to callers by state, but for the delivered.", n.callbacks),
         _one("callback_addresses_disabled", "Callers' addresses sent nothing.", n.addresses_disabled),
     ]
+
+
+def _by(label: str, name: str, told: str, counts: Mapping[str, float]) -> Metric:
+    metric = GaugeMetricFamily(f"orchestrator_{name}", told, labels=(label,))
+    for key, count in counts.items():
+        metric.add_metric((key,), count)
+    return metric
 
 
 def _one(name: str, told: str, value: float) -> Metric:

@@ -2,12 +2,14 @@
 
 import base64
 import binascii
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import structlog
+from litestar import Request
 from litestar.params import QueryParameter
 
 from orchestrator.errors import InvalidError, NotFoundError, UnreadableError
@@ -22,30 +24,49 @@ Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OWN: Final = re.compile(r"[a-z]{1,8}_[A-Za-z0-9]{1,64}", re.ASCII)
 """Ids we made."""
-_TEXT: Final = re.compile(r"([0-9]{1,16})\.([!-~]{1,300})", re.ASCII)
+_TEXT: Final = re.compile(r"([0-9a-f]{8})\.([0-9]{1,16})\.([!-~]{1,300})", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-def to_cursor(position: Position | None) -> str | None:
-    """A position (time, id) as the caller hands it back; None after the last page."""
-    if position is None:
-        return None
-    micros = (position[0] - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{micros}.{position[1]}".encode()).decode().rstrip("=")
+class Pages:
+    """The cursors of one list, as it is asked for: of another list, or of other filters, they are none.
+
+    Args:
+        path: Of the list.
+        filters: Their names and values, in any order.
+    """
+
+    def __init__(self, path: str, filters: Iterable[tuple[str, str]] = ()) -> None:
+        asked = ascii((path, sorted(filters)))
+        self._mark = hashlib.sha256(asked.encode()).hexdigest()[:8]
+
+    def next(self, position: Position | None) -> str | None:
+        """A position (time, id) as the caller hands it back; None after the last page."""
+        if position is None:
+            return None
+        micros = (position[0] - _EPOCH) // timedelta(microseconds=1)
+        plain = f"{self._mark}.{micros}.{position[1]}"
+        return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+
+    def begin(self, cursor: str | None, ids: re.Pattern[str] = OWN) -> Position | None:
+        """Back again. Raises `InvalidError` for what is no cursor of ours to this list with ids like that."""
+        if cursor is None:
+            return None
+        try:
+            plain = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            match = _TEXT.fullmatch(plain.decode("ascii"))
+            if match is not None and match[1] == self._mark and ids.fullmatch(match[3]):
+                return _EPOCH + timedelta(microseconds=int(match[2])), match[3]
+        except (binascii.Error, ValueError):
+            pass  # said below, the same for every form of nonsense
+        told = "must be `next` of an earlier page of this list, with the same filters"
+        raise InvalidError("this is no cursor", [("cursor", told)])
 
 
-def from_cursor(text: str | None, ids: re.Pattern[str] = OWN) -> Position | None:
-    """Back again. Raises `InvalidError` for what is no cursor of ours to a list with ids like that."""
-    if text is None:
-        return None
-    try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        match = _TEXT.fullmatch(plain.decode("ascii"))
-        if match is not None and ids.fullmatch(match[2]):
-            return _EPOCH + timedelta(microseconds=int(match[1])), match[2]
-    except (binascii.Error, ValueError):
-        pass  # said below, the same for every form of nonsense
-    raise InvalidError("this is no cursor", [("cursor", "must be `next` of an earlier page")])
+async def pages(request: Request[Any, Any, Any]) -> Pages:
+    """Those of the list that is asked for."""
+    chosen = [pair for pair in request.query_params.multi_items() if pair[0] not in ("cursor", "limit")]
+    return Pages(request.scope["path"].rstrip("/"), chosen)
 
 
 def shown_each(show: Callable[[Row], T], rows: Sequence[Row]) -> list[T]:

@@ -27,6 +27,7 @@ from orchestrator.web.doors import Doors
 from orchestrator.web.guards import Gatekeeper, caller
 from orchestrator.web.hooks import gemini_route, slack_hooks
 from orchestrator.web.metrics import Scrape, metrics
+from orchestrator.web.paging import pages
 from orchestrator.web.query import known_only
 from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.stream import Streams
@@ -117,7 +118,12 @@ def _api(doors: Doors, streams: Streams, admit: Guard) -> Router:
         "/v1",
         route_handlers=[*_RUNS, *_APPROVALS, *_UPKEEP, *_TRIGGERS, *_CALLBACKS, *_JOBS, *_CATALOG],
         guards=[admit, known_only, json_only],
-        dependencies={"doors": _always(doors), "streams": _always(streams), "caller": Provide(caller)},
+        dependencies={
+            "doors": _always(doors),
+            "streams": _always(streams),
+            "caller": Provide(caller),
+            "pages": Provide(pages),
+        },
         request_max_body_size=doors.limits.max_body_bytes,
         response_headers=_HEADERS,
         security=[{BEARER: []}],

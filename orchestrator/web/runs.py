@@ -23,7 +23,7 @@ from orchestrator.errors import ConflictError, InvalidError, NotFoundError
 from orchestrator.store import job_views, runs, views
 from orchestrator.web.callback_wishes import with_own
 from orchestrator.web.doors import Doors, Token, WorkflowInfo
-from orchestrator.web.paging import Cursor, Limit, from_cursor, own_id, shown_each, to_cursor
+from orchestrator.web.paging import Cursor, Limit, Pages, own_id, shown_each
 from orchestrator.web.problems import problems, shown
 from orchestrator.web.schemas.approvals import ApprovalPage, approval_out
 from orchestrator.web.schemas.calls import CallList, CallOut, call_out
@@ -120,14 +120,15 @@ async def _run(doors: Doors, run_id: str) -> RunOut:
 @get("/runs", opt=READ, summary="List runs", responses=problems(400))
 async def list_runs(
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     status: Annotated[RunStatus | None, QueryParameter()] = None,
     workflow: Annotated[str | None, QueryParameter(max_length=200, pattern="^[!-~]+$")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> RunPage:
-    after = from_cursor(cursor)
+    after = pages.begin(cursor)
     page = await doors.database.read(views.runs, limit=limit, after=after, status=status, workflow=workflow)
-    return RunPage(items=shown_each(run_summary, page.rows), next=to_cursor(page.next))
+    return RunPage(items=shown_each(run_summary, page.rows), next=pages.next(page.next))
 
 
 @get("/runs/{run_id:str}", opt=READ, summary="One run with its turns and calls", responses=problems(400, 404))
@@ -191,16 +192,18 @@ async def list_events(
 async def list_run_approvals(
     run_id: FromPath[str],
     doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> ApprovalPage:
-    begin = from_cursor(cursor)
+    begin = pages.begin(cursor)
 
     def job(s: Session, run_id: str) -> ApprovalPage:
         views.run(s, run_id)
         page = views.approvals(s, limit=limit, after=begin, run_id=run_id)
         return ApprovalPage(
-            items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows), next=to_cursor(page.next)
+            items=shown_each(partial(approval_out, hidden=doors.hidden), page.rows),
+            next=pages.next(page.next),
         )
 
     return await doors.database.read(job, own_id(run_id, "run"))

@@ -5,7 +5,7 @@ A message shortcut works on any message, also a forged one: which question it sh
 
 from orchestrator.domain.consent import Approval
 from orchestrator.slack import modals
-from orchestrator.slack.action import Shortcut, Shown
+from orchestrator.slack.action import Shortcut, ShownQuestion
 from orchestrator.store import questions
 from orchestrator.web.clicks import admit
 from orchestrator.web.doors import Doors, SlackDoor
@@ -43,5 +43,5 @@ class Shortcuts:
         return SHOWS_NONE if shown is None else await self._windows.open(used.on(_as_shown(shown)))
 
 
-def _as_shown(approval: Approval) -> Shown:
-    return Shown(approval.id, approval.revision, approval.digest[:_DIGEST])
+def _as_shown(approval: Approval) -> ShownQuestion:
+    return ShownQuestion(approval.id, approval.revision, approval.digest[:_DIGEST])

@@ -47,7 +47,7 @@ class Heard:
 
 
 class SlackHandler:
-    """Answers Slack."""
+    """Hears what Slack sends, whichever way it came, and says what it is answered."""
 
     def __init__(self, doors: Doors, slack: SlackDoor, whispers: Whispers) -> None:
         self._slack = slack

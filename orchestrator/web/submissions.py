@@ -3,7 +3,6 @@
 What is sent off passes the same gate as a button: entitlement, revision and digest, at that moment.
 """
 
-import re
 from typing import Final
 
 import structlog
@@ -20,7 +19,17 @@ from orchestrator.slack.action import NOTE_CHARS, Submission
 from orchestrator.slack.inputs import ticked, typed
 from orchestrator.slack.response_actions import clear, errors, not_recorded
 from orchestrator.web.asked import Asked, look_up
-from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_ANSWERS, NO_REASON, admit, person, words
+from orchestrator.web.clicks import (
+    CHANGED,
+    GONE,
+    LONG_NOTE,
+    NO_ANSWERS,
+    NO_REASON,
+    admit,
+    person,
+    since,
+    words,
+)
 from orchestrator.web.doors import Doors, SlackDoor
 from orchestrator.web.group_clicks import GROUPS, GroupClicks
 from orchestrator.web.inquiry_clicks import INQUIRIES, InquiryClicks
@@ -29,7 +38,6 @@ log = structlog.get_logger(__name__)
 
 UNCHANGED: Final = "Nothing was changed yet. What is right as it is can be approved as it is."
 NO_NOTE: Final = "Say what should be different."
-_PROBLEM: Final = re.compile(r"^- ([^:\n]{1,100}): (.+)$", re.MULTILINE)
 
 
 class Submissions:
@@ -104,13 +112,13 @@ class Submissions:
             return errors({modals.REASON: NO_REASON})
         stop = not approve and ticked(sent.values, modals.STOP, modals.STOP)
         answer = await self._decide(sent, asked, approve=approve, reason=reason, stop=stop)
-        return _told(words(answer, by=person(sent), approve=approve))
+        return await self._told(sent, asked, words(answer, by=person(sent), approve=approve))
 
     async def _given(self, sent: Submission, asked: Asked) -> JsonObject:
         """An answer, read by the form of the question as it stands now."""
         form = human.form(asked.call)
         if form is None or not asked.shown_as(sent) or not form.sent(sent.values):
-            return not_recorded(GONE)
+            return await self._over(sent, asked)
         filled = form.filled(sent.values)
         if filled.arguments is None:
             return errors(filled.errors)
@@ -118,29 +126,27 @@ class Submissions:
             answered = human.answer_of(asked.call, filled.arguments)
             answer = await self._decide(sent, asked, answer=answered)
         except InvalidError as e:
-            return errors(
-                form.placed([(p.removeprefix("answer").lstrip("."), t) for p, t in e.fields], str(e))
-            )
+            return errors(form.placed(_within("answer", e), str(e)))
         if answer.refused is Refusal.NOT_NOW:
             return not_recorded(NO_ANSWERS)
-        return _told(words(answer, by=person(sent), approve=None))
+        return await self._told(sent, asked, words(answer, by=person(sent), approve=None))
 
     async def _anew(self, sent: Submission, asked: Asked) -> JsonObject:
         """None of the files will do: an answer, too, which says what should be different."""
         if not asked.may_be_made_anew or not asked.shown_as(sent):
-            return not_recorded(GONE)
+            return await self._over(sent, asked)
         note = typed(sent.values, modals.REASON, modals.REASON)
         if not note:
             return errors({modals.REASON: NO_NOTE})
         if len(note) > choosing.NOTE_CHARS:
             return errors({modals.REASON: LONG_NOTE})
         answer = await self._decide(sent, asked, answer=choosing.anew(note))
-        return _told(words(answer, by=person(sent), approve=None))
+        return await self._told(sent, asked, words(answer, by=person(sent), approve=None))
 
     async def _edited(self, sent: Submission, asked: Asked) -> JsonObject:
         form = asked.form(self._doors.tools)
         if form is None or not asked.shown_as(sent) or not form.sent(sent.values):
-            return not_recorded(GONE)
+            return await self._over(sent, asked)
         filled = form.filled(sent.values)
         reason = typed(sent.values, modals.REASON, modals.REASON)
         if len(reason) > NOTE_CHARS:
@@ -164,18 +170,19 @@ class Submissions:
                 standing=await self._standing(sent, asked),
             )
         except InvalidError as e:
-            return errors(form.placed(_problems(e), str(e)))
-        return _told(words(answer, by=person(sent), approve=None))
+            return errors(form.placed(_within("arguments", e), str(e)))
+        return await self._told(sent, asked, words(answer, by=person(sent), approve=None))
+
+    async def _over(self, sent: Submission, asked: Asked) -> JsonObject:
+        """Of a window that fits nothing asked now."""
+        return await self._told(sent, asked, asked.no(person(sent), Refusal.ALREADY_DECIDED))
+
+    async def _told(self, sent: Submission, asked: Asked, refused: str) -> JsonObject:
+        by, tool = person(sent), asked.call.tool
+        why = await since(self._doors, refused, sent.approval, tool, by)
+        return not_recorded(why) if why else clear()
 
 
-def _problems(error: InvalidError) -> list[tuple[str, str]]:
-    """What is wrong, by the arguments' own names, also where it comes as one text for the model."""
-    found: list[tuple[str, str]] = []
-    for path, text in error.fields:
-        lines = _PROBLEM.findall(text)
-        found += lines or [(path.removeprefix("arguments").lstrip("."), text)]
-    return found
-
-
-def _told(refused: str) -> JsonObject:
-    return not_recorded(refused) if refused else clear()
+def _within(whole: str, error: InvalidError) -> list[tuple[str, str]]:
+    """What is wrong, by the names of its parts."""
+    return [(path.removeprefix(whole).lstrip("."), text) for path, text in error.fields]

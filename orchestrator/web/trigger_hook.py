@@ -9,7 +9,6 @@ from secrets import token_bytes
 from typing import Final
 
 import msgspec
-import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.engine.armed import Fired
@@ -35,8 +34,6 @@ _NOBODY: Final = StaticVerifier(["whsec_" + b64encode(token_bytes(32)).decode()]
 """Says no to everybody, in the same words and after the same work: who knows no secret does not learn which
 triggers there are.
 """
-
-log = structlog.get_logger(__name__)
 
 
 def beside(litestar: ASGIApp, doors: Doors) -> ASGIApp:
@@ -83,7 +80,7 @@ async def _take(name: str, scope: Scope, receive: Receive, doors: Doors) -> Fire
         raise
     except Exception as e:
         # Not taken, whatever the reason: the sender keeps it and comes again.
-        log.error("delivery_not_stored", trigger=name, error=type(e).__name__)
+        doors.failures.failed(scope, e, ROUTE, trigger=name)
         raise UnavailableError("the delivery could not be stored; send it again") from e
     doors.wake()
     if fired.oversize:

@@ -18,7 +18,7 @@ from orchestrator.engine.armed import Armed, Cron, Feed, Fired
 from orchestrator.errors import NotFoundError
 from orchestrator.store import triggers
 from orchestrator.web.doors import Doors, Token, TriggerDoor
-from orchestrator.web.paging import Limit, from_cursor, to_cursor
+from orchestrator.web.paging import Limit, Pages
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import OPERATE, READ
 from orchestrator.web.schemas.ground import Row, run_path
@@ -101,10 +101,14 @@ async def list_triggers(doors: NamedDependency[Doors]) -> TriggerList:
 
 @get("/triggers/{name:str}", opt=READ, summary="One trigger and what happened", responses=problems(400, 404))
 async def show_trigger(
-    name: FromPath[str], doors: NamedDependency[Doors], limit: Limit = 20, cursor: _Cursor = None
+    name: FromPath[str],
+    doors: NamedDependency[Doors],
+    pages: NamedDependency[Pages],
+    limit: Limit = 20,
+    cursor: _Cursor = None,
 ) -> TriggerDetail:
     armed = _door(doors).triggers.find(name)
-    begin = from_cursor(cursor, _KEYS)
+    begin = pages.begin(cursor, _KEYS)
 
     def job(s: Session) -> TriggerDetail:
         page = triggers.occurrences(s, name, limit=limit, after=begin)
@@ -113,7 +117,7 @@ async def show_trigger(
             **_standing(armed, row),
             times=_upcoming(armed, doors.clock()),
             occurrences=[_occurrence(r) for r in page.rows],
-            next=to_cursor(page.next),
+            next=pages.next(page.next),
         )
 
     return await doors.database.read(job)

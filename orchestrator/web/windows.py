@@ -15,7 +15,7 @@ from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.pictures import Card
-from orchestrator.domain.verdicts import may_edit
+from orchestrator.domain.proposals import may_edit
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import human, modals, past
 from orchestrator.slack.action import Click, Shortcut
@@ -99,9 +99,9 @@ class Windows:
         current = await self._doors.intake.terms_now(click.approval)
         if back:
             return self._inquiries.view(asked, click, standing, current)
-        if click.kind == "details" and await self._doors.database.read(questions.replaced, click.approval):
-            return CHANGED  # the arguments are another question's by now, and this one's seal is not theirs
         if click.kind == "details":
+            if (await self._doors.database.read(questions.replaced, click.approval)) is not None:
+                return CHANGED  # the arguments are another question's now, and this one's seal is not theirs
             return self._details(asked, person(click), {click.user_id, *standing}, current)
         if (why := asked.closed_to(person(click), standing, current, self._doors.clock())) is not None:
             return why

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio
 COURIER = asks(call("courier", "c-1", item="book")), says("Brought.", "Not brought.")
 
 
-async def test_it_happened(stage: Stage) -> None:
+async def test_what_happened_is_the_calls_result_and_the_run_goes_on(stage: Stage) -> None:
     run_id = await stage.play(*COURIER)
     run = await stage.reach(run_id, "attention")
     assert "did it happen?" in run["reason"]
@@ -42,7 +42,7 @@ async def test_it_did_not_happen(stage: Stage) -> None:
     assert (await stage.resolve(run_id, "retry")).status_code == 409
 
 
-async def test_giving_up(stage: Stage) -> None:
+async def test_a_run_that_is_given_up_fails_and_its_late_result_is_not_sent(stage: Stage) -> None:
     run_id = await stage.play(*COURIER)
     await stage.reach(run_id, "attention")
     assert (await stage.resolve(run_id, "give_up")).status_code == 200

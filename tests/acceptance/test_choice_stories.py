@@ -1,5 +1,7 @@
 """People choose among finished films: pictures in the thread, made anew with a note, then one press."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -49,13 +51,19 @@ async def pictures(stage: Stage, approval: Json, count: int) -> list[Json]:
     return await until(probe, f"{count} pictures")
 
 
-async def test_films_are_seen_made_anew_and_one_is_taken(tmp_path: Path, database_url: str) -> None:
-    program = tmp_path / "ffmpeg"
+@asynccontextmanager
+async def drawing(folder: Path, database_url: str) -> AsyncIterator[Stage]:
+    """A service that makes films in an instant, and has a program that draws pictures of them."""
+    program = folder / "ffmpeg"
     program.write_text(DRAWS)
     program.chmod(0o755)
     stand_in = {"video_seconds": 0.2, "video_bytes": 20_000}
-    settings = changes(tmp_path, str(program))
-    async with staged(tmp_path, database_url, stand_in=stand_in, **settings) as stage:
+    async with staged(folder, database_url, stand_in=stand_in, **changes(folder, str(program))) as stage:
+        yield stage
+
+
+async def test_films_are_seen_made_anew_and_one_is_taken(tmp_path: Path, database_url: str) -> None:
+    async with drawing(tmp_path, database_url) as stage:
         run_id = await stage.trigger({"prompts": ["A harbour.", "A fox."]}, "films")
         [first] = await stage.asked(run_id)
         card = stage.message(first)
@@ -85,12 +93,7 @@ async def test_films_are_seen_made_anew_and_one_is_taken(tmp_path: Path, databas
 
 
 async def test_without_slacks_leave_it_is_decided_all_the_same(tmp_path: Path, database_url: str) -> None:
-    program = tmp_path / "ffmpeg"
-    program.write_text(DRAWS)
-    program.chmod(0o755)
-    stand_in = {"video_seconds": 0.2, "video_bytes": 20_000}
-    settings = changes(tmp_path, str(program))
-    async with staged(tmp_path, database_url, stand_in=stand_in, **settings) as stage:
+    async with drawing(tmp_path, database_url) as stage:
         switches = stage.slack.switches
         switches.scopes = tuple(scope for scope in switches.scopes if scope != "files:write")
         run_id = await stage.trigger({"prompts": ["A harbour."]}, "films")

@@ -11,13 +11,12 @@ import uvicorn
 import yaml
 from cli_kit import TOKEN, Shell
 from support.databases import sqlite_copy
+from support.signing import WHSEC
 
 from orchestrator import app, cli
 from orchestrator.emulator.serving import free_port
 from orchestrator.settings import load
 from orchestrator.store.database import Database
-
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     Path("tools").mkdir()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
     monkeypatch.setenv("GEMINI_API_KEY", "k")
-    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", HOOK)
+    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", WHSEC)
     monkeypatch.setenv("ORCHESTRATOR_API_TOKEN", TOKEN)
     monkeypatch.setenv("COLUMNS", "200")
     chosen = free_port()

@@ -27,9 +27,7 @@ def run_id(port: int, tmp_path: Path) -> str:
     async def tell() -> str:
         url = sqlite_copy(tmp_path / "runs.db")
         async with World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK)}) as world:
-            run_id = await world.start("ask")
-            await world.settle()
-            (approval,) = await world.open_approvals(run_id)
+            run_id, approval = await world.one_question()
             await world.decide(approval, True, ANNA, reason="she \x1b[31mcalled")
             await world.to_the_end(run_id)
             return run_id
@@ -77,7 +75,7 @@ def test_verify(shell: Shell, run_id: str, tmp_path: Path) -> None:
     assert (code, json.loads(out)["broken"]["seq"]) == (1, 3)
 
 
-def test_export(shell: Shell, run_id: str) -> None:
+def test_an_export_is_the_whole_chain_or_a_part_and_overwrites_nothing(shell: Shell, run_id: str) -> None:
     code, out, _ = shell("audit export --out all.jsonl")
     assert (code, "entries" in out) == (0, True)
     lines = [json.loads(line) for line in Path("all.jsonl").read_text(encoding="utf-8").splitlines()]

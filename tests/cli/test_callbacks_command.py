@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_kit import Shell
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.callbacks import CallbackState
@@ -15,14 +16,13 @@ from orchestrator.store.callbacks import Attempt, CallbackRow, Patience
 from orchestrator.store.database import Database
 from orchestrator.store.tables import table
 
-SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 URL = "http://localhost:9/hook"  # nobody listens there
 
 
 @pytest.fixture(autouse=True)
 def calling(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the shop are told to a developer's machine."""
-    monkeypatch.setenv("CALLBACK_SECRETS", SECRET)
+    monkeypatch.setenv("CALLBACK_SECRETS", WHSEC)
     config = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
     config |= {"callbacks": {"insecure_hosts": ["localhost:9"]}}
     Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

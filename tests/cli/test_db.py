@@ -22,6 +22,7 @@ import yaml
 from support import databases
 from support.clock import NOON
 from support.ports import own_port
+from support.signing import WHSEC
 
 from orchestrator import cli
 from orchestrator.cli.examination import examine
@@ -29,11 +30,10 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.store import claims, migrate, outbox
 from orchestrator.store.database import Database
 
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 UNREACHABLE = "postgresql+psycopg://anna:s3cret@127.0.0.1:1/runs?connect_timeout=2"
 KEYS = {
     "GEMINI_API_KEY": "a-key",
-    "GEMINI_WEBHOOK_SECRETS": HOOK,
+    "GEMINI_WEBHOOK_SECRETS": WHSEC,
     "ORCHESTRATOR_API_TOKEN": secrets.token_hex(16),
     "ORCHESTRATOR_GEMINI__BASE_URL": "http://127.0.0.1:1",
 }
@@ -349,7 +349,7 @@ def test_no_command_touches_a_newer_database(
     database.close()
     shell.use(database_url)
     monkeypatch.setenv("GEMINI_API_KEY", "a-key")
-    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", HOOK)
+    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", WHSEC)
     code, told = shell(words)
     assert code == 2
     if words.startswith("db backup") and database_url.startswith("postgresql"):

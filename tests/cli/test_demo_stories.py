@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.databases import sqlite_copy
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.cli.hosting import Hosted
@@ -28,7 +29,6 @@ from orchestrator.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 WIDE = 4000
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
 @dataclass
@@ -168,7 +168,7 @@ def test_the_triggers_that_stand_commented_out_are_those_the_demo_switches_on(tm
     assert both["news"]["input"] == content.FIELDS
     changed = {**strict_yaml.parse(text.encode()).tree, "triggers": both}
     (tmp_path / "config.yaml").write_text(json.dumps(changed), encoding="utf-8")
-    secrets = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}
+    secrets = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
     secrets |= {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "0123456789abcdef"}
     assert not load(ROOT / "config.yaml", secrets).triggers
     assert set(load(tmp_path / "config.yaml", secrets).triggers) == {"dusk", "news"}

@@ -98,7 +98,7 @@ def test_where_nobody_listens(shell: Shell, port: int) -> None:
         assert TOKEN not in err
 
 
-def test_another_address(shell: Shell, served: Database, port: int) -> None:
+def test_the_service_is_asked_where_the_url_says(shell: Shell, served: Database, port: int) -> None:
     assert shell(f"effects list --url http://localhost:{port}/")[0] == 0
     code, _, err = shell(f"effects list --url http://127.0.0.1:{free_port()}")
     assert (code, "is not reached" in err) == (3, True)

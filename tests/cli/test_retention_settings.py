@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from sqlalchemy.orm import Session
+from support.signing import WHSEC
 
 from orchestrator import app, opening
 from orchestrator.domain.consent import Actor
@@ -19,7 +20,6 @@ from orchestrator.settings import load
 from orchestrator.store import runs, triggers
 from orchestrator.store.database import Database
 
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 NOW = datetime.now(UTC)
 KEPT, OLD = timedelta(days=4), timedelta(days=6)
 
@@ -59,7 +59,7 @@ def test_the_service_lets_go_by_itself(
     monkeypatch.chdir(tmp_path)
     Path("tools").mkdir()
     address = database.url.render_as_string(hide_password=False)
-    environment = {"DATABASE_URL": address, "GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}
+    environment = {"DATABASE_URL": address, "GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     tree = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
+from support.signing import WHSEC
 
 from orchestrator import app, jobs, opening
 from orchestrator.app import Role
@@ -17,7 +18,6 @@ from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, load
 from orchestrator.store.database import Database
 
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 Configured = Callable[..., Settings]
 Shell = Callable[[str], tuple[int, str]]
 
@@ -27,7 +27,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
     """Settings of a folder with nothing in it but what the test says of `work`."""
     monkeypatch.chdir(tmp_path)
     Path("tools").mkdir()
-    for name, value in {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}.items():
+    for name, value in {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}.items():
         monkeypatch.setenv(name, value)
 
     def act(url: str, **work: Any) -> Settings:

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from support.signing import WHSEC
 
 from orchestrator.cli import cli
 from orchestrator.cli.examination import Finding
-
-SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
 def check(
@@ -36,19 +35,19 @@ def check(
 def test_what_deserves_a_look_is_told_and_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = check(tmp_path, monkeypatch, f"hook={SECRET}")
+    good = check(tmp_path, monkeypatch, f"hook={WHSEC}")
     assert (good.exit_code, good.stderr) == (0, "")
-    ended = check(tmp_path, monkeypatch, f"hook={SECRET};until=2020-01-01T00:00:00Z")
+    ended = check(tmp_path, monkeypatch, f"hook={WHSEC};until=2020-01-01T00:00:00Z")
     assert ended.exit_code == 0
     assert ended.stderr.startswith("look: trigger_secrets: every secret of hook has ended")
     assert ended.stdout.startswith("good: 1 workflows")
 
 
 def test_what_would_stop_the_start_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = check(tmp_path, monkeypatch, f"others={SECRET}")
+    other = check(tmp_path, monkeypatch, f"others={WHSEC}")
     assert other.exit_code != 0
     assert "triggers.hook.webhook: needs a secret" in f"{other.output}{other.exception}"
-    odd = check(tmp_path, monkeypatch, f"hook={SECRET}", text="body.")
+    odd = check(tmp_path, monkeypatch, f"hook={WHSEC}", text="body.")
     assert odd.exit_code != 0
     assert "triggers.hook.text" in f"{odd.output}{odd.exception}"
 
@@ -56,9 +55,9 @@ def test_what_would_stop_the_start_is_found(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("secrets", "text", "says"),
     [
-        (f"others={SECRET}", "body.t", "missing │ triggers   │ triggers.hook.webhook: needs a secret"),
-        (f"hook={SECRET}", "body.", "missing │ triggers   │ triggers.hook.text"),
-        (f"hook={SECRET}", "body.t", "ok      │ triggers   │ hook"),
+        (f"others={WHSEC}", "body.t", "missing │ triggers   │ triggers.hook.webhook: needs a secret"),
+        (f"hook={WHSEC}", "body.", "missing │ triggers   │ triggers.hook.text"),
+        (f"hook={WHSEC}", "body.t", "ok      │ triggers   │ hook"),
     ],
 )
 def test_the_doctor_finds_what_would_stop_the_start(
@@ -79,6 +78,6 @@ def test_the_doctor_says_what_it_found_letter_by_letter(
         return [Finding("bad", "Slack", f"first\nit says {odd} too")]
 
     monkeypatch.setattr("orchestrator.cli.examination.examine", examine)
-    told = check(tmp_path, monkeypatch, f"hook={SECRET}", command="doctor")
+    told = check(tmp_path, monkeypatch, f"hook={WHSEC}", command="doctor")
     assert isinstance(told.exception, SystemExit)
     assert f"it says {odd.replace(chr(27), '?')} too" in told.output

@@ -52,7 +52,7 @@ def test_list_show_and_fire(shell: Shell, served: Database) -> None:
     assert (code, out) == (1, "news: refused: fired by env; text: the expression does not make a text\n")
 
 
-def test_a_no(shell: Shell, served: Database) -> None:
+def test_an_unknown_trigger_is_a_no_and_a_broken_event_a_mistake(shell: Shell, served: Database) -> None:
     assert shell("triggers show nope")[0] == 1
     assert shell("triggers fire nope")[0] == 1
     assert shell("triggers fire news --event '{'")[0] == 2

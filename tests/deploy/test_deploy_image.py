@@ -163,7 +163,7 @@ def test_everything_copied_is_sent_to_the_builder() -> None:
         "tools/orders.db-wal",
     ],
 )
-def test_nothing_else_is(path: str) -> None:
+def test_nothing_else_is_sent_to_the_builder(path: str) -> None:
     assert not sent(path)
 
 

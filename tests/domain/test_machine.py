@@ -50,8 +50,8 @@ from orchestrator.domain.events import (
     TakenUp,
 )
 from orchestrator.domain.lifecycle import decide as decide_about
+from orchestrator.domain.meanings import MEANING
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, TurnStatus
-from orchestrator.domain.turns import MEANING
 from orchestrator.domain.values import replace
 
 NUMBERS = st.integers(1, 3)

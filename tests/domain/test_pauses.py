@@ -137,7 +137,7 @@ def test_sending_back_needs_a_note_and_is_for_plans() -> None:
     talk = planned()
     approval = question(talk, PLAN).approval
     assert approval is not None
-    mute = Verdict(False, BEN, talk.now, "", refine=True)
+    mute = Verdict(False, BEN, talk.now, "\u3164", refine=True)
     assert (
         talk.happens(ApprovalDecided(approval.id, approval.digest, mute, BEN.id)).refused is Refusal.NOT_NOW
     )

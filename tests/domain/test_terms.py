@@ -6,7 +6,7 @@ import random
 import pytest
 
 from orchestrator.domain.consent import Edits, Stage, Terms
-from orchestrator.domain.terms import everybody, expand, faults
+from orchestrator.domain.terms import deciders, expand, faults
 from orchestrator.errors import ConfigError
 
 PEOPLE = ("U1", "U2", "U3", "U4")
@@ -62,5 +62,5 @@ def test_roles_are_spelled_out_once_and_do_not_nest() -> None:
 
 def test_everybody_is_who_may_decide_in_any_step() -> None:
     staged = Terms((), stages=(Stage("a", ("U1", "U2")), Stage("b", ("U2", "U3"))), never=("U2",))
-    assert everybody(staged) == ("U1", "U3")
-    assert everybody(Terms(("U1", "U1"))) == ("U1",)
+    assert deciders(staged) == ("U1", "U3")
+    assert deciders(Terms(("U1", "U1"))) == ("U1",)

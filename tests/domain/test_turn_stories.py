@@ -21,9 +21,9 @@ from orchestrator.domain.events import (
     InteractionSignalled,
     RunOverdue,
 )
+from orchestrator.domain.meanings import MEANING
 from orchestrator.domain.model import Policy, Recipe, RunStatus, TurnStatus
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
-from orchestrator.domain.turns import MEANING
 
 SECOND = timedelta(seconds=1)
 

@@ -110,8 +110,9 @@ async def test_people_are_shown_who_changed_what(database_url: str) -> None:
 async def test_arguments_that_do_not_fit_leave_the_question_open(database_url: str) -> None:
     async with world_under(database_url, replace(TERMS, edits=Edits.SAME)) as world:
         run_id, approval = await world.one_question()
-        with pytest.raises(InvalidError, match="do not fit"):
+        with pytest.raises(InvalidError, match="do not fit") as e:
             await edit(world, approval, BEN, {"bad": True})
+        assert e.value.fields == (("arguments.bad", "is not a parameter"),)
         assert [a.id for a in await world.open_approvals(run_id)] == [approval.id]
         assert (await world.decide(approval, True)).refused is None
 

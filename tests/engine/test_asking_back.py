@@ -9,11 +9,13 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.engine.intake import Answer
+from orchestrator.engine.saying import UNFAMILIAR_TRIES
 
 pytestmark = pytest.mark.asyncio
 
@@ -73,12 +75,12 @@ async def test_asked_answered_and_decided_on_both_databases(database_url: str) -
         await world.check(run_id)
 
 
-@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after", "odd"])
 async def test_each_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
         world.slack.faults["ask_back"].extend([fault, fault])
-        world.slack.faults["redraw_asked_back"].append("lost_after")
+        world.slack.faults["redraw_asked_back"].append("odd" if fault == "odd" else "lost_after")
         await asks(world, approval)
         await again(world)
         assert tellings(world) == [Telling(1), Telling(1, person=ANNA.id)]
@@ -87,6 +89,20 @@ async def test_each_is_said_once_whatever_slack_does(sqlite_url: str, fault: str
         await again(world)
         assert (tellings(world)[2:], world.slack.can_be_answered()) == ([Telling(1, answer=True)], [])
         await world.check(run_id)
+
+
+async def test_one_that_is_not_redrawn_for_a_word_we_do_not_know_is_kept_for_people_to_see(
+    sqlite_url: str,
+) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await world.one_question()
+        await asks(world, approval)
+        await again(world)
+        world.slack.weather = lambda operation: "odd" if operation == "redraw_asked_back" else "fine"
+        await says(world, approval)
+        await world.drain()
+        (dead,) = await world.effects(run_id, state="dead")
+        assert (dead["kind"], dead["attempts"]) == (EffectKind.UPDATE_INQUIRY, UNFAMILIAR_TRIES)
 
 
 async def test_who_takes_no_direct_messages_is_asked_in_the_thread_alone(sqlite_url: str) -> None:

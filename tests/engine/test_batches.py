@@ -10,6 +10,7 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.pictures import BatchCard
 from orchestrator.domain.values import replace
@@ -83,6 +84,21 @@ async def test_a_crash_around_the_message_or_its_first_question_loses_neither(
         for approval in approvals:
             await world.decide(approval, True)
         await ended(world, run_id)
+
+
+async def test_a_message_that_is_not_redrawn_for_a_word_we_do_not_know_is_kept_for_people_to_see(
+    sqlite_url: str,
+) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approvals = await asked(world)
+        world.slack.weather = lambda operation: "odd" if operation == "update_batch" else "fine"
+        for approval in approvals:
+            await world.decide(approval, True)
+        await world.to_the_end(run_id)
+        await world.drain()
+        (dead,) = await world.effects(run_id, state="dead")
+        assert (dead["kind"], dead["subject"]) == (EffectKind.UPDATE_BATCH, "1")
+        assert "an_error_of_next_year" in dead["error"]
 
 
 async def test_where_the_message_is_refused_the_questions_are_shown_alone(sqlite_url: str) -> None:

@@ -26,9 +26,7 @@ def world_on(url: str) -> World:
 
 
 async def played(world: World) -> None:
-    run_id = await world.start("work")
-    await world.settle()
-    (approval,) = await world.open_approvals(run_id)
+    run_id, approval = await world.one_question("work")
     await world.decide(approval, True)
     await world.to_the_end(run_id)
     assert (await world.run(run_id)).status is RunStatus.COMPLETED

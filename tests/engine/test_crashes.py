@@ -48,21 +48,6 @@ async def start(world: World, text: str) -> str:
     return str(row["id"])
 
 
-async def through(world: World, run_id: str) -> None:
-    """To the end, with every question approved by somebody who clicks again if nothing answers."""
-    for _ in range(10):
-        await world.to_the_end(run_id)
-        run = await world.run(run_id)
-        if run.closed or run.status is RunStatus.ATTENTION:
-            return
-        for approval in await world.open_approvals(run_id):
-            try:
-                await world.decide(approval, True)
-            except FailpointError as e:
-                await world.restart(str(e))
-    raise AssertionError("it goes round in circles")
-
-
 @pytest.mark.parametrize("name", POINTS)
 async def test_a_death_at_any_point_loses_and_doubles_nothing(database_url: str, name: str) -> None:
     await dies_once(database_url, name, 1)
@@ -79,7 +64,7 @@ async def dies_once(url: str, name: str, nth: int) -> None:
         world.jobs.prompt = True
         arm(name, nth)
         run_id = await start(world, "work")
-        await through(world, run_id)
+        await world.through(run_id, or_attention=True)
         run = await world.run(run_id)
         assert world.deaths == [name] or nth > 1, "the point was never passed"
         if run.status is RunStatus.ATTENTION:
@@ -89,7 +74,7 @@ async def dies_once(url: str, name: str, nth: int) -> None:
             happened = world.toolkit.effects()[doubtful.id] > 0
             choice = Choice.HAPPENED if happened else Choice.RETRY
             await world.intake.resolve(run_id, choice, ANNA, call=doubtful.id, result="paid")
-            await through(world, run_id)
+            await world.through(run_id, or_attention=True)
             run = await world.run(run_id)
         assert (run.status, run.output) == (RunStatus.COMPLETED, "worked")
         calls = [c for t in await world.chain(run_id) for c in t.calls]

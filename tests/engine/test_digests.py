@@ -24,7 +24,7 @@ from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Bench, Person, Wish, decide_each
-from orchestrator.store import outbox, runs
+from orchestrator.store import locking, outbox
 from orchestrator.store.tables import RunRow, table
 
 pytestmark = pytest.mark.asyncio
@@ -202,7 +202,7 @@ async def test_several_decisions_take_every_run_before_they_write(postgres_url: 
         person, yes = Person(ANNA, ANNA.id), Verdict(True, ANNA, world.clock())
 
         def step_of_the_second(s: Session) -> None:
-            runs.lock(s, second)
+            locking.run(s, second)
             s.connection().execute(sa.text(WAITS))  # the lock goes with what is asked first
             held.set()
             while not s.connection().execute(sa.text(WAITS)).scalar_one():

@@ -1,6 +1,7 @@
 """A question goes to the people themselves: direct messages, working hours, quiet hours; a whole engine."""
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import cycle
 
 import pytest
 from support.conversation import ANNA, BEN, TERMS
@@ -113,6 +114,26 @@ async def test_who_takes_no_direct_messages_is_noted_and_passed_over(sqlite_url:
         notes = [e["note"] for e in await world.events(run_id) if e["kind"] == "ApprovalNotCopied"]
         assert [ANNA.id in note for note in notes] == [True]
         assert await world.effects(run_id, state="dead") == []
+
+
+@pytest.mark.parametrize("faults", [["fine", "odd"], ["refused", "odd"]])
+async def test_a_copy_slack_would_not_change_for_now_is_redrawn_later(
+    sqlite_url: str, faults: list[str]
+) -> None:
+    """Whatever becomes of the message in the channel meanwhile."""
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await asked(world)
+        await world.pass_time(approval, 0.25)
+        assert world.slack.written_to() == {ANNA.id, BEN.id}
+        now = cycle([*faults, "fine"])  # of the message in the channel, and of the two copies
+        world.slack.weather = lambda operation: next(now) if operation == "update" else "fine"
+        assert (await world.decide(approval, False)).refused is None
+        await world.settle()
+        assert world.slack.live_buttons() == {approval.id}
+        world.slack.weather = None
+        await world.drain()
+        assert await world.effects(run_id, state="dead") == []
+        assert world.slack.live_buttons() == set()
 
 
 @pytest.mark.parametrize(("fallback", "told"), [(True, {ANNA.id, BEN.id}), (False, set())])

@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from support import databases
 from support.conversation import ANNA
 from support.gemini import Plan
+from support.patience import until
 from support.plans import plan
-from support.processes import Place, now, until
+from support.processes import Place, now
 from support.toolkit import Rule
 
 from orchestrator.domain.assessment import Ruling

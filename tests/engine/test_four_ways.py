@@ -31,7 +31,7 @@ async def test_a_run_without_tools(database_url: str) -> None:
         await world.check(run_id)
 
 
-async def test_a_free_tool(database_url: str) -> None:
+async def test_a_free_tool_runs_once_and_its_result_is_sent(database_url: str) -> None:
     async with World(database_url, stories=STORIES, rules=RULES) as world:
         run_id = await world.start("look it up")
         await world.settle()
@@ -67,9 +67,7 @@ async def test_a_gated_tool_runs_after_its_approval(database_url: str) -> None:
 
 async def test_a_rejected_tool_does_not_run(database_url: str) -> None:
     async with World(database_url, stories=STORIES, rules=RULES) as world:
-        run_id = await world.start("refund")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question("refund")
         await world.decide(approval, False, reason="no")
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED

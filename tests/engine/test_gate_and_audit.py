@@ -288,9 +288,7 @@ BEFORE: dict[str, Callable[[Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("part", [*BEFORE, "moved"])
 async def test_what_was_forged_before_the_press_does_not_wait_for_ever(database_url: str, part: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         if part == "moved":
             await world.database.write(moved(world, run_id, run_id, MOVED["turn"][0]))
         else:
@@ -318,9 +316,7 @@ async def test_what_was_forged_and_nobody_answers_does_not_wait_for_ever(
 ) -> None:
     """Whatever the row says: the time of the question comes, and nothing was decided in it."""
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         if part == "gone":
             await world.database.write(lambda s: s.connection().execute(approval_t.delete()))
         else:
@@ -335,9 +331,7 @@ async def test_what_was_forged_and_nobody_answers_does_not_wait_for_ever(
 
 async def test_a_wrong_digest_alone_raises_nothing(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         old = replace(approval, digest="f" * 64)
         assert (await world.decide(old, True, ANNA)).refused is Refusal.CHANGED
         await say_yes(world, run_id, ANNA)
@@ -405,9 +399,7 @@ async def test_a_question_made_older_than_an_audit_with_gaps_runs_nothing(
         if cut == "its own":
             await world.start("two")
             await world.settle()
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await say_yes(world, run_id, ANNA)
         await world.start("two")
         await world.settle()

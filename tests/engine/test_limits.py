@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.gemini import Plan
-from support.processes import until
+from support.patience import until
 from support.toolkit import Rule
 from support.world import World
 

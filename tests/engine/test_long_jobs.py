@@ -36,6 +36,13 @@ async def filming(world: World) -> str:
     return run_id
 
 
+async def filming_unanswered(world: World, lost: int = 1) -> str:
+    """The same, with the answers to so many starts lost, and nothing to be looked for."""
+    world.jobs.searchable = False
+    world.jobs.faults["start"].extend(["lost_after"] * lost)
+    return await filming(world)
+
+
 async def jobs_of(world: World, run_id: str) -> tuple[Job, ...]:
     return (await world.chain(run_id))[0].calls[0].jobs
 
@@ -100,9 +107,7 @@ async def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_again(databas
 
 async def test_a_film_whose_answer_got_lost_is_found_by_its_webhook(database_url: str) -> None:
     async with world_on(database_url, FILM) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].append("lost_after")
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world)
         (job,) = await jobs_of(world, run_id)
         (remote,) = world.jobs.end()
         await told(world, "models/veo-3.1/operations/op99", job.id)  # a stranger's claim comes first
@@ -121,9 +126,7 @@ async def test_a_film_that_is_an_interaction_is_found_by_what_it_echoes(
     """Nothing says that an event carries our metadata; the interaction does, read with our own key."""
     other = JobWish(JobKind.VIDEO_INTERACTION, {"model": "omni", "prompt": "a quay", "parameters": {}})
     async with world_on(database_url, other, other) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].append("lost_after")
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world)
         if late:
             world.clock.advance(Policy().job_grace)
             await world.settle()
@@ -303,9 +306,7 @@ async def test_one_that_could_be_looked_for_is_not_sent_again_before_that_was_do
 @pytest.mark.parametrize("late", ["while its call waits", "after its call was settled"])
 async def test_a_film_of_which_nothing_is_heard_is_never_begun_twice(late: str, database_url: str) -> None:
     async with world_on(database_url, FILM, FILM) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].append("lost_after")
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world)
         world.clock.advance(Policy().job_grace)
         await world.settle()
         lost, other = sorted(await jobs_of(world, run_id), key=lambda job: job.status is JobStatus.LIVE)
@@ -335,9 +336,7 @@ async def test_the_film_of_an_attempt_that_was_replaced_is_not_taken_for_the_lat
 ) -> None:
     """Its own answer got lost as well, so that only events tell which film is which attempt's."""
     async with world_on(database_url, FILM, retry_lost_film=True) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].extend(["lost_after", "lost_after"])
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world, 2)
         world.clock.advance(Policy().job_grace)
         await world.settle()
         replaced, current = world.jobs.made
@@ -480,9 +479,7 @@ async def test_jobs_of_a_run_that_is_deleted_go_with_it(database_url: str) -> No
 
 async def test_a_claim_no_database_takes_is_nothing_and_others_are_heard(database_url: str) -> None:
     async with world_on(database_url, FILM) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].append("lost_after")
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world)
         (job,) = await jobs_of(world, run_id)
         (remote,) = world.jobs.end()
         await told(world, "models/veo-3.1/operations/op98", "job_\x00")
@@ -495,9 +492,7 @@ async def test_a_claimed_name_is_heard_where_it_can_be_kept(database_url: str) -
     models = ("m" * (MAX_REMOTE - len("models//operations/") - 256), "m" * 256)
     films = [JobWish(JobKind.VIDEO, {**FILM.request, "model": model}) for model in models]
     async with world_on(database_url, *films) as world:
-        world.jobs.searchable = False
-        world.jobs.faults["start"].extend(["lost_after"] * 2)
-        run_id = await filming(world)
+        run_id = await filming_unanswered(world, 2)
         fits, does_not = await jobs_of(world, run_id)
         for job, length in ((fits, MAX_REMOTE), (does_not, 0)):
             body = json.dumps({"data": {"id": "o" * 256, "user_metadata": {"job": job.id}}}).encode()

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from sqlalchemy.orm import Session
+from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind
@@ -17,7 +18,6 @@ from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
 from orchestrator.store.tables import EffectState
 
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 FIVE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 
@@ -26,7 +26,7 @@ SECOND = timedelta(seconds=1)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Settings:
     monkeypatch.chdir(tmp_path)
     Path("tools").mkdir()
-    environ = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK, "DATABASE_URL": postgres_url}
+    environ = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC, "DATABASE_URL": postgres_url}
     Path("config.yaml").write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
     return load(Path("config.yaml"), environ=environ)
 

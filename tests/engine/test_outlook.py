@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from support.clock import NOON
-from support.processes import until
+from support.patience import until
 
 from orchestrator.engine.breakers import FAILURES, Breaker, Position
 from orchestrator.errors import UnavailableError

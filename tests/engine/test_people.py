@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from support.conversation import TERMS
+from support.conversation import ANNA, TERMS
 from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
@@ -11,8 +11,11 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calls import LAPSED_TEXT
 from orchestrator.domain.consent import Terms
+from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import RunStatus
+from orchestrator.engine.saying import UNFAMILIAR_TRIES
+from orchestrator.store import deadletters
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,7 +40,7 @@ async def outcome(world: World, run_id: str) -> object:
     return found.result
 
 
-@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after", "odd"])
 async def test_a_question_is_shown_once_whatever_slack_does(database_url: str, fault: str) -> None:
     async with world_on(database_url) as world:
         world.slack.faults["post"].extend([fault] * 2)
@@ -84,7 +87,7 @@ async def test_a_question_without_a_channel_is_not_posted(sqlite_url: str) -> No
         assert len(await world.open_approvals(run_id)) == 1
 
 
-@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after", "odd"])
 async def test_a_message_is_redrawn_until_slack_takes_it(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:
         run_id = await waiting(world)
@@ -93,6 +96,36 @@ async def test_a_message_is_redrawn_until_slack_takes_it(sqlite_url: str, fault:
         await world.decide(approval, False)
         await world.drain()
         assert world.slack.live_buttons() == set()
+
+
+async def test_what_slack_refuses_by_no_word_of_ours_is_given_up_at_last_and_named(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await world.one_question()
+        world.slack.faults["update"].extend(["odd"] * (UNFAMILIAR_TRIES + 1))
+        await world.decide(approval, False)
+        await world.drain()
+        (dead,) = await world.effects(run_id, state="dead")
+        assert (dead["kind"], dead["subject"], dead["attempts"]) == (
+            EffectKind.UPDATE_APPROVAL,
+            approval.id,
+            UNFAMILIAR_TRIES,
+        )
+        assert "an_error_of_next_year" in dead["error"]
+        effect = dead["id"]
+        world.slack.faults["update"].clear()
+        await world.database.write(lambda s: deadletters.retry(s, effect, ANNA, "", world.clock()))
+        await world.drain()
+        assert world.slack.live_buttons() == set()
+
+
+async def test_what_is_refused_by_a_word_we_know_is_not_tried_again(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await world.one_question()
+        world.slack.faults["update"].append("refused")
+        await world.decide(approval, False)
+        await world.settle()
+        (dead,) = await world.effects(run_id, state="dead")
+        assert dead["attempts"] == 1
 
 
 async def test_slack_down_for_long_delays_and_loses_nothing(sqlite_url: str) -> None:

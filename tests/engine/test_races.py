@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN
 from support.gemini import Plan
-from support.processes import until
+from support.patience import until
 from support.toolkit import Rule
 from support.world import World
 
@@ -83,13 +83,8 @@ async def test_cancel_while_a_tool_runs(database_url: str) -> None:
 
 async def test_cancel_while_the_create_is_on_the_wire(database_url: str) -> None:
     async with world_on(database_url) as world:
-        gate = world.gemini.gate = asyncio.Event()
-        run_id = await world.start("work")
-        sending = asyncio.create_task(world.turn())
-        await world.gemini.at_gate.wait()
-        await world.cancel(run_id)
-        gate.set()
-        await sending
+        async with world.on_the_wire("work") as run_id:
+            await world.cancel(run_id)
         await world.drain()
         (orphan,) = world.gemini.of_turn(run_id, 1)
         assert orphan.status == "cancelled"
@@ -114,9 +109,7 @@ async def test_cancel_while_a_create_is_lost(database_url: str) -> None:
 @pytest.mark.parametrize("cancel_first", [True, False])
 async def test_cancel_meets_approve(database_url: str, cancel_first: bool) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         if cancel_first:
             await world.cancel(run_id)
             answer = await world.decide(approval, True)
@@ -247,9 +240,7 @@ async def test_many_people_decide_at_once_and_one_decision_stands(database_url: 
 
 async def test_the_second_person_is_told_who_was_first_even_later(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, False)
         await world.to_the_end(run_id)
         late = await world.decide(approval, True, by=BEN)
@@ -261,9 +252,7 @@ async def test_the_second_person_is_told_who_was_first_even_later(database_url: 
 
 async def test_an_empty_digest_is_not_a_digest(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        _, approval = await world.one_question()
         assert (await world.decide(approval, True, digest="")).refused is Refusal.CHANGED
         assert (await world.decide(approval, True, digest=None)).refused is None
 
@@ -271,9 +260,7 @@ async def test_an_empty_digest_is_not_a_digest(database_url: str) -> None:
 @pytest.mark.parametrize("change", ["version", "policy_version"])
 async def test_the_tool_changes_between_approval_and_start(database_url: str, change: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         setattr(world.toolkit.rules["refund"], change, "2")
         await world.settle()
@@ -295,9 +282,7 @@ async def test_the_tool_changes_between_approval_and_start(database_url: str, ch
 async def test_the_tool_changes_between_question_and_answer(database_url: str, change: str) -> None:
     """Refused and asked anew: what the person saw is not what would run."""
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         setattr(world.toolkit.rules["refund"], change, "2")
         told = await world.decide(approval, True)
         assert (told.refused, "asked anew" in told.note) == (Refusal.CHANGED, True)
@@ -317,9 +302,7 @@ async def test_a_preview_is_worked_out_anew_before_it_is_asked_anew(database_url
     async with world_on(database_url) as world:
         rule = world.toolkit.rules["refund"]
         rule.would = "12 EUR go back"
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         rule.version, rule.would = "2", "13 EUR go back"
         assert (await world.decide(approval, True)).refused is Refusal.CHANGED
         await world.settle()
@@ -334,9 +317,7 @@ async def test_a_preview_is_worked_out_anew_before_it_is_asked_anew(database_url
 
 async def test_a_no_to_what_has_changed_is_a_no(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         world.toolkit.rules["refund"].policy_version = "2"
         assert (await world.decide(approval, False)).refused is None
         await world.to_the_end(run_id)
@@ -346,9 +327,7 @@ async def test_a_no_to_what_has_changed_is_a_no(database_url: str) -> None:
 async def test_other_people_decide_since_it_was_asked(database_url: str) -> None:
     """Who may not decide any more is told so; of who may by now the question is asked anew."""
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         rule = world.toolkit.rules["refund"]
         rule.terms, rule.policy_version = Terms(approvers=(BEN.id,)), "2"
         assert (await world.decide(approval, True)).refused is Refusal.NOT_ENTITLED
@@ -364,9 +343,7 @@ async def test_other_people_decide_since_it_was_asked(database_url: str) -> None
 
 async def test_the_policy_forbids_between_question_and_answer(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         rule = world.toolkit.rules["refund"]
         rule.ruling, rule.policy_version = Ruling.DENY, "2"
         assert (await world.decide(approval, True)).refused is Refusal.CHANGED
@@ -383,9 +360,7 @@ async def test_what_is_asked_is_poked_before_the_answer(database_url: str) -> No
     from orchestrator.store.tables import CallRow
 
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         poked = table(CallRow).update().values(arguments={"n": 1_000_000})
         await world.database.write(lambda s: s.connection().execute(poked) and None)
         await world.decide(approval, True)
@@ -400,9 +375,7 @@ async def test_what_was_approved_is_poked_in_the_database(database_url: str, par
     from orchestrator.store.tables import CallRow
 
     async with world_on(database_url, other=Rule(Ruling.ASK)) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         poked = {"arguments": {"n": 1_000_000}, "tool": "other", "call_id": "fc9"}[part]
         calls = table(CallRow)
@@ -416,9 +389,7 @@ async def test_what_was_approved_is_poked_in_the_database(database_url: str, par
 
 async def test_the_policy_forbids_between_approval_and_start(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"].ruling = Ruling.DENY
         await world.settle()
@@ -563,9 +534,7 @@ async def test_one_key_one_run(database_url: str) -> None:
 async def test_a_storm_of_late_things_leaves_an_ended_record(sqlite_url: str) -> None:
     """Promise P9: 10 000 late events, clicks, cancels and timers."""
     async with world_on(sqlite_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.to_the_end(run_id)
         await world.drain()

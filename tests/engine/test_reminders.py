@@ -10,7 +10,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, Approval, AtTimeout, Terms
+from orchestrator.domain.consent import Actor, Approval, AtTimeout, Edits, Terms
 from orchestrator.domain.deadlines import FORGETTING, notify
 from orchestrator.domain.events import Choice
 from orchestrator.domain.expiry import EXPIRED_TEXT
@@ -224,6 +224,32 @@ async def test_who_answers_meanwhile_silences_only_that_question(sqlite_url: str
         assert set(told) == {a.id for a in approvals[0 if said else 1 :]}
 
 
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+async def test_what_was_told_under_the_number_of_one_is_found_under_that_of_another(
+    database_url: str, fault: str
+) -> None:
+    """An escalated question's second reminder, and the first one of its neighbour, in the same minute."""
+    half = replace(TERMS, reminders=(0.5,))
+    early = replace(half, expires_after=DAY, at_timeout=AtTimeout.ESCALATE, escalate_to=("U0ZOE",))
+    rules = {
+        "refund": Rule(Ruling.ASK, terms=early),
+        "charge": Rule(Ruling.ASK, terms=replace(half, expires_after=DAY * 3)),
+    }
+    stories = {"ask": (Plan((("refund", {"n": 1}), ("charge", {"n": 2}))), Plan(output="told"))}
+    async with World(database_url, stories=stories, rules=rules) as world:
+        _, (first, second) = await asked_twelve(world)
+        await world.pass_time(first, 1.0)
+        world.slack.notices.clear()
+        world.slack.faults["remind"].append(fault)
+        await world.pass_time(second, 0.5)
+        assert (await world.decide(second, True)).refused is None
+        for _ in range(5):
+            world.clock.advance(seconds=10)
+            await world.settle()
+        told = [n for n, *_ in world.slack.notices] + [other for _, other in world.slack.told_with]
+        assert (len(world.slack.notices), told.count(first.id)) == (1, 1)
+
+
 async def test_of_what_gemini_forgets_people_are_told_once(sqlite_url: str) -> None:
     terms = replace(TERMS, expires_after=DAY * 3, reminders=())
     rules = {"refund": Rule(Ruling.ASK, terms=terms)}
@@ -232,3 +258,31 @@ async def test_of_what_gemini_forgets_people_are_told_once(sqlite_url: str) -> N
         await world.pass_time(approvals[0], 0.6)
         assert [what for _, what, _ in world.slack.notices] == ["forgetting"]
         assert len(world.slack.told_with) == 11
+
+
+@pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
+async def test_of_what_gemini_forgets_people_are_told_once_also_when_it_is_edited_between_two_tries(
+    database_url: str, fault: str
+) -> None:
+    terms = replace(TERMS, expires_after=DAY * 3, reminders=(), edits=Edits.OTHER)
+    rules = {"refund": Rule(Ruling.ASK, terms=terms)}
+    async with World(database_url, stories=TWELVE, rules=rules, policy=Policy(retention=DAY * 2)) as world:
+        run_id, approvals = await asked_twelve(world)
+        world.slack.faults["remind"].append(fault)
+        await world.pass_time(approvals[0], 0.6)
+        due = await noticed(world, run_id)
+        first = next(a for a in approvals if a.id == due)
+        edited = await world.intake.edit(first.id, {"n": 99}, by=BEN, entitled_as=BEN.id, digest=first.digest)
+        assert edited.refused is None
+        for _ in range(5):
+            world.clock.advance(seconds=10)
+            await world.settle()
+        told = [n for n, *_ in world.slack.notices] + [other for _, other in world.slack.told_with]
+        assert len(world.slack.notices) == 1
+        assert {a.id for a in approvals} - {first.id} <= {*told}
+
+
+async def noticed(world: World, run_id: str) -> str:
+    """The question by which they were to be told."""
+    (notice,) = await world.effects(run_id, kind="notify_approval")
+    return str(notice["subject"]).partition(".")[0]

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 from support.clock import SettableClock
-from support.processes import until
+from support.patience import until
 from support.world import World
 
 from orchestrator.domain.effects import EffectKind, Urgency

@@ -1,19 +1,19 @@
-"""A database that goes away between the look at it and the start: said in a line, and begun by nobody."""
+"""A database that fails between the look at it and the start: said in a line, and begun by nobody."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from support.postgres import stoppable
+from support.signing import WHSEC
 
 from orchestrator import app, jobs
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings, load
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
-
-HOOK = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     Path("tools").mkdir()
     config = Path("config.yaml")
     config.write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": HOOK}
+    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
     return lambda url: load(config, environ=said | {"DATABASE_URL": url})
 
 
@@ -35,9 +35,27 @@ async def test_it_is_unavailable_and_no_traceback(settings_of: Callable[[str], S
             jobs.install(database.engine)
             service = app.build(settings_of(url), database, role=app.Role.WORKER)
             server.stop("immediate")
-            with pytest.raises(UnavailableError, match="the database went away during the start: "):
+            with pytest.raises(UnavailableError, match=r"^the database failed during the start: [^\n]+$"):
                 async with service.lifespan(service.web):
                     raise AssertionError("it has begun")
         finally:
             database.close()
             server.start()  # or its end is waited for in vain
+
+
+@pytest.mark.asyncio
+async def test_one_that_takes_no_writes_has_not_gone_away(
+    settings_of: Callable[[str], Settings], sqlite_url: str
+) -> None:
+    database = Database(sqlite_url)
+    try:
+        migrate.upgrade(database.engine)
+        service = app.build(settings_of(sqlite_url), database, role=app.Role.ALL)
+        with closing(database.engine.raw_connection()) as conn:
+            conn.cursor().execute("PRAGMA query_only = ON")
+        told = "the database failed during the start: attempt to write a readonly database"
+        with pytest.raises(UnavailableError, match=f"^{told}$"):
+            async with service.lifespan(service.web):
+                raise AssertionError("it has begun")
+    finally:
+        database.close()

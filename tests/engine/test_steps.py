@@ -65,21 +65,6 @@ async def begin(world: World, wanted: Recipe) -> str:
     return (await world.intake.start(wanted, INPUT, ANNA)).run_id
 
 
-async def through(world: World, *run_ids: str) -> None:
-    """To the end, every question approved; whoever clicks clicks again if nothing answers."""
-    for _ in range(10):
-        await world.to_the_end(*run_ids)
-        if all(s in ("completed", "failed", "cancelled") for s in (await world.statuses()).values()):
-            return
-        for run_id in run_ids:
-            for approval in await world.open_approvals(run_id):
-                try:
-                    await world.decide(approval, True)
-                except FailpointError as e:
-                    await world.restart(str(e))
-    raise AssertionError("it goes round in circles")
-
-
 async def others(world: World, run_id: str) -> list[Run]:
     return [await world.run(r["id"]) for r in await world.rows(RunRow, table(RunRow).c.id != run_id)]
 
@@ -94,7 +79,7 @@ async def test_an_agent_a_gated_tool_and_an_agent_hand_on_what_they_made(databas
         assert asked.turn.calls[0].arguments == {"prompt": "dusk"}
         assert not world.jobs.starts, "nothing is made before people said yes"
         await world.decide(approval, True)
-        await through(world, run_id)
+        await world.through(run_id)
         run, turns = await world.run(run_id), await world.chain(run_id)
         assert (run.status, run.output) == (RunStatus.COMPLETED, "done")
         [file] = run.outputs["film"]["files"]
@@ -119,7 +104,7 @@ async def test_what_no_text_can_hold_is_handed_on_all_the_same(database_url: str
         think = Step("think", StepKind.AGENT, thinker)
         tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"note": {"from": "think.note"}})
         run_id = await begin(world, recipe(think, tell))
-        await through(world, run_id)
+        await world.through(run_id)
         run = await world.run(run_id)
         assert run.status is RunStatus.COMPLETED, run.reason
         assert run.outputs["think"] == {"note": "a\ufffdb\ufffdc", "n": "12345678901234567890123"}
@@ -141,7 +126,7 @@ async def test_a_rejected_step_ends_the_run_and_a_restart_goes_on_at_it(database
         assert (told["run"], told["status"], told["outputs"]) == (run_id, "failed", {"draft": "dusk"})
         again = await world.intake.restart(run_id, recipe(), ANNA)
         assert (await world.intake.restart(run_id, recipe(), ANNA)).run_id == again.run_id
-        await through(world, again.run_id)
+        await world.through(again.run_id)
         second = await world.run(again.run_id)
         assert (second.status, second.restart_of, second.input) == (RunStatus.COMPLETED, run_id, INPUT)
         assert second.outputs["draft"] == "dusk"
@@ -158,7 +143,7 @@ async def test_a_workflow_that_was_changed_meanwhile_is_begun_anew(sqlite_url: s
         await world.cancel(run_id)
         world.gemini.barred.clear()
         again = await world.intake.restart(run_id, recipe(DRAFT, TITLE_ALONE), ANNA)
-        await through(world, again.run_id)
+        await world.through(again.run_id)
         run = await world.run(again.run_id)
         assert (run.status, sorted(run.outputs)) == (RunStatus.COMPLETED, ["draft", "end"])
 
@@ -196,7 +181,7 @@ async def test_what_follows_is_started_once_whoever_dies_or_comes_twice(database
         await world.database.write(outbox.add, run_id, [again])  # as if its end had never been committed
         await world.drain()
         [followed] = await others(world, run_id)
-        await through(world, followed.id)
+        await world.through(followed.id)
         assert (await world.run(followed.id)).status is RunStatus.COMPLETED
         assert [r.id for r in await others(world, run_id)] == [followed.id]
         assert followed.requester == ANNA
@@ -218,7 +203,7 @@ async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that
         restarted = [await world.intake.restart(first, agent, ANNA) for _ in range(2)]
         second = restarted[0].run_id
         assert [r.run_id for r in restarted] == [second] * 2
-        await through(world, second)
+        await world.through(second)
         for run_id in (first, second):  # a worker died behind the commit, and a person replays it
             again = Effect(EffectKind.START_HOOK, "after", world.clock())
             await world.database.write(outbox.add, run_id, [again])
@@ -228,7 +213,7 @@ async def test_a_run_that_is_taken_up_by_another_is_followed_once_and_so_is_that
         assert sorted((t["run"], t["status"]) for t in told) == sorted(
             [(first, "failed"), (second, "completed")]
         )
-        await through(world, *(r.id for r in followed))
+        await world.through(*(r.id for r in followed))
         assert await world.intake.restart(first, agent, ANNA) == Started(second, fresh=False)
         await world.drain()
         assert len(await others(world, first)) == 3
@@ -268,7 +253,7 @@ async def test_what_follows_is_told_as_much_as_a_call_may_bring_and_what_was_lef
         draft = replace(DRAFT, thinker=replace(THINKER, tools=()))
         tell = Step("tell", StepKind.TOOL, tool="tell", arguments={"all": {"from": "draft"}})
         run_id = await begin(world, recipe(draft, tell, hooks={"completed": ("after",)}))
-        await through(world, run_id)
+        await world.through(run_id)
         await world.drain()
         assert (await world.run(run_id)).outputs["draft"] == said
         [followed] = await others(world, run_id)
@@ -291,7 +276,7 @@ async def test_runs_that_begin_with_a_tools_step_wait_for_their_turn_too(databas
         assert sorted(found) == [RunStatus.QUEUED, RunStatus.QUEUED, RunStatus.RUNNING]
         gate.set()
         await working
-        await through(world, *runs)
+        await world.through(*runs)
         assert {(await world.run(r)).status for r in runs} == {RunStatus.COMPLETED}
         await world.check(*runs)
 
@@ -301,7 +286,7 @@ async def test_a_workflow_that_is_gone_is_buried_and_seen(database_url: str) -> 
         world.recipes.clear()
         short = recipe(Step("tell", StepKind.TOOL, tool="tell"), hooks={"completed": ("after",)})
         run_id = await begin(world, short)
-        await through(world, run_id)
+        await world.through(run_id)
         await world.drain()
         [dead] = await world.effects(run_id, kind="start_hook")
         assert (dead["state"], dead["error"]) == (EffectState.DEAD, "there is no workflow after")
@@ -351,11 +336,11 @@ async def dies(url: str, name: str, nth: int) -> None:
         except FailpointError as e:
             await world.restart(str(e))
             [run_id] = {r["id"] for r in await world.rows(RunRow)} - known
-        await through(world, run_id)
+        await world.through(run_id)
         assert world.deaths == [name] or nth > 1, "the point was never passed"
         await world.drain()
         [followed] = {r["id"] for r in await world.rows(RunRow)} - known - {run_id}
-        await through(world, followed)
+        await world.through(followed)
         run = await world.run(run_id)
         assert (run.status, (await world.run(followed)).status) == (RunStatus.COMPLETED,) * 2
         assert sorted(run.outputs) == ["draft", "film", "title"]
@@ -399,7 +384,7 @@ async def test_what_a_tools_step_came_to_after_the_end_is_handed_on_by_a_restart
         await working
         await world.drain()
         again = await world.intake.restart(run_id, recipe(PAY, tell), ANNA)
-        await through(world, again.run_id)
+        await world.through(again.run_id)
         run = await world.run(again.run_id)
         assert (run.status, run.outputs["pay"]) == (RunStatus.COMPLETED, {"done": "pay"})
         paid = [e for e in world.toolkit.ledger if e.tool == "pay"]

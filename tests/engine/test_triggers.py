@@ -439,7 +439,7 @@ def test_occurrences_of_a_trigger_that_is_gone_are_forgotten_too(database_url: s
 # ------------------------------------------------------------------ by hand, and who is asked
 
 
-def test_by_hand(sqlite_url: str) -> None:
+def test_fired_by_hand_the_run_is_that_persons_and_an_odd_entry_is_refused(sqlite_url: str) -> None:
     anna = Actor("U0ANNA", "anna", "slack")
 
     async def story() -> None:

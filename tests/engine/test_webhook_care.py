@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.clock import SettableClock
 
-from orchestrator.domain.registration import EVENTS, Registration, Standing, Verdict
+from orchestrator.domain.registration import EVENTS, Judgement, Registration, Standing
 from orchestrator.domain.values import replace
 from orchestrator.engine.webhook_care import NOWHERE, RETRY_SECONDS, Wanted, WebhookCare
 from orchestrator.errors import RejectedError, UnavailableError
@@ -190,9 +190,9 @@ async def test_without_an_address_it_says_why_nothing_is_checked() -> None:
 
 
 async def test_each_look_is_told_and_who_cannot_be_told_stops_nothing() -> None:
-    records, told = Records([hook()]), list[Verdict]()
+    records, told = Records([hook()]), list[Judgement]()
 
-    async def tell(verdict: Verdict) -> None:
+    async def tell(verdict: Judgement) -> None:
         told.append(verdict)
         records.hooks = []
         if len(told) <= 2:
@@ -217,13 +217,13 @@ async def test_every_process_tells_what_one_saw_and_for_how_long_nobody_has_look
     clock, every = SettableClock(), timedelta(hours=1)
     worker, web = (WebhookSeen(database, every, clock) for _ in range(2))
     assert await web.told() == "not looked at yet"
-    await worker.keep(Verdict(Standing.WELL, "all is well"))
+    await worker.keep(Judgement(Standing.WELL, "all is well"))
     assert await web.told() == ""
     clock.advance(3 * every)
     assert await web.told() == ""
     clock.advance(seconds=1)
     assert await web.told() == "not checked since 2026-11-21 12:00 UTC"
-    await worker.keep(Verdict(Standing.NONE, "none is registered"))
+    await worker.keep(Judgement(Standing.NONE, "none is registered"))
     assert await web.told() == "none is registered"
     await database.write(sightings.put, sightings.WEBHOOK, Sighting(clock() - every, True, ""))
     assert await web.told() == "none is registered", "who saw it before knows less"

@@ -1,6 +1,5 @@
 """Webhooks early, late, doubled, lost, unknown and forged: a hint to read, and nothing more."""
 
-import asyncio
 import itertools
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ from support.world import World
 
 from orchestrator.domain.exchange import Correlation, CreateRequest
 from orchestrator.domain.model import Policy, Recipe, RunStatus
-from orchestrator.engine import step
+from orchestrator.engine import webhooks
 from orchestrator.engine.interactions import PROBES
 from orchestrator.store import ledger
 from orchestrator.store.tables import DeliveryRow, DeliveryState
@@ -41,21 +40,16 @@ async def verdicts(world: World) -> dict[str, str]:
 
 async def test_a_webhook_overtakes_the_answer_to_its_create(database_url: str) -> None:
     async with world_on(database_url) as world:
-        gate = world.gemini.gate = asyncio.Event()
-        run_id = await world.start("work")
-        sending = asyncio.create_task(world.turn())
-        await world.gemini.at_gate.wait()
-        world.gemini.move()
-        for webhook in world.gemini.take_webhooks():
-            await world.deliver(webhook)
-        other = world.second_worker()
-        while await other.run_once():
-            pass
-        (interaction,) = world.gemini.of_turn(run_id, 1)
-        assert (await world.chain(run_id))[0].interaction_id == interaction.id
-        assert world.toolkit.ledger, "its call ran before the create was answered"
-        gate.set()
-        await sending
+        async with world.on_the_wire("work") as run_id:
+            world.gemini.move()
+            for webhook in world.gemini.take_webhooks():
+                await world.deliver(webhook)
+            other = world.second_worker()
+            while await other.run_once():
+                pass
+            (interaction,) = world.gemini.of_turn(run_id, 1)
+            assert (await world.chain(run_id))[0].interaction_id == interaction.id
+            assert world.toolkit.ledger, "its call ran before the create was answered"
         await world.to_the_end(run_id)
         assert (await world.run(run_id)).output == "worked"
         assert set((await states(world)).values()) == {"done"}
@@ -65,19 +59,14 @@ async def test_a_webhook_overtakes_the_answer_to_its_create(database_url: str) -
 async def test_a_parked_webhook_is_taken_up_by_the_answer(database_url: str) -> None:
     """The look at the unknown interaction fails, the create's answer comes with an old status."""
     async with world_on(database_url) as world:
-        gate = world.gemini.gate = asyncio.Event()
         world.gemini.faults["fetch"].append("busy")
-        run_id = await world.start("hello")
-        sending = asyncio.create_task(world.turn())
-        await world.gemini.at_gate.wait()
-        world.gemini.move()
-        for webhook in world.gemini.take_webhooks():
-            await world.deliver(webhook)
-        await world.second_worker().run_once()
-        assert set((await states(world)).values()) == {"parked"}
-        assert set((await verdicts(world)).values()) == {"parked"}
-        gate.set()
-        await sending
+        async with world.on_the_wire("hello") as run_id:
+            world.gemini.move()
+            for webhook in world.gemini.take_webhooks():
+                await world.deliver(webhook)
+            await world.second_worker().run_once()
+            assert set((await states(world)).values()) == {"parked"}
+            assert set((await verdicts(world)).values()) == {"parked"}
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED, "without waiting for the watch"
         assert set((await states(world)).values()) == {"done"}
@@ -87,18 +76,13 @@ async def test_a_parked_webhook_is_taken_up_by_the_answer(database_url: str) -> 
 async def test_an_early_404_of_an_interaction_that_became_ours_is_patience(database_url: str) -> None:
     """A webhook is looked into; meanwhile the create's answer makes it ours, and GET still says 404."""
     async with world_on(database_url) as world:
-        gate = world.gemini.gate = asyncio.Event()
-        run_id = await world.start("hello")
-        sending = asyncio.create_task(world.turn())
-        await world.gemini.at_gate.wait()
-        (interaction,) = world.gemini.of_turn(run_id, 1)
-        await world.signal(interaction.id)
-        other = world.second_worker()
-        taken = await other._deliveries()
-        assert taken == 1
-        world.gemini.unseen[interaction.id] = 2
-        gate.set()
-        await sending
+        async with world.on_the_wire("hello") as run_id:
+            (interaction,) = world.gemini.of_turn(run_id, 1)
+            await world.signal(interaction.id)
+            other = world.second_worker()
+            taken = await other._deliveries()
+            assert taken == 1
+            world.gemini.unseen[interaction.id] = 2
         await world.to_the_end(run_id)
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         left = await world.effects("")
@@ -271,7 +255,7 @@ async def test_events_about_other_things_are_stored_and_done_with(database_url: 
 async def test_what_is_kept_of_unknown_interactions_is_bounded(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "MAX_PARKED", 3)
+    monkeypatch.setattr(webhooks, "MAX_PARKED", 3)
     async with world_on(sqlite_url) as world:
         for n in range(5):
             await world.signal(f"i_unknown_{n}")

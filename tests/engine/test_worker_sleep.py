@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pytest
 from support.clock import pass_by
-from support.processes import Probed, until
+from support.patience import until
+from support.processes import Probed
 from support.world import World
 
 from orchestrator.domain.effects import Effect, EffectKind

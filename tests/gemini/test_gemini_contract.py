@@ -119,7 +119,9 @@ async def compare(server: Any, theirs: Awaitable[Any], ours: Awaitable[Any]) -> 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_create(name: str, serving: Callable[[], Any], reply: Any) -> None:
+async def test_a_create_is_what_the_library_would_send(
+    name: str, serving: Callable[[], Any], reply: Any
+) -> None:
     request = REQUESTS[name]
     async with serving() as server, both(server.base_url) as (library, gateway):
         server.answer(reply.of({"id": "v1_a", "status": "in_progress"}))
@@ -139,7 +141,9 @@ async def test_fetch_and_cancel(interaction: str, serving: Callable[[], Any], re
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", ["", "/", "/gemini", "/interaction-id-goes-here/x/"])
-async def test_address_and_version(path: str, serving: Callable[[], Any], reply: Any) -> None:
+async def test_address_and_version_make_the_librarys_path(
+    path: str, serving: Callable[[], Any], reply: Any
+) -> None:
     async with serving() as server, both(server.base_url + path, "v1") as (library, gateway):
         server.answer(reply.of({"id": "v1_a", "status": "completed"}))
         await compare(server, library.get(id="v1_a"), gateway.fetch("v1_a"))

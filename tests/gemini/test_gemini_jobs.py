@@ -416,7 +416,7 @@ async def test_the_name_of_a_batch_tells_its_attempt(opened: Any, reply: Any) ->
 
 
 @pytest.mark.asyncio
-async def test_cancelling(opened: Any, reply: Any) -> None:
+async def test_what_can_be_cancelled_is_and_nothing_else_is_asked(opened: Any, reply: Any) -> None:
     async with opened() as (server, jobs):
         server.answer(reply.of({}))
         await jobs.cancel(JobKind.VIDEO, OP)

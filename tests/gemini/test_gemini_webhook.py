@@ -4,10 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from dynamic_kit import BODY, DYNAMIC, ID, NOW, SECRET, STAMP, STATIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
@@ -16,17 +17,6 @@ from orchestrator.domain.exchange import Correlation
 from orchestrator.errors import ConfigError, InvalidError, SignatureError
 from orchestrator.gemini.webhook import Delivery, Signal, StaticSecret, StaticVerifier, parse, verify
 
-# Published vectors (Gemini API reference, "The dynamic signature"); the keys are made up.
-SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-ID = b"msg_00000000-0000-4000-8000-000000000001"
-STAMP = b"1795255207"
-BODY = (
-    b'{"type":"interaction.requires_action","version":"v1",'
-    b'"timestamp":"2026-11-21T10:00:07Z","data":{"id":"v1_run1"}}'
-)
-STATIC = b"v1,ReZvixNbngM9xjHZyuOfKujG+6vaV5V2DkwPDFP3iPA="
-DYNAMIC = b"v1a,OgsYXPXn0GdWP0R5xjil68A2I574CP3pAuIHfA6TU4BvTo1tPPIP37rz91Gu0pwbfQXAT54a+z9/c7bOT6abDg=="
-NOW = datetime.fromtimestamp(1795255207, UTC)
 OTHER = "whsec_" + base64.b64encode(bytes(range(32, 64))).decode()
 
 
@@ -274,7 +264,7 @@ def test_any_headers_and_bytes_give_one_kind_of_error(found: list[tuple[bytes, b
 
 @settings(max_examples=200)
 @given(st.dictionaries(st.text(max_size=5) | _NAMES.map(bytes.decode), st.text(max_size=20), max_size=5))
-def test_any_mapping_too(found: dict[str, str]) -> None:
+def test_any_mapping_of_headers_gives_one_kind_of_error(found: dict[str, str]) -> None:
     with pytest.raises(SignatureError):
         take(found)
 

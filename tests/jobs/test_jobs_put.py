@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
-from workshop import Workshop, numbered, until
+from support.patience import until
+from workshop import Workshop, numbered
 
 from orchestrator import jobs
 from orchestrator.jobs import Job

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from support import databases
+from support.patience import PATIENCE, until
 from support.postgres import Server, stoppable
-from workshop import PATIENCE, Workshop, numbered, until
+from workshop import Workshop, numbered
 
 from orchestrator import jobs
 

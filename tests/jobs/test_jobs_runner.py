@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from workshop import PATIENCE, Workshop, numbered, until
+from support.patience import PATIENCE, until
+from workshop import Workshop, numbered
 
 from orchestrator.jobs import Job, Jobs
 

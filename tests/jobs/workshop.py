@@ -1,26 +1,19 @@
 """A database with jobs and processes' worth of workers on it, stopped when a test leaves them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from support.patience import until
 
 from orchestrator import jobs
 from orchestrator.jobs import Job, Jobs
 from orchestrator.jobs.hands import Handle
 
 LANES = {"gemini": 4, "tools": 2}
-PATIENCE = 60.0
-"""Seconds until a condition that does not come true fails the test."""
-
-
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  most of what is waited for happens in the database
-            await asyncio.sleep(0.01)
 
 
 class Workshop:

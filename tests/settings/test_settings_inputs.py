@@ -63,7 +63,7 @@ def test_nothing_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 99_999, 100_000, 100_001])
-def test_length(size: int) -> None:
+def test_a_text_over_its_length_is_refused(size: int) -> None:
     text = "ä" * size
     if size <= 100_000:
         assert InputForm(None).render(text) == text
@@ -164,7 +164,7 @@ def test_an_ordinary_type_is_no_step() -> None:
 
 
 @pytest.mark.parametrize("depth", [29, 30, 31, 100, 5000])
-def test_depth(depth: int) -> None:
+def test_an_input_nested_too_deeply_is_refused(depth: int) -> None:
     nested: Any = "x"
     for _ in range(depth):
         nested = [nested]
@@ -323,7 +323,7 @@ def test_the_input_limit_is_a_setting(load_tree: Any) -> None:
         settings.workflows["w"].form.render("abcd")
 
 
-def test_policy_and_terms(load_tree: Any) -> None:
+def test_pace_and_terms_are_as_the_settings_say(load_tree: Any) -> None:
     settings: Settings = load_tree({
         "gemini": {"reconcile_seconds": 2, "waiting_reconcile_seconds": 3, "create_grace_seconds": 4,
                    "lost_create": "attention", "strange_readings": 5, "missing_readings": 6},

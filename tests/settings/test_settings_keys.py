@@ -121,7 +121,9 @@ def test_unknown_key(above: Path, model: type[BaseModel], tree: Any, load_tree: 
 
 
 @pytest.mark.parametrize(("above", "name", "bound"), NUMBERS)
-def test_bounds(above: Path, name: str, bound: Any, tree: Any, load_tree: Any) -> None:
+def test_a_number_out_of_its_bounds_is_refused(
+    above: Path, name: str, bound: Any, tree: Any, load_tree: Any
+) -> None:
     """At the limit, one step inside, one step outside."""
     op = {"Ge": operator.ge, "Gt": operator.gt, "Le": operator.le, "Lt": operator.lt}[type(bound).__name__]
     limit = next(getattr(bound, a) for a in ("ge", "gt", "le", "lt") if hasattr(bound, a))
@@ -157,7 +159,7 @@ def test_twice(above: Path, name: str, field: Any, tree: Any, load_text: Any) ->
 
 
 @pytest.mark.parametrize(("above", "name"), [(a, n) for a, names in REQUIRED.items() for n in names])
-def test_missing(above: Path, name: str, tree: Any, load_tree: Any) -> None:
+def test_a_required_key_that_is_missing_is_named(above: Path, name: str, tree: Any, load_tree: Any) -> None:
     del place(tree, above)[name]
     key = re.escape(dotted((*above, name)))
     with pytest.raises(ConfigError, match=rf"config\.yaml:\d+: {key}: is missing"):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support.signing import WHSEC
 from support.toolkit import FakeToolkit
 
 from orchestrator import arming
@@ -16,7 +17,6 @@ from orchestrator.settings import Settings
 
 Load = Callable[..., Settings]
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)  # a Sunday
-SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="
 NIGHTLY = {
     "workflow": "refund",
     "cron": "0 22 * * mon-fri",
@@ -67,7 +67,7 @@ def test_a_trigger_of_each_kind(load_tree: Load, tree: dict[str, Any]) -> None:
     fields = {"title": "entry.title", "link": "entry.link"}
     news = {"workflow": "order", "feed": "https://a.example/f?token=canary", "first": "none", "input": fields}
     hook = {"workflow": "order", "webhook": True, "input": {"title": "body.t"}}
-    found = load_tree(with_(tree, nightly=NIGHTLY, news=news, hook=hook), TRIGGER_SECRETS=f"hook={SECRET}")
+    found = load_tree(with_(tree, nightly=NIGHTLY, news=news, hook=hook), TRIGGER_SECRETS=f"hook={WHSEC}")
     by_name = armed(found)
     nightly = by_name["nightly"]
     assert isinstance(nightly.source, Cron)
@@ -81,7 +81,7 @@ def test_a_trigger_of_each_kind(load_tree: Load, tree: dict[str, Any]) -> None:
     with pytest.raises(InvalidError, match=r"input\.title"):
         by_name["hook"].prepare({"body": {}, "occurrence": {}})
     assert set(arming.verifiers(found)) == {"hook"}
-    assert SECRET not in repr(found)
+    assert WHSEC not in repr(found)
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -104,7 +104,9 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults(load_tree: Load, tree: dict[str, Any], name: str) -> None:
+def test_a_trigger_that_cannot_work_is_refused_by_its_key(
+    load_tree: Load, tree: dict[str, Any], name: str
+) -> None:
     change, says = FAULTS[name]
     trigger = {k: v for k, v in {**NIGHTLY, **change}.items() if v is not None}
     with pytest.raises(ConfigError, match=says) as caught:
@@ -116,11 +118,11 @@ def test_secrets_of_triggers(load_tree: Load, tree: dict[str, Any]) -> None:
     hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
     with pytest.raises(ConfigError, match=r"triggers\.hook\.webhook: needs a secret"):
         arming.verifiers(load_tree(with_(tree, hook=hook)))
-    for wrong in (SECRET, f"hook:{SECRET}", "hook=whsec_x", "hook=whsec_AAAA", f"Hook={SECRET}"):
+    for wrong in (WHSEC, f"hook:{WHSEC}", "hook=whsec_x", "hook=whsec_AAAA", f"Hook={WHSEC}"):
         with pytest.raises(ConfigError, match="trigger_secrets") as caught:
             load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=wrong)
-        assert SECRET not in str(caught.value)
-    both = f"hook={SECRET};until=2026-12-01T00:00:00Z hook=whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
+        assert WHSEC not in str(caught.value)
+    both = f"hook={WHSEC};until=2026-12-01T00:00:00Z hook=whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
     assert set(arming.verifiers(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=both))) == {"hook"}
 
 
@@ -164,7 +166,7 @@ def test_a_mapping_makes_no_more_than_a_workflow_takes(load_tree: Load, tree: di
     tree["workflows"]["refund"]["limits"] = {"max_input_chars": 50}
     hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
     news = {"workflow": "refund", "feed": "https://a.example/f", "text": "entry.title"}
-    by_name = armed(load_tree(with_(tree, hook=hook, news=news), TRIGGER_SECRETS=f"hook={SECRET}"))
+    by_name = armed(load_tree(with_(tree, hook=hook, news=news), TRIGGER_SECRETS=f"hook={WHSEC}"))
     for name, seen in (("hook", "body"), ("news", "entry")):
         key = {"body": "t", "entry": "title"}[seen]
         assert by_name[name].prepare({seen: {key: "x" * 50}, "occurrence": {}}) == "x" * 50
@@ -177,7 +179,7 @@ def test_a_mapping_makes_no_more_than_a_workflow_takes(load_tree: Load, tree: di
 def test_secrets_that_have_all_ended_deserve_a_look(load_tree: Load, tree: dict[str, Any]) -> None:
     hook = {"workflow": "refund", "webhook": True, "text": "body.t"}
     other = "whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
-    ended = f"hook={SECRET};until=2026-11-01T00:00:00Z"
+    ended = f"hook={WHSEC};until=2026-11-01T00:00:00Z"
     cases = {
         ended: "every secret of hook has ended",
         f"{ended} hook={other};until=2026-11-22T11:00:00Z": "",
@@ -187,8 +189,8 @@ def test_secrets_that_have_all_ended_deserve_a_look(load_tree: Load, tree: dict[
         found = list(advise(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=secrets), NOW))
         assert len(found) == bool(says)
         assert says in "".join(found)
-        assert SECRET not in "".join(found)
-    gemini = load_tree(tree, GEMINI_WEBHOOK_SECRETS=f"{SECRET};until=2026-11-01T00:00:00Z")
+        assert WHSEC not in "".join(found)
+    gemini = load_tree(tree, GEMINI_WEBHOOK_SECRETS=f"{WHSEC};until=2026-11-01T00:00:00Z")
     assert [line.partition(":")[0] for line in advise(gemini, NOW)] == ["webhooks.secrets"]
 
 
@@ -218,6 +220,6 @@ def test_runs_that_end_before_anybody_is_shown_what_they_ask(
         "limits": {"max_duration_seconds": hours * 3600},
     }
     trigger = {"workflow": "refund", "text": "occurrence.key", **source}
-    secrets = {"TRIGGER_SECRETS": f"night={SECRET}"} if "webhook" in source else {}
+    secrets = {"TRIGGER_SECRETS": f"night={WHSEC}"} if "webhook" in source else {}
     found = list(advise(load_tree(with_(tree, night=trigger), **secrets), NOW))
     assert [f"may wait {says} for" in line for line in found] == [True] * bool(says)

@@ -106,7 +106,7 @@ def test_size(size: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 100_000])
-def test_depth(depth: int) -> None:
+def test_yaml_nested_too_deeply_is_refused(depth: int) -> None:
     text = b"[" * depth + (b"]" * depth if depth < 1000 else b"")
     # the innermost list is empty, so `depth` lists are `depth` levels
     if depth <= MAX_DEPTH:

@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Edits, Preview
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
-from orchestrator.slack import foresight, modals
+from orchestrator.slack import foresight, modals, pages
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
 from orchestrator.slack.looks import look, sentence
@@ -76,7 +76,7 @@ def test_what_is_not_whole_has_no_approve_button(text: str, note: str) -> None:
     assert ("approve" in actions(message)) == whole
     view = modals.details(asked, open_=True)
     assert validate_view(view) == ()
-    assert ("submit" in view) == modals.fits(asked)
+    assert ("submit" in view) == pages.fits(asked)
 
 
 def test_the_channel_of_a_discreet_question_is_told_nothing_of_it() -> None:

@@ -15,7 +15,13 @@ from support.slack_server import DROPPED, ME, PATIENCE_SECONDS, POSTED, SILENT, 
 from orchestrator.domain.consent import Place, Terms
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import free_port
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnreachedError
+from orchestrator.errors import (
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnfamiliarError,
+    UnreachedError,
+)
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.history import Identity
 from orchestrator.slack.web_api import answerable
@@ -213,6 +219,7 @@ async def test_a_broken_route_is_final_and_says_how_to_mend_it(code: str, advice
         with pytest.raises(RejectedError, match=advice) as e:
             await slacks.post(card(), seen_before=False)
         assert e.value.code == code
+        assert isinstance(e.value, UnfamiliarError) == (code == "an_error_of_next_year")
         assert len(slack.calls) == 1
 
 
@@ -423,12 +430,21 @@ async def test_an_update_that_is_too_fast_waits_for_the_queue() -> None:
         assert len(slack.calls) == 1
 
 
-@pytest.mark.parametrize("code", ["message_not_found", "channel_not_found", "is_inactive"])
-async def test_an_update_of_what_is_gone_is_final(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "may_pass"),
+    [
+        *[(gone, False) for gone in ("message_not_found", "channel_not_found", "is_inactive", "is_archived")],
+        *[
+            (odd, True)
+            for odd in ("an_error_of_next_year", "external_channel_migrating", "team_added_to_org")
+        ],
+    ],
+)
+async def test_an_update_of_what_is_gone_is_final(code: str, may_pass: bool) -> None:
     async with FakeSlack(chat__update=no(code)) as slack, gateway(slack) as slacks:
         with pytest.raises(RejectedError) as e:
             await slacks.update(PLACED)
-        assert e.value.code == code
+        assert (e.value.code, isinstance(e.value, UnfamiliarError)) == (code, may_pass)
 
 
 async def test_that_the_app_was_removed_is_the_trouble_until_a_message_is_taken_again() -> None:

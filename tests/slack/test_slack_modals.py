@@ -18,6 +18,7 @@ from orchestrator.slack import modals, past
 from orchestrator.slack.batches import approve_all
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
+from orchestrator.slack.pages import fits
 from orchestrator.slack.text import render, visible
 
 SCHEMA = {"properties": {"order": {"type": "integer"}, "note": {"type": "string"}}, "required": ["order"]}
@@ -108,7 +109,7 @@ def test_long_arguments_are_shown_whole_or_not_approved(size: int, kind: str) ->
     arguments = {"k": text if text is not None else [f"row {n}" for n in range(size // 12)]}
     view = taken(modals.details(card(arguments), open_=True))
     whole = pages(view) == render(arguments).text
-    assert whole == ("submit" in view) == modals.fits(card(arguments))
+    assert whole == ("submit" in view) == fits(card(arguments))
     assert whole or "cannot be approved here" in "\n".join(texts(view["blocks"]))
     assert size > 64_000 or whole or kind == "wide"
 

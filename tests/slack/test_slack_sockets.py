@@ -68,3 +68,22 @@ async def test_an_envelope_of_a_strange_kind_is_refused_in_words_and_the_next_is
                     await link.send_json({"envelope_id": envelope, "type": said, "payload": {}})
                 assert await end.acknowledged.get() == "E2"
     assert [log["kind"] for log in logs if log["event"] == "slack_envelope_refused"] == [str(kind)]
+
+
+async def test_what_is_nested_too_deeply_is_passed_by_at_once_in_a_line_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deep = (
+        '{"envelope_id": "E1", "type": "interactive", "payload": ' + '{"a":' * 200_000 + "1" + "}" * 200_001
+    )
+    async with listening() as (end, port), FakeSlack() as api:
+        api.script["apps.connections.open"] = [ok(url=f"ws://127.0.0.1:{port}/link?ticket=t")]
+        socket = Socket("xapp-1", clock=lambda: datetime.now(UTC), base_url=api.base_url)
+        with capture_logs() as logs:
+            async with socket.hearing(hear):
+                link = await end.connected
+                await link.send_str(deep)
+                await link.send_json({"envelope_id": "E2", "type": "interactive", "payload": {}})
+                assert await end.acknowledged.get() == "E2"
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["slack_message_too_deep"]
+    assert caplog.messages == [], "the library has nothing to say about it"

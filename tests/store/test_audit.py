@@ -243,9 +243,7 @@ async def test_both_databases_bind_an_entry_alike(sqlite_url: str, postgres_url:
 @pytest.mark.asyncio
 async def test_the_story_of_a_run(database_url: str) -> None:
     async with world_on(database_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True, Actor("U0EVE", "eve", "slack"))
         await world.decide(approval, True, BEN, reason=WORDS, digest=approval.digest[:16])
         await world.decide(approval, False, ANNA)
@@ -292,9 +290,7 @@ async def test_two_yeses_and_an_edit_between(sqlite_url: str) -> None:
     """The question that was edited is spent, and the new one has its own story."""
     terms = replace(TERMS, quorum=2, edits=Edits.SAME)
     async with World(sqlite_url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)}) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (asked,) = await world.open_approvals(run_id)
+        run_id, asked = await world.one_question()
         await world.decide(asked, True, ANNA)
         more = {"by": ANNA, "entitled_as": ANNA.id, "digest": asked.digest}
         edited = (await world.intake.edit(asked.id, {"card": "other"}, **more)).approval  # type: ignore[arg-type]
@@ -343,9 +339,7 @@ async def test_the_other_endings(sqlite_url: str) -> None:
 @pytest.mark.asyncio
 async def test_a_doubt_and_its_end(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         world.toolkit.rules["refund"] = replace(world.toolkit.rules["refund"], version="2")
         await world.settle()
@@ -361,9 +355,7 @@ async def test_a_doubt_and_its_end(sqlite_url: str) -> None:
 async def test_what_was_shown_and_a_second_start_are_as_the_tables_have_them(sqlite_url: str) -> None:
     rule = Rule(Ruling.ASK, would="gone", acts=["uncertain"])
     async with World(sqlite_url, stories=STORIES, rules={"refund": rule}) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         await world.decide(approval, True)
         await world.settle()
         world.clock.advance(seconds=60)
@@ -384,9 +376,7 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
     """`REFUSED_CLICKS=10000` presses as often as anybody ever will."""
     clicks = int(os.environ.get("REFUSED_CLICKS", "240"))
     async with world_on(sqlite_url) as world:
-        run_id = await world.start("ask")
-        await world.settle()
-        (approval,) = await world.open_approvals(run_id)
+        run_id, approval = await world.one_question()
         bench = answers.Bench(world.toolkit, world.policy, world.clock())
 
         def press(s: Session, names: Sequence[str]) -> list[answers.Answer]:

@@ -184,7 +184,7 @@ async def test_who_could_not_begin_to_tell_begins_with_the_next(
     def fails(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    told, never = telling.Telling(elsewhere.engine), telling.Telling(elsewhere.engine)
+    told, never = telling.Teller(elsewhere.engine), telling.Teller(elsewhere.engine)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", fails)
         for each in (told, never):

@@ -161,7 +161,7 @@ def test_what_does_not_rest_is_left_alone(s: Session, act: Any, state: str, why:
 
 
 @pytest.mark.parametrize("act", [deadletters.retry, deadletters.drop])
-def test_an_unknown_one(s: Session, act: Any) -> None:
+def test_an_unknown_effect_is_neither_retried_nor_dropped(s: Session, act: Any) -> None:
     with pytest.raises(NotFoundError):
         act(s, 2**62, ANNA, "", NOON)
 

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 from support.clock import NOON
 
-from orchestrator.store import inbox
+from orchestrator.store import inbox, parked
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.sql.held import flush
@@ -118,13 +118,13 @@ def test_a_delivery_is_closed_once(s: Session) -> None:
 def test_parked_deliveries_are_claimed_by_their_interaction(s: Session) -> None:
     inbox.put(s, [hook("w1", "i1"), hook("w2", "i1"), hook("w3", "i2"), hook("w4", "i1")])
     inbox.close(s, [Closed(w, DeliveryVerdict.PARKED) for w in ("w1", "w2", "w3")], NOON)
-    assert inbox.parked(s) == 3
-    assert inbox.disown(s, "i1") == 2
+    assert parked.count(s) == 3
+    assert parked.disown(s, "i1") == 2
     assert row(s, "w2")["verdict"] == "not_ours"
-    assert inbox.parked(s) == 3, "a late answer may still say whose it is"
-    assert {r["id"] for r in inbox.take_parked(s, "i1", "run_1")} == {"w1", "w2"}
-    assert inbox.take_parked(s, "i1", "run_1") == []
-    assert inbox.parked(s) == 1
+    assert parked.count(s) == 3, "a late answer may still say whose it is"
+    assert {r["id"] for r in parked.take(s, "i1", "run_1")} == {"w1", "w2"}
+    assert parked.take(s, "i1", "run_1") == []
+    assert parked.count(s) == 1
     assert (row(s, "w1")["run_id"], row(s, "w1")["verdict"]) == ("run_1", "adopted")
     assert (row(s, "w3")["run_id"], row(s, "w3")["verdict"]) == (None, "parked")
     assert row(s, "w4")["state"] == DeliveryState.NEW

@@ -13,9 +13,9 @@ from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Policy, Recipe
-from orchestrator.engine import step
+from orchestrator.engine import step, webhooks
 from orchestrator.errors import NotFoundError
-from orchestrator.store import inbox, interactions, ledger, run_rows, runs
+from orchestrator.store import inbox, interactions, ledger, parked, run_rows, runs
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.tables import DeliveryState
 
@@ -121,7 +121,7 @@ def test_a_replay_is_recorded_once_until_it_was_worked_on(s: Session) -> None:
     assert row["note"] == "replayed by ops: why not"
     assert record(s) == [*before, "DeliveryReplayed"]
     assert runs.load(s, "run_1").version == version + 1
-    heeded, others = step.sift(s, 9)
+    heeded, others = webhooks.sift(s, 9)
     assert ([d.id for d in heeded], others) == (["w1"], []), "it wakes its run as it did at first"
     close(s, "w1", DeliveryVerdict.WOKE, NOON + 2 * SECOND, "run_1")
     ledger.replay(s, "w1", OPS, "", NOON + 3 * SECOND)
@@ -135,8 +135,8 @@ def test_a_replay_for_a_run_that_ended_reads_nothing(s: Session) -> None:
     read = InteractionObserved(1, 1, Snapshot("i1", "completed", output="done"))
     ended = step.apply(s, "run_1", read, policy=Policy(), now=NOON + SECOND).run
     ledger.replay(s, "w1", OPS, "", NOON + 2 * SECOND)
-    heeded, others = step.sift(s, 9)
-    assert step.sort_deliveries(s, others, NOON + 3 * SECOND) == heeded == []
+    heeded, others = webhooks.sift(s, 9)
+    assert webhooks.sort(s, others, NOON + 3 * SECOND) == heeded == []
     row = ledger.delivery(s, "w1")
     assert (row["verdict"], row["handled_at"]) == ("known", NOON + 3 * SECOND)
     assert runs.load(s, "run_1").status == ended.status == "completed"
@@ -145,10 +145,10 @@ def test_a_replay_for_a_run_that_ended_reads_nothing(s: Session) -> None:
 def test_a_replay_of_one_nobody_knows_looks_at_it_again(s: Session) -> None:
     inbox.put(s, [hook("w1", "i_nobody")])
     close(s, "w1", DeliveryVerdict.PARKED, NOON)
-    inbox.disown(s, "i_nobody")
+    parked.disown(s, "i_nobody")
     ledger.replay(s, "w1", OPS, "", NOON)
-    _, others = step.sift(s, 9)
-    assert step.sort_deliveries(s, others, NOON + SECOND) == []
+    _, others = webhooks.sift(s, 9)
+    assert webhooks.sort(s, others, NOON + SECOND) == []
     assert ledger.delivery(s, "w1")["verdict"] == "parked"
     assert record(s) == []
 

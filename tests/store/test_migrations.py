@@ -23,7 +23,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import CallStatus, OutcomeKind, Run, RunStatus, TurnStatus
 from orchestrator.errors import ConfigError, ConflictError
-from orchestrator.store import inbox, migrate, outbox, questions, runs, views
+from orchestrator.store import inbox, migrate, outbox, questions, runs, turns, views
 from orchestrator.store.database import Database
 from orchestrator.store.sql.standstill import unhurried
 from orchestrator.store.tables import (
@@ -270,9 +270,9 @@ def test_what_an_earlier_release_wrote_is_read(inherited: str) -> None:
         found = by_story(s)
         assert {story: str(run.status) for story, run in found.items()} == STATUSES | SINCE
         for run in found.values():
-            turns, calls = views.turns(s, run.id), views.calls(s, run.id)
-            assert [t["number"] for t in turns] == list(range(1, run.turn.number + 1))
-            told = [c.id for t in turns for c in runs.load_turn(s, run.id, t["number"]).calls]
+            chain, calls = views.turns(s, run.id), views.calls(s, run.id)
+            assert [t["number"] for t in chain] == list(range(1, run.turn.number + 1))
+            told = [c.id for t in chain for c in turns.load(s, run.id, t["number"]).calls]
             assert told == [c["id"] for c in calls]
             record = views.events(s, run.id)
             assert record[0]["kind"] == "RunRequested"

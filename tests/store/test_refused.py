@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from support.clock import NOON
 
 from orchestrator.domain.consent import Actor
-from orchestrator.engine import step
+from orchestrator.engine import webhooks
 from orchestrator.errors import ConflictError
 from orchestrator.gemini.headers import _VISIBLE_NO_DOT
 from orchestrator.store import inbox, ledger
@@ -59,12 +59,12 @@ def test_it_meets_no_webhook_that_is_taken(s: Session) -> None:
 
 def test_it_is_never_worked_on(s: Session) -> None:
     keep(s, [forged()])
-    assert step.sift(s, 9) == ([], [])
+    assert webhooks.sift(s, 9) == ([], [])
     assert inbox.stored(s) is None, "nobody is told of it"
     with pytest.raises(ConflictError, match=WHY):
         ledger.replay(s, forged().id, Actor("api:ops", "ops", "api"), "", NOON)
     assert not inbox.again(s, forged().id, "all the same")
-    assert step.sift(s, 9) == ([], [])
+    assert webhooks.sift(s, 9) == ([], [])
 
 
 def test_the_oldest_give_way_to_new_ones_and_never_the_genuine(s: Session) -> None:

@@ -22,7 +22,7 @@ from orchestrator.domain.model import CallStatus, Run
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
-from orchestrator.store import interactions, questions, runs
+from orchestrator.store import interactions, questions, runs, turns
 from orchestrator.store.database import Database
 from orchestrator.store.sql.held import forget
 from orchestrator.store.sql.races import StaleRowError
@@ -103,7 +103,7 @@ def test_each_step_of_a_story_is_saved(session: Session, name: str) -> None:
     found = runs.load(session, "run_1")
     assert found == replace(talk.run, version=2, seq=2)
     for turn in talk.turns:
-        assert runs.load_turn(session, "run_1", turn.number) == turn
+        assert turns.load(session, "run_1", turn.number) == turn
 
 
 def test_a_turn_left_behind_keeps_its_answers(session: Session) -> None:
@@ -119,9 +119,9 @@ def test_a_turn_left_behind_keeps_its_answers(session: Session) -> None:
     decision = talk.answers("c2", False)
     after = runs.save(session, run, decision, now=NOON)
     assert after.turn.number == 2
-    assert runs.load_turn(session, "run_1", 1) == decision.left == runs.left(session, "run_1")
-    runs.forget_left(session, "run_1")
-    first = runs.load_turn(session, "run_1", 1)
+    assert turns.load(session, "run_1", 1) == decision.left == turns.left(session, "run_1")
+    turns.forget_left(session, "run_1")
+    first = turns.load(session, "run_1", 1)
     assert first == decision.left
     assert first.calls[0].outcome == OK
     approval = first.calls[1].approval

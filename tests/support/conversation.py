@@ -9,7 +9,7 @@ from support.clock import NOON
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, TO_ACT, is_own
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
-from orchestrator.domain.decision import TOKENS, Decision, over_tokens, status_of
+from orchestrator.domain.decision import Decision, status_of
 from orchestrator.domain.effects import SURVIVES_CLOSING, Effect, EffectKind
 from orchestrator.domain.events import (
     ApprovalDecided,
@@ -33,6 +33,7 @@ from orchestrator.domain.model import (
     Turn,
     TurnStatus,
 )
+from orchestrator.domain.onward import TOKENS, over_tokens
 from orchestrator.domain.values import replace
 
 ANNA, BEN = Actor("U0ANNA", "anna", "slack"), Actor("U0BEN", "ben", "slack")

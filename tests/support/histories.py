@@ -41,7 +41,7 @@ from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, R
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
-from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs
+from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs, turns
 
 COUNT: Final = 10_000
 CLEO, EVE = Actor("U0CLEO", "cleo", "slack"), Actor("U0EVE", "eve", "slack")
@@ -448,7 +448,7 @@ class History:
     def moot(self, part: str, call_id: str, approval_id: str) -> bool:
         """Whether the question was over before anything was to run by it."""
         put, run = self.books.asked[approval_id], self.look()
-        call = self.write(runs.load_turn, self.id, 1).call(call_id)
+        call = self.write(turns.load, self.id, 1).call(call_id)
         if part in OF_DECISION and self.column(part, approval_id) != self.left:
             return True  # what people said since stands in its place
         over = bool(put.over) or run.closed or (call.outcome is not None)

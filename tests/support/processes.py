@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.conversation import ANNA
 from support.gemini import FakeGemini, Plan
+from support.patience import LOOKS_EVERY, PATIENCE, until
 from support.slack import FakeSlack
 from support.toolkit import FakeToolkit, Rule
 
@@ -35,19 +36,9 @@ from orchestrator.jobs import Jobs
 from orchestrator.store import outbox, runs
 from orchestrator.store.database import Database
 
-PATIENCE = 60.0
-"""Seconds until a condition that does not come true fails the test."""
-SEEN_EVERY = 0.005
 LEASE = timedelta(minutes=5)
 """No test here waits for one to run out, and none is to run out on a busy machine."""
 QUEUE = "orchestrator_jobs.pgqueuer"
-
-
-async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:
-    end = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, f"waited {seconds:g} s in vain for {what}"
-        await asyncio.sleep(SEEN_EVERY)
 
 
 def now() -> datetime:
@@ -241,7 +232,7 @@ class Place:
                         timestamp=int(now().timestamp()),
                         body=body.encode(),
                     )
-                await asyncio.sleep(SEEN_EVERY)
+                await asyncio.sleep(LOOKS_EVERY)
 
         task = asyncio.create_task(work())
         try:

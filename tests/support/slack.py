@@ -8,7 +8,10 @@ from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import BatchCard, Card, DigestCard, Overview, Picture
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
+
+NOT_DONE = ("busy", "lost", "refused", "odd")
+"""Faults of an order that came to nothing."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class FakeSlack:
         fault = self._fault("show_pictures")
         if fault == "forgotten":
             raise RejectedError("there are no such files", code="file_not_found")
-        if fault in ("busy", "lost", "refused"):
+        if fault in NOT_DONE:
             raise _error(fault)
         approval = card.approval.id
         if not (seen_before and self._pictured.get(approval) == tuple(files)):
@@ -58,7 +61,7 @@ class FakeSlack:
 
     async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:
         fault = self._fault("post")
-        if fault in ("busy", "lost", "refused"):
+        if fault in NOT_DONE:
             raise _error(fault)
         found = self.where(card.approval.id)
         if seen_before and found:
@@ -88,7 +91,7 @@ class FakeSlack:
 
     async def copy(self, card: Card, person: str, *, seen_before: bool) -> Place:
         fault = "refused" if person in self.unreachable else self._fault("copy")
-        if fault in ("busy", "lost", "refused"):
+        if fault in NOT_DONE:
             raise _error(fault)
         found = await self.find_copy(card, person)
         if seen_before and found:
@@ -119,7 +122,7 @@ class FakeSlack:
     async def remind(
         self, card: Card, *, what: str, last: bool, seen_before: bool, others: Sequence[Card] = ()
     ) -> None:
-        if (fault := self._fault("remind")) in ("busy", "lost", "refused"):
+        if (fault := self._fault("remind")) in NOT_DONE:
             raise _error(fault)
         notice = (card.approval.id, what, last)
         here = (*notice, card.approval.ts)
@@ -137,7 +140,7 @@ class FakeSlack:
 
     async def ask_back(self, card: Card, telling: Telling, *, seen_before: bool) -> Place:
         fault = "refused" if telling.person in self.unreachable else self._fault("ask_back")
-        if fault in ("busy", "lost", "refused"):
+        if fault in NOT_DONE:
             raise _error(fault)
         found = await self.find_asked_back(card, telling)
         if found is None or not seen_before:
@@ -169,7 +172,7 @@ class FakeSlack:
         return [q.text for a, q, t in shown if a.open and not q.answered and not t.answer]
 
     async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:
-        if (fault := self._fault("post_batch")) in ("busy", "lost", "refused"):
+        if (fault := self._fault("post_batch")) in NOT_DONE:
             raise _error(fault)
         found = self._over(batch)
         if not (found and seen_before):
@@ -228,4 +231,5 @@ def _error(fault: str) -> Exception:
         "lost": UncertainError("the connection broke"),
         "refused": RejectedError("not in that channel", code="channel_not_found"),
         "deleted": RejectedError("the message was deleted", code="message_not_found"),
+        "odd": UnfamiliarError("Slack refused (an_error_of_next_year)", code="an_error_of_next_year"),
     }[fault]

@@ -71,7 +71,8 @@ class FakeToolkit:
         if rule is None:
             return Finding(Ruling.UNKNOWN, reason=f"there is no tool {call.name}")
         if call.arguments is None or "bad" in call.arguments:
-            return Finding(Ruling.INVALID, reason="the arguments do not fit")
+            said = "is not a parameter"
+            return Finding(Ruling.INVALID, reason="the arguments do not fit", problems=(("bad", said),))
         return Finding(
             rule.ruling,
             call.arguments,

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -33,7 +33,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, claims, run_rows, runs
+from orchestrator.store import asked, attest, audit, claims, run_rows, runs, turns
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -248,6 +248,36 @@ class World:
             self.clock.reach(due)
         raise AssertionError(f"not ended: {[(await self.run(r)).status for r in run_ids]}")
 
+    async def through(self, *run_ids: str, or_attention: bool = False) -> None:
+        """To the end of all runs; each question of these is approved, and once more where nothing answers.
+
+        Args:
+            or_attention: A run that waits for a person to see to it has come far enough, too.
+        """
+        over = {*ENDED, RunStatus.ATTENTION} if or_attention else ENDED
+        for _ in range(10):
+            await self.to_the_end(*run_ids)
+            if set((await self.statuses()).values()) <= over:
+                return
+            for run_id in run_ids:
+                for approval in await self.open_approvals(run_id):
+                    try:
+                        await self.decide(approval, True)
+                    except failpoints.FailpointError as e:
+                        await self.restart(str(e))
+        raise AssertionError("it goes round in circles")
+
+    @asynccontextmanager
+    async def on_the_wire(self, text: str) -> AsyncIterator[str]:
+        """A run whose create is on the wire; the answer comes when this is left."""
+        gate = self.gemini.gate = asyncio.Event()
+        run_id = await self.start(text)
+        sending = asyncio.create_task(self.turn())
+        await self.gemini.at_gate.wait()
+        yield run_id
+        gate.set()
+        await sending
+
     async def drain(self) -> None:
         """Everything that was asked for is done, retries and tidying up included."""
         for _ in range(400):
@@ -328,7 +358,7 @@ class World:
 
         def job(s: Session) -> list[Turn]:
             run = runs.load(s, run_id)
-            return [runs.load_turn(s, run_id, n) for n in range(1, run.turn.number + 1)]
+            return [turns.load(s, run_id, n) for n in range(1, run.turn.number + 1)]
 
         return await self.database.read(job)
 

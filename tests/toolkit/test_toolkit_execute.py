@@ -21,6 +21,7 @@ import msgspec
 import pydantic
 import pytest
 import structlog
+from support.patience import until
 
 import orchestrator
 from orchestrator import ContentBlocks, Secret, ToolContext, ToolError, tool
@@ -42,12 +43,6 @@ def gate() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 (threads and counters raise no event)
-            await asyncio.sleep(0.005)
 
 
 async def test_a_sync_tool_runs_in_a_thread_of_its_own(bench: Any) -> None:

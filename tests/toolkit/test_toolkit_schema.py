@@ -455,7 +455,15 @@ def test_arguments_that_do_not_fit_name_field_and_expectation(
     ids=str,
 )
 def test_the_whole_of_the_arguments_is_checked(bench: Any, arguments: Any, line: str) -> None:
-    assert f"- {line}" in bench(declared(str)).find(arguments).reason
+    finding = bench(declared(str)).find(arguments)
+    assert f"- {line}" in finding.reason
+    assert finding.problems == (tuple(line.split(": ")),)
+
+
+def test_of_many_misfits_the_first_ones_are_named(bench: Any) -> None:
+    finding = bench(declared(str)).find({f"y{n}": 1 for n in range(1000)})
+    assert [path for path, _ in finding.problems] == [f"y{n}" for n in range(10)]
+    assert finding.reason.endswith("\n- and 991 more")
 
 
 @pytest.mark.parametrize(("extra", "ruling"), [(-1, Ruling.ALLOW), (0, Ruling.ALLOW), (1, Ruling.INVALID)])

@@ -160,7 +160,7 @@ def reader(fetch: Fetch) -> Feeds:
         (Said(headers={"content-encoding": "gzip"}), InvalidError),
     ],
 )
-def test_other_answers(answer: Said, error: type[Exception]) -> None:
+def test_an_answer_that_is_no_feed_is_told_by_its_kind(answer: Said, error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
         asyncio.run(reader(Once(answer)).look("https://a.example/feed"))
     assert getattr(caught.value, "retry_after", None) == (

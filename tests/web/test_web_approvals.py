@@ -96,7 +96,9 @@ def test_of_many_at_once_one_decides(client: TestClient, house: House) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(86_399, 200), (86_400, 409), (86_401, 409)])
-def test_time_is_up(client: TestClient, house: House, seconds: int, status: int) -> None:
+def test_an_answer_counts_until_the_last_second(
+    client: TestClient, house: House, seconds: int, status: int
+) -> None:
     approval = asked(house)
     house.clock.now = later(seconds=seconds)
     assert answer(client, approval.id, {"verdict": "approve"}).status_code == status
@@ -111,21 +113,23 @@ def test_a_question_that_has_changed(client: TestClient, house: House) -> None:
 
 def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
     approval = asked(house)
-    mute = answer(client, approval.id, {"verdict": "refine"})
-    assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
+    for nothing in ({}, {"reason": ""}, {"reason": "\u3164 \u2800"}):
+        mute = answer(client, approval.id, {"verdict": "refine"} | nothing)
+        assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
     got = answer(client, approval.id, {"verdict": "refine", "reason": "less"})
     assert (got.status_code, got.json()["detail"]) == (409, "only a plan can be sent back with a note")
 
 
 def test_a_rejection_that_needs_a_reason_is_told_which_field_lacks(client: TestClient, house: House) -> None:
     approval = asked(house, terms=Terms(("U0ALICE", "api:ops"), CHANNEL, reason_required=True))
-    mute = answer(client, approval.id, {"verdict": "reject"})
-    assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
-    assert [e["field"] for e in mute.json()["errors"]] == ["reason"]
+    for nothing in ({}, {"reason": " \u034f\u3164"}):
+        mute = answer(client, approval.id, {"verdict": "reject"} | nothing)
+        assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
+        assert [e["field"] for e in mute.json()["errors"]] == ["reason"]
     assert answer(client, approval.id, {"verdict": "reject", "reason": "too dear"}).status_code == 200
 
 
-def test_an_ended_run(client: TestClient, house: House) -> None:
+def test_the_question_of_an_ended_run_takes_no_answer(client: TestClient, house: House) -> None:
     run = house.asked()
     approval = run.turn.calls[0].approval
     assert approval is not None

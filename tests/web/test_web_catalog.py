@@ -45,7 +45,7 @@ def test_the_process_answers(client: TestClient) -> None:
     assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "ok"})
 
 
-def test_ready(client: TestClient, house: House) -> None:
+def test_ready_says_what_was_looked_at_and_what_waits(client: TestClient, house: House) -> None:
     house.run()
     answer = client.get("/readyz")
     assert answer.status_code == 200

@@ -18,7 +18,9 @@ ONE = {"approval": APPROVAL, "digest": "0" * 16, "verdict": "maybe"}
         ("/v1/runs/run_x/resolve", {"call": "x", "choice": "no"}, "choice", "give_up, happened, retry"),
     ],
 )
-def test_of_a_body(house: House, path: str, body: dict[str, Any], field: str, taken: str) -> None:
+def test_a_choice_that_is_none_in_a_body_is_told_what_is_taken(
+    house: House, path: str, body: dict[str, Any], field: str, taken: str
+) -> None:
     body = {key: value for key, value in body.items() if key != "approval"} if "verdict" in body else body
     with TestClient(house.app()) as client:
         answer = client.post(path, json=body, headers=bearer())
@@ -36,7 +38,9 @@ def test_of_a_body(house: House, path: str, body: dict[str, Any], field: str, ta
         ("/v1/callback-addresses", "state", "active, disabled"),
     ],
 )
-def test_of_a_query(house: House, path: str, field: str, taken: str) -> None:
+def test_a_choice_that_is_none_in_a_query_is_told_what_is_taken(
+    house: House, path: str, field: str, taken: str
+) -> None:
     with TestClient(house.app()) as client:
         answer = client.get(f"{path}?{field}=zz", headers=bearer())
     (error,) = answer.json()["errors"]

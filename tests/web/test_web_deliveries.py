@@ -12,7 +12,7 @@ from litestar.testing import TestClient
 from web_kit import NOW, House, bearer, event_body, later, signed
 
 from orchestrator.domain.values import replace
-from orchestrator.engine import step
+from orchestrator.engine import webhooks
 from orchestrator.engine.refusals import Refusals
 from orchestrator.store import inbox, interactions
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
@@ -212,7 +212,7 @@ def test_a_replay_is_worked_on_and_the_record_says_by_whom(house: House) -> None
     assert events[-1]["data"]["delivery"] == "m1"
     assert mailed == [1, 1]
     assert [e["by"] for e in logs if e["event"] == "delivery_replayed"] == ["api:ops"] * 2
-    heeded, _ = house.write(step.sift, 9)
+    heeded, _ = house.write(webhooks.sift, 9)
     assert [d.id for d in heeded] == ["m1"]
 
 

@@ -106,7 +106,6 @@ def test_of_one_run_and_of_none(client: TestClient, house: House) -> None:
         {"limit": "0"},
         {"limit": "101"},
         {"cursor": "nonsense"},
-        {"cursor": "MTc5NTI2MjQwMDAwMDAwMC5ydW5feA"},  # of a run's list
     ],
 )
 def test_what_does_not_fit_is_refused(client: TestClient, query: dict[str, str]) -> None:

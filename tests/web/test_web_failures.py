@@ -1,33 +1,10 @@
 """An outage of the database is one thing in the log, however many requests meet it; all else is told."""
 
-from typing import Any
-
 import structlog
 from litestar.testing import TestClient
-from sqlalchemy.exc import OperationalError
-from web_kit import House, bearer, event_body, signed
+from web_kit import Flaky, House, away, bearer, event_body, signed
 
 RUNS = "/v1/workflows/refund/runs"
-
-
-def away(why: str = "connection refused") -> OperationalError:
-    return OperationalError("INSERT canary", {}, ConnectionError(why), hide_parameters=True)
-
-
-class Flaky:
-    """An intake whose database fails as `trouble` says, while there is any."""
-
-    def __init__(self, house: House) -> None:
-        self._intake = house.intake
-        self.trouble: Exception | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        async def act(*args: Any, **kwargs: Any) -> Any:
-            if self.trouble is not None:
-                raise self.trouble
-            return await getattr(self._intake, name)(*args, **kwargs)
-
-        return act
 
 
 def ask(client: TestClient) -> int:
@@ -40,7 +17,7 @@ def deliver(client: TestClient) -> int:
 
 
 def test_an_outage_that_many_requests_meet_is_told_once_and_when_it_is_over(house: House) -> None:
-    flaky = Flaky(house)
+    flaky = Flaky(house.intake)
     app = house.app(intake=flaky)
     with TestClient(app, raise_server_exceptions=False) as client, structlog.testing.capture_logs() as logs:
         flaky.trouble = away()
@@ -67,7 +44,7 @@ def test_an_outage_that_many_requests_meet_is_told_once_and_when_it_is_over(hous
 
 
 def test_the_next_outage_is_told_anew(house: House) -> None:
-    flaky = Flaky(house)
+    flaky = Flaky(house.intake)
     app = house.app(intake=flaky)
     with TestClient(app, raise_server_exceptions=False) as client, structlog.testing.capture_logs() as logs:
         for _ in range(2):

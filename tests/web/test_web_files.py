@@ -87,7 +87,7 @@ def test_listed_and_fetched(house: House, storage: Storage) -> None:
         assert {header: answer.headers[header] for header in told} == told
 
 
-def test_parts(house: House, storage: Storage) -> None:
+def test_the_part_of_a_file_that_is_asked_for_is_given(house: House, storage: Storage) -> None:
     file = stored(house, storage)
     size = len(MP4)
     with TestClient(house.app(files=storage)) as client:

@@ -155,7 +155,7 @@ def test_nobody_should_have_to_unpack(shared: TestClient, encoding: str, status:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
-def test_only_post(shared: TestClient, method: str) -> None:
+def test_only_a_post_is_taken(shared: TestClient, method: str) -> None:
     answer = shared.request(method, HOOK)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 from support.toolkit import FakeToolkit, Rule
-from web_kit import POLICY, House, bearer
+from web_kit import House, bearer
 
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Actor
@@ -27,8 +27,6 @@ from orchestrator.domain.jobs import Harvest, JobKind, JobReading, JobState, Job
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
 from orchestrator.domain.resubmission import FILMS, RESUBMIT_BATCH, RESUBMIT_VIDEO, WORKFLOW
-from orchestrator.domain.values import replace
-from orchestrator.engine.intake import Intake
 
 LINES = [{"key": f"line-{n}", "request": {"contents": []}} for n in range(1, 151)]
 BATCH = JobWish(JobKind.BATCH, {"model": "gemini-3.8-flash", "lines": LINES})
@@ -66,15 +64,7 @@ def ends(house: House, run_id: str, job: str, remote: str, facts: dict[str, Any]
 @pytest.fixture
 def tooled(house: House) -> House:
     """A house in which the tool that resubmits is registered."""
-    house.intake = Intake(
-        house.database,
-        policy=POLICY,
-        clock=house.clock,
-        wake=lambda: None,
-        stop_tools=lambda run_id: None,
-        toolkit=FakeToolkit(dict.fromkeys((RESUBMIT_BATCH, RESUBMIT_VIDEO), Rule(Ruling.ASK))),
-    )
-    house.doors = replace(house.doors, intake=house.intake)
+    house.look_tools_up(FakeToolkit(dict.fromkeys((RESUBMIT_BATCH, RESUBMIT_VIDEO), Rule(Ruling.ASK))))
     return house
 
 

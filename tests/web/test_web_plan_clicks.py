@@ -68,7 +68,7 @@ def test_sent_back_with_a_note(house: House) -> None:
     assert (turn.number, turn.planning, turn.note) == (2, True, "Look twice.")
 
 
-def test_carried_out(house: House) -> None:
+def test_a_plan_that_is_carried_out_goes_on_without_a_note(house: House) -> None:
     run, approval = planned(house)
     assert story(house, clicked(approval, "approve", "not for the agent")) == ([200], [])
     verdict = house.stands(approval).verdict

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from litestar.testing import TestClient
@@ -31,6 +32,37 @@ def test_every_route_that_is_read_refuses_what_it_does_not_know(house: House) ->
                 assert 400 in (handler.responses or {}), path
                 asked += 1
     assert asked > 15
+
+
+def lists(app: Litestar, *, run: str) -> list[str]:
+    """Where a cursor is taken, of a run's lists those of `run`."""
+    taking = [
+        route.path_format
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler) and "cursor" in declared(handler)
+    ]
+    return [path.replace("{run_id}", run) for path in taking if "{name}" not in path]
+
+
+def test_a_cursor_is_of_one_list_as_it_was_asked_for(house: House) -> None:
+    """Elsewhere it would begin somewhere in the middle, and nobody would see what was passed over."""
+    house.run("another")
+    run = house.asked(calls=2).id
+    app = house.app()
+    with TestClient(app) as client:
+        ask = lambda path, **q: client.get(path, params=q, headers=bearer("reader"))  # noqa: E731
+        of_runs = ask("/v1/runs", limit=1).json()["next"]
+        of_approvals = ask("/v1/approvals", limit=1, status="pending").json()["next"]
+        for path in lists(app, run=run):
+            for cursor in (of_runs, of_approvals):
+                answer = ask(path, cursor=cursor)
+                assert answer.status_code == (200 if (path, cursor) == ("/v1/runs", of_runs) else 400), path
+                if answer.status_code == 400:
+                    assert [e["field"] for e in answer.json()["errors"]] == ["cursor"]
+        assert len(lists(app, run=run)) > 5
+        assert ask("/v1/approvals", cursor=of_approvals, limit=5, status="pending").status_code == 200
+        assert ask("/v1/approvals", cursor=of_approvals, status="expired").status_code == 400
 
 
 def declared(handler: HTTPRouteHandler) -> list[str]:

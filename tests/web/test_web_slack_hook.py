@@ -221,7 +221,7 @@ def test_a_decision_of_a_run_that_ended_since(house: House) -> None:
     ]
 
 
-def test_time_is_up(house: House) -> None:
+def test_a_click_that_comes_too_late_lets_the_question_expire(house: House) -> None:
     approval = asked(house)
     body = form(click_payload(approval.id))
     house.clock.now = later(hours=24)
@@ -452,7 +452,7 @@ def test_a_signed_body_that_is_no_click(shared: TestClient, body: bytes) -> None
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 405), ("PUT", 405), ("OPTIONS", 405)])
-def test_only_post(shared: TestClient, method: str, status: int) -> None:
+def test_only_a_post_is_taken(shared: TestClient, method: str, status: int) -> None:
     assert shared.request(method, DOOR).status_code == status
 
 

@@ -21,12 +21,12 @@ import uvicorn
 import yaml
 from litestar.testing import TestClient
 from sqlalchemy.orm import Session
+from support.patience import until
 from support.ports import own_port
-from web_kit import ALL_TOKENS, POLICY, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, later
+from web_kit import ALL_TOKENS, RECIPE, TOKENS, WEBHOOK_SECRET, House, bearer, build, intake_on, later
 
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.values import replace
-from orchestrator.engine.intake import Intake
 from orchestrator.running import Server
 from orchestrator.store import runs
 from orchestrator.store.changes import Changes
@@ -63,9 +63,7 @@ def house(tmp_path: Path, database_url: str) -> Iterator[House]:
     built = build(tmp_path)
     built.database.close()
     database = Counting(database_url)
-    intake = Intake(
-        database, policy=POLICY, clock=built.clock, wake=lambda: None, stop_tools=lambda run_id: None
-    )
+    intake = intake_on(database, built.clock, [])
     doors = replace(built.doors, database=database, intake=intake)
     yield replace(built, database=database, intake=intake, doors=doors)
     database.close()
@@ -145,14 +143,6 @@ async def opened(house: House, **limits: Any) -> AsyncIterator[Place]:
         server.should_exit = True
         await serving
         sock.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while True:
-            if true():
-                return
-            await asyncio.sleep(0.005)
 
 
 @dataclass(frozen=True)

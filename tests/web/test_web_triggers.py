@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from litestar.testing import TestClient
-from web_kit import POLICY, RECIPE, House, bearer, later, render_fields, signed
+from web_kit import POLICY, RECIPE, Flaky, House, away, bearer, later, render_fields, signed
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.triggers import Look
+from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Cron, Feed, Fired, Hook
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.triggers import Triggers
@@ -41,7 +43,7 @@ class NoFeeds:
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[TestClient]:
+def door(house: House) -> TriggerDoor:
     mapped = Mapped(None, {"order_id": "body.order.id"}, ("occurrence", "body"))
     clock = Cron(Schedule("0 22 * * mon-fri", "Europe/Berlin"))
     armed = (
@@ -51,9 +53,13 @@ def client(house: House) -> Iterator[TestClient]:
         Armed("short", RECIPE, Hook(), short, "p", "deliveries"),
     )
     commits = Commits(house.database, policy=POLICY, clock=house.clock)
-    door = TriggerDoor(
+    return TriggerDoor(
         Triggers(commits, armed, NoFeeds()), dict.fromkeys(("orders", "short"), StaticVerifier([SECRET]))
     )
+
+
+@pytest.fixture
+def client(house: House, door: TriggerDoor) -> Iterator[TestClient]:
     with TestClient(house.app(triggers=door), raise_server_exceptions=False) as client:
         yield client
 
@@ -170,16 +176,41 @@ def test_lists_and_details(client: TestClient, house: House) -> None:
     assert client.get("/v1/triggers/nope", headers=bearer()).status_code == 404
 
 
-def test_pages(client: TestClient, house: House) -> None:
+def test_occurrences_come_page_by_page_the_newest_first(client: TestClient, house: House) -> None:
     for n in range(3):
         send(client, webhook_id=f"msg_{n}")
     page = client.get(f"{PATH}?limit=2", headers=bearer()).json()
     rest = client.get(f"{PATH}?limit=2&cursor={page['next']}", headers=bearer()).json()
     assert [o["key"] for o in page["occurrences"] + rest["occurrences"]] == ["msg_2", "msg_1", "msg_0"]
     assert rest["next"] is None
+    other = client.get(f"/v1/triggers/nightly?cursor={page['next']}", headers=bearer())
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (400, "cursor")
 
 
-def test_by_hand(client: TestClient, house: House) -> None:
+def test_an_outage_that_many_deliveries_meet_is_told_once_and_when_it_is_over(
+    house: House, door: TriggerDoor
+) -> None:
+    flaky: Any = Flaky(door.triggers)
+    app = house.app(triggers=replace(door, triggers=flaky))
+    with TestClient(app, raise_server_exceptions=False) as client, structlog.testing.capture_logs() as logs:
+        flaky.trouble = away()
+        answers = [send(client, webhook_id=f"msg_{n}").status_code for n in range(20)]
+        flaky.trouble = KeyError("canary")  # a mistake of ours hides behind no outage
+        answers.append(send(client).status_code)
+        flaky.trouble = None
+        answers.append(send(client).status_code)
+    assert answers == [503] * 21 + [200]
+    told = [e for e in logs if e["event"].startswith(("request_", "delivery_"))]
+    assert [(e["event"], e.get("why"), e.get("trigger")) for e in told] == [
+        ("request_failed", "connection refused", "orders"),
+        ("request_failed", "", "orders"),
+        ("request_recovered", None, None),
+    ]
+    assert told[-1]["failures"] == 20
+    assert "canary" not in str(logs)
+
+
+def test_fired_by_hand_the_run_is_the_callers(client: TestClient, house: House) -> None:
     fired = client.post("/v1/triggers/nightly/fire", headers=bearer("ops")).json()
     assert fired["verdict"] == "started"
     assert house.load(fired["run"]).requester.id == "api:ops"

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from support.toolkit import FakeToolkit
+from support.toolkit import FakeToolkit, Rule
 from web_kit import (
     APP,
     DIGEST,
-    POLICY,
     TEAM,
     House,
     Report,
@@ -30,7 +29,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
-from orchestrator.engine.intake import Answer, Intake
+from orchestrator.engine.intake import Answer
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
@@ -137,7 +136,10 @@ def test_a_reason_goes_along_with_the_rejection(house: House) -> None:
     assert (now.verdict.by.id, now.verdict.by.door, now.verdict.reason) == ("U0ALICE", "slack", "Too dear.")
 
 
-@pytest.mark.parametrize(("reason", "error"), [(None, NO_REASON), (" ", NO_REASON), ("n" * 1_001, LONG_NOTE)])
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [(None, NO_REASON), (" ", NO_REASON), ("\u3164\u2800", NO_REASON), ("n" * 1_001, LONG_NOTE)],
+)
 def test_a_reason_that_will_not_do_is_said_at_its_field(house: House, reason: Any, error: str) -> None:
     approval = asked(house, reason_required=True)
     errors = {"response_action": "errors", "errors": {"reason": error}}
@@ -354,7 +356,7 @@ def test_what_does_not_fit_is_said_at_its_field(house: House) -> None:
     assert same[1]["errors"] == {order: UNCHANGED}
     for problem in (
         InvalidError("it does not fit", [("amount_cents", "should be greater than 0")]),
-        InvalidError("no", [("arguments", "They do not fit:\n- amount_cents: should be greater than 0")]),
+        InvalidError("no", [("arguments.amount_cents", "should be greater than 0")]),
     ):
         editing.problem = problem
         [answer] = press(house, sent("edit", approval, forms[2]))
@@ -393,22 +395,14 @@ def test_groups_count_by_what_they_are_at_that_moment(house: House) -> None:
     assert house.load(run.id).turn.calls[0].status is CallStatus.READY
 
 
-def now_asked_under(house: House, terms: Terms) -> None:
+def now_asked_under(house: House, terms: Terms, **rules: Rule) -> None:
     """From here on the policy would ask under those terms."""
 
     class Now(FakeToolkit):
         def terms(self, recipe: Recipe, tool: str) -> Terms | None:
             return terms
 
-    house.intake = Intake(
-        house.database,
-        policy=POLICY,
-        clock=house.clock,
-        wake=lambda: None,
-        stop_tools=lambda run_id: None,
-        toolkit=Now(),
-    )
-    house.doors = replace(house.doors, intake=house.intake)
+    house.look_tools_up(Now(rules))
 
 
 def test_no_form_opens_for_arguments_that_may_not_be_changed_by_now(house: House) -> None:
@@ -502,7 +496,51 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
     press(house, click_payload(approval.id, kind="details"))
     assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"
     house.doors = replace(house.doors, intake=Over(approval))  # type: ignore[arg-type]
-    assert words(press(house, sent("edit", approval, values))[0]) == GONE
+    assert words(press(house, sent("edit", approval, values))[0]) == BY_ALICE
+
+
+def test_other_arguments_that_do_not_fit_are_named_over_http(house: House) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, approval.terms, refund_order=Rule(Ruling.ASK, terms=approval.terms))
+    body = {"verdict": "edit", "arguments": {"bad": 1}, "digest": DIGEST}
+    with TestClient(house.app()) as client:
+        answer = client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"field": "arguments.bad", "message": "is not a parameter"}]
+    assert house.stands(approval).open
+
+
+BY_ALICE = "Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."
+BY_BOB = "Already approved by <@U0BOB> at 2026-11-21 12:00 UTC."
+
+
+@pytest.mark.parametrize(("edits", "told"), [(Edits.SAME, BY_ALICE), (Edits.OTHER, CHANGED)])
+def test_an_edit_that_is_sent_twice_is_told_what_came_of_the_first(
+    house: House, edits: Edits, told: str
+) -> None:
+    approval = asked(house, edits=edits)
+    now_asked_under(house, approval.terms, refund_order=Rule(Ruling.ASK, terms=approval.terms))
+    values = filled_in(house, approval, amount_cents="900")
+    first, again = press(house, sent("edit", approval, values), sent("edit", approval, values))
+    assert first == (200, {"response_action": "clear"})
+    assert words(again) == told
+    press(house, click_payload(approval.id, user="U0BOB"))
+    assert said(house) == [told]
+
+
+@pytest.mark.parametrize("tool", ["as it was", "changed", "gone"])
+def test_a_window_that_is_sent_too_late_is_told_who_decided(house: House, tool: str) -> None:
+    approval = asked(house, edits=Edits.SAME)
+    now_asked_under(house, approval.terms)
+    values = filled_in(house, approval, amount_cents="900")
+    press(house, click_payload(approval.id, user="U0BOB"))
+    other = Report(
+        "refund_order", {"parameters": {"type": "object", "properties": {"note": {"type": "string"}}}}
+    )
+    tools = {"as it was": house.doors.tools, "changed": (other,), "gone": ()}
+    house.doors = replace(house.doors, tools=tools[tool])
+    answers = press(house, sent("edit", approval, values), sent("reject", approval))
+    assert [words(answer) for answer in answers] == [BY_BOB, BY_BOB]
 
 
 class Over(Editing):

@@ -49,7 +49,7 @@ RAW = {
 
 
 @pytest.mark.asyncio
-async def test_raw_requests(house: House) -> None:
+async def test_a_raw_request_is_answered_by_the_table_or_closed(house: House) -> None:
     """400 and a closed connection, or the answer of the table; never a 5xx, never a guess."""
     async with served(house) as port:
         got = {name: status(await talk(port, raw)) for name, (raw, _) in RAW.items()}

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Litestar
+from sqlalchemy.exc import OperationalError
 from support.databases import sqlite_copy
 
 from orchestrator.domain.assessment import Assessment, Ruling
@@ -22,6 +23,7 @@ from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.values import replace
 from orchestrator.engine import step
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import InvalidError
 from orchestrator.gemini.webhook import StaticVerifier
 from orchestrator.store import questions, runs
@@ -88,6 +90,27 @@ def render_fields(value: object) -> str:
     if not isinstance(value, dict) or set(value) != {"order_id"}:
         raise InvalidError("it does not fit", [("input.order_id", "is missing; must be text")])
     return f"Order {value['order_id']}"
+
+
+def away(why: str = "connection refused") -> OperationalError:
+    """What a database that cannot be asked comes to."""
+    return OperationalError("INSERT canary", {}, ConnectionError(why), hide_parameters=True)
+
+
+class Flaky:
+    """What stands behind a door, and fails as `trouble` says while there is any."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+        self.trouble: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        async def act(*args: Any, **kwargs: Any) -> Any:
+            if self.trouble is not None:
+                raise self.trouble
+            return await getattr(self._behind, name)(*args, **kwargs)
+
+        return act
 
 
 def _token(name: str, *scopes: str, **more: Any) -> Token:
@@ -204,6 +227,19 @@ class House:
     def load(self, run_id: str) -> Run:
         return self.write(runs.load, run_id)
 
+    def look_tools_up(self, toolkit: ToolkitPort) -> None:
+        """From here on the terms of the moment, and other arguments, are looked up there."""
+        self.intake = intake_on(self.database, self.clock, self.woken, toolkit)
+        self.doors = replace(self.doors, intake=self.intake)
+
+
+def intake_on(
+    database: Database, clock: Clock, woken: list[int], toolkit: ToolkitPort | None = None
+) -> Intake:
+    """The one way in; `woken` counts how often a worker was told."""
+    told = {"wake": lambda: woken.append(1), "stop_tools": lambda run_id: None}
+    return Intake(database, policy=POLICY, clock=clock, toolkit=toolkit, **told)
+
 
 def build(
     tmp_path: Path,
@@ -214,13 +250,7 @@ def build(
 ) -> House:
     database = Database(sqlite_copy(tmp_path / "web.db"))
     clock, whispered, woken = Clock(), Whispered(), []
-    intake = Intake(
-        database,
-        policy=POLICY,
-        clock=clock,
-        wake=lambda: woken.append(1),
-        stop_tools=lambda run_id: None,
-    )
+    intake = intake_on(database, clock, woken)
     doors = Doors(
         database=database,
         intake=intake,

@@ -48,7 +48,7 @@ def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
     engine = sa.create_engine(
         url,
         pool_size=threads,
-        max_overflow=2,  # for `let_go`, and for what is told
+        max_overflow=2,  # for `Database.let_go`, and for what is told
         json_serializer=dumps,
         json_deserializer=loads,
         hide_parameters=True,

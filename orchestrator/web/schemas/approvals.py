@@ -14,7 +14,7 @@ from orchestrator.domain import collecting
 from orchestrator.domain.consent import ApprovalStatus, Edits, Inquiry, Terms, Verdict, Vote
 from orchestrator.domain.edits import Edited, changes
 from orchestrator.domain.model import CallStatus
-from orchestrator.store.run_rows import readable
+from orchestrator.store.run_rows import raises_unreadable
 from orchestrator.web.schemas.ground import (
     ActorOut,
     Hidden,
@@ -151,7 +151,7 @@ class ApprovalPage(Struct, kw_only=True):
     next: str | None
 
 
-@readable("a question:")
+@raises_unreadable("a question:")
 def approval_out(row: Row, hidden: Hidden) -> ApprovalOut:
     same = (
         *("id", "workflow", "call", "turn", "tool", "call_status", "status", "revision", "digest"),

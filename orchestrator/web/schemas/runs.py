@@ -13,7 +13,7 @@ from msgspec import Struct
 from orchestrator.domain import jobreports
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.model import CallStatus, RunStatus, TurnStatus
-from orchestrator.store.run_rows import readable
+from orchestrator.store.run_rows import raises_unreadable
 from orchestrator.web.schemas.calls import CallOut
 from orchestrator.web.schemas.ground import ActorOut, Links, Row, actor_out, run_path, whole_text
 from orchestrator.web.schemas.steps import StepOut, StepState, step_out, step_states
@@ -103,17 +103,17 @@ class RunPage(Struct, kw_only=True):
     next: str | None
 
 
-@readable("its own row:", run="id")
+@raises_unreadable("its own row:", run="id")
 def run_summary(row: Row) -> RunSummary:
     return RunSummary(**_summary(row))
 
 
-@readable("its own row:", run="id")
+@raises_unreadable("its own row:", run="id")
 def run_out(row: Row) -> RunOut:
     return RunOut(**_whole(row))
 
 
-@readable("its own row:", run="id")
+@raises_unreadable("its own row:", run="id")
 def run_detail(
     row: Row, turns: list[TurnOut], calls: list[CallOut], jobs: Mapping[str, Sequence[Job]]
 ) -> RunDetail:

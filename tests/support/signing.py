@@ -1,0 +1,3 @@
+"""The one secret under which test services believe webhooks; thirty-two zeros."""
+
+WHSEC = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="

@@ -25,7 +25,10 @@ RULES = {
     "staged": Rule(
         Ruling.ASK,
         terms=Terms(
-            (), "C0OPS", stages=(Stage("risk", (ANNA.id,)), Stage("legal", (BEN.id,))), edits=Edits.OTHER
+            (),
+            "C0OPS",
+            stages=(Stage("risk", (ANNA.id,)), Stage("legal", (BEN.id, "S0OPS"))),
+            edits=Edits.OTHER,
         ),
     ),
     "late": Rule(

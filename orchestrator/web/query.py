@@ -4,7 +4,6 @@ A filter with a slip in its name would answer with everything, and of two values
 passed over; nobody would see it.
 """
 
-from functools import cache
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -38,9 +37,9 @@ async def known_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
         raise InvalidError("doubled query parameters", [(name, "is given twice") for name in twice])
 
 
-@cache
 def _taken(handler: BaseRouteHandler) -> tuple[str, ...]:
     """The parameters a route declares, as callers write them."""
+    # Without a cache: a guard is given a copy of the handler with each request, and a cache would keep them all.
     declared = [
         (name, field.kwarg_definition) for name, field in handler.parsed_fn_signature.parameters.items()
     ]

@@ -39,7 +39,7 @@ async def known_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
 
 def _taken(handler: BaseRouteHandler) -> tuple[str, ...]:
     """The parameters a route declares, as callers write them."""
-    # Without a cache: a guard is given a copy of the handler with each request, and a cache would keep them all.
+    # No cache: a guard is given a copy of the handler with each request, and a cache would keep them all.
     declared = [
         (name, field.kwarg_definition) for name, field in handler.parsed_fn_signature.parameters.items()
     ]

@@ -1,6 +1,5 @@
 """One picture's worth of Slack: what stands there, who looks, what they press."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,7 +7,7 @@ from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.pictures import Card, Overview
 from orchestrator.domain.values import replace
 from orchestrator.slack import modals
-from tests.support.slack_cards import card
+from tests.support.slack_cards import card, on
 
 SIZE: Final = (1000, 960)
 ALICE: Final = "U0ALICE"
@@ -42,17 +41,6 @@ class Scene:
 
 Scenes = dict[str, Scene]
 """By the name of the picture."""
-
-
-def under(base: Card, **terms: Any) -> Card:
-    """The same request under other terms."""
-    return on(base, lambda approval: replace(approval, terms=replace(approval.terms, **terms)))
-
-
-def on(base: Card, change: Callable[[Any], Any]) -> Card:
-    """The same card with its approval changed, wherever that stands."""
-    approval = change(base.approval)
-    return replace(base, approval=approval, call=replace(base.call, approval=approval))
 
 
 def numbered(number: int, base: Card | None = None, **changes: Any) -> Card:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bench import asking, unattended
-from bench.scene import Scene, numbered, on, under
+from bench.scene import Scene, numbered
 from orchestrator.domain.consent import Actor, AtTimeout, Edits, Place, Preview, Stage, Vote
 from orchestrator.domain.deadlines import OVERDUE
 from orchestrator.domain.edits import Edited
@@ -15,7 +15,21 @@ from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import batches, forms, home, human, modals
 from orchestrator.toolkit.preview import encode
-from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, own_states, states
+from tests.support.slack_cards import (
+    ALICE,
+    NO,
+    NOW,
+    YES,
+    C,
+    K,
+    S,
+    card,
+    decided,
+    on,
+    own_states,
+    states,
+    under,
+)
 from tools.orders import preview_refund
 
 REFUND: Final[dict[str, Any]] = {"order_id": "A-1042", "amount": "89.90", "reason": "It arrived broken."}

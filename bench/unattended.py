@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from bench.scene import Scene, Scenes, numbered, on, under
+from bench.scene import Scene, Scenes, numbered
 from orchestrator.domain import jobreports
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew, names
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Stage, Vote
@@ -18,7 +18,7 @@ from orchestrator.domain.values import replace
 from orchestrator.engine.media import NOT_SHOWN
 from orchestrator.slack import batches, digests, home, human, modals
 from orchestrator.slack.refusals import SlackRefusalError
-from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
+from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, on, under
 
 BOB: Final = Actor("U0BOB", "bob", "slack")
 FILES: Final = tuple(f"run_9/job_{n:02d}-1.mp4" for n in range(1, 21))

@@ -11,8 +11,8 @@ from typing import Final
 
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.assessment import Assessment, Ruling
-from orchestrator.domain.consent import Terms
 from orchestrator.domain.model import CallStatus, Turn
+from orchestrator.domain.terms import barring
 from orchestrator.domain.values import replace
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
@@ -50,7 +50,8 @@ def relieved(
     """
     if wish.terms is None or not wish.asked:
         return wish
-    could = [entry for entry in put_to(wish) if _may(wish.terms, asked_for_it, entry)]
+    never = barring(wish.terms, asked_for_it).never
+    could = [entry for entry in put_to(wish) if entry not in never]
     open_now = [wish.asked.get(entry, 0) + besides.get(entry, 0) for entry in could]
     if not could or min(open_now) < most:
         return wish
@@ -59,7 +60,3 @@ def relieved(
         " already; wait for their answers"
     )
     return replace(wish, ruling=Ruling.DENY, reason=reason)
-
-
-def _may(terms: Terms, asked_for_it: Collection[str], entry: str) -> bool:
-    return entry not in terms.never and not (terms.four_eyes and entry in asked_for_it)

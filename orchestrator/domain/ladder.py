@@ -20,7 +20,7 @@ from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.pictures import Card
-from orchestrator.domain.terms import is_group
+from orchestrator.domain.terms import barring, is_group
 from orchestrator.domain.values import replace
 
 MOST: Final = 20
@@ -62,10 +62,8 @@ def people(
     """
     named = [p for a in written_to(approval) for p in (members.get(a, ()) if is_group(a) else (a,))]
     out = {vote.by.id for vote in approval.votes}
-    for entry in approval.terms.never:
+    for entry in barring(approval.terms, asked_for_it).never:
         out |= {entry, *members.get(entry, ())}
-    if approval.terms.four_eyes:
-        out |= {*asked_for_it}
     return tuple(p for p in dict.fromkeys(named) if p not in out)[:most]
 
 

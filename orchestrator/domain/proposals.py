@@ -10,7 +10,7 @@ from orchestrator.domain.decision import Decision, with_turn
 from orchestrator.domain.events import ApprovalEdited
 from orchestrator.domain.model import Policy, Run, ToolCall
 from orchestrator.domain.plain import exact
-from orchestrator.domain.terms import can_be_met
+from orchestrator.domain.terms import barring, can_be_met
 from orchestrator.domain.values import replace
 from orchestrator.domain.verdicts import answered, heard, worked_out_first
 
@@ -53,9 +53,7 @@ def may_edit(terms: Terms, current: Terms | None) -> bool:
 def _nobody_left(run: Run, approval: Approval, event: ApprovalEdited) -> str | None:
     """Settings are checked before it is known who asks for a run; under four eyes they are one fewer."""
     terms = _its_terms(approval, event)
-    barred = run.asked_for_it if terms.four_eyes else ()
-    left = replace(terms, never=(*terms.never, *barred))
-    alone = event.by.id in terms.never and not can_be_met(left)
+    alone = event.by.id in terms.never and not can_be_met(barring(terms, run.asked_for_it))
     return "too few others are left to approve what you change" if alone else None
 
 

@@ -57,7 +57,7 @@ def entries(terms: Terms) -> frozenset[str]:
 def faults(terms: Terms) -> Iterator[Fault]:
     """Why these terms could never be met; nothing if they can.
 
-    Four eyes are not looked at: who will ask for a run is not known before.
+    Four eyes are not looked at: who will ask for a run is not known before, see `barring`.
     """
     wrong = list(_too_few(terms))
     yield from wrong
@@ -70,6 +70,11 @@ def faults(terms: Terms) -> Iterator[Fault]:
         yield "never", "leaves nobody of escalate_to"
     elif terms.escalate_to and not escalates:
         yield "escalate_to", "is of no use unless at_timeout is escalate"
+
+
+def barring(terms: Terms, asked_for_it: Iterable[str]) -> Terms:
+    """The terms as they stand for a run: under four eyes who asked for it may never decide, either."""
+    return replace(terms, never=(*terms.never, *asked_for_it)) if terms.four_eyes else terms
 
 
 def can_be_met(terms: Terms) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import SLACK_USER, Stage, Terms
+from orchestrator.domain.consent import SLACK_USER, Stage
 from orchestrator.domain.pictures import Card
-from orchestrator.domain.terms import possible
+from orchestrator.domain.terms import barring, possible
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look
@@ -21,14 +21,16 @@ _MOST_STAGES: Final = 6  # told of on a card
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,}", re.ASCII)
 
 
-def who_decides(terms: Terms) -> list[Block]:
+def who_decides(card: Card) -> list[Block]:
     """Who may decide, at most five elements; where it goes by stages, `progress` tells of each."""
-    if terms.stages:
-        return [kit.plain(f"decided in {len(terms.stages)} stages", 300)]
-    return _deciders(possible(terms.steps[0], terms.never))
+    if card.approval.terms.stages:
+        return [kit.plain(f"decided in {len(card.approval.terms.stages)} stages", 300)]
+    return _deciders(card, 0)
 
 
-def _deciders(approvers: Sequence[str]) -> list[Block]:
+def _deciders(card: Card, number: int) -> list[Block]:
+    terms = barring(card.approval.terms, card.asked_for_it)
+    approvers = possible(terms.steps[number], terms.never)
     people = [a for a in approvers if mention(a)]
     others = [a for a in approvers if not mention(a)]
     elements = []
@@ -36,6 +38,8 @@ def _deciders(approvers: Sequence[str]) -> list[Block]:
         elements.append(kit.mrkdwn(f"may decide: {named(people)}"))
     if others:
         elements.append(kit.plain(f"{'and' if people else 'may decide:'} {', '.join(others)}", 300))
+    if not elements and terms.four_eyes:
+        return [kit.plain("nobody is named who may decide, other than who asked for the run", 300)]
     return elements or [kit.plain("nobody is named who may decide", 300)]
 
 
@@ -59,7 +63,7 @@ def progress(card: Card, state: Look) -> list[Block]:
         return []
     elements = [_step(card, number, step) for number, step in enumerate(terms.steps[:_MOST_STAGES])]
     if state is Look.PENDING and terms.stages and (now_at := _stage_now(card)) is not None:
-        elements += _deciders(possible(terms.steps[now_at], terms.never))
+        elements += _deciders(card, now_at)
     return [{"type": "context", "block_id": "votes", "elements": elements}]
 
 

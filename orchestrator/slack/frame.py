@@ -145,7 +145,7 @@ def seal(card: Card, state: Look) -> Block:
     if state is not Look.PENDING:
         return {"type": "context", "block_id": "c", "elements": [kit.mrkdwn(seal)]}
     deadline = kit.mrkdwn(f"expires {kit.date(approval.expires_at)} · {seal}")
-    elements = [*who_decides(approval.terms), deadline, *_forgotten(card)]
+    elements = [*who_decides(card), deadline, *_forgotten(card)]
     return {"type": "context", "block_id": "c", "elements": elements}
 
 

@@ -12,6 +12,7 @@ from orchestrator.domain.consent import AtTimeout
 from orchestrator.domain.deadlines import FORGETTING, OVERDUE, asked_now, place_of
 from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.domain.pictures import Card
+from orchestrator.domain.terms import barring
 from orchestrator.slack import frame, kit
 from orchestrator.slack.deciders import mention, named
 from orchestrator.slack.kit import Block
@@ -107,12 +108,10 @@ def mentions(card: Card, what: str) -> str:
 
 
 def _asked(card: Card, what: str) -> list[str]:
-    terms = card.approval.terms
+    terms = barring(card.approval.terms, card.asked_for_it)
     others = what == OVERDUE and terms.at_timeout is AtTimeout.ESCALATE
     asked = [a for a in asked_now(card.approval) if not others or a in terms.escalate_to]
-    if terms.four_eyes:
-        asked = [a for a in asked if a not in card.asked_for_it]
-    return [a for a in asked if mention(a)]
+    return [a for a in asked if a not in terms.never and mention(a)]
 
 
 def _addressed(people: str, words: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.slack_cards import DIGEST, ID, LINK, NOW, card, decided, states
+from support.slack_cards import ALICE, DIGEST, ID, LINK, NOW, card, decided, states, under
 from support.slack_limits import faults, markup
 from support.slack_messages import block, shown
 
-from orchestrator.domain.consent import Actor, ApprovalStatus, Terms
+from orchestrator.domain.consent import Actor, ApprovalStatus, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
@@ -152,6 +152,30 @@ def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
     assert approve["value"] == reject["value"] == details["value"] == f"{ID}|1|{DIGEST[:16]}"
     assert approve["confirm"]["title"]["text"] == "Run refund_order?"
     assert "confirm" not in reject
+
+
+def test_who_asked_for_the_run_is_not_named_under_four_eyes() -> None:
+    """Neither is who asked for the work it takes up. Where nobody else is named, the card says so."""
+    eyes = under(card(), four_eyes=True)
+    alice = replace(eyes, requester=ALICE)
+    both = replace(eyes, asked_before=("U0ALICE", "U0BOB"))
+    assert deciders(alice) == ["may decide: <@U0BOB>", "and api:ci"]
+    assert deciders(both) == ["may decide: api:ci"]
+    assert deciders(under(alice, approvers=("U0ALICE",))) == [
+        "nobody is named who may decide, other than who asked for the run"
+    ]
+    stages = (Stage("risk", ("U0BOB",)), Stage("legal", ("U0ALICE",)))
+    votes = (Vote(Actor("U0BOB"), NOW, 0),)
+    legal = under(alice, stages=stages)
+    legal = replace(legal, approval=replace(legal.approval, votes=votes))
+    assert [e["text"] for e in block(draw(legal, now=NOW), "votes")["elements"]][2:] == [
+        "nobody is named who may decide, other than who asked for the run"
+    ]
+
+
+def deciders(shown: Card) -> list[str]:
+    """What the card says of them."""
+    return [e["text"] for e in block(draw(shown, now=NOW), "c")["elements"][:-1]]
 
 
 def test_by_whom_and_when_takes_the_place_of_the_buttons() -> None:

@@ -3,10 +3,9 @@
 import json
 import random
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from support.slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states
+from support.slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states, under
 from support.slack_limits import texts
 
 from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Vote
@@ -22,11 +21,6 @@ from orchestrator.slack.pages import fits
 from orchestrator.slack.text import render, visible
 
 SCHEMA = {"properties": {"order": {"type": "integer"}, "note": {"type": "string"}}, "required": ["order"]}
-
-
-def under(base: Card, **terms: Any) -> Card:
-    approval = base.approval
-    return replace(base, approval=replace(approval, terms=replace(approval.terms, **terms)))
 
 
 def taken(view: modals.View) -> modals.View:

@@ -1,5 +1,6 @@
 """Approval cards in any state, for tests that look at them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +45,17 @@ def card(arguments: dict[str, Any] | None = None, **changes: Any) -> Card:
         link=LINK,
     )
     return replace(whole, **changes)
+
+
+def under(base: Card, **terms: Any) -> Card:
+    """The same request under other terms."""
+    return on(base, lambda approval: replace(approval, terms=replace(approval.terms, **terms)))
+
+
+def on(base: Card, change: Callable[[Any], Any]) -> Card:
+    """The same card with its approval changed, wherever that stands."""
+    approval = change(base.approval)
+    return replace(base, approval=approval, call=replace(base.call, approval=approval))
 
 
 def decided(

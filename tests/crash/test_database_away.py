@@ -166,7 +166,9 @@ class Locked(Outage):
 
     async def away(self) -> None:
         path = self.lab.database_url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        connecting = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        with closing(connecting) as connection:
+            # On a busy machine it takes its time to find the file free: nobody queues for a lock of SQLite's.
             await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
             stored = {str(row[0]) for row in connection.execute("SELECT id FROM delivery")}
             await asyncio.sleep(LOCK_SECONDS)

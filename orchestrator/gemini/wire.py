@@ -36,6 +36,7 @@ MAX_COUNT: Final = 2**63 - 1  # what a database column holds
 _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
 _STATUS: Final = re.compile(r"[!-~]{1,64}")
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
+_AGENT_TOKENS: Final = "max_total_tokens"
 # Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
@@ -88,11 +89,16 @@ def create_body(
 
 
 def _agent_config(request: CreateRequest) -> JsonObject | None:
-    """As configured; whether an agent that plans first plans or carries out is this turn's to say."""
+    """As configured; whether an agent that plans first plans or carries out is this turn's to say.
+
+    Its token limit is a 64-bit number, which travels as text (Gemini API, Antigravity).
+    """
     config = request.recipe.agent_config
-    if config is None or request.planning is None:
-        return config
-    return {**config, "collaborative_planning": request.planning}
+    if config is None:
+        return None
+    planning = {} if request.planning is None else {"collaborative_planning": request.planning}
+    most = config.get(_AGENT_TOKENS)
+    return {**config, **planning, **({_AGENT_TOKENS: str(most)} if type(most) is int else {})}
 
 
 def _input(request: CreateRequest) -> str | list[JsonObject] | None:

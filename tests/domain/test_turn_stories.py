@@ -45,6 +45,13 @@ def test_a_run_without_calls_completes() -> None:
     assert talk.waiting == {}
 
 
+def test_what_went_wrong_with_an_answer_is_told_though_gemini_calls_it_completed() -> None:
+    talk = Conversation().live()
+    talk.hear(seen("i1", "completed", errors=("safety: kept back", "3: cut")))
+    assert (talk.run.status, talk.run.output) == (RunStatus.COMPLETED, "")
+    assert talk.run.reason == "safety: kept back; 3: cut"
+
+
 def test_a_call_makes_a_turn_and_usage_adds_up() -> None:
     talk = Conversation().asks(wish("c1"))
     assert talk.run.turn.status is TurnStatus.ACTION

@@ -362,7 +362,7 @@ def error_parts(error: object) -> tuple[str, str]:
     """
     code, status, message = _get(error, "code"), _get(error, "status"), _get(error, "message")
     word = code if isinstance(code, str) else status.lower() if isinstance(status, str) else ""
-    if not word and type(code) is int:
+    if not word and type(code) is int and code:  # 0 is the older ones' OK
         word = str(code)[:20] if abs(code) < 10**18 else ""
     text = message if isinstance(message, str) else error if isinstance(error, str) else ""
     return word[:MAX_CODE], text

@@ -228,6 +228,8 @@ def test_an_interaction_that_failed() -> None:
         }
     )
     assert snapshot.errors == ("safety: blocked", "spii", "m", "13: boom", "invalid_argument")
+    well = {"type": "model_output", "error": {"code": 0, "message": "", "details": []}}
+    assert wire.snapshot({"id": "v1_a", "status": "completed", "steps": [well]}).errors == ()
 
 
 def test_the_output_reads_as_one_text_with_paragraphs_where_tools_ran() -> None:

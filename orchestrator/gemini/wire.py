@@ -23,6 +23,7 @@ from orchestrator.domain.exchange import (
     Snapshot,
 )
 from orchestrator.domain.jobs import attempt_of, is_job_key
+from orchestrator.domain.onward import TOKENS
 from orchestrator.domain.plain import JsonObject, whole
 from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
@@ -37,6 +38,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
 _STATUS: Final = re.compile(r"[!-~]{1,64}")
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
 _AGENT_TOKENS: Final = "max_total_tokens"
+_PARTS: Final = ("total_input_tokens", "total_output_tokens", "total_thought_tokens", "total_tool_use_tokens")
+"""What all tokens are made of; those from a cache are among the input."""
 # Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
@@ -330,11 +333,16 @@ def _sources(steps: list[Mapping[str, Any]]) -> tuple[Source, ...]:
 
 
 def _usage(value: object) -> dict[str, int]:
-    """The totals; counts by modality and the like are left out."""
+    """The totals; counts by modality and the like are left out.
+
+    Every one of them may be missing. The one that a run's limit goes by is then what its parts come to.
+    """
     if not isinstance(value, Mapping):
         return {}
     told = {n: _count(c) for n, c in value.items() if isinstance(n, str) and n.startswith("total_")}
-    return {name: count for name, count in told.items() if count is not None}
+    counts = {name: count for name, count in told.items() if count is not None}
+    parts = [counts[name] for name in _PARTS if name in counts]
+    return {TOKENS: min(sum(parts), MAX_COUNT), **counts} if parts else counts
 
 
 def _count(value: object) -> int | None:

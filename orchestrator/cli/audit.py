@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import rich_click as click
 
 from orchestrator.cli import client, consoles
-from orchestrator.cli.db import failures_told, looked_at, settings_of
+from orchestrator.cli.db import looked_at, settings_of
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -147,11 +147,12 @@ def show(config: Path | None, run: str, as_json: bool) -> None:
 @contextmanager
 def _at_one_moment(config: Path | None) -> Iterator["Connection"]:
     """The database as it is now; what is written meanwhile is not seen."""
+    from orchestrator import opening
     from orchestrator.store import migrate
     from orchestrator.store.sql.standstill import unhurried
 
     settings = settings_of(config)
-    with failures_told(settings), looked_at(settings) as engine, engine.connect() as conn:
+    with opening.failures_told(settings), looked_at(settings) as engine, engine.connect() as conn:
         migrate.require_current(engine)
         if conn.dialect.name == "sqlite":
             conn.exec_driver_sql("BEGIN")

@@ -37,7 +37,7 @@ def upgrade(config: Path | None) -> None:
     from orchestrator.store import migrate
 
     settings = settings_of(config)
-    with failures_told(settings), opening.opened(settings) as database:
+    with opening.failures_told(settings), opening.opened(settings) as database:
         migrate.upgrade(database.engine)
         opening.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
@@ -51,11 +51,12 @@ def check(config: Path | None) -> None:
     Looks at the schema; in a SQLite file at every page and reference; on PostgreSQL at whether commits
     wait for the disk.
     """
+    from orchestrator import opening
     from orchestrator.errors import ConfigError
     from orchestrator.store import care, migrate
 
     settings = settings_of(config)
-    with failures_told(settings), looked_at(settings) as engine:
+    with opening.failures_told(settings), looked_at(settings) as engine:
         if found := care.faults(engine):
             raise ConfigError("\n".join([f"database.url: {settings.database.shown} is not sound:", *found]))
         at = migrate.current(engine)
@@ -76,6 +77,7 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
     PostgreSQL has pg_dump for this: the command to run is printed, and the exit code is 2, because
     nothing was backed up.
     """
+    from orchestrator import opening
     from orchestrator.errors import ConfigError
     from orchestrator.store import care
 
@@ -86,7 +88,7 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
             "nothing was backed up: for PostgreSQL use its own tool, which asks for the password or takes"
             f" it from PGPASSWORD or ~/.pgpass:\n{care.dump_command(url, target)}"
         )
-    with failures_told(settings):
+    with opening.failures_told(settings):
         made = care.backup(url, target, force=force)
     click.echo(f"{made.path}: {made.runs} runs at schema {made.schema}, {made.size} bytes, checked")
 
@@ -105,7 +107,7 @@ def vacuum(config: Path | None) -> None:
     settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-    with failures_told(settings), opening.opened(settings) as database:
+    with opening.failures_told(settings), opening.opened(settings) as database:
         done = care.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
@@ -137,7 +139,7 @@ def copy(config: Path | None, address: str) -> None:
     if _is_sqlite(settings.database.url):
         _need_file(settings)
     with (
-        failures_told(settings),
+        opening.failures_told(settings),
         opening.opened(settings) as source,
         opening.opened(settings, target, named="--to") as empty,
     ):
@@ -151,22 +153,6 @@ def settings_of(config: Path | None) -> "Settings":
     from orchestrator.settings import load
 
     return load(config, need_secrets=False)
-
-
-@contextmanager
-def failures_told(settings: "Settings") -> Iterator[None]:
-    """A database that fails in the middle of it is told like any other mistake, without rows."""
-    from sqlalchemy.exc import DBAPIError, OperationalError
-
-    from orchestrator.errors import ConfigError, UnavailableError
-    from orchestrator.store.care import reason
-
-    try:
-        yield
-    except DBAPIError as e:
-        text = f"database.url: {settings.database.shown} failed: {reason(e)}"
-        # Away, locked or full passes; what is no database, or broken, stays so.
-        raise (UnavailableError if isinstance(e, OperationalError) else ConfigError)(text) from e
 
 
 @contextmanager

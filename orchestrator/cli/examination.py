@@ -98,7 +98,7 @@ def _database(settings: Settings) -> Finding:
         if url.get_backend_name() == "sqlite" and not (file := Path(url.database or "").absolute()).exists():
             return Finding("warn", "database", f"there is no {file} yet; the start makes it, empty")
         try:
-            with opening.opened(settings) as database:
+            with opening.failures_told(settings), opening.opened(settings) as database:
                 return _schema(settings, database.engine, "", may_be_new=database.sqlite)
         except ConflictError:
             with care.reading(url) as engine:

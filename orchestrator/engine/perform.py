@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy.orm import Session
+from structlog.contextvars import bound_contextvars
 
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy, Recipe
@@ -39,7 +40,7 @@ from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
 from orchestrator.spells import Spell
-from orchestrator.store import runs
+from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
@@ -137,14 +138,16 @@ class Performer:
 
         The lease is renewed for as long as that takes, so that only a process that is gone loses it; or
         one without the database, which leaves its effects to whoever looks when their leases are over.
+        Whatever is logged meanwhile, by a gateway or a tool, says which effect of which run it is about.
         """
         effect = ticket.effect
-        try:
-            if await self._still_ours(effect):
-                await self._act(ticket)
-                self._acting.worked()
-        except AWAY as e:
-            self._acting.failed(e, **_about(effect))
+        with bound_contextvars(**_about(effect)):
+            try:
+                if await self._still_ours(effect):
+                    await self._act(ticket)
+                    self._acting.worked()
+            except AWAY as e:
+                self._acting.failed(e, **_about(effect))
 
     async def _act(self, ticket: Ticket) -> None:
         effect = ticket.effect
@@ -194,7 +197,12 @@ class Performer:
 
 
 def _about(effect: Claimed) -> dict[str, str]:
-    return {"kind": effect.kind, "run_id": effect.run_id, "subject": effect.subject}
+    return {
+        "effect": f"{outbox.PREFIX}{effect.id}",
+        "kind": effect.kind,
+        "run_id": effect.run_id,
+        "subject": effect.subject,
+    }
 
 
 def looks(kind: EffectKind, lease: timedelta) -> tuple[timedelta, int]:

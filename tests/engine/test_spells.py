@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from support.clock import SettableClock
 from support.patience import until
@@ -177,3 +178,20 @@ async def test_a_log_that_cannot_be_moved_is_tried_again_and_told_once(
         await until(lambda: moving.due.set() or len(logs) > 1, "one that works")
         moving.close()
     assert [line["event"] for line in logs] == ["checkpoint_failed", "checkpoint_recovered"]
+
+
+@pytest.mark.asyncio
+async def test_what_is_logged_during_an_effect_says_which_it_is_about(sqlite_url: str) -> None:
+    """A gateway that rides out a blip knows no run, nor does a tool's own line."""
+    seen = []
+    async with World(sqlite_url) as world:
+
+        async def act() -> None:
+            seen.append(get_contextvars())
+
+        until = world.clock() + timedelta(seconds=10)
+        kind = EffectKind.FETCH_INTERACTION
+        claimed = Claimed(7, "run_1", kind, "int_1", 1, 1, "t", until, "", Urgency.TURN)
+        await world.performer.perform(Ticket(claimed, act))
+    assert seen == [{"effect": "eff_7", "run_id": "run_1", "kind": kind, "subject": "int_1"}]
+    assert get_contextvars() == {}

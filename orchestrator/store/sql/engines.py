@@ -20,8 +20,8 @@ PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""Seconds, the last milliseconds, unless the address says other ones; a machine that is gone without a word is
-noticed, and what it held let go.
+"""Seconds, the last milliseconds, unless the address says other ones; a machine that is gone without a word
+is noticed, and what it held let go.
 
 For a connection to come about libpq itself waits over two minutes: so long a server that hangs would keep a
 start, a command or a thread. Linux asks nothing of a machine that has not acknowledged what it was sent, and

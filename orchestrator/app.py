@@ -34,7 +34,7 @@ from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
 from orchestrator.outlook import Outlook
 from orchestrator.parts import Around, Bells, Ground
-from orchestrator.readiness import State, Workspace
+from orchestrator.readiness import State, Workspace, nowhere_refused
 from orchestrator.respites import Patient, Respites
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
@@ -111,7 +111,7 @@ def build(
     # Who only answers calls no neighbour itself.
     standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
     openings = outlook.openings if outlook is not None else own_openings(around.breakers)
-    state = _state(ground, around, worker, role, standings)
+    state = _state(ground, around, worker, role, standings, outlook)
     doors = doorway.doors(ground, around, performer, intake, state, bells, openings)
     lived = _lifetime(ground, around, state, doors, performer, outlook, time).lived
     changes = Changes(database)
@@ -203,6 +203,8 @@ def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
     outlook = Outlook(ground.database, [b.name for b in around.breakers])
     if role is not Role.WEB:
         outlook.watch(around.breakers)
+        if around.slack is not None:
+            around.slack.connection.answered = partial(outlook.refused, around.at_slack.name)
     return outlook
 
 
@@ -213,7 +215,14 @@ def _respites(ground: Ground, around: Around) -> Respites:
     return Respites(ground.database, patients, moment)
 
 
-def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
+def _state(
+    ground: Ground,
+    around: Around,
+    worker: Worker | None,
+    role: Role,
+    standings: Standings,
+    outlook: Outlook | None,
+) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
     seen = webhook_watch.seen_of(settings, database, clock)
     return State(
@@ -228,6 +237,7 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
         slack=around.slack,
+        refusal=outlook.refusal if outlook is not None else nowhere_refused,
     )
 
 

@@ -1,4 +1,5 @@
-"""How the neighbours' breakers stand where other processes work: who works tells, who only answers reads.
+"""How the neighbours' breakers stand, and whether they take our credentials, where other processes work: who
+works tells, who only answers reads.
 
 Only who calls a neighbour knows whether it is away, and a worker beside others has no door to say so at. Each
 tells of its own; a neighbour stands as the one says who finds it worst. Time is the database's: the clocks of
@@ -7,16 +8,18 @@ two machines may differ by more than a breaker's pause.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import replace
 from orchestrator.engine.breakers import Breaker, Position, Standing
+from orchestrator.engine.meters import Stopwatch
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.sightings import Sighting
@@ -24,6 +27,10 @@ from orchestrator.store.sightings import Sighting
 FORGOTTEN: Final = timedelta(minutes=1)
 """After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone. One that
 is there, and has something to call for, soon says how it went."""
+REFUSED: Final = timedelta(minutes=3)
+"""So long it counts that a process's credentials were refused, unless it says so again: what waits to be sent
+is tried each minute or two."""
+AGAIN: Final = timedelta(minutes=1)
 CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0)
 
 log = structlog.get_logger(__name__)
@@ -42,11 +49,15 @@ class Outlook:
         database: Database,
         names: Sequence[str],
         moment: Callable[[Session], datetime] = sightings.moment,
+        stopwatch: Stopwatch = time.monotonic,
     ) -> None:
         self._database, self._names, self._moment = database, names, moment
+        self._stopwatch = stopwatch
         self._process = secrets.token_hex(8)
         self._opened: dict[str, int] = {}
         """How often each opened, as far as that is written down."""
+        self._refused: dict[str, tuple[str, float]] = {}
+        """Whose credentials are refused here: why, and when that was told, as a stopwatch has it."""
         self._telling: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
@@ -66,6 +77,41 @@ class Outlook:
     def _forget(self, s: Session) -> None:
         for name in self._names:
             sightings.forget(s, _of_all(name) + self._process)
+            sightings.forget(s, _refused(name) + self._process)
+
+    def refused(self, name: str, why: str) -> None:
+        """That neighbour does not take this process's credentials; takes them again, where `why` is empty."""
+        before, told = self._refused.get(name, ("", 0.0))
+        if why != before or (why and self._stopwatch() - told >= AGAIN.total_seconds()):
+            self._refused[name] = (why, self._stopwatch())
+            self._begin(self._keep_refusal(name))
+
+    async def _keep_refusal(self, name: str) -> None:
+        async with self._turn:
+            try:
+                await self._database.write(self._write_refusal, name, self._refused[name][0])
+            except Exception as e:  # noqa: BLE001  as with a breaker's
+                log.warning("refusal_not_told", neighbour=name, error=type(e).__name__)
+
+    def _write_refusal(self, s: Session, name: str, why: str) -> None:
+        now, ours = self._moment(s), _refused(name) + self._process
+        for key, seen in sightings.of(s, _refused(name)).items():
+            if key == ours or now - seen.at >= REFUSED:
+                sightings.forget(s, key)
+        if why:
+            sightings.put(s, ours, Sighting(now, False, why))
+
+    async def refusal(self, name: str) -> str:
+        """Why it does not take some process's credentials; empty where it takes all. Raises what the database
+        raises.
+        """
+
+        def newest(s: Session) -> str:
+            now = self._moment(s)
+            lasting = [seen for seen in sightings.of(s, _refused(name)).values() if now - seen.at < REFUSED]
+            return max(lasting, default=Sighting(now, True, "")).text
+
+        return await self._database.read(newest)
 
     @property
     def busy(self) -> bool:
@@ -87,7 +133,10 @@ class Outlook:
         )
 
     def _told(self, breaker: Breaker, _: Standing) -> None:
-        task = asyncio.create_task(self._keep(breaker))
+        self._begin(self._keep(breaker))
+
+    def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -117,6 +166,10 @@ class Outlook:
 
 def _of_all(name: str) -> str:
     return f"breaker:{name}:"
+
+
+def _refused(name: str) -> str:
+    return f"refused:{name}:"
 
 
 def _openings(name: str) -> str:

@@ -1,7 +1,7 @@
 """Whether this process can do its work now, and which Slack workspaces it serves."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -75,6 +75,11 @@ class Workspace:
                 pause = min(60.0, pause * 2)
 
 
+async def nowhere_refused(neighbour: str) -> str:
+    """Where no other process has credentials to be refused."""
+    return ""
+
+
 @dataclass(slots=True)
 class State:
     """What `/readyz` looks at."""
@@ -90,6 +95,7 @@ class State:
     socket: Socket | None = None
     webhook: WebhookSeen | None = None
     slack: SlackGateway | None = None
+    refusal: Callable[[str], Awaitable[str]] = nowhere_refused
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -102,7 +108,8 @@ class State:
             # A worker without jobs still finds its work, by looking for it every few seconds.
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
-        checks += [Check(name, True, self._told(name, how)) for name, how in (await self.standings()).items()]
+        for name, how in (await self.standings()).items():
+            checks.append(Check(name, True, await self._told(name, how)))
         if self.socket is not None:
             # Other processes may hear Slack meanwhile, and the API decides as ever.
             checks.append(Check("slack_socket", True, self.socket.trouble))
@@ -123,12 +130,14 @@ class State:
         failing = await self.database.read(triggers.failing)
         return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
-    def _told(self, name: str, standing: Standing) -> str:
+    async def _told(self, name: str, standing: Standing) -> str:
         """What is amiss with a neighbour, empty where nothing is."""
         if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"
         if name == "slack" and self.slack is not None and self.slack.trouble:
             return self.slack.trouble
+        if refused := await self.refusal(name):
+            return refused
         match standing.position:
             case Position.CLOSED:
                 return ""

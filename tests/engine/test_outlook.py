@@ -10,7 +10,7 @@ from support.patience import until
 
 from orchestrator.engine.breakers import FAILURES, Breaker, Position
 from orchestrator.errors import UnavailableError
-from orchestrator.outlook import CLOSED, FORGOTTEN, Outlook
+from orchestrator.outlook import CLOSED, FORGOTTEN, REFUSED, Outlook
 from orchestrator.store.database import Database
 
 HOUR = 3600.0
@@ -139,3 +139,36 @@ async def test_what_a_process_said_that_left_in_order_is_forgotten_at_once(datab
     await leaves.leave()
     assert (await stays.read())["gemini"].position is Position.OPEN, "of those who are there"
     database.close()
+
+
+async def test_credentials_that_one_process_is_refused_by_are_told_by_all(database_url: str) -> None:
+    """Who only answers posts no message, and would never find out that nobody is asked any more."""
+    seconds = 0.0
+    database = Database(database_url)
+    one, other, web = (
+        Outlook(database, ["slack"], lambda s: NOON + timedelta(seconds=seconds), lambda: seconds)
+        for _ in range(3)
+    )
+
+    async def answered(outlook: Outlook, why: str) -> str:
+        outlook.refused("slack", why)
+        await until(lambda: not outlook.busy, "it is written down")
+        return await web.refusal("slack")
+
+    try:
+        assert await web.refusal("slack") == await answered(one, "") == ""
+        assert await answered(one, "token_revoked") == "token_revoked"
+        assert await answered(other, "") == "token_revoked", "another process may have a newer token"
+        assert await answered(one, "") == ""
+        await answered(one, "token_revoked")
+        await one.leave()
+        assert await web.refusal("slack") == "", "it was restarted, with a good one perhaps"
+        await answered(other, "token_revoked")
+        seconds += REFUSED.total_seconds() / 2
+        await answered(other, "token_revoked")
+        seconds += REFUSED.total_seconds() / 2
+        assert await web.refusal("slack") == "token_revoked", "it was said again meanwhile"
+        seconds += REFUSED.total_seconds() / 2
+        assert await web.refusal("slack") == "", "who said so was killed, or has nothing to say any more"
+    finally:
+        database.close()

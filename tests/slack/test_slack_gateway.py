@@ -569,9 +569,27 @@ async def test_a_whisper_falls_back_to_an_ephemeral_message(reply: Reply) -> Non
         assert "<" not in sent["text"]
 
 
+async def test_who_is_not_in_the_channel_is_whispered_to_in_direct_messages() -> None:
+    """An ephemeral message does not reach whoever left it, or decides from elsewhere."""
+    replies = {
+        "chat__postEphemeral": no("user_not_in_channel"),
+        "conversations__open": ok(channel={"id": "D1"}),
+    }
+    async with FakeSlack(**replies, chat__postMessage=ok(channel="D1", ts="1.2")) as slack:
+        async with gateway(slack) as slacks:
+            await slacks.whisper(channel=CHANNEL, user="U0BOB", text="Already approved.")
+        [sent] = slack.made("chat.postMessage")
+        assert (sent["channel"], sent["text"]) == ("D1", "Already approved.")
+        assert [asked["users"] for asked in slack.made("conversations.open")] == ["U0BOB"]
+
+
 @pytest.mark.parametrize("reply", [no("user_not_in_channel"), HTML, DROPPED, SILENT, no("invalid_auth")])
 async def test_a_whisper_that_fails_is_logged_and_nothing_more(reply: Reply) -> None:
-    async with FakeSlack(chat__postEphemeral=reply) as slack, gateway(slack) as slacks:
+    nobody = no("user_not_found")
+    async with (
+        FakeSlack(chat__postEphemeral=reply, conversations__open=nobody) as slack,
+        gateway(slack) as slacks,
+    ):
         with capture_logs() as logs:
             await slacks.whisper(channel=CHANNEL, user="U0BOB", text="secret words")
             await slacks.whisper(channel="", user="U0BOB", text="secret words")

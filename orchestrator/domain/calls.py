@@ -103,17 +103,22 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     if approval and stands:
         return _gated(run, call, approval, event, now)
     if fresh.ruling is Ruling.ASK:
-        if fresh.previews and fresh.preview is None:
-            return unheard(run, "what it would do has not been worked out", Refusal.NOT_NOW)
-        if (blind := _blind(fresh)) is not None:
-            return settled(run, call, OutcomeKind.FAILED, blind, now)
-        call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
-        terms = fresh.terms or Terms(approvers=())
-        asked, effects = ask(call, run, terms, fresh.digest, now, fresh.preview)
-        note = "the policy now asks for a person"
-        run = with_turn(run, run.turn.with_call(asked))
-        return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
+        return _asked_after_all(run, call, fresh, now)
     return _execute(run, call, event, now)
+
+
+def _asked_after_all(run: Run, call: ToolCall, fresh: Assessment, now: datetime) -> Decision:
+    """Nobody has approved it, and the policy in force wants a person's yes."""
+    if fresh.previews and fresh.preview is None:
+        return unheard(run, "what it would do has not been worked out", Refusal.NOT_NOW)
+    if (blind := _blind(fresh)) is not None:
+        return settled(run, call, OutcomeKind.FAILED, blind, now)
+    call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
+    terms = fresh.terms or Terms(approvers=())
+    asked, effects = ask(call, run, terms, fresh.digest, now, fresh.preview)
+    run = with_turn(run, run.turn.with_call(asked))
+    note = "the policy now asks for a person"
+    return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
 
 
 def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now: datetime) -> Decision:

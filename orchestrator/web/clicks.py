@@ -63,38 +63,41 @@ class Clicks:
         return GONE
 
     async def _decide(self, click: Click) -> str:
-        approve, refine = click.kind == "approve", click.kind == "refine"
-        by = person(click)
         try:
             row = await self._doors.database.read(views.approval, click.approval)
-            terms = terms_value(row)
-            if await misplaced(self._doors, self._slack, click):
-                return GONE
-            if row["revision"] != click.revision:
-                log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
-                return CHANGED
-            chosen = _chosen(click, row) if click.kind == "choose" else None
-            if click.kind == "choose" and chosen is None:
-                return GONE
-            standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
-            may = {click.user_id, *standing} & everybody(terms)
-            if may and (amiss := _amiss(click, row)):
-                return amiss
-            answer = await self._doors.intake.decide(
-                click.approval,
-                approve=approve,
-                by=by,
-                entitled_as=click.user_id,
-                digest=click.digest_prefix,
-                reason=click.note if row["tool"] == PLAN else "",
-                refine=refine,
-                answer=chosen,
-                standing=standing,
-            )
-            told = words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
-            return await since(self._doors, told, click.approval, row["tool"], by)
+            return await self._stale(click, row) or await self._decided(click, row)
         except NotFoundError:
             return GONE
+
+    async def _stale(self, click: Click, row: views.Row) -> str:
+        """Why the button is not one of the question as it is asked; else empty."""
+        if await misplaced(self._doors, self._slack, click):
+            return GONE
+        if row["revision"] != click.revision:
+            log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
+            return CHANGED
+        return GONE if click.kind == "choose" and _chosen(click, row) is None else ""
+
+    async def _decided(self, click: Click, row: views.Row) -> str:
+        by, terms = person(click), terms_value(row)
+        approve, refine, choose = (click.kind == kind for kind in ("approve", "refine", "choose"))
+        standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
+        may = {click.user_id, *standing} & everybody(terms)
+        if may and (amiss := _amiss(click, row)):
+            return amiss
+        answer = await self._doors.intake.decide(
+            click.approval,
+            approve=approve,
+            by=by,
+            entitled_as=click.user_id,
+            digest=click.digest_prefix,
+            reason=click.note if row["tool"] == PLAN else "",
+            refine=refine,
+            answer=_chosen(click, row) if choose else None,
+            standing=standing,
+        )
+        told = words(answer, by=by, approve=None if choose else approve, refine=refine)
+        return await since(self._doors, told, click.approval, row["tool"], by)
 
 
 def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:

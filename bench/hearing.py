@@ -24,7 +24,8 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bench import asgi, process, seed, wakeup
+from bench import process, seed, wakeup
+from bench.interactions import Interactions
 from orchestrator.domain.effects import EffectKind
 from orchestrator.emulator.serving import free_port, running
 from orchestrator.store import migrate, outbox
@@ -39,26 +40,21 @@ POLLED: Final = 12
 ROUNDS: Final = 2
 
 
-class Counting:
+class Counting(Interactions):
     """Answers gets: still at work, or ended since it was told so. Counts them by second."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.at: list[float] = []
         self.ended: dict[str, float] = {}
         self.noticed: dict[str, float] = {}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await asgi.lifespan(receive, send)
-            return
-        await receive()
-        now, interaction = time.monotonic(), scope["path"].rsplit("/", 1)[1]
+    def fetch(self, interaction_id: str) -> dict[str, Any]:
+        now, done = time.monotonic(), interaction_id in self.ended
         self.at.append(now)
-        done = interaction in self.ended
         if done:
-            self.noticed.setdefault(interaction, now)
-        status = "completed" if done else "in_progress"
-        await asgi.answer(send, {"id": interaction, "status": status, "steps": []})
+            self.noticed.setdefault(interaction_id, now)
+        return {"id": interaction_id, "status": "completed" if done else "in_progress", "steps": []}
 
     def most(self) -> int:
         """Gets in any second, wherever it begins."""

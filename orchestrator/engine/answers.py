@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import entitlement, hidden, human
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.assessment import Assessment, Finding, Ruling
 from orchestrator.domain.consent import Actor, Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import (
@@ -30,7 +30,7 @@ from orchestrator.domain.values import Value, replace
 from orchestrator.domain.verdicts import already
 from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.seal import assess
+from orchestrator.engine.seal import assess, sealed
 from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.store import attest, locking, questions, runs
 
@@ -203,9 +203,10 @@ def edit(
         unseen = {*approval.terms.hidden, *(current.hidden if current else ())}
         wished = hidden.kept(arguments, call.arguments, unseen)
         wish = FunctionCall(call.call_id, call.tool, wished)
-        fresh = assess(toolkit, run, run.turn.interaction_id or "", wish, about=approval)
-        if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
-            raise InvalidError("the arguments do not fit the tool", _misfits(toolkit, run, wish))
+        found = toolkit.find(run.acting, wish)
+        if found.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
+            raise InvalidError("the arguments do not fit the tool", _misfits(found))
+        fresh = sealed(found, run, run.turn.interaction_id or "", wish, about=approval)
         return ApprovalEdited(
             approval_id,
             approval.digest if person.digest is None else person.digest,
@@ -221,9 +222,8 @@ def edit(
     return _apply(s, approval_id, event, bench)
 
 
-def _misfits(toolkit: ToolkitPort, run: Run, wish: FunctionCall) -> tuple[tuple[str, str], ...]:
+def _misfits(found: Finding) -> tuple[tuple[str, str], ...]:
     """What does not fit, by the request's own names: `arguments.amount`."""
-    found = toolkit.find(run.acting, wish)
     problems = found.problems or ((_WHOLE, found.reason),)
     return tuple((path if path == _WHOLE else f"{_WHOLE}.{path}", text) for path, text in problems)
 

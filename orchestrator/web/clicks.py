@@ -13,11 +13,10 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
 from orchestrator.domain.consent import SLACK_USER, Actor, ApprovalStatus, Place
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
 from orchestrator.domain.pipeline import CONFIRM
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.terms import is_group, possible
+from orchestrator.domain.terms import deciders, is_group, possible
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
@@ -82,7 +81,7 @@ class Clicks:
         by, terms = person(click), terms_value(row)
         approve, refine, choose = (click.kind == kind for kind in ("approve", "refine", "choose"))
         standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
-        may = {click.user_id, *standing} & everybody(terms)
+        may = not {click.user_id, *standing}.isdisjoint(deciders(terms))
         if may and (amiss := _amiss(click, row)):
             return amiss
         answer = await self._doors.intake.decide(

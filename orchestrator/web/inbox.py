@@ -10,9 +10,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from orchestrator.domain.entitlement import concerns, everybody, waits_for
+from orchestrator.domain.entitlement import concerns, in_some_stage, waits_for
 from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.terms import deciders
 from orchestrator.slack import home
 from orchestrator.slack.home import Entry
 from orchestrator.slack.incoming import Command, HomeOpened
@@ -126,14 +127,12 @@ class Inbox:
 
 def _named(card: Card) -> set[str]:
     approval = card.approval
-    return {*everybody(approval.terms, escalated=approval.escalated), *approval.terms.never}
+    return {*deciders(approval.terms, escalated=approval.escalated), *approval.terms.never}
 
 
 def _may_look(card: Card, user: str, standing: Sequence[str]) -> bool:
     """Whether the window with the details would open for them."""
-    stands = {user, *standing}
-    named = everybody(card.approval.terms, escalated=card.approval.escalated)
-    return not stands.isdisjoint(named) and stands.isdisjoint(card.approval.terms.never)
+    return in_some_stage(card.approval.terms, {user, *standing}, escalated=card.approval.escalated)
 
 
 def _questions(count: int, what: str = "waiting") -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN
 from support.gemini import Plan
 from support.patience import until
+from support.slots import AnyRoom
 from support.toolkit import Rule
 from support.world import World
 
@@ -580,16 +581,6 @@ async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(databas
         assert sum(world.gemini.creates.values()) == 2
 
 
-class _AnyRoom:
-    """`Slots` without an end."""
-
-    def reserve(self, kind: EffectKind) -> bool:
-        return True
-
-    def give_back(self, kind: EffectKind) -> None:
-        pass
-
-
 async def _nothing() -> None:
     """An act."""
 
@@ -599,7 +590,7 @@ async def test_who_shares_a_commit_goes_on_with_its_own_only(sqlite_url: str) ->
     database, begun, held = Database(sqlite_url), threading.Event(), threading.Event()
     commits = Commits(database, policy=Policy(), clock=lambda: datetime.now(UTC))
     taken: list[Ticket] = []
-    commits.slots, commits.accept = _AnyRoom(), taken.extend
+    commits.slots, commits.accept = AnyRoom(), taken.extend
     commits.gate = lambda s, effect: _nothing
 
     def hold(s: Session) -> None:

@@ -50,7 +50,7 @@ def story(house: House, *payloads: Any) -> tuple[list[int], list[str]]:
         for body in map(form, payloads):
             answer = client.post("/slack/interactivity", content=body, headers=slack_signed(body))
             codes.append(answer.status_code)
-    return codes, [w["text"] for w in house.whispered.said]
+    return codes, house.whispered.texts
 
 
 def test_sent_back_with_a_note(house: House) -> None:

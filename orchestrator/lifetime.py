@@ -25,7 +25,7 @@ from orchestrator.respites import Respites
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import care, claims, sightings
+from orchestrator.store import claims, maintenance, sightings
 from orchestrator.store.sql.races import AWAY
 from orchestrator.web.doors import DynamicDoor
 
@@ -65,7 +65,7 @@ class Lifetime:
         try:
             await self._take_over()
         except AWAY as e:
-            raise UnavailableError(f"the database failed during the start: {care.reason(e)}") from e
+            raise UnavailableError(f"the database failed during the start: {maintenance.reason(e)}") from e
         if self.state.worker is not None:
             self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
         beside = [asyncio.create_task(begun) for begun in self._beside()]

@@ -16,7 +16,7 @@ from orchestrator.engine.webhook_care import NOWHERE
 from orchestrator.errors import ConflictError, OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.settings import Settings, load
-from orchestrator.store import care, migrate
+from orchestrator.store import maintenance, migrate
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
 SAFE_SQLITE: Final = (3, 51, 3)
@@ -101,7 +101,7 @@ def _database(settings: Settings) -> Finding:
             with opening.opened(settings) as database:
                 return _schema(settings, database.engine, "", may_be_new=database.sqlite)
         except ConflictError:
-            with care.reading(url) as engine:
+            with maintenance.reading(url) as engine:
                 return _schema(settings, engine, "a service runs on it, or another command: ")
     except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
         return Finding("bad", "database", f"{type(e).__name__}: {e}")

@@ -32,7 +32,7 @@ from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.engine.seal import assess, sealed
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import attest, locking, questions, runs
+from orchestrator.store import audit_check, locking, questions, runs
 
 _WHOLE: Final = "arguments"
 """How all of them are named."""
@@ -260,7 +260,7 @@ def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench
     wish = FunctionCall(call.call_id, call.tool, call.arguments)
     fresh = assess(bench.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval)
     same = fresh.sealed_like(approval) == approval.digest
-    return None if same or fresh.ruling is Ruling.UNKNOWN or attest.doubts(s, call) else fresh
+    return None if same or fresh.ruling is Ruling.UNKNOWN or audit_check.doubts(s, call) else fresh
 
 
 def _apply(
@@ -297,7 +297,7 @@ def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCa
     if call is not None and call.approval is not None and call.approval.id != approval.id:
         return ()  # it was asked anew
     if call is None:
-        return attest.gone(s, applied.run, asked.id) if approval.open else ()
+        return audit_check.gone(s, applied.run, asked.id) if approval.open else ()
     if applied.refused is Refusal.CHANGED:
-        return attest.doubts(s, call)
-    return attest.idle(s, applied.run.id, call)
+        return audit_check.doubts(s, call)
+    return audit_check.idle(s, applied.run.id, call)

@@ -36,7 +36,7 @@ from orchestrator.store import (
     outbox,
     parked,
     questions,
-    refusals,
+    refused_answers,
     runs,
     turns,
 )
@@ -73,7 +73,7 @@ def apply(
     after, told = run, follow(run, happened, decision)
     changed = decision.run != run or decision.left is not None
     if not changed and (answer := turned_away(told)) is not None:
-        worth = worth_telling(answer, refusals.told(s, answer.approval))
+        worth = worth_telling(answer, refused_answers.told(s, answer.approval))
         if worth is None:
             return Applied(run, run, decision.note, decision.refused, untold=True)
         told = (worth,)

@@ -35,7 +35,7 @@ class DeliveryVerdict(enum.StrEnum):
     NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
     IGNORED = "ignored"  # not about an interaction, or about one of a run that is gone, or unreadable
     OVERFLOW = "overflow"  # about an unknown interaction, when enough of those were kept already
-    REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused`)
+    REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused_webhooks`)
 
     @property
     def state(self) -> DeliveryState:

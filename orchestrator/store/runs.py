@@ -15,7 +15,7 @@ from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
-from orchestrator.store import asked, audit, copied, jobs, recollection, turns
+from orchestrator.store import asked, audit, jobs, message_copies, recollection, turns
 from orchestrator.store.recollection import Known, recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
@@ -222,13 +222,13 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
         _NEW_APPROVAL.later(s, **fixed, **written(after, APPROVAL))
         hold(s).seen[asked_by(after.id)] = run_id
         asked.keep(s, None, after)
-        copied.keep(s, None, after)
+        message_copies.keep(s, None, after)
         return
     to = changed(before, after, APPROVAL)
     stale = _one(f"approval {after.id} in {before.status}")
     _MOVE_APPROVAL.later(s, stale, to, of_approval=after.id, of_status=before.status)
     asked.keep(s, before, after)
-    copied.keep(s, before, after)
+    message_copies.keep(s, before, after)
 
 
 def asked_by(approval: str) -> str:

@@ -14,7 +14,7 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import PathParameterDefinition
 
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors

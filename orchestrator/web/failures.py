@@ -11,7 +11,7 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.spells import Spell
-from orchestrator.store.care import reason
+from orchestrator.store.maintenance import reason
 from orchestrator.store.sql.races import AWAY
 
 log = structlog.get_logger(__name__)

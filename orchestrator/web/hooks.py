@@ -14,7 +14,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.errors import InvalidError, SignatureError, UnavailableError
 from orchestrator.gemini import webhook
 from orchestrator.slack import incoming, interactivity, signature

@@ -23,7 +23,7 @@ from orchestrator.domain.model import TurnStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.store import attest, audit, chain, claims, outbox, together, writer
+from orchestrator.store import audit, audit_check, chain, claims, outbox, together, writer
 from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -141,7 +141,7 @@ def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
 
 def believes_the_tables(patch: pytest.MonkeyPatch) -> None:
     """The gate's second look, at the audit, would make up for some other mistakes."""
-    patch.setattr(attest, "doubts", lambda s, call: ())
+    patch.setattr(audit_check, "doubts", lambda s, call: ())
 
 
 def claims_without_looking_again(patch: pytest.MonkeyPatch) -> None:

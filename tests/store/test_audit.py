@@ -33,7 +33,7 @@ from orchestrator.domain.values import replace
 from orchestrator.engine import answers
 from orchestrator.engine.heads import Heads
 from orchestrator.errors import InvalidError, UnavailableError
-from orchestrator.store import attest, audit, copying
+from orchestrator.store import audit, audit_check, database_copy
 from orchestrator.store.chain import GENESIS, Head, hash_of, sha256_of, verify
 from orchestrator.store.database import Database
 
@@ -57,10 +57,10 @@ async def all_entries(database: Database) -> list[Row]:
     return await database.read(audit.entries, limit=10_000)
 
 
-def attested(database: Database) -> attest.Attested:
+def attested(database: Database) -> audit_check.Attested:
     with database.engine.connect() as conn:
-        assert attest.walk(conn).broken is None
-        return attest.compare(conn, batch=2)
+        assert audit_check.walk(conn).broken is None
+        return audit_check.compare(conn, batch=2)
 
 
 # ------------------------------------------------------------------ the chain
@@ -282,7 +282,7 @@ async def test_the_story_of_a_run(database_url: str) -> None:
         assert SECRET not in "".join(r["body"] for r in rows)
         for row in rows:
             assert row["body"] == rfc8785.dumps(json.loads(row["body"])).decode()
-        assert attested(world.database) == attest.Attested(1, 0, ())
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 @pytest.mark.asyncio
@@ -309,7 +309,7 @@ async def test_two_yeses_and_an_edit_between(sqlite_url: str) -> None:
         assert new[0]["instead_of"] == asked.id
         assert new[0]["arguments_sha256"] == sha256_of({"card": "other"})
         assert [v["by"]["id"] for v in new[2]["votes"]] == [ANNA.id, BEN.id]
-        assert attested(world.database) == attest.Attested(2, 0, ())
+        assert attested(world.database) == audit_check.Attested(2, 0, ())
 
 
 @pytest.mark.asyncio
@@ -333,7 +333,7 @@ async def test_the_other_endings(sqlite_url: str) -> None:
             assert "call_claimed" not in kinds[run_id]
         closed = (await world.database.read(audit.entries, run_id=runs[1]))[-1]
         assert json.loads(closed["body"])["by"]["id"] == ANNA.id
-        assert attested(world.database) == attest.Attested(3, 0, ())
+        assert attested(world.database) == audit_check.Attested(3, 0, ())
 
 
 @pytest.mark.asyncio
@@ -367,7 +367,7 @@ async def test_what_was_shown_and_a_second_start_are_as_the_tables_have_them(sql
         assert (more["by"]["id"], more["approval"]) == (ANNA.id, approval.id)
         assert more["start_by"] > first["start_by"]
         assert first["preview_sha256"] == sha256_of("gone {'card': 'sk_live_4711'}")
-        assert attested(world.database) == attest.Attested(1, 0, ())
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 @pytest.mark.asyncio
@@ -399,7 +399,7 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
         assert len(await all_entries(world.database)) <= MOST_REFUSALS + 3
         assert (await world.run(run_id)).seq < MOST_REFUSALS + 20, "nor the run's own record"
         assert (await world.decide(approval, True)).refused is None
-        assert attested(world.database) == attest.Attested(1, 0, ())
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 # ------------------------------------------------------------------ the tables held against it
@@ -509,12 +509,12 @@ def test_a_direct_change_in_the_tables_is_found(told: Path, scratch: Path, chang
     database = Database(f"sqlite:///{copy}")
     statement, found = DIRECT[change]
     try:
-        assert attested(database) == attest.Attested(2, 0, ())
+        assert attested(database) == audit_check.Attested(2, 0, ())
         with closing(sqlite3.connect(copy)) as tool:  # it knows nothing of our foreign keys
             tool.execute(statement)
             tool.commit()
         with database.engine.connect() as conn:
-            faults = attest.compare(conn).faults
+            faults = audit_check.compare(conn).faults
         assert any(found in fault for fault in faults), faults
     finally:
         database.close()
@@ -529,7 +529,7 @@ def test_an_entry_that_cannot_be_read_is_found(told: Path, scratch: Path) -> Non
     database = Database(f"sqlite:///{copy}")
     try:
         with database.engine.connect() as conn:
-            broken = attest.walk(conn, batch=2).broken
+            broken = audit_check.walk(conn, batch=2).broken
         assert broken is not None
         assert broken.seq == 5
     finally:
@@ -543,7 +543,7 @@ def test_what_is_older_than_the_audit_is_no_fault(told: Path, scratch: Path) -> 
     try:
         with database.engine.begin() as conn:
             conn.execute(sa.delete(audit.audit_t))
-        assert attested(database) == attest.Attested(2, 2, ())
+        assert attested(database) == audit_check.Attested(2, 2, ())
     finally:
         database.close()
 
@@ -553,11 +553,11 @@ def test_a_move_keeps_the_chain(told: Path, scratch: Path) -> None:
     moved.write_bytes(told.read_bytes())
     source, target = Database(f"sqlite:///{moved}"), Database(f"sqlite:///{scratch / 'target.db'}")
     try:
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
         with source.engine.connect() as here, target.engine.connect() as there:
-            head = attest.walk(here).head
-            assert attest.walk(there, head, batch=3).head == head
-        assert attested(target) == attest.Attested(2, 0, ())
+            head = audit_check.walk(here).head
+            assert audit_check.walk(there, head, batch=3).head == head
+        assert attested(target) == audit_check.Attested(2, 0, ())
     finally:
         source.close()
         target.close()

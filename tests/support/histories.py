@@ -41,7 +41,7 @@ from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, R
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
-from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs, turns
+from orchestrator.store import audit, audit_check, claims, migrate, outbox, run_rows, runs, turns
 
 COUNT: Final = 10_000
 CLEO, EVE = Actor("U0CLEO", "cleo", "slack"), Actor("U0EVE", "eve", "slack")
@@ -432,8 +432,8 @@ class History:
         self.books.judge(self.toolkit.seen)
         self.found["effects"] += len(self.toolkit.seen)
         with self.database.engine.connect() as conn:
-            assert attest.walk(conn).broken is None
-            faults = attest.compare(conn).faults
+            assert audit_check.walk(conn).broken is None
+            faults = audit_check.compare(conn).faults
         if self.poked is None:
             assert faults == (), faults
             return

@@ -33,7 +33,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, claims, run_rows, runs, turns
+from orchestrator.store import asked, audit, audit_check, claims, run_rows, runs, turns
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -463,8 +463,8 @@ def _check_asked(s: Session) -> None:
 
 def _check_audit(s: Session) -> None:
     """The chain holds, and tells of every question and every start what the tables tell."""
-    assert attest.walk(s.connection()).broken is None
-    assert attest.compare(s.connection()).faults == ()
+    assert audit_check.walk(s.connection()).broken is None
+    assert audit_check.compare(s.connection()).faults == ()
 
 
 def _rows(s: Session, columns: Iterable[Any], where: Any) -> list[Mapping[str, Any]]:

@@ -19,12 +19,12 @@ from orchestrator.domain.calls import impossible
 from orchestrator.domain.consent import TENANT, ApprovalStatus
 from orchestrator.domain.evidence import EntryKind
 from orchestrator.domain.model import CallStatus, Run, ToolCall
-from orchestrator.store import endings
+from orchestrator.store import audit_runs
 from orchestrator.store.audit import audit_t
+from orchestrator.store.audit_questions import Testimony, faults, of_call
 from orchestrator.store.chain import Broken, Chain, Head, Row, Verified, flaw
 from orchestrator.store.run_rows import UNREADABLE, approval_t, call_t, run_t
 from orchestrator.store.sql.prepared import Prepared, words
-from orchestrator.store.testimony import Testimony, faults, of_call
 
 T = TypeVar("T")
 BATCH: Final = 500
@@ -91,7 +91,7 @@ def compare(conn: sa.Connection, batch: int = BATCH) -> Attested:
                 continue
             wrong = (*faults(question, told, lives.last.get(question["call"])), *lives.requester(question))
             found += [f"approval {question['id']}: {fault}" for fault in wrong]
-    for ended in _readable(endings.faults(conn, batch), found):
+    for ended in _readable(audit_runs.faults(conn, batch), found):
         found += ended
     return Attested(approvals, older, tuple(found))
 

@@ -1,7 +1,7 @@
 """Webhooks that were not taken, on their way into the ledger: beside the door, and never in its way.
 
 Whoever finds the address may send what it likes, so everything here is bounded: what waits to be
-written, how often that is done, and what is kept (`store.refused`). What finds no room is counted.
+written, how often that is done, and what is kept (`store.refused_webhooks`). What finds no room is counted.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from orchestrator.engine.ports import Clock
-from orchestrator.store import refused
+from orchestrator.store import refused_webhooks
 from orchestrator.store.database import Database
-from orchestrator.store.refused import Refused
+from orchestrator.store.refused_webhooks import Refused
 
 MOST_WAITING: Final = 64
 """At most 1 MiB of bodies."""
@@ -39,7 +39,7 @@ class Refusals:
         clock: Clock,
         *,
         unkept: Callable[[int], None] = lambda many: None,
-        most: int = refused.MOST,
+        most: int = refused_webhooks.MOST,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._db, self._clock, self._unkept = database, clock, unkept
@@ -49,8 +49,8 @@ class Refusals:
         self._hurry = asyncio.Event()
 
     def put(self, headers: Mapping[str, str], body: bytes, why: str, *, scheme: str = "") -> None:
-        """Keep one soon; returns at once. Arguments as of `store.refused.refused`."""
-        one = refused.refused(headers, body, why, at=self._clock(), scheme=scheme)
+        """Keep one soon; returns at once. Arguments as of `store.refused_webhooks.refused`."""
+        one = refused_webhooks.refused(headers, body, why, at=self._clock(), scheme=scheme)
         known = self._waiting.get(one.id)
         if known is None and len(self._waiting) >= MOST_WAITING:
             self._unkept(1)
@@ -64,7 +64,7 @@ class Refusals:
         while self._waiting:
             batch, self._waiting = list(self._waiting.values()), {}
             try:
-                await self._db.write(refused.keep, batch, self._most)
+                await self._db.write(refused_webhooks.keep, batch, self._most)
             except Exception as e:  # noqa: BLE001  their senders have their answers; nobody waits for this
                 log.warning("refusals_not_kept", many=len(batch), error=type(e).__name__)
                 self._unkept(sum(one.times for one in batch))

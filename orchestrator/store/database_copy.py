@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import ConflictError, UnavailableError, UncertainError
 from orchestrator.store import claims, migrate
-from orchestrator.store.care import reason
 from orchestrator.store.database import Database
+from orchestrator.store.maintenance import reason
 from orchestrator.store.sql.standstill import unhurried
 
 BATCH: Final = 500

@@ -17,7 +17,7 @@ from releases.kept import RELEASES, restore
 from support.clock import NOON
 
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
-from orchestrator.store import care, copying, inbox, migrate
+from orchestrator.store import database_copy, inbox, maintenance, migrate
 from orchestrator.store.database import Database
 from orchestrator.store.tables import DeliveryRow, table
 
@@ -25,13 +25,13 @@ PAGE = 4096
 delivery_t = table(DeliveryRow)
 
 
-def contents(engine: sa.Engine) -> list[copying.Content]:
+def contents(engine: sa.Engine) -> list[database_copy.Content]:
     with engine.connect() as conn:
-        return [copying.content(conn, t) for t in migrate.TABLES]
+        return [database_copy.content(conn, t) for t in migrate.TABLES]
 
 
-def contents_of(file: Path) -> list[copying.Content]:
-    with care.reading(sa.make_url(f"sqlite:///{file}")) as engine:
+def contents_of(file: Path) -> list[database_copy.Content]:
+    with maintenance.reading(sa.make_url(f"sqlite:///{file}")) as engine:
         return contents(engine)
 
 
@@ -69,7 +69,7 @@ def arrive(s: Any, number: int) -> None:
 
 
 def test_a_backup_holds_every_row_in_one_private_file(used: Database, target: Path) -> None:
-    made = care.backup(used.url, target)
+    made = maintenance.backup(used.url, target)
     assert (made.path, made.size, made.schema) == (target, target.stat().st_size, migrate.head())
     assert made.runs == 17
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
@@ -78,7 +78,7 @@ def test_a_backup_holds_every_row_in_one_private_file(used: Database, target: Pa
     assert target.read_bytes()[18:20] == b"\x01\x01"
     assert contents_of(target) == contents(used.engine)
     again = Database(f"sqlite:///{target}")  # as a service would open it
-    assert care.faults(again.engine) == []
+    assert maintenance.faults(again.engine) == []
     again.close()
 
 
@@ -103,7 +103,7 @@ def test_a_backup_is_of_one_moment_while_the_service_writes(used: Database, targ
     try:
         for _ in range(5):
             seen = written
-            care.backup(used.url, target, force=True)
+            maintenance.backup(used.url, target, force=True)
             with closing(sqlite3.connect(target)) as conn:
                 counts = set(conn.execute("SELECT bad_calls FROM run").fetchall())
                 assert counts == set(conn.execute("SELECT duplicates FROM delivery").fetchall())
@@ -124,22 +124,22 @@ def test_what_a_killed_service_left_in_its_log_is_in_the_backup(
     left = tmp_path / "left.db"
     for end in ("", "-wal"):
         shutil.copyfile(f"{file(used)}{end}", f"{left}{end}")
-    care.backup(sa.make_url(f"sqlite:///{left}"), target)
+    maintenance.backup(sa.make_url(f"sqlite:///{left}"), target)
     assert contents_of(target) == contents(used.engine)
 
 
 def test_a_backup_before_the_upgrade_is_possible(scratch: Path, target: Path) -> None:
     url = f"sqlite:///{scratch}/old.db"
     restore(RELEASES[0], url)
-    assert care.backup(sa.make_url(url), target).schema == RELEASES[0]
+    assert maintenance.backup(sa.make_url(url), target).schema == RELEASES[0]
 
 
 def test_what_is_there_is_replaced_only_on_demand(used: Database, target: Path) -> None:
     target.write_text("precious")
     with pytest.raises(ConflictError, match="--force"):
-        care.backup(used.url, target)
+        maintenance.backup(used.url, target)
     assert target.read_text() == "precious"
-    care.backup(used.url, target, force=True)
+    maintenance.backup(used.url, target, force=True)
     assert contents_of(target) == contents(used.engine)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert list(target.parent.iterdir()) == [target]
@@ -150,7 +150,7 @@ def test_a_name_taken_meanwhile_is_not_overwritten(used: Database, target: Path)
     part.write_text("the copy")
     target.write_text("somebody else's")
     with pytest.raises(ConflictError, match="meanwhile"):
-        care._place(part, target, force=False)
+        maintenance._place(part, target, force=False)
     assert target.read_text() == "somebody else's"
 
 
@@ -158,7 +158,7 @@ def test_a_name_taken_meanwhile_is_not_overwritten(used: Database, target: Path)
 def test_the_database_itself_is_never_the_target(used: Database, end: str) -> None:
     before = contents(used.engine)
     with pytest.raises(ConfigError, match="the database itself"):
-        care.backup(used.url, Path(f"{file(used)}{end}"), force=True)
+        maintenance.backup(used.url, Path(f"{file(used)}{end}"), force=True)
     assert contents(used.engine) == before
 
 
@@ -167,7 +167,7 @@ def test_a_link_to_the_database_is_never_the_target(used: Database, link: Any) -
     alias = file(used).with_name("alias.db")
     link(alias, file(used))
     with pytest.raises(ConfigError, match="the database itself"):
-        care.backup(used.url, alias, force=True)
+        maintenance.backup(used.url, alias, force=True)
 
 
 @pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock"])
@@ -175,7 +175,7 @@ def test_what_belongs_to_a_database_behind_a_link_is_never_the_target(used: Data
     alias = file(used).with_name("alias.db")
     alias.symlink_to(file(used))
     with pytest.raises(ConfigError, match="the database itself"):
-        care.backup(sa.make_url(f"sqlite:///{alias}"), Path(f"{file(used)}{end}"), force=True)
+        maintenance.backup(sa.make_url(f"sqlite:///{alias}"), Path(f"{file(used)}{end}"), force=True)
 
 
 @pytest.mark.parametrize("end", ["-wal", "-journal"])
@@ -185,43 +185,43 @@ def test_remains_beside_the_target_would_be_played_into_it(
 ) -> None:
     Path(f"{target}{end}").write_bytes(b"of another database")
     with pytest.raises(ConflictError, match="choose another name"):
-        care.backup(used.url, target, force=force)
+        maintenance.backup(used.url, target, force=force)
     assert not target.exists()
 
 
 def test_a_damaged_database_gives_no_backup(used: Database, target: Path) -> None:
     damaged = file(used).with_name("damaged.db")
-    care.backup(used.url, damaged)
+    maintenance.backup(used.url, damaged)
     tear(damaged, "delivery")
     target.write_text("the last good one")
     with pytest.raises(UnavailableError, match=r"damaged|malformed"):
-        care.backup(sa.make_url(f"sqlite:///{damaged}"), target, force=True)
+        maintenance.backup(sa.make_url(f"sqlite:///{damaged}"), target, force=True)
     assert target.read_text() == "the last good one"
     assert list(target.parent.iterdir()) == [target]
 
 
 def test_places_where_no_file_can_be(used: Database, target: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        care.backup(used.url, target.parent / "none" / "copy.db")
+        maintenance.backup(used.url, target.parent / "none" / "copy.db")
     with pytest.raises(ConfigError, match="is a folder"):
-        care.backup(used.url, target.parent)
+        maintenance.backup(used.url, target.parent)
 
 
 def test_nothing_to_back_up(scratch: Path, target: Path) -> None:
     missing = scratch / "missing.db"
     with pytest.raises(ConfigError, match="no such file"):
-        care.backup(sa.make_url(f"sqlite:///{missing}"), target)
+        maintenance.backup(sa.make_url(f"sqlite:///{missing}"), target)
     assert not missing.exists()
     with closing(sqlite3.connect(missing)) as conn:
         conn.execute("CREATE TABLE run (id INTEGER)")
     with pytest.raises(ConfigError, match="no schema of this program"):
-        care.backup(sa.make_url(f"sqlite:///{missing}"), target)
+        maintenance.backup(sa.make_url(f"sqlite:///{missing}"), target)
     assert not target.exists()
 
 
 def test_the_command_for_postgresql_tells_no_password() -> None:
     url = sa.make_url("postgresql+psycopg://anna:s3cret@db.example:5433/runs?password=other&sslmode=require")
-    command = care.dump_command(url, Path("/backups/of today.dump"))
+    command = maintenance.dump_command(url, Path("/backups/of today.dump"))
     assert "s3cret" not in command
     assert "other" not in command
     assert shlex.split(command) == [
@@ -245,28 +245,28 @@ def tear(path: Path, name: str) -> None:
 
 
 def test_a_sound_database_has_no_faults(database: Database) -> None:
-    assert care.faults(database.engine) == []
+    assert maintenance.faults(database.engine) == []
 
 
 def test_rows_that_refer_to_nothing_are_told(used: Database) -> None:
     with closing(sqlite3.connect(file(used))) as conn, conn:
         conn.execute("DELETE FROM run WHERE input = 'queued'")  # foreign keys are off by default
-    told = care.faults(used.engine)
+    told = maintenance.faults(used.engine)
     assert told
     assert all("refers to a run that is not there" in t for t in told)
 
 
 def test_a_damaged_page_is_told(used: Database, target: Path) -> None:
-    care.backup(used.url, target)
+    maintenance.backup(used.url, target)
     tear(target, "event")
-    with care.reading(sa.make_url(f"sqlite:///{target}")) as engine:
-        told = care.faults(engine)
-    assert 0 < len(told) <= care.MOST_FAULTS
+    with maintenance.reading(sa.make_url(f"sqlite:///{target}")) as engine:
+        told = maintenance.faults(engine)
+    assert 0 < len(told) <= maintenance.MOST_FAULTS
 
 
 def test_a_check_reads_beside_the_service_and_cannot_write(used: Database) -> None:
-    with care.reading(used.url) as engine:
-        assert care.faults(engine) == []
+    with maintenance.reading(used.url) as engine:
+        assert maintenance.faults(engine) == []
         with pytest.raises(sa.exc.OperationalError, match="readonly"), engine.begin() as conn:
             conn.exec_driver_sql("DELETE FROM run")
 
@@ -276,13 +276,15 @@ def test_commits_that_do_not_wait_for_the_disk_are_told(database: Database) -> N
     with database.engine.begin() as conn:
         conn.exec_driver_sql(f"ALTER DATABASE {database.url.database} SET synchronous_commit = off")
     database.engine.dispose()
-    assert care.faults(database.engine) == ["commits do not wait for the disk (synchronous_commit is off)"]
+    assert maintenance.faults(database.engine) == [
+        "commits do not wait for the disk (synchronous_commit is off)"
+    ]
 
 
 def test_another_schema_is_no_sound_one(empty_database_url: str) -> None:
     database = Database(empty_database_url)
     with pytest.raises(ConfigError, match="not up to date"):
-        care.faults(database.engine)
+        maintenance.faults(database.engine)
     database.close()
 
 
@@ -296,10 +298,10 @@ async def test_space_nothing_uses_is_given_back(database: Database) -> None:
     with database.engine.begin() as conn:
         conn.execute(delivery_t.delete().where(delivery_t.c.id != "wh_7"))
     before = contents(database.engine)
-    done = care.vacuum(database)
+    done = maintenance.vacuum(database)
     assert done.after < done.before * 0.75
     assert contents(database.engine) == before
-    assert care.faults(database.engine) == []
+    assert maintenance.faults(database.engine) == []
     if database.sqlite:
         assert done.after == file(database).stat().st_size, "the log is empty"
 
@@ -307,18 +309,18 @@ async def test_space_nothing_uses_is_given_back(database: Database) -> None:
 def test_a_file_somebody_reads_is_not_vacuumed(used: Database) -> None:
     with used.engine.connect() as conn:
         conn.connection.driver_connection.execute("PRAGMA busy_timeout=10")  # type: ignore[union-attr]
-    with care.reading(used.url) as engine, engine.connect() as reader:
+    with maintenance.reading(used.url) as engine, engine.connect() as reader:
         reader.exec_driver_sql("BEGIN")
         reader.exec_driver_sql("SELECT count(*) FROM run").all()
         with used.engine.begin() as conn:
             conn.exec_driver_sql("UPDATE run SET output = 'new'")
         with pytest.raises(ConflictError, match="still reads"):
-            care.vacuum(used)
-    care.vacuum(used)
+            maintenance.vacuum(used)
+    maintenance.vacuum(used)
 
 
 def test_tables_of_a_later_program_are_left_alone(database: Database) -> None:
     with database.engine.begin() as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="older than the database"):
-        care.vacuum(database)
+        maintenance.vacuum(database)

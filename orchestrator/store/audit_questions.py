@@ -1,6 +1,6 @@
 """What the audit says of one question, and where the tables tell it otherwise.
 
-Read by `attest.compare` of all questions, and at the gate of the one because of which a call is to run.
+Read by `audit_check.compare` of all questions, and at the gate of the one because of which a call is to run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -151,7 +151,7 @@ def faults(row: Row, told: Testimony, last: str | None) -> Iterator[str]:
     """What of a question is not as the audit has it.
 
     Args:
-        row: The columns of `attest.COMPARED`.
+        row: The columns of `audit_check.COMPARED`.
         last: The question its call was asked last, by the audit.
     """
     if not told.requested:

@@ -8,7 +8,8 @@ from functools import partial
 
 from litestar import Litestar
 
-from orchestrator import arming, doorway, jobs, measures, neighbours, opening, parts, webhook_watch
+from orchestrator import arming, clients, doorway, from_settings, jobs, opening, parts, webhook_watch
+from orchestrator.breaker_states import BreakerStates
 from orchestrator.engine.breakers import (
     GuardedGemini,
     GuardedJobs,
@@ -32,10 +33,9 @@ from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
-from orchestrator.outlook import Outlook
 from orchestrator.parts import Around, Bells, Ground
 from orchestrator.readiness import State, Workspace
-from orchestrator.respites import Patient, Respites
+from orchestrator.retry_after import RetryAfter, Waiter
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import sightings
@@ -107,13 +107,13 @@ def build(
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
     bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
-    outlook = _outlook(ground, around, role)
+    states = _breaker_states(ground, around, role)
     # Who only answers calls no neighbour itself.
-    standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
-    openings = outlook.openings if outlook is not None else own_openings(around.breakers)
+    standings = states.read if states is not None and role is Role.WEB else own(around.breakers)
+    openings = states.openings if states is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
     doors = doorway.doors(ground, around, performer, intake, state, bells, openings)
-    lived = _lifetime(ground, around, state, doors, performer, outlook, time).lived
+    lived = _lifetime(ground, around, state, doors, performer, states, time).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
     return Service(
@@ -136,7 +136,7 @@ def _dispatched(settings: Settings, database: Database, clock: Clock, role: Role
 def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
     """Who acts on the world, with every neighbour watched."""
     settings, counters = ground.settings, ground.counters
-    long_jobs = neighbours.long_jobs(around.gemini, around.files)
+    long_jobs = clients.long_jobs(around.gemini, around.files)
     return Performer(
         ground.database,
         GuardedGemini(around.gemini, around.at_gemini, counters),
@@ -144,17 +144,17 @@ def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
         GuardedSlack(around.slack, around.at_slack, counters) if around.slack else None,
         policy=ground.policy,
         clock=ground.clock,
-        link=measures.links(settings.public_url),
-        file_link=measures.file_links(settings.public_url),
-        pictures=neighbours.pictures(settings, around.files),
+        link=from_settings.links(settings.public_url),
+        file_link=from_settings.file_links(settings.public_url),
+        pictures=clients.pictures(settings, around.files),
         lease=timedelta(seconds=settings.work.lease_seconds),
-        limits=measures.ceilings(settings),
+        limits=from_settings.ceilings(settings),
         hearing=ground.hearing,
-        lines=Lines(measures.manners(settings)),
-        recipe=measures.recipes(settings),
+        lines=Lines(from_settings.manners(settings)),
+        recipe=from_settings.recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
-        feeds=neighbours.feeds(ground.clock),
+        feeds=clients.feeds(ground.clock),
         callbacks=around.callbacks,
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
@@ -167,7 +167,7 @@ def _worker(
     ground: Ground, around: Around, performer: Performer, queued: bool, beat: Callable[[], None]
 ) -> Worker:
     settings, database = ground.settings, ground.database
-    tidy = Retention(database, around.files, measures.keep(settings), ground.clock)
+    tidy = Retention(database, around.files, from_settings.keep(settings), ground.clock)
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     return opens(
         database,
@@ -196,21 +196,21 @@ def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
     )
 
 
-def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
+def _breaker_states(ground: Ground, around: Around, role: Role) -> BreakerStates | None:
     """What those who work tell each other and who only answers; of a lone process there is nobody to tell."""
     if ground.database.sqlite and role is not Role.WEB:
         return None
-    outlook = Outlook(ground.database, [b.name for b in around.breakers])
+    states = BreakerStates(ground.database, [b.name for b in around.breakers])
     if role is not Role.WEB:
-        outlook.watch(around.breakers)
-    return outlook
+        states.watch(around.breakers)
+    return states
 
 
-def _respites(ground: Ground, around: Around) -> Respites:
+def _retry_after(ground: Ground, around: Around) -> RetryAfter:
     """What neighbours ask to wait for: Gemini of all calls, Slack of one method in one channel."""
-    patients: list[Patient] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
+    waiters: list[Waiter] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
     moment = (lambda s: ground.clock()) if ground.database.sqlite else sightings.moment
-    return Respites(ground.database, patients, moment)
+    return RetryAfter(ground.database, waiters, moment)
 
 
 def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
@@ -225,7 +225,7 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         standings,
         # Processes that only answer leave it to the others.
         care=webhook_watch.care(settings, clock, seen) if role is not Role.WEB else None,
-        socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
+        socket=clients.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
         slack=around.slack,
     )
@@ -237,7 +237,7 @@ def _lifetime(
     state: State,
     doors: Doors,
     performer: Performer,
-    outlook: Outlook | None,
+    states: BreakerStates | None,
     time: Steady,
 ) -> Lifetime:
     return Lifetime(
@@ -246,8 +246,8 @@ def _lifetime(
         slack=around.slack,
         dynamic=doors.dynamic,
         heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
-        outlook=outlook if state.worker else None,
-        respites=_respites(ground, around) if state.worker else None,
+        breaker_states=states if state.worker else None,
+        retry_after=_retry_after(ground, around) if state.worker else None,
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,

@@ -1,6 +1,6 @@
 """The settings in the doors' own words, and who stands behind the doors."""
 
-from orchestrator import arming, measures, neighbours
+from orchestrator import arming, clients, from_settings
 from orchestrator.engine.breakers import Openings
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
@@ -35,15 +35,15 @@ def doors(
         intake=intake,
         clock=ground.clock,
         tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
-        workflows={name: measures.workflow(settings, name) for name in settings.workflows},
+        workflows={name: from_settings.workflow(settings, name) for name in settings.workflows},
         tools=list_tools(ground.tools),
-        webhook=neighbours.static(settings),
+        webhook=clients.static(settings),
         dynamic=around.dynamic,
         whisper=slack.whisper if slack else _nobody_to_tell,
         standing=slack.groups.of if slack else alone,
         readiness=state.checks,
         slack=_slack_door(settings, slack, state) if slack else None,
-        limits=measures.door_limits(settings),
+        limits=from_settings.door_limits(settings),
         wake=bells.wake,
         mail=bells.mail,
         counters=ground.counters,

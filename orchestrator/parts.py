@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from orchestrator import neighbours, tooling
+from orchestrator import clients, tooling
 from orchestrator.domain.model import Policy
 from orchestrator.engine.breakers import Breaker
 from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
@@ -62,13 +62,13 @@ class Around:
 def around(settings: Settings, clock: Clock) -> Around:
     """Raises `ConfigError`: something cannot be reached as the settings have it."""
     return Around(
-        gemini=neighbours.gemini(settings, clock),
-        slack=neighbours.slack(settings, clock),
-        dynamic=neighbours.dynamic(settings),
-        callbacks=neighbours.callbacks(settings, clock),
-        files=neighbours.storage(settings),
+        gemini=clients.gemini(settings, clock),
+        slack=clients.slack(settings, clock),
+        dynamic=clients.dynamic(settings),
+        callbacks=clients.callbacks(settings, clock),
+        files=clients.storage(settings),
         at_gemini=Breaker("gemini"),
-        at_slack=Breaker("slack", away=neighbours.slack_away),
+        at_slack=Breaker("slack", away=clients.slack_away),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Engine, make_url
 
-from orchestrator import advice, app, arming, neighbours, opening, tooling
+from orchestrator import advice, app, arming, clients, opening, tooling
 from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import Standing, judge
 from orchestrator.engine.webhook_care import NOWHERE
@@ -157,12 +157,12 @@ async def _gemini(settings: Settings) -> Finding:
 
 async def _webhook(settings: Settings) -> Finding:
     """How our webhook is registered; without one, runs still go on, by readings now and then."""
-    mode, wanted = settings.webhooks.mode, neighbours.wanted(settings)
+    mode, wanted = settings.webhooks.mode, clients.wanted(settings)
     if mode != "static":
         return Finding("ok", "webhook", f"none needs to be registered with webhooks.mode: {mode}")
     if wanted is None:
         return Finding("warn", "webhook", NOWHERE)
-    registrations = neighbours.registrations(settings, app.now, timeout_seconds=10)
+    registrations = clients.registrations(settings, app.now, timeout_seconds=10)
     try:
         verdict = judge(await registrations.list(), address=wanted.address, events=wanted.events)
     except OrchestratorError as e:

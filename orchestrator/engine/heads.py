@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.consent import TENANT
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import OrchestratorError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import audit, budget
 from orchestrator.store.chain import Head
 from orchestrator.store.database import Database
@@ -51,7 +51,7 @@ class Heads:
         self._db, self._say, self._every = database, say, every
         self._clock, self._sleep = clock, sleep
         self._last: Head | None = None
-        self._spell = Spell("audit_head")
+        self._streak = FailureStreak("audit_head")
 
     async def run(self) -> None:
         """Until cancelled. Whatever goes wrong is said and tried again."""
@@ -65,10 +65,10 @@ class Heads:
             head = await self._db.write(_due, self._clock(), self._every)
             if head is not None:
                 await self._publish(head)
-        except Exception as e:  # noqa: BLE001  told by the spell
-            self._spell.failed(e)
+        except Exception as e:  # noqa: BLE001  told by the streak
+            self._streak.failed(e)
         else:
-            self._spell.worked()
+            self._streak.worked()
 
     async def stop(self) -> None:
         """At a clean stop: what was added since it was said last is covered too."""
@@ -77,8 +77,8 @@ class Heads:
                 head = await self._db.read(audit.head)
                 if head != self._last and head.seq:
                     await self._publish(head)
-        except Exception as e:  # noqa: BLE001  told by the spell
-            self._spell.failed(e)
+        except Exception as e:  # noqa: BLE001  told by the streak
+            self._streak.failed(e)
 
     async def _publish(self, head: Head) -> None:
         log.info("audit_head", tenant=TENANT, seq=head.seq, hash=head.hash)

@@ -38,7 +38,7 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
@@ -130,7 +130,7 @@ class Performer:
             EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }
         commits.gate = self._gate
-        self._acting, self._renewing = Spell("effect"), Spell("lease_renewal")
+        self._acting, self._renewing = FailureStreak("effect"), FailureStreak("lease_renewal")
 
     async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
@@ -186,7 +186,7 @@ class Performer:
                     await commits.renewed(effect)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
-            except Exception as e:  # noqa: BLE001  told by the spell
+            except Exception as e:  # noqa: BLE001  told by the streak
                 self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
             else:
                 self._renewing.worked()

@@ -41,7 +41,7 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.occurrences import REFUSED, Occasion, occur
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import claims, outbox, triggers
 from orchestrator.store.claims import Claimed
 
@@ -82,14 +82,14 @@ class Triggers:
 
     async def run(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Keep the rows as the settings want them, until cancelled."""
-        spell = Spell("triggers_arranging")
+        streak = FailureStreak("triggers_arranging")
         while True:
             try:
                 await self.arrange()
-            except Exception as e:  # noqa: BLE001  told by the spell
-                spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak
+                streak.failed(e)
             else:
-                spell.worked()
+                streak.worked()
             await sleep(ARRANGE_SECONDS)
 
     async def arrange(self) -> None:

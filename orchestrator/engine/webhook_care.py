@@ -15,7 +15,7 @@ import structlog
 
 from orchestrator.domain.registration import ENABLED, Judgement, Registration, Standing, judge
 from orchestrator.errors import OrchestratorError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 
 RETRY_SECONDS: Final = 300.0
 """When nothing could be learned: sooner than in an hour, and no burden to anybody."""
@@ -76,7 +76,7 @@ class WebhookCare:
         self.verdict = Judgement(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
         self._said: Judgement | None = None
         self._soon = False
-        self._keeping = Spell("webhook_sighting")
+        self._keeping = FailureStreak("webhook_sighting")
 
     async def run(self) -> None:
         """Look now and from time to time, until cancelled; where there is nothing to compare, say so."""
@@ -110,7 +110,7 @@ class WebhookCare:
         try:
             if self._tell is not None:
                 await self._tell(verdict)
-        except Exception as e:  # noqa: BLE001  told by the spell
+        except Exception as e:  # noqa: BLE001  told by the streak
             self._keeping.failed(e)
         else:
             self._keeping.worked()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 
 if TYPE_CHECKING:  # comes with the extra
     from pgqueuer.types import JobId
@@ -33,7 +33,7 @@ class Hands:
         self._tell = tell
         self._tasks: dict[JobId, asyncio.Task[Outcome]] = {}
         self._letting_go = False
-        self._spell = Spell("job")
+        self._streak = FailureStreak("job")
         self.finished: list[tuple[Picked, Outcome]] = []
         """Not yet written down."""
         self.returned: list[Picked] = []
@@ -81,11 +81,11 @@ class Hands:
     async def _work(self, job: "Picked") -> Outcome:
         try:
             await self._handle(job.entrypoint, job.payload or b"")
-        except Exception as e:  # noqa: BLE001  told by the spell
+        except Exception as e:  # noqa: BLE001  told by the streak
             # The rows know about attempts and what comes next; the job has said what it had to say.
-            self._spell.failed(e, lane=job.entrypoint, job=job.id)
+            self._streak.failed(e, lane=job.entrypoint, job=job.id)
             return "exception"
-        self._spell.worked()
+        self._streak.worked()
         return "successful"
 
     def _ended(self, job: "Picked", task: asyncio.Task[Outcome]) -> None:

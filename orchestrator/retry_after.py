@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.engine.meters import Stopwatch
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.sightings import Sighting
@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 3.0
 log = structlog.get_logger(__name__)
 
 
-class Patient(Protocol):
+class Waiter(Protocol):
     """Calls one neighbour, and waits where that one asks for it."""
 
     name: str
@@ -39,7 +39,7 @@ class Patient(Protocol):
         ...
 
 
-class Respites:
+class RetryAfter:
     """Of one process, for one event loop.
 
     Args:
@@ -50,48 +50,48 @@ class Respites:
     def __init__(
         self,
         database: Database,
-        patients: Sequence[Patient],
+        waiters: Sequence[Waiter],
         moment: Callable[[Session], datetime],
         stopwatch: Stopwatch = time.monotonic,
     ) -> None:
-        self._database, self._patients, self._moment = database, patients, moment
+        self._database, self._waiters, self._moment = database, waiters, moment
         self._stopwatch = stopwatch
         self._telling: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
-        for patient in patients:
-            patient.asked = partial(self._heard, patient.name)
+        for waiter in waiters:
+            waiter.asked = partial(self._heard, waiter.name)
 
     async def run(self) -> None:
         """Heed, from now on, what others hear; a failing database is waited for."""
-        spell = Spell("respites")
+        streak = FailureStreak("respites")
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.recall()
-            except Exception as e:  # noqa: BLE001  told by the spell
-                spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak
+                streak.failed(e)
             else:
-                spell.worked()
+                streak.worked()
 
     async def recall(self) -> None:
         """Heed what is written down. Raises what the database raises."""
-        for patient, place, seconds in await self._database.read(self._read):
-            patient.leave_alone(place, seconds)
+        for waiter, place, seconds in await self._database.read(self._read):
+            waiter.leave_alone(place, seconds)
 
     async def told(self) -> None:
         """Until all that was heard is written down, or could not be."""
         if self._telling:
             await asyncio.wait(self._telling)
 
-    def _read(self, s: Session) -> list[tuple[Patient, str, float]]:
+    def _read(self, s: Session) -> list[tuple[Waiter, str, float]]:
         kept = sightings.of(s, _ALL)
         if not kept:
             return []
         now, rests = self._moment(s), []
-        for patient in self._patients:
-            begins = _name(patient.name, "")
+        for waiter in self._waiters:
+            begins = _name(waiter.name, "")
             found = [(key.removeprefix(begins), at) for key, at in kept.items() if key.startswith(begins)]
-            rests += [(patient, place, rest) for place, at in found if (rest := _rest(at, now)) > 0]
+            rests += [(waiter, place, rest) for place, at in found if (rest := _rest(at, now)) > 0]
         return rests
 
     def _heard(self, neighbour: str, place: str, seconds: float) -> None:

@@ -8,9 +8,9 @@ import pytest
 from support.clock import NOON
 from support.patience import until
 
+from orchestrator.breaker_states import CLOSED, FORGOTTEN, BreakerStates
 from orchestrator.engine.breakers import FAILURES, Breaker, Position
 from orchestrator.errors import UnavailableError
-from orchestrator.outlook import CLOSED, FORGOTTEN, Outlook
 from orchestrator.store.database import Database
 
 HOUR = 3600.0
@@ -39,7 +39,7 @@ async def test_who_only_answers_says_how_the_neighbours_of_those_who_work_stand(
     database = Database(database_url)
     clock = lambda: NOON + timedelta(seconds=seconds)  # noqa: E731
     breaker = Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0)
-    worker, web = (Outlook(database, ["gemini", "slack"], lambda s: clock()) for _ in range(2))
+    worker, web = (BreakerStates(database, ["gemini", "slack"], lambda s: clock()) for _ in range(2))
     worker.watch([breaker])
 
     async def told(position: Position) -> None:
@@ -65,9 +65,11 @@ async def test_who_only_answers_says_how_the_neighbours_of_those_who_work_stand(
     database.close()
 
 
-async def _tells(outlook: Outlook, breaker: Breaker, work: Callable[[], Awaitable[None]], times: int) -> None:
+async def _tells(
+    states: BreakerStates, breaker: Breaker, work: Callable[[], Awaitable[None]], times: int
+) -> None:
     await _calls(breaker, work, times)
-    await until(lambda: not outlook.busy, "it is written down")
+    await until(lambda: not states.busy, "it is written down")
 
 
 async def test_of_several_who_work_nobody_hides_what_another_one_says(database_url: str) -> None:
@@ -75,7 +77,7 @@ async def test_of_several_who_work_nobody_hides_what_another_one_says(database_u
     seconds = 0.0
     database = Database(database_url)
     one, other, web = (
-        Outlook(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds)) for _ in range(3)
+        BreakerStates(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds)) for _ in range(3)
     )
     ours, theirs = (Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0) for _ in range(2))
     one.watch([ours])
@@ -99,7 +101,7 @@ async def test_of_several_who_work_nobody_hides_what_another_one_says(database_u
 async def test_how_long_it_is_left_alone_is_told_by_one_clock(postgres_url: str) -> None:
     """The server's: whoever tells and whoever reads may each have another, and neither is asked."""
     database = Database(postgres_url)
-    worker, web = (Outlook(database, ["gemini"]) for _ in range(2))
+    worker, web = (BreakerStates(database, ["gemini"]) for _ in range(2))
     breaker = Breaker("gemini", clock=lambda: 0.0, roll=lambda: 1.0)
     worker.watch([breaker])
     await _tells(worker, breaker, _told_to_wait, 1)
@@ -111,23 +113,23 @@ async def test_how_long_it_is_left_alone_is_told_by_one_clock(postgres_url: str)
 async def test_what_a_process_said_that_is_gone_is_forgotten(database_url: str) -> None:
     seconds = 0.0
     database = Database(database_url)
-    outlook = Outlook(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds))
+    states = BreakerStates(database, ["gemini"], lambda s: NOON + timedelta(seconds=seconds))
     breaker = Breaker("gemini", clock=lambda: seconds, roll=lambda: 1.0)
-    outlook.watch([breaker])
+    states.watch([breaker])
     await _calls(breaker, _away, FAILURES)
-    assert outlook.busy
-    await until(lambda: not outlook.busy, "it is written down")
+    assert states.busy
+    await until(lambda: not states.busy, "it is written down")
     seconds = FORGOTTEN.total_seconds()
-    assert (await outlook.read())["gemini"].position is Position.HALF_OPEN
+    assert (await states.read())["gemini"].position is Position.HALF_OPEN
     seconds += 60.0
-    assert (await outlook.read())["gemini"].position is Position.CLOSED
-    assert await outlook.openings() == {"gemini": 1}
+    assert (await states.read())["gemini"].position is Position.CLOSED
+    assert await states.openings() == {"gemini": 1}
     database.close()
 
 
 async def test_what_a_process_said_that_left_in_order_is_forgotten_at_once(database_url: str) -> None:
     database = Database(database_url)
-    leaves, stays = (Outlook(database, ["gemini"], lambda s: NOON) for _ in range(2))
+    leaves, stays = (BreakerStates(database, ["gemini"], lambda s: NOON) for _ in range(2))
     ours, theirs = (Breaker("gemini", clock=lambda: 0.0, roll=lambda: 1.0) for _ in range(2))
     leaves.watch([ours])
     stays.watch([theirs])

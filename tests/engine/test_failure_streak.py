@@ -16,7 +16,7 @@ from orchestrator.engine.heads import Heads
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
-from orchestrator.spells import AGAIN_SECONDS, Spell
+from orchestrator.failure_streak import AGAIN_SECONDS, FailureStreak
 from orchestrator.store.claims import Claimed
 from orchestrator.store.sql import checkpoints
 
@@ -32,15 +32,15 @@ class Minute:
 
 def test_a_spell_is_told_once_at_length_then_seldom_and_when_it_is_over() -> None:
     clock = Minute()
-    spell = Spell("worker", clock)
+    streak = FailureStreak("worker", clock)
     gone = ConnectionError("the server closed the connection")
     with capture_logs() as logs:
-        spell.worked()
+        streak.worked()
         for _ in range(120):
-            spell.failed(gone)
+            streak.failed(gone)
             clock.now += 1.0
-        spell.worked()
-        spell.worked()
+        streak.worked()
+        streak.worked()
     told = [(line["event"], line["log_level"], line.get("seconds"), line.get("failures")) for line in logs]
     assert told == [
         ("worker_failed", "error", None, None),
@@ -51,19 +51,19 @@ def test_a_spell_is_told_once_at_length_then_seldom_and_when_it_is_over() -> Non
 
 
 def test_another_kind_of_failure_within_a_spell_is_told_at_length_too() -> None:
-    spell = Spell("worker", Minute())
+    streak = FailureStreak("worker", Minute())
     with capture_logs() as logs:
         for error in (ConnectionError("gone"), KeyError("ours"), ConnectionError("gone"), KeyError("ours")):
-            spell.failed(error)
+            streak.failed(error)
     assert [line["error"] for line in logs] == ["ConnectionError", "KeyError"]
 
 
 def test_the_next_spell_is_told_anew() -> None:
-    spell = Spell("worker", Minute())
+    streak = FailureStreak("worker", Minute())
     with capture_logs() as logs:
         for _ in range(2):
-            spell.failed(ConnectionError("gone"))
-            spell.worked()
+            streak.failed(ConnectionError("gone"))
+            streak.worked()
     assert [line["event"] for line in logs] == ["worker_failed", "worker_recovered"] * 2
 
 

@@ -12,7 +12,7 @@ AGAIN_SECONDS: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
-class Spell:
+class FailureStreak:
     """Of a loop, or of all that do one thing: its first failure is told with the traceback, its end with how
     long it took.
 

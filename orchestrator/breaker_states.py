@@ -29,7 +29,7 @@ CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0)
 log = structlog.get_logger(__name__)
 
 
-class Outlook:
+class BreakerStates:
     """Of one process, for one event loop.
 
     Args:

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from bench.scene import Scene, Scenes, numbered
 from orchestrator.domain import jobreports
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew, names
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Stage, Vote
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.pipeline import confirms, step_call
 from orchestrator.domain.values import replace
 from orchestrator.engine.media import NOT_SHOWN
 from orchestrator.slack import batches, digests, home, human, modals
-from orchestrator.slack.refusals import SlackRefusalError
+from orchestrator.slack.api_errors import SlackRefusalError
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, on, under
 
 BOB: Final = Actor("U0BOB", "bob", "slack")

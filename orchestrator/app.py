@@ -10,6 +10,7 @@ from litestar import Litestar
 
 from orchestrator import arming, clients, doorway, from_settings, jobs, opening, parts, webhook_watch
 from orchestrator.breaker_states import BreakerStates
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.breakers import (
     GuardedGemini,
     GuardedJobs,
@@ -20,7 +21,6 @@ from orchestrator.engine.breakers import (
 )
 from orchestrator.engine.commits import Leases
 from orchestrator.engine.dispatch import Queued
-from orchestrator.engine.heads import Heads
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.meters import MeteredToolkit
@@ -28,12 +28,12 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Retention
-from orchestrator.engine.steady import Steady
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
-from orchestrator.parts import Around, Bells, Ground
+from orchestrator.parts import Around, Ground, WakeUps
 from orchestrator.readiness import State, Workspace
 from orchestrator.retry_after import RetryAfter, Waiter
 from orchestrator.settings import Settings
@@ -98,14 +98,14 @@ def build(
     Raises:
         ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
     """
-    time = Steady(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
+    time = SharedClock(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
     clock = clock or (machine if database.sqlite else time)
     queued = _dispatched(settings, database, clock, role)
     ground = parts.ground(settings, database, clock)
     around = parts.around(settings, clock)
     performer = _performer(ground, around, leases or time.hold)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
-    bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
+    bells = WakeUps(worker.wake, worker.mail) if worker else WakeUps(_others_work, _others_work)
     intake = _intake(ground, performer, bells)
     states = _breaker_states(ground, around, role)
     # Who only answers calls no neighbour itself.
@@ -149,8 +149,8 @@ def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
         pictures=clients.pictures(settings, around.files),
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=from_settings.ceilings(settings),
-        hearing=ground.hearing,
-        lines=Lines(from_settings.manners(settings)),
+        polling=ground.polling,
+        lines=Lines(from_settings.posting_rate(settings)),
         recipe=from_settings.recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
@@ -181,7 +181,7 @@ def _worker(
     )
 
 
-def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
+def _intake(ground: Ground, performer: Performer, bells: WakeUps) -> Intake:
     return Intake(
         ground.database,
         policy=ground.policy,
@@ -238,14 +238,16 @@ def _lifetime(
     doors: Doors,
     performer: Performer,
     states: BreakerStates | None,
-    time: Steady,
+    time: SharedClock,
 ) -> Lifetime:
     return Lifetime(
         state=state,
         gemini=around.gemini,
         slack=around.slack,
         dynamic=doors.dynamic,
-        heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
+        audit_heads=_audit_heads(ground.settings, ground.database, around.slack, ground.clock)
+        if state.worker
+        else None,
         breaker_states=states if state.worker else None,
         retry_after=_retry_after(ground, around) if state.worker else None,
         triggers=performer.triggers,
@@ -255,10 +257,12 @@ def _lifetime(
     )
 
 
-def _heads(settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock) -> Heads:
+def _audit_heads(
+    settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock
+) -> AuditHeads:
     channel = settings.audit.channel
     say = partial(slack.say, channel) if slack is not None and channel else None
-    return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
+    return AuditHeads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
 
 
 def _others_work() -> None:

@@ -15,8 +15,8 @@ from orchestrator.gemini.token import TokenRule
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.settings import Settings
+from orchestrator.slack.api_errors import SlackUnavailableError
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.slack.refusals import SlackUnavailableError
 from orchestrator.slack.sockets import Socket
 from orchestrator.storage.files import MIB, Storage
 from orchestrator.storage.files import opened as opened_storage

@@ -4,7 +4,7 @@ from orchestrator import arming, clients, from_settings
 from orchestrator.engine.breakers import Openings
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
-from orchestrator.parts import Around, Bells, Ground
+from orchestrator.parts import Around, Ground, WakeUps
 from orchestrator.readiness import State
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
@@ -25,7 +25,7 @@ def doors(
     performer: Performer,
     intake: Intake,
     state: State,
-    bells: Bells,
+    wake_ups: WakeUps,
     openings: Openings,
 ) -> Doors:
     """All that the handlers of a process stand on."""
@@ -44,12 +44,12 @@ def doors(
         readiness=state.checks,
         slack=_slack_door(settings, slack, state) if slack else None,
         limits=from_settings.door_limits(settings),
-        wake=bells.wake,
-        mail=bells.mail,
+        wake=wake_ups.wake,
+        mail=wake_ups.mail,
         counters=ground.counters,
         breakers=state.standings,
         openings=openings,
-        hearing=ground.hearing,
+        polling=ground.polling,
         triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
         callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),
         files=around.files,

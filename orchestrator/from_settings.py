@@ -5,15 +5,15 @@ from datetime import timedelta
 
 from orchestrator.domain.model import Recipe
 from orchestrator.engine.limits import Ceilings, Pace
-from orchestrator.engine.lines import Manners
+from orchestrator.engine.lines import PostingRate
 from orchestrator.engine.retention import Keep
 from orchestrator.settings import Settings
 from orchestrator.web.doors import Limits, WorkflowInfo
 
 
-def manners(settings: Settings) -> Manners:
+def posting_rate(settings: Settings) -> PostingRate:
     """What one channel of Slack's takes."""
-    return Manners(timedelta(seconds=1 / settings.slack.messages_per_second), settings.slack.burst)
+    return PostingRate(timedelta(seconds=1 / settings.slack.messages_per_second), settings.slack.burst)
 
 
 def keep(settings: Settings) -> Keep:

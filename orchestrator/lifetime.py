@@ -13,9 +13,9 @@ from litestar import Litestar
 from sqlalchemy.orm import Session
 
 from orchestrator.breaker_states import BreakerStates
-from orchestrator.engine.heads import Heads
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.steady import Steady
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError, UnavailableError
@@ -30,7 +30,7 @@ from orchestrator.store.sql.races import AWAY
 from orchestrator.web.doors import DynamicDoor
 
 AGREE_SECONDS: Final = 10.0
-"""Between two looks at the database's time: so long after it was set, all go by it. See `Steady`."""
+"""Between two looks at the database's time: so long after it was set, all go by it. See `SharedClock`."""
 TELL_EVERY: Final = 6
 """Of those looks: a line a minute that the clocks differ."""
 APART_SECONDS: Final = 5.0
@@ -47,13 +47,13 @@ class Lifetime:
     gemini: GeminiGateway
     slack: SlackGateway | None
     dynamic: DynamicDoor | None
-    heads: Heads | None
+    audit_heads: AuditHeads | None
     breaker_states: BreakerStates | None
     retry_after: RetryAfter | None
     triggers: Triggers
     files: Storage
     clock: Clock
-    time: Steady
+    time: SharedClock
 
     @asynccontextmanager
     async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
@@ -93,8 +93,8 @@ class Lifetime:
             yield self.dynamic.verifier.warm()
         if state.care is not None:
             yield state.care.run()
-        if self.heads is not None:
-            yield self.heads.run()
+        if self.audit_heads is not None:
+            yield self.audit_heads.run()
         yield self.triggers.run()
         if state.worker is not None:
             yield sweep(self.files)
@@ -133,8 +133,8 @@ class Lifetime:
             await state.worker.stop(state.settings.server.graceful_seconds)
             await state.working
         await asyncio.gather(*beside, return_exceptions=True)
-        if self.heads is not None:
-            await self.heads.stop()
+        if self.audit_heads is not None:
+            await self.audit_heads.stop()
         if self.retry_after is not None:
             await self.retry_after.told()
         if self.breaker_states is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from orchestrator import clients, tooling
 from orchestrator.domain.model import Policy
 from orchestrator.engine.breakers import Breaker
-from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
+from orchestrator.engine.polling import POLLING, RECONCILING, Allowance, Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.outbound.callbacks import CallbackSender
@@ -29,7 +29,7 @@ class Ground:
     clock: Clock
     tools: Toolkit
     policy: Policy
-    hearing: Hearing
+    polling: Polling
     counters: Counters
 
 
@@ -37,8 +37,8 @@ def ground(settings: Settings, database: Database, clock: Clock) -> Ground:
     """Raises `ConfigError`: tools, policy or workflows do not fit together."""
     policy = settings.policy()
     share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
-    hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
-    return Ground(settings, database, clock, tooling.toolkit(settings), policy, hearing, Counters())
+    polling = Polling(policy, Allowance(settings.readings_per_second, share), clock=clock)
+    return Ground(settings, database, clock, tooling.toolkit(settings), policy, polling, Counters())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def around(settings: Settings, clock: Clock) -> Around:
     )
 
 
-class Bells(NamedTuple):
+class WakeUps(NamedTuple):
     """How this process's worker hears that something is due, or has come."""
 
     wake: Callable[[], None]

@@ -15,7 +15,7 @@ in `expiry`.
 
 from datetime import datetime
 
-from orchestrator.domain import crowding
+from orchestrator.domain import approver_load
 from orchestrator.domain.asking import ask, ask_instead, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
@@ -52,7 +52,7 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
     if call.arguments != event.arguments or (fresh.previews and fresh.preview is None):
         return unheard(run, f"what was worked out is not about {event.call} as it is now")
     if call.approval is None:
-        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
+        fresh = approver_load.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if fresh.ruling is Ruling.ALLOW and call.approval is None:
@@ -96,8 +96,8 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     if event.doubts and (not spent or fresh.ruling is Ruling.ALLOW):  # else people are asked as it is now
         return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
-        fresh = crowding.within(fresh, crowding.open_questions(run.turn, call.id), policy.max_open)
-        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
+        fresh = approver_load.within(fresh, approver_load.open_questions(run.turn, call.id), policy.max_open)
+        fresh = approver_load.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if approval and stands:

@@ -9,10 +9,10 @@ policy says at this moment must let a person decide; groups and roles are resolv
 
 from collections.abc import Collection
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import Run, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import barring, can_be_met, deciders
 from orchestrator.domain.values import replace
 

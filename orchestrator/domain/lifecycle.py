@@ -17,10 +17,10 @@ from orchestrator.domain import (
     calls,
     creates,
     digests,
+    escalation,
     expiry,
     inquiries,
     joblife,
-    ladder,
     posting,
     proposals,
     turns,
@@ -77,7 +77,7 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
-from orchestrator.domain.meanings import STILL_OPEN, meaning
+from orchestrator.domain.interaction_status import STILL_OPEN, meaning
 from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.onward import enter
 from orchestrator.domain.values import replace
@@ -186,7 +186,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
         case BatchPosted():
             return batches.posted(run, event, Policy(), now)
         case ApprovalCopied():
-            return ladder.copied(run, event, Policy(), now)
+            return escalation.copied(run, event, Policy(), now)
         case InquiryPosted():
             return inquiries.posted(run, event, Policy(), now)
         case (
@@ -270,9 +270,9 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     ApprovalUndelivered: posting.undelivered,
     BatchPosted: batches.posted,
     BatchUndelivered: batches.undelivered,
-    ApproversFound: ladder.found,
-    ApprovalCopied: ladder.copied,
-    ApprovalNotCopied: ladder.not_copied,
+    ApproversFound: escalation.found,
+    ApprovalCopied: escalation.copied,
+    ApprovalNotCopied: escalation.not_copied,
     ApprovalDecided: verdicts.decided,
     ApprovalEdited: proposals.edited,
     QuestionAsked: inquiries.asked,

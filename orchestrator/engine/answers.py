@@ -69,7 +69,7 @@ class Person(Value):
     digest: str | None = None
 
 
-class Bench(Value):
+class DecisionContext(Value):
     """What an answer is held against.
 
     Args:
@@ -82,7 +82,13 @@ class Bench(Value):
 
 
 def decide(
-    s: Session, approval_id: str, person: Person, verdict: Verdict, bench: Bench, *, together: bool = False
+    s: Session,
+    approval_id: str,
+    person: Person,
+    verdict: Verdict,
+    context: DecisionContext,
+    *,
+    together: bool = False,
 ) -> Answer:
     """A yes, a no, a plan sent back, or an answer instead of any of them.
 
@@ -95,7 +101,7 @@ def decide(
     """
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        if verdict.answer is not None and _counts(run, call, approval, person, bench):
+        if verdict.answer is not None and _counts(run, call, approval, person, context):
             human.check(call, verdict.answer)
         return ApprovalDecided(
             approval_id,
@@ -103,16 +109,16 @@ def decide(
             verdict,
             person.entitled_as,
             person.standing,
-            _current(run, call, bench),
+            _current(run, call, context),
             together,
-            _by_now(s, run, call, verdict, bench) if approval.open else None,
+            _by_now(s, run, call, verdict, context) if approval.open else None,
         )
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
 def decide_all(
-    s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, bench: Bench
+    s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, context: DecisionContext
 ) -> tuple[Answer, ...]:
     """One word about several questions: each is decided by itself, all in this transaction.
 
@@ -126,7 +132,7 @@ def decide_all(
     """
     _take_all(s, [approval_id for approval_id, _ in asked])
     return tuple(
-        decide(s, approval_id, replace(person, digest=digest), verdict, bench, together=True)
+        decide(s, approval_id, replace(person, digest=digest), verdict, context, together=True)
         for approval_id, digest in asked
     )
 
@@ -140,14 +146,14 @@ class Wish:
     verdict: Verdict
 
 
-def decide_each(s: Session, wishes: Sequence[Wish], bench: Bench) -> tuple[Answer | None, ...]:
+def decide_each(s: Session, wishes: Sequence[Wish], context: DecisionContext) -> tuple[Answer | None, ...]:
     """Each for itself, as if it came alone, and all in this transaction; None for one there is not.
 
     Their runs are taken in one order, so that two such jobs never wait for each other.
     """
     there = _take_all(s, [w.approval for w in wishes])
     return tuple(
-        decide(s, w.approval, w.person, w.verdict, bench) if w.approval in there else None for w in wishes
+        decide(s, w.approval, w.person, w.verdict, context) if w.approval in there else None for w in wishes
     )
 
 
@@ -162,7 +168,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
     return set(found)
 
 
-def ask_back(s: Session, approval_id: str, person: Person, text: str, bench: Bench) -> Answer:
+def ask_back(s: Session, approval_id: str, person: Person, text: str, context: DecisionContext) -> Answer:
     """A question to whoever asked for the run.
 
     Raises:
@@ -170,23 +176,25 @@ def ask_back(s: Session, approval_id: str, person: Person, text: str, bench: Ben
     """
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        by, current = person.by, _current(run, call, bench)
-        return QuestionAsked(approval_id, by, bench.now, text, person.entitled_as, person.standing, current)
+        by, current = person.by, _current(run, call, context)
+        return QuestionAsked(approval_id, by, context.now, text, person.entitled_as, person.standing, current)
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
-def answer_back(s: Session, approval_id: str, number: int, person: Person, text: str, bench: Bench) -> Answer:
+def answer_back(
+    s: Session, approval_id: str, number: int, person: Person, text: str, context: DecisionContext
+) -> Answer:
     """The answer to such a question. Raises as `ask_back`."""
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        return QuestionAnswered(approval_id, number, person.by, bench.now, text, person.entitled_as)
+        return QuestionAnswered(approval_id, number, person.by, context.now, text, person.entitled_as)
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
 def edit(
-    s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, bench: Bench
+    s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, context: DecisionContext
 ) -> Answer:
     """Other arguments for the call in question. Of those kept from view, what is not given stays as it is.
 
@@ -194,24 +202,24 @@ def edit(
         NotFoundError: There is no such approval.
         InvalidError: They do not fit the tool.
     """
-    toolkit = bench.toolkit
+    toolkit = context.toolkit
     if toolkit is None:
         raise InvalidError("arguments cannot be changed here", (("arguments", "no tools are loaded"),))
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        current = _current(run, call, bench)
+        current = _current(run, call, context)
         unseen = {*approval.terms.hidden, *(current.hidden if current else ())}
         wished = hidden.kept(arguments, call.arguments, unseen)
         wish = FunctionCall(call.call_id, call.tool, wished)
         found = toolkit.find(run.acting, wish)
-        if found.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
+        if found.ruling is Ruling.INVALID and _counts(run, call, approval, person, context):
             raise InvalidError("the arguments do not fit the tool", _misfits(found))
         fresh = sealed(found, run, run.turn.interaction_id or "", wish, about=approval)
         return ApprovalEdited(
             approval_id,
             approval.digest if person.digest is None else person.digest,
             person.by,
-            bench.now,
+            context.now,
             fresh,
             reason,
             person.entitled_as,
@@ -219,7 +227,7 @@ def edit(
             current,
         )
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
 def _misfits(found: Finding) -> tuple[tuple[str, str], ...]:
@@ -228,52 +236,58 @@ def _misfits(found: Finding) -> tuple[tuple[str, str], ...]:
     return tuple((path if path == _WHOLE else f"{_WHOLE}.{path}", text) for path, text in problems)
 
 
-def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench: Bench) -> bool:
+def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, context: DecisionContext) -> bool:
     """Whether they may answer at all: only then is it their answer that does not fit."""
-    current = _current(run, call, bench)
+    current = _current(run, call, context)
     refused = entitlement.refusal(run, call, person.entitled_as, person.standing, current)
     return approval.open and not is_own(call) and refused is None
 
 
-def terms_now(s: Session, approval_id: str, bench: Bench) -> Terms | None:
+def terms_now(s: Session, approval_id: str, context: DecisionContext) -> Terms | None:
     """Under which terms the same would be asked at this moment; None where that is not known."""
     found = questions.load_approval(s, approval_id)
-    return None if found is None else _current(runs.load(s, found[2]), found[1], bench)
+    return None if found is None else _current(runs.load(s, found[2]), found[1], context)
 
 
-def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
+def _current(run: Run, call: ToolCall, context: DecisionContext) -> Terms | None:
     """Under which terms people would be asked now; a run's own questions keep those they began with."""
-    if bench.toolkit is None or is_own(call):
+    if context.toolkit is None or is_own(call):
         return None
-    return bench.toolkit.terms(run.recipe, call.tool)
+    return context.toolkit.terms(run.recipe, call.tool)
 
 
-def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench) -> Assessment | None:
+def _by_now(
+    s: Session, run: Run, call: ToolCall, verdict: Verdict, context: DecisionContext
+) -> Assessment | None:
     """The call as a yes would have it run at this moment, where that is not what is asked.
 
     Of a tool nobody here knows, and where the tables differ from the audit, the gate has the word.
     """
     approval = call.approval
     runs_by_it = verdict.approve and verdict.answer is None and not is_own(call)
-    if bench.toolkit is None or approval is None or not runs_by_it:
+    if context.toolkit is None or approval is None or not runs_by_it:
         return None
     wish = FunctionCall(call.call_id, call.tool, call.arguments)
-    fresh = assess(bench.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval)
+    fresh = assess(
+        context.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval
+    )
     same = fresh.sealed_like(approval) == approval.digest
     return None if same or fresh.ruling is Ruling.UNKNOWN or audit_check.doubts(s, call) else fresh
 
 
 def _apply(
-    s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
+    s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], context: DecisionContext
 ) -> Answer:
     found = questions.load_approval(s, approval_id, locking.run_of_approval(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found
-    applied = step.apply(s, run_id, lambda run: event(run, asked, before), policy=bench.policy, now=bench.now)
+    applied = step.apply(
+        s, run_id, lambda run: event(run, asked, before), policy=context.policy, now=context.now
+    )
     if doubts := _doubts(s, applied, before, asked):
         doubt = CallDoubted(asked.id, doubts)
-        seen_to = step.apply(s, run_id, doubt, policy=bench.policy, now=bench.now)
+        seen_to = step.apply(s, run_id, doubt, policy=context.policy, now=context.now)
         applied = replace(applied, run=seen_to.run)
     call = applied.run.turn.call(asked.id)
     if applied.refused is None and call is not None and call.approval is not None:

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain import batches
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.events import BatchPosted, BatchUndelivered
 from orchestrator.domain.model import CallStatus, Run, Turn
-from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
 from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said

@@ -17,11 +17,11 @@ from typing import Final, TypeVar
 
 import structlog
 
+from orchestrator.domain.cards import Card, Overview, Picture
 from orchestrator.domain.consent import Place
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading
-from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, JobsPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError

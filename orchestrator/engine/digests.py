@@ -14,9 +14,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.cards import DigestCard
 from orchestrator.domain.digests import ALL_DECIDED, waiting
 from orchestrator.domain.effects import LOOK_AGAIN, Effect, EffectKind
-from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort

@@ -10,10 +10,10 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.events import InquiryPosted
 from orchestrator.domain.inquiries import Telling, numbered, parse_telling
-from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
 from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up

@@ -158,7 +158,7 @@ class Intake:
         verdict = Verdict(approve, by, self._clock(), reason, refine, answer, stop)
         person = answers.Person(by, entitled_as, tuple(standing), digest)
         job = partial(
-            answers.decide, approval_id=approval_id, person=person, verdict=verdict, bench=self._bench()
+            answers.decide, approval_id=approval_id, person=person, verdict=verdict, context=self._context()
         )
         # A tool that is claimed with a decision would be in doubt if the process ended here.
         advance = partial(self._commits.advance, partial(_of_run, job), tools=False)
@@ -191,7 +191,7 @@ class Intake:
         """
         verdict = Verdict(approve, by, self._clock(), reason)
         person = answers.Person(by, entitled_as, tuple(standing))
-        taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._bench())
+        taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._context())
         self._taken(*taken)
         return taken
 
@@ -216,7 +216,7 @@ class Intake:
         """
         person = answers.Person(by, entitled_as, tuple(standing), digest)
         answer = await self._commits.write(
-            answers.edit, approval_id, person, arguments, reason, self._bench()
+            answers.edit, approval_id, person, arguments, reason, self._context()
         )
         self._taken(answer)
         return answer
@@ -227,7 +227,7 @@ class Intake:
         All are recorded or, if the database fails meanwhile, none; one that is refused takes nothing from
         the others. None for an approval there is not.
         """
-        taken = await self._commits.write(answers.decide_each, wishes, self._bench())
+        taken = await self._commits.write(answers.decide_each, wishes, self._context())
         self._taken(*(answer for answer in taken if answer is not None))
         return taken
 
@@ -240,7 +240,7 @@ class Intake:
             NotFoundError: There is no such approval.
         """
         person = answers.Person(by, entitled_as, tuple(standing))
-        taken = await self._commits.write(answers.ask_back, approval_id, person, text, self._bench())
+        taken = await self._commits.write(answers.ask_back, approval_id, person, text, self._context())
         self._taken(taken)
         return taken
 
@@ -250,7 +250,7 @@ class Intake:
         """The answer of whoever asked for the run; the first one stands. Raises as `ask_back`."""
         person = answers.Person(by, entitled_as)
         taken = await self._commits.write(
-            answers.answer_back, approval_id, number, person, text, self._bench()
+            answers.answer_back, approval_id, number, person, text, self._context()
         )
         self._taken(taken)
         return taken
@@ -281,10 +281,10 @@ class Intake:
 
     async def terms_now(self, approval_id: str) -> Terms | None:
         """Under which terms the same would be asked at this moment; None where that is not known."""
-        return await self._db.read(answers.terms_now, approval_id, self._bench())
+        return await self._db.read(answers.terms_now, approval_id, self._context())
 
-    def _bench(self) -> answers.Bench:
-        return answers.Bench(self._toolkit, self._policy, self._clock())
+    def _context(self) -> answers.DecisionContext:
+        return answers.DecisionContext(self._toolkit, self._policy, self._clock())
 
     async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
         """Stop a run; from here on nothing starts for it.

@@ -19,9 +19,9 @@ from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionRes
 from orchestrator.domain.model import Run, Turn, TurnStatus
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
-from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
-from orchestrator.engine.hearing import Go
+from orchestrator.engine.job_webhooks import echoed_by
+from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
@@ -110,7 +110,7 @@ class Interactions:
         return partial(self._read, effect, owner, room)
 
     async def _read(self, effect: Claimed, owner: Owner | None, room: Go) -> None:
-        await self._commit.hearing.wait(room)
+        await self._commit.polling.wait(room)
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:

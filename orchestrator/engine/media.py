@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import choosing
+from orchestrator.domain.cards import Card, Picture
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import StoredFile
-from orchestrator.domain.pictures import Card, Picture
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import PicturesPort, SlackPort

@@ -11,16 +11,16 @@ from orchestrator import failpoints
 from orchestrator.domain import choosing, jobreports
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
+from orchestrator.domain.cards import Card
 from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.collecting import waits
 from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
+from orchestrator.domain.escalation import pictures
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
-from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.outcomes import OUTCOME, tell
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits

@@ -9,6 +9,7 @@ from orchestrator.domain.announcements import announce
 from orchestrator.domain.consent import Place
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import OF_NO_RUN, Effect, EffectKind, notice_subject, survives_closing
+from orchestrator.domain.escalation import MOST_COPIES
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,
@@ -21,7 +22,6 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.evidence import follow, turned_away, worth_telling
 from orchestrator.domain.exchange import Snapshot
-from orchestrator.domain.ladder import MOST_COPIES
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.values import Value

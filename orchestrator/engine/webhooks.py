@@ -10,7 +10,7 @@ from orchestrator.domain.events import InteractionSignalled, JobSignalled
 from orchestrator.domain.model import Policy
 from orchestrator.domain.turns import heeds
 from orchestrator.engine import step
-from orchestrator.engine.claims import claimed_by
+from orchestrator.engine.job_webhooks import claimed_by
 from orchestrator.store import inbox, interactions, jobs, locking, outbox, parked
 from orchestrator.store.inbox import DeliveryVerdict
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from orchestrator.jobs.extra import needed
-from orchestrator.jobs.hands import Handle, Hands
+from orchestrator.jobs.handlers import Handle, Handlers
 
 if TYPE_CHECKING:  # comes with the extra
     import psycopg
@@ -89,7 +89,7 @@ class Jobs:
         self._poll, self._heartbeat, self._stale = (t.total_seconds() for t in (poll, heartbeat, stale))
         self._batch = batch
         self._me = uuid4()
-        self._hands = Hands(lanes, handle, self._nudge)
+        self._hands = Handlers(lanes, handle, self._nudge)
         self._room = room
         self._news = asyncio.Event()
         self._look = True
@@ -176,10 +176,10 @@ class Jobs:
         async with library.connected(self._url) as conn, library.connected(self._url) as ear:
             listening = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                hearing = group.create_task(self._hear(ear, listening))
+                polling = group.create_task(self._hear(ear, listening))
                 await listening.wait()  # from here on no commit goes unnoticed, so the first look misses none
                 await self._turns(library.queries(conn))
-                hearing.cancel()
+                polling.cancel()
 
     async def _hear(self, ear: "psycopg.AsyncConnection[object]", listening: asyncio.Event) -> None:
         from orchestrator.jobs import library

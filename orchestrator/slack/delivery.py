@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import structlog
 
+from orchestrator.domain.cards import Card, Overview
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card, Overview
 from orchestrator.domain.values import replace
 from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError
+from orchestrator.slack.api_errors import DRAWING, METADATA, SlackRefusalError
 from orchestrator.slack.history import History, about
 from orchestrator.slack.message import Message
-from orchestrator.slack.refusals import DRAWING, METADATA, SlackRefusalError
 from orchestrator.slack.web_api import WebApi
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.domain.pictures import Picture
+from orchestrator.domain.cards import Picture
 from orchestrator.errors import OrchestratorError
 from orchestrator.slack import uploads
 from orchestrator.slack.delivery import STEADY, fields, repeatable

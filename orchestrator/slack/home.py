@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.collecting import parse, waits
 from orchestrator.domain.human import is_question
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import structlog
 
+from orchestrator.domain.cards import DigestCard, Overview
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import DigestCard, Overview
 from orchestrator.slack.batches import draw_batch, plain_batch
 from orchestrator.slack.delivery import Delivery, stands
 from orchestrator.slack.digests import draw_digest, plain_digest

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import uploads
 from orchestrator.slack.asking_back import draw_inquiry

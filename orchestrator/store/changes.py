@@ -5,8 +5,8 @@
 
 A signal is a hint and carries nothing: who hears it reads the database. One may be lost, while the
 listening connection is down or behind a pooler that shares connections between transactions, or when the
-process that wrote dies before it told (see `telling`), so who must not miss anything also looks now and then
-by itself.
+process that wrote dies before it told (see `sql.notify`), so who must not miss anything also looks now and
+then by itself.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator.store.database import Database
-from orchestrator.store.sql.telling import CHANNEL
+from orchestrator.store.sql.notify import CHANNEL
 
 if TYPE_CHECKING:
     import psycopg

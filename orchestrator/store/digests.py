@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.collecting import parse
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Verdict
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
 from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import ID, NAME, table

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import Value
-from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.after_commit import after_commit
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.sql.spelled import Row

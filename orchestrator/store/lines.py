@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.store import budget, outbox
 from orchestrator.store.claims import Claimed
+from orchestrator.store.group_commit import leave_company
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.sharing import leave_company
 from orchestrator.store.sql.held import on_sqlite
 from orchestrator.store.sql.prepared import Prepared
 from orchestrator.store.tables import EffectState

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import audit
-from orchestrator.store.sql import afterwards, engines
+from orchestrator.store.sql import after_commit, engines
 from orchestrator.store.sql.held import forget, hold
 from orchestrator.store.sql.memory import Memory
 from orchestrator.store.sql.sessions import session
@@ -149,7 +149,7 @@ def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
 
 def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
     """One job of several: when it fails, its neighbours are kept."""
-    sqlite, wanted = hold(s).connection, afterwards.wanted(s)
+    sqlite, wanted = hold(s).connection, after_commit.wanted(s)
     before = len(wanted)
     sqlite.execute("SAVEPOINT job")
     try:

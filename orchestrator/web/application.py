@@ -18,7 +18,7 @@ from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
-from orchestrator.web.heads import answering_heads
+from orchestrator.web.head_requests import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import handlers
 from orchestrator.web.reference import POLICY, ReferencePage

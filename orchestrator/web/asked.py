@@ -7,12 +7,12 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import choosing
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import forms

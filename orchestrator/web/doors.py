@@ -12,8 +12,8 @@ from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import entries
 from orchestrator.engine.breakers import Openings, Standings, never, nobody
-from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.polling import Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.triggers import Triggers
 from orchestrator.errors import UnavailableError
@@ -242,7 +242,7 @@ class Doors:
         failures: Who tells of requests that failed by our own fault.
         breakers: How those of the neighbours stand, for monitors.
         openings: How often they opened, in all processes, for monitors.
-        hearing: How soon interactions are read again, for monitors.
+        polling: How soon interactions are read again, for monitors.
         standing: Which of those entries of approvers a person stands for, beside themselves.
         triggers: What starts runs besides callers, and whose deliveries do.
         callbacks: Who tells callers of their runs.
@@ -267,7 +267,7 @@ class Doors:
     failures: Failures = field(default_factory=Failures)
     breakers: Standings = nobody
     openings: Openings = never
-    hearing: Hearing | None = None
+    polling: Polling | None = None
     standing: Standing = alone
     triggers: TriggerDoor | None = None
     callbacks: CallbackDoor = field(default_factory=CallbackDoor)

@@ -17,11 +17,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import batches, digests
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Approval
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.intake import Answer
 from orchestrator.errors import NotFoundError

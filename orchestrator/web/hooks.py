@@ -21,8 +21,8 @@ from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
-from orchestrator.web.patience import BODIES
 from orchestrator.web.slack_handler import Kind, SlackHandler
+from orchestrator.web.stall_timeouts import BODIES
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.entitlement import concerns, in_some_stage, waits_for
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import deciders
 from orchestrator.slack import home

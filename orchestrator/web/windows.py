@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import in_some_stage
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.proposals import may_edit
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import human, modals, past

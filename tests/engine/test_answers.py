@@ -10,11 +10,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Place, Stage, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import changes
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Answer
 from orchestrator.errors import InvalidError

@@ -12,7 +12,7 @@ from support.patience import until
 from support.world import World
 
 from orchestrator.domain.effects import EffectKind, Urgency
-from orchestrator.engine.heads import Heads
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
@@ -111,7 +111,7 @@ class Gone:
 @pytest.mark.asyncio
 async def test_the_audits_head_is_looked_at_in_vain_once() -> None:
     gone: Any = Gone()
-    heads = Heads(gone, None, every=timedelta(hours=1), clock=SettableClock())
+    heads = AuditHeads(gone, None, every=timedelta(hours=1), clock=SettableClock())
     with capture_logs() as logs:
         for _ in range(5):
             await heads.look()

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from support import promises
 
-from orchestrator.domain import calls, decision, evidence, lifecycle, meanings, turns, verdicts
+from orchestrator.domain import calls, decision, evidence, interaction_status, lifecycle, turns, verdicts
 from orchestrator.domain.decision import Decision, create_effect, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
@@ -53,7 +53,7 @@ def trusts_webhooks_to_arrive(patch: pytest.MonkeyPatch) -> None:
     def watch(run: Any, interaction_id: str, every: timedelta, now: Any) -> Effect:
         return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + timedelta(days=1))
 
-    for room in (turns, meanings):
+    for room in (turns, interaction_status):
         patch.setattr(room, "watch", watch)
 
 

@@ -17,7 +17,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import Recipe, RunStatus, Step, StepKind
 from orchestrator.domain.values import replace
 from orchestrator.engine.limits import Ceilings, Pace
-from orchestrator.engine.lines import Lines, Manners
+from orchestrator.engine.lines import Lines, PostingRate
 from orchestrator.store import lines
 
 pytestmark = pytest.mark.asyncio
@@ -44,7 +44,7 @@ def world_on(url: str, limits: Ceilings = ROOMY) -> World:
         stories=STORIES,
         rules=rules,
         limits=limits,
-        lines=Lines(Manners(timedelta(seconds=1), 50)),
+        lines=Lines(PostingRate(timedelta(seconds=1), 50)),
         eager=True,
     )
 

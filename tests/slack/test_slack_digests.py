@@ -9,8 +9,8 @@ from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
 from support.slack_limits import faults, markup, texts
 from support.slack_messages import shown
 
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build

@@ -31,7 +31,7 @@ from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import MOST_REFUSALS, SAME_REFUSALS, Entry, EntryKind, Sealed
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers
-from orchestrator.engine.heads import Heads
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.errors import InvalidError, UnavailableError
 from orchestrator.store import audit, audit_check, database_copy
 from orchestrator.store.chain import GENESIS, Head, hash_of, sha256_of, verify
@@ -377,7 +377,7 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
     clicks = int(os.environ.get("REFUSED_CLICKS", "240"))
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
-        bench = answers.Bench(world.toolkit, world.policy, world.clock())
+        bench = answers.DecisionContext(world.toolkit, world.policy, world.clock())
 
         def press(s: Session, names: Sequence[str]) -> list[answers.Answer]:
             yes = [Verdict(True, Actor(name, name, "slack"), world.clock()) for name in names]
@@ -575,7 +575,7 @@ async def test_the_head_is_published_once_a_day(sqlite_url: str) -> None:
 
     async with world_on(sqlite_url) as world:
         day = timedelta(hours=24)
-        one, other = (Heads(world.database, say, every=day, clock=world.clock) for _ in range(2))
+        one, other = (AuditHeads(world.database, say, every=day, clock=world.clock) for _ in range(2))
         with structlog.testing.capture_logs() as logs:
             await one.look()
             assert (logs, posted) == ([], []), "there is nothing to publish yet"
@@ -600,7 +600,7 @@ async def test_a_head_that_is_not_posted_is_in_the_log(sqlite_url: str) -> None:
 
     async with world_on(sqlite_url) as world:
         await world.database.write(noted, "a")
-        heads = Heads(world.database, say, every=timedelta(hours=24), clock=world.clock)
+        heads = AuditHeads(world.database, say, every=timedelta(hours=24), clock=world.clock)
         with structlog.testing.capture_logs() as logs:
             await heads.look()
         assert [e["event"] for e in logs] == ["audit_head", "audit_head_not_posted"]

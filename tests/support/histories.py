@@ -284,8 +284,8 @@ class History:
             self.books.ended.setdefault(self.id, len(self.toolkit.seen))
         self.found[word] += 1
 
-    def bench(self) -> answers.Bench:
-        return answers.Bench(self.toolkit, self.policy, self.clock())
+    def bench(self) -> answers.DecisionContext:
+        return answers.DecisionContext(self.toolkit, self.policy, self.clock())
 
     def edit(self) -> None:
         """Other arguments; the old question is spent, whatever was said about it."""

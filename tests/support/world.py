@@ -25,11 +25,11 @@ from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
 from orchestrator.engine.callbacks import CallbackPort
 from orchestrator.engine.commits import Leases
-from orchestrator.engine.hearing import Allowance, Hearing
 from orchestrator.engine.intake import Answer, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.polling import Allowance, Polling
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
@@ -153,7 +153,7 @@ class World:
             roll=self._roll,
             lease=self._lease,
             limits=self._limits,
-            hearing=self.hears(),
+            polling=self.hears(),
             lines=self._lines,
             leases=self._leases,
             outcomes=self._outcomes,
@@ -180,9 +180,9 @@ class World:
         """Of a restart."""
         return self.recipes.get(workflow)
 
-    def hears(self) -> Hearing:
+    def hears(self) -> Polling:
         """Of one process."""
-        return Hearing(self.policy, self._allowance, clock=self.clock, roll=self._roll)
+        return Polling(self.policy, self._allowance, clock=self.clock, roll=self._roll)
 
     def second_worker(self) -> Worker:
         """Another loop over the same rows, as a second process would run it."""

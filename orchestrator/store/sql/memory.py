@@ -1,4 +1,4 @@
-"""What was read and written, as its only writer holds it (SQLite). PostgreSQL has `recollection`."""
+"""What was read and written, as its only writer holds it (SQLite). PostgreSQL has `run_cache`."""
 
 from typing import Any, Final
 

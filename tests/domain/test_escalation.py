@@ -9,9 +9,11 @@ from support.conversation import ANNA, BEN, TERMS, Conversation, wish
 from orchestrator.domain.asking import TO_ACT, own_question
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.calendar import EVERY_DAY, Calendar
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import ApprovalStatus, AtTimeout, Place, Terms, Vote
 from orchestrator.domain.deadlines import AHEAD, OVERDUE, notify, reminders, undisturbed
 from orchestrator.domain.effects import EffectKind
+from orchestrator.domain.escalation import MOST, groups, people, pictures, written_to
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalExpired,
@@ -20,9 +22,7 @@ from orchestrator.domain.events import (
     ApprovalUndelivered,
     ApproversFound,
 )
-from orchestrator.domain.ladder import MOST, groups, people, pictures, written_to
 from orchestrator.domain.model import Policy, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)

@@ -1,7 +1,7 @@
 """How an end is noticed: what ten thousand live runs cost in readings, and how late each way hears.
 
-    python -m bench.hearing                 both parts
-    python -m bench.hearing --runs 1000     fewer runs, so less time
+    python -m bench.polling                 both parts
+    python -m bench.polling --runs 1000     fewer runs, so less time
 
 First a service polls that many live runs at a stand-in that counts: never more gets in a second than the
 budget, and each end noticed within the interval it promises. Time runs as it does, so the budget here is
@@ -149,7 +149,7 @@ async def _end_some(gemini: Counting, live: list[str], promised: float) -> None:
 
 
 async def _ways() -> None:
-    print("the same turn, each way of hearing: from its end to the resume request on the wire")
+    print("the same turn, each way of polling: from its end to the resume request on the wire")
     gemini = wakeup.Gemini()
     async with running(gemini) as address:
         rows = {"webhook": await wakeup.measure(gemini, address, HOOKED)}
@@ -160,6 +160,6 @@ async def _ways() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m bench.hearing")
+    parser = argparse.ArgumentParser(prog="python -m bench.polling")
     parser.add_argument("--runs", type=int, default=RUNS, help="how many live runs are polled (%(default)s)")
     asyncio.run(main(parser.parse_args().runs))

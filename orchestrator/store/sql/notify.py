@@ -25,7 +25,7 @@ MOST: Final = 1000
 _TELL: Final = f"SELECT pg_notify('{CHANNEL}', id) FROM unnest($1::text[]) AS id"  # noqa: S608  constants
 
 
-class Teller:
+class Notifier:
     """One thread, which begins with the first that is told, and its own transactions.
 
     Args:

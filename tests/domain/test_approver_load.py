@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from support.conversation import ANNA, BEN, TERMS, Conversation, wish
 
+from orchestrator.domain.approver_load import put_to, relieved
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import ApprovalStatus, Preview, Stage, Terms
-from orchestrator.domain.crowding import put_to, relieved
 from orchestrator.domain.events import AttentionResolved, CallClaimed, CallPreviewed, Choice
 from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, RunStatus
 from orchestrator.domain.values import replace

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Preview
-from orchestrator.domain.pictures import Card
 from orchestrator.slack.text import Shown, prose
 
 WOULD: Final = "What it would do (worked out by the tool)"

@@ -20,7 +20,7 @@ Outcome = Literal["successful", "exception"]
 log = structlog.get_logger(__name__)
 
 
-class Hands:
+class Handlers:
     """As many at once as each lane has slots.
 
     Args:

@@ -34,7 +34,7 @@ class Known(NamedTuple):
         return self.run.version, self.at
 
 
-class Recollection:
+class RunCache:
     """Shared by the threads of one `Database`."""
 
     def __init__(self) -> None:
@@ -83,5 +83,5 @@ def note(s: Session, run: Run, at: datetime) -> None:
 
 def recalled(s: Session, run_id: str) -> Known | None:
     """A run as this process knew it, None where nothing is known."""
-    known: Recollection | None = s.info.get(_RECALLS)
+    known: RunCache | None = s.info.get(_RECALLS)
     return None if known is None or hold(s).wire.foreign else known.get(run_id)

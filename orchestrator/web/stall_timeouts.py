@@ -10,7 +10,7 @@ BODY_SECONDS: Final = 10.0
 """How long a sender may take over its body; honest ones need milliseconds."""
 
 
-class Patience:
+class StallTimeouts:
     """How long anybody is waited for. Looks once in a tenth of that, so some wait a little longer.
 
     Args:
@@ -53,5 +53,5 @@ class Patience:
             self._loop = None
 
 
-BODIES: Final = Patience(BODY_SECONDS)
+BODIES: Final = StallTimeouts(BODY_SECONDS)
 """With whoever sends a body, at every door."""

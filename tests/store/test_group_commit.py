@@ -17,7 +17,7 @@ from support.clock import NOON
 from support.things import MOVE, NEW, TEXT, THING, batch, busy, opened
 
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.store import claims, lines, outbox, sharing
+from orchestrator.store import claims, group_commit, lines, outbox
 from orchestrator.store.claims import Hold
 from orchestrator.store.database import Database
 from orchestrator.store.sql.pipeline import wrapped
@@ -54,10 +54,10 @@ async def texts(database: Database, *numbers: int) -> list[str | None]:
 async def test_what_waits_at_the_same_moment_shares_a_commit_and_the_rest_the_next(
     postgres: Database,
 ) -> None:
-    together = await batch(postgres, *(new(n) for n in range(sharing.MOST + 1)))
-    assert len(set(together[: sharing.MOST])) == 1
+    together = await batch(postgres, *(new(n) for n in range(group_commit.MOST + 1)))
+    assert len(set(together[: group_commit.MOST])) == 1
     assert together[-1] != together[0]
-    assert await texts(postgres, 0, sharing.MOST) == ["new", "new"]
+    assert await texts(postgres, 0, group_commit.MOST) == ["new", "new"]
 
 
 async def test_nobody_waits_for_company(postgres: Database) -> None:
@@ -174,7 +174,7 @@ async def test_what_has_an_order_is_waited_for_as_long_as_by_anybody(postgres: D
     ask = Prepared(sa.select(sa.func.current_setting("lock_timeout")))
     ends: list[str] = []
     postgres.ending = lambda s: ends.append(ask.value(s))
-    assert await batch(postgres, ask.value, ask.value) == [f"{sharing.WAIT_MILLISECONDS}ms"] * 2
+    assert await batch(postgres, ask.value, ask.value) == [f"{group_commit.WAIT_MILLISECONDS}ms"] * 2
     assert ends[-1] == "2s"
     assert await postgres.write(ask.value) == "2s"
 
@@ -214,7 +214,7 @@ async def test_those_who_share_take_runs_in_one_order(postgres: Database) -> Non
 async def test_while_a_step_waits_for_its_run_those_that_come_behind_it_disturb_nobody(
     postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
+    monkeypatch.setattr(group_commit, "WAIT_MILLISECONDS", 50)
     await postgres.step(new(1))
     tried: list[str] = []
     others: list[int] = []
@@ -243,7 +243,7 @@ async def test_while_a_step_waits_for_its_run_those_that_come_behind_it_disturb_
 async def test_a_row_that_somebody_holds_keeps_only_those_who_need_it(
     postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
+    monkeypatch.setattr(group_commit, "WAIT_MILLISECONDS", 50)
     await postgres.step(new(1))
     with postgres.engine.begin() as holder:
         holder.exec_driver_sql("UPDATE thing SET text = 'held' WHERE id = 1")
@@ -268,7 +268,7 @@ async def test_a_row_that_somebody_holds_keeps_only_those_who_need_it(
 async def test_who_shares_gives_way_before_the_server_has_to_look_who_waits_for_whom(
     postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "WAIT_MILLISECONDS", 50)
+    monkeypatch.setattr(group_commit, "WAIT_MILLISECONDS", 50)
     await batch(postgres, new(1), new(2))
     both, tries = threading.Barrier(2), []
 
@@ -368,6 +368,6 @@ async def test_who_no_longer_waits_is_not_begun_and_whoever_comes_too_late_is_to
         await closing
         await kept
     assert tries == [2], "what was asked for before the end is finished"
-    for n in range(sharing.AT_ONCE + 1):
+    for n in range(group_commit.AT_ONCE + 1):
         with pytest.raises(RuntimeError, match="the database is closed"):
             await asyncio.wait_for(postgres.step(new(n)), 30)

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from orchestrator.web.patience import Patience
+from orchestrator.web.stall_timeouts import StallTimeouts
 
 pytestmark = pytest.mark.asyncio
 
 
 async def test_what_comes_in_time_is_handed_on() -> None:
-    patience = Patience(60)
+    patience = StallTimeouts(60)
 
     async def prompt() -> str:
         await asyncio.sleep(0)
@@ -26,7 +26,7 @@ async def _failing() -> None:
 
 
 async def test_who_stalls_is_cut_off_and_may_be_waited_for_again() -> None:
-    patience = Patience(0.02)
+    patience = StallTimeouts(0.02)
     for _ in range(2):
         with pytest.raises(TimeoutError):
             await patience.wait(asyncio.Event().wait())
@@ -34,7 +34,7 @@ async def test_who_stalls_is_cut_off_and_may_be_waited_for_again() -> None:
 
 
 async def test_a_cancel_from_outside_stays_a_cancel() -> None:
-    patience = Patience(60)
+    patience = StallTimeouts(60)
     task = asyncio.create_task(patience.wait(asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()

@@ -19,13 +19,13 @@ from orchestrator.domain.decision import watch_span
 from orchestrator.domain.effects import Urgency
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import Policy
-from orchestrator.engine.hearing import (
+from orchestrator.engine.polling import (
     COUNT_EVERY,
     POLLING,
     RECONCILING,
     Allowance,
     Go,
-    Hearing,
+    Polling,
     PutOff,
     pace,
 )
@@ -58,7 +58,7 @@ class Listening(FakeGemini):
         return await super().fetch(interaction_id)
 
 
-class Stepping(Hearing):
+class Stepping(Polling):
     """Waits for no moment, and says which one it was: the clock of a test goes in steps."""
 
     gemini: Listening
@@ -80,10 +80,10 @@ class PollingWorld(World):
         self.gemini = Listening(self.clock)
         self.boot()
 
-    def hears(self) -> Hearing:
-        hearing = Stepping(self.policy, self._allowance, clock=self.clock, roll=self._roll)
-        hearing.gemini = self.gemini  # type: ignore[assignment]  # the base class makes its own first
-        return hearing
+    def hears(self) -> Polling:
+        polling = Stepping(self.policy, self._allowance, clock=self.clock, roll=self._roll)
+        polling.gemini = self.gemini  # type: ignore[assignment]  # the base class makes its own first
+        return polling
 
     async def begin(self, runs: int) -> None:
         for n in range(runs):
@@ -100,7 +100,7 @@ class PollingWorld(World):
 
     @property
     def promised(self) -> timedelta:
-        return self.performer.commits.hearing.pace.within
+        return self.performer.commits.polling.pace.within
 
 
 def most_in_a_second(moments: list[datetime]) -> int:
@@ -197,24 +197,24 @@ async def test_polls_keep_their_share_while_more_is_asked_for_than_there_is(sqli
 @pytest.mark.asyncio
 async def test_a_reading_waits_for_its_moment_before_it_is_sent() -> None:
     clock = SettableClock()
-    hearing = Hearing(POLL, POLLS, clock=clock)
+    polling = Polling(POLL, POLLS, clock=clock)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await hearing.wait(Go(clock() + 0.05 * SECOND))
+    await polling.wait(Go(clock() + 0.05 * SECOND))
     assert loop.time() - began >= 0.049
     async with asyncio.timeout(30):
-        await hearing.wait(Go(clock() - SECOND))
-        await hearing.wait(Go())
+        await polling.wait(Go(clock() - SECOND))
+        await polling.wait(Go())
 
 
 # --- the budget itself ------------------------------------------------------------------
 
 
-def _hearings(count: int, per_second: float, ahead: float = 0.25) -> tuple[SettableClock, list[Hearing]]:
+def _hearings(count: int, per_second: float, ahead: float = 0.25) -> tuple[SettableClock, list[Polling]]:
     """Of as many processes."""
     clock = SettableClock()
     allowance = Allowance(per_second, POLLING, ahead * SECOND)
-    return clock, [Hearing(POLL, allowance, clock=clock) for _ in range(count)]
+    return clock, [Polling(POLL, allowance, clock=clock) for _ in range(count)]
 
 
 @pytest.mark.asyncio
@@ -238,8 +238,8 @@ async def test_several_processes_share_one_budget(database: Database, per_second
     assert min(gaps) >= SECOND / per_second, "evenly, not in bursts"
 
 
-def _admit(s: Session, hearing: Hearing, urgency: Urgency) -> Go | PutOff:
-    return hearing.admit(s, urgency)
+def _admit(s: Session, polling: Polling, urgency: Urgency) -> Go | PutOff:
+    return polling.admit(s, urgency)
 
 
 @pytest.mark.asyncio
@@ -248,9 +248,9 @@ async def test_nobody_waits_for_the_budget_in_a_circle(postgres_url: str) -> Non
     _, hearings = _hearings(3, 5)
     circles: list[str] = []
 
-    def asks(s: Session, hearing: Hearing, urgencies: Sequence[Urgency]) -> None:
+    def asks(s: Session, polling: Polling, urgencies: Sequence[Urgency]) -> None:
         for urgency in urgencies:
-            hearing.admit(s, urgency)
+            polling.admit(s, urgency)
             time.sleep(0.002)
 
     with closing(Database(postgres_url, readers=1, threads=6)) as database:
@@ -291,8 +291,8 @@ async def test_what_a_failed_transaction_took_goes_to_nobody_twice(database: Dat
     for _ in range(8):
         with pytest.raises(LookupError):
             await database.write(fails)
-        for hearing in (first, second):
-            asked = await database.write(_admit, hearing, Urgency.ASKED)
+        for polling in (first, second):
+            asked = await database.write(_admit, polling, Urgency.ASKED)
             assert isinstance(asked, Go)
             assert asked.at is not None
             moments.append(asked.at)
@@ -302,34 +302,34 @@ async def test_what_a_failed_transaction_took_goes_to_nobody_twice(database: Dat
 
 @pytest.mark.asyncio
 async def test_who_stands_in_line_is_told_a_moment_of_his_own(database: Database) -> None:
-    clock, (hearing,) = _hearings(1, 10)
-    answers = [await database.write(_admit, hearing, Urgency.WATCH) for _ in range(20)]
+    clock, (polling,) = _hearings(1, 10)
+    answers = [await database.write(_admit, polling, Urgency.WATCH) for _ in range(20)]
     assert answers[0] == Go(clock())
     until = [a.until for a in answers if isinstance(a, PutOff) and a.then is Urgency.TURN]
     assert len(until) == 19
     assert {b - a for a, b in itertools.pairwise(until)} == {timedelta(microseconds=110_803)}
     clock.reach(until[0])
-    assert isinstance(await database.write(_admit, hearing, Urgency.TURN), Go)
+    assert isinstance(await database.write(_admit, polling, Urgency.TURN), Go)
 
 
 @pytest.mark.asyncio
 async def test_who_has_gone_leaves_no_line_behind(database: Database) -> None:
-    clock, (hearing,) = _hearings(1, 1)
+    clock, (polling,) = _hearings(1, 1)
     for _ in range(40):
-        await database.write(_admit, hearing, Urgency.WATCH)
+        await database.write(_admit, polling, Urgency.WATCH)
     clock.advance(COUNT_EVERY)  # and nothing is live
-    asked = await database.write(_admit, hearing, Urgency.WATCH)
+    asked = await database.write(_admit, polling, Urgency.WATCH)
     assert isinstance(asked, PutOff)
     assert asked.until <= clock() + COUNT_EVERY
 
 
 @pytest.mark.asyncio
 async def test_a_clock_that_was_ahead_stops_nobody(database: Database) -> None:
-    clock, (hearing, other) = _hearings(2, 10)
+    clock, (polling, other) = _hearings(2, 10)
     clock.advance(timedelta(days=3))
-    await database.write(_admit, hearing, Urgency.ASKED)
+    await database.write(_admit, polling, Urgency.ASKED)
     clock.now = NOON
-    for each in (hearing, other):
+    for each in (polling, other):
         assert isinstance(await database.write(_admit, each, Urgency.ASKED), Go)
 
 

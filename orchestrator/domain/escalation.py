@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.asking import redraw
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import asked_now, unseen
 from orchestrator.domain.decision import Decision, unheard
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
 from orchestrator.domain.model import Policy, Run
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import barring, is_group
 from orchestrator.domain.values import replace
 

@@ -31,7 +31,7 @@ Say = Callable[[str], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
-class Heads:
+class AuditHeads:
     """Publishes the head now and then.
 
     Args:

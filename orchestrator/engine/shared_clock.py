@@ -47,7 +47,7 @@ class _Course(NamedTuple):
         return (self.earliest, self.latest) if stopwatch < self.settled else (NOT_AT_ALL, NOT_AT_ALL)
 
 
-class Steady:
+class SharedClock:
     """Goes on from an instant by a stopwatch; a `Clock`.
 
     Args:

@@ -27,7 +27,7 @@ from orchestrator.domain.model import Policy
 from orchestrator.domain.values import replace
 from orchestrator.engine.ports import Clock
 from orchestrator.store import budget, occupancy
-from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.after_commit import after_commit
 
 COUNT_EVERY: Final = timedelta(seconds=5)
 """Between two counts of live interactions in one process."""
@@ -112,7 +112,7 @@ def pace(policy: Policy, allowance: Allowance, live: int, waiting: int) -> Pace:
     return Pace(every, seldom, max(every, policy.watch_every * WATCH_TO + timedelta(seconds=live / share)))
 
 
-class Hearing:
+class Polling:
     """Says how soon, and lets readings through. Asked within transactions, from any thread.
 
     Args:

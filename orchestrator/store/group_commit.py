@@ -46,7 +46,7 @@ class _Asked(NamedTuple):
     done: "asyncio.Future[Any]"
 
 
-class Sharing:
+class GroupCommit:
     """Those of one `Database`.
 
     Args:

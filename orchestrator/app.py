@@ -245,9 +245,7 @@ def _lifetime(
         gemini=around.gemini,
         slack=around.slack,
         dynamic=doors.dynamic,
-        audit_heads=_audit_heads(ground.settings, ground.database, around.slack, ground.clock)
-        if state.worker
-        else None,
+        audit_heads=_audit_heads(ground, around.slack) if state.worker else None,
         breaker_states=states if state.worker else None,
         retry_after=_retry_after(ground, around) if state.worker else None,
         triggers=performer.triggers,
@@ -257,12 +255,11 @@ def _lifetime(
     )
 
 
-def _audit_heads(
-    settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock
-) -> AuditHeads:
-    channel = settings.audit.channel
-    say = partial(slack.say, channel) if slack is not None and channel else None
-    return AuditHeads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
+def _audit_heads(ground: Ground, slack: SlackGateway | None) -> AuditHeads:
+    audit = ground.settings.audit
+    say = partial(slack.say, audit.channel) if slack is not None and audit.channel else None
+    every = timedelta(hours=audit.head_hours)
+    return AuditHeads(ground.database, say, every=every, clock=ground.clock)
 
 
 def _others_work() -> None:

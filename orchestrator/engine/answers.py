@@ -291,9 +291,8 @@ def _apply(
         applied = replace(applied, run=seen_to.run)
     call = applied.run.turn.call(asked.id)
     if applied.refused is None and call is not None and call.approval is not None:
-        return Answer(
-            call.approval, call.tool, applied.note, run=run_id
-        )  # an edit has put another in its place
+        # An edit has put another in its place.
+        return Answer(call.approval, call.tool, applied.note, run=run_id)
     approval = (questions.load_approval(s, approval_id, applied.run) or found)[0]
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
     note = already(approval) if gone else applied.note

@@ -145,7 +145,9 @@ def _windows() -> dict[str, Scene]:
         ),
         "home": Scene(
             asked,
-            home=home.home([home.Entry(asked), home.Entry(hidden)], [done, states()["rejected"]], now=NOW),
+            home=home.home(
+                [home.HomeEntry(asked), home.HomeEntry(hidden)], [done, states()["rejected"]], now=NOW
+            ),
         ),
         "home empty": Scene(asked, home=home.home([], [], now=NOW)),
     }

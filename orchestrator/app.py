@@ -12,10 +12,10 @@ from orchestrator import arming, clients, doorway, from_settings, jobs, opening,
 from orchestrator.breaker_states import BreakerStates
 from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.breakers import (
+    BreakerReader,
     GuardedGemini,
     GuardedJobs,
     GuardedSlack,
-    Standings,
     own,
     own_openings,
 )
@@ -213,7 +213,9 @@ def _retry_after(ground: Ground, around: Around) -> RetryAfter:
     return RetryAfter(ground.database, waiters, moment)
 
 
-def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
+def _state(
+    ground: Ground, around: Around, worker: Worker | None, role: Role, standings: BreakerReader
+) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
     seen = webhook_watch.seen_of(settings, database, clock)
     return State(

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import replace
-from orchestrator.engine.breakers import Breaker, Position, Standing
+from orchestrator.engine.breakers import Breaker, BreakerState, Position
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.sightings import Sighting
@@ -24,7 +24,7 @@ from orchestrator.store.sightings import Sighting
 FORGOTTEN: Final = timedelta(minutes=1)
 """After its pause is over, a breaker nobody spoke of any more says nothing: its process may be gone. One that
 is there, and has something to call for, soon says how it went."""
-CLOSED: Final = Standing(Position.CLOSED, 0.0, 0, 0)
+CLOSED: Final = BreakerState(Position.CLOSED, 0.0, 0, 0)
 
 log = structlog.get_logger(__name__)
 
@@ -72,11 +72,11 @@ class BreakerStates:
         """Whether something is still being written down."""
         return bool(self._telling)
 
-    async def read(self) -> dict[str, Standing]:
+    async def read(self) -> dict[str, BreakerState]:
         """How they stand by what was told last. Raises what the database raises."""
         return await self._database.read(self._read)
 
-    def _read(self, s: Session) -> dict[str, Standing]:
+    def _read(self, s: Session) -> dict[str, BreakerState]:
         now = self._moment(s)
         return {name: _worst(s, name, now) for name in self._names}
 
@@ -86,7 +86,7 @@ class BreakerStates:
             lambda s: {name: sightings.counted(s, _openings(name)) for name in self._names}
         )
 
-    def _told(self, breaker: Breaker, _: Standing) -> None:
+    def _told(self, breaker: Breaker, _: BreakerState) -> None:
         task = asyncio.create_task(self._keep(breaker))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
@@ -104,7 +104,7 @@ class BreakerStates:
             else:
                 self._opened[name] = standing.opened
 
-    def _write(self, s: Session, name: str, standing: Standing, opened: int) -> None:
+    def _write(self, s: Session, name: str, standing: BreakerState, opened: int) -> None:
         now, ours = self._moment(s), _of_all(name) + self._process
         for key, seen in sightings.of(s, _of_all(name)).items():
             if key == ours or _standing(seen, now) is CLOSED:
@@ -123,12 +123,12 @@ def _openings(name: str) -> str:
     return f"breaker opened:{name}"
 
 
-def _worst(s: Session, name: str, now: datetime) -> Standing:
+def _worst(s: Session, name: str, now: datetime) -> BreakerState:
     standings = [_standing(seen, now) for seen in sightings.of(s, _of_all(name)).values()]
     return max(standings, key=lambda at: (at.position is not Position.CLOSED, at.rest), default=CLOSED)
 
 
-def _standing(seen: Sighting, now: datetime) -> Standing:
+def _standing(seen: Sighting, now: datetime) -> BreakerState:
     """As one process told: open for so many seconds from then on."""
     rest = timedelta(seconds=float(seen.text)) - (now - seen.at)
     if rest > timedelta(0):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from orchestrator.domain.model import Recipe
-from orchestrator.engine.limits import Ceilings, Pace
+from orchestrator.engine.limits import Ceilings, RateLimit
 from orchestrator.engine.lines import PostingRate
 from orchestrator.engine.retention import Keep
 from orchestrator.settings import Settings
@@ -25,12 +25,12 @@ def keep(settings: Settings) -> Keep:
 
 def ceilings(settings: Settings) -> Ceilings:
     """How many calls of a tool, and runs of a workflow, go on at once and begin in a minute."""
-    paces = {
-        name: Pace(o.max_concurrent or 0, o.max_per_minute or 0)
+    limits = {
+        name: RateLimit(o.max_concurrent or 0, o.max_per_minute or 0)
         for name, o in settings.tools.overrides.items()
     }
     return Ceilings(
-        {name: pace for name, pace in paces.items() if pace != Pace()},
+        {name: limit for name, limit in limits.items() if limit != RateLimit()},
         {name: w.max_concurrent for name, w in settings.workflows.items() if w.max_concurrent},
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, make_url
 
 from orchestrator import advice, app, arming, clients, opening, tooling
 from orchestrator.cli import slack_plan
-from orchestrator.domain.registration import Standing, judge
+from orchestrator.domain.registration import RegistrationState, judge
 from orchestrator.engine.webhook_care import NOWHERE
 from orchestrator.errors import ConflictError, OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
@@ -23,11 +23,11 @@ SAFE_SQLITE: Final = (3, 51, 3)
 """Earlier ones may, rarely, damage a file on which two connections checkpoint at once; we keep to one."""
 
 WAYS_OUT: Final = {
-    Standing.NONE: "`orchestrator webhooks register`",
-    Standing.DISABLED: "`orchestrator webhooks enable`",
-    Standing.FAILING: "see that it can be reached, then `orchestrator webhooks enable`",
-    Standing.OTHER_EVENTS: "`orchestrator webhooks enable --events`, or set webhooks.events",
-    Standing.STRANGE: "`orchestrator webhooks show`",
+    RegistrationState.NONE: "`orchestrator webhooks register`",
+    RegistrationState.DISABLED: "`orchestrator webhooks enable`",
+    RegistrationState.FAILING: "see that it can be reached, then `orchestrator webhooks enable`",
+    RegistrationState.OTHER_EVENTS: "`orchestrator webhooks enable --events`, or set webhooks.events",
+    RegistrationState.STRANGE: "`orchestrator webhooks show`",
 }
 
 

@@ -38,7 +38,7 @@ _WHOLE: Final = "arguments"
 """How all of them are named."""
 
 
-class Answer(Value):
+class Decided(Value):
     """What a decision came to. `approval` is the question as it stands now.
 
     `untold`: it was turned away too often to be written down once more.
@@ -89,7 +89,7 @@ def decide(
     context: DecisionContext,
     *,
     together: bool = False,
-) -> Answer:
+) -> Decided:
     """A yes, a no, a plan sent back, or an answer instead of any of them.
 
     Args:
@@ -119,7 +119,7 @@ def decide(
 
 def decide_all(
     s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, context: DecisionContext
-) -> tuple[Answer, ...]:
+) -> tuple[Decided, ...]:
     """One word about several questions: each is decided by itself, all in this transaction.
 
     One that is refused, because it has changed or was decided meanwhile, takes nothing from the others.
@@ -146,7 +146,7 @@ class Wish:
     verdict: Verdict
 
 
-def decide_each(s: Session, wishes: Sequence[Wish], context: DecisionContext) -> tuple[Answer | None, ...]:
+def decide_each(s: Session, wishes: Sequence[Wish], context: DecisionContext) -> tuple[Decided | None, ...]:
     """Each for itself, as if it came alone, and all in this transaction; None for one there is not.
 
     Their runs are taken in one order, so that two such jobs never wait for each other.
@@ -168,7 +168,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
     return set(found)
 
 
-def ask_back(s: Session, approval_id: str, person: Person, text: str, context: DecisionContext) -> Answer:
+def ask_back(s: Session, approval_id: str, person: Person, text: str, context: DecisionContext) -> Decided:
     """A question to whoever asked for the run.
 
     Raises:
@@ -184,7 +184,7 @@ def ask_back(s: Session, approval_id: str, person: Person, text: str, context: D
 
 def answer_back(
     s: Session, approval_id: str, number: int, person: Person, text: str, context: DecisionContext
-) -> Answer:
+) -> Decided:
     """The answer to such a question. Raises as `ask_back`."""
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
@@ -195,7 +195,7 @@ def answer_back(
 
 def edit(
     s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, context: DecisionContext
-) -> Answer:
+) -> Decided:
     """Other arguments for the call in question. Of those kept from view, what is not given stays as it is.
 
     Raises:
@@ -277,7 +277,7 @@ def _by_now(
 
 def _apply(
     s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], context: DecisionContext
-) -> Answer:
+) -> Decided:
     found = questions.load_approval(s, approval_id, locking.run_of_approval(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
@@ -292,11 +292,11 @@ def _apply(
     call = applied.run.turn.call(asked.id)
     if applied.refused is None and call is not None and call.approval is not None:
         # An edit has put another in its place.
-        return Answer(call.approval, call.tool, applied.note, run=run_id)
+        return Decided(call.approval, call.tool, applied.note, run=run_id)
     approval = (questions.load_approval(s, approval_id, applied.run) or found)[0]
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
     note = already(approval) if gone else applied.note
-    return Answer(approval, asked.tool, note, applied.refused, run_id, applied.untold)
+    return Decided(approval, asked.tool, note, applied.refused, run_id, applied.untold)
 
 
 def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCall) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from orchestrator.domain.events import ApprovalCopied, AttentionResolved, Cancel
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine import answers, step, webhooks
-from orchestrator.engine.answers import Answer as Answer
+from orchestrator.engine.answers import Decided as Decided
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock, ToolkitPort
 from orchestrator.engine.restarting import Started, WantedRun, restart, start
@@ -139,7 +139,7 @@ class Intake:
         answer: Any = None,
         stop: bool = False,
         standing: Collection[str] = (),
-    ) -> Answer:
+    ) -> Decided:
         """A person's answer to a question, by whichever door. The first valid one stands.
 
         Args:
@@ -177,7 +177,7 @@ class Intake:
         entitled_as: str,
         reason: str = "",
         standing: Collection[str] = (),
-    ) -> tuple[Answer, ...]:
+    ) -> tuple[Decided, ...]:
         """One person's word about several questions, each decided by itself, in one transaction.
 
         One that has changed or was decided meanwhile is refused, the others count. The arguments as in
@@ -205,7 +205,7 @@ class Intake:
         digest: str | None,
         reason: str = "",
         standing: Collection[str] = (),
-    ) -> Answer:
+    ) -> Decided:
         """Other arguments for the call in question: a new proposal, and its author's yes where terms say so.
 
         The arguments as in `decide`. The answer tells of the question as it is asked now.
@@ -221,7 +221,7 @@ class Intake:
         self._taken(answer)
         return answer
 
-    async def decide_each(self, wishes: Sequence[answers.Wish]) -> tuple[Answer | None, ...]:
+    async def decide_each(self, wishes: Sequence[answers.Wish]) -> tuple[Decided | None, ...]:
         """Decisions that have nothing to do with each other: each passes the gate as if it came alone.
 
         All are recorded or, if the database fails meanwhile, none; one that is refused takes nothing from
@@ -233,7 +233,7 @@ class Intake:
 
     async def ask_back(
         self, approval_id: str, text: str, *, by: Actor, entitled_as: str, standing: Collection[str] = ()
-    ) -> Answer:
+    ) -> Decided:
         """A question of somebody who may decide to whoever asked for the run. The arguments as in `decide`.
 
         Raises:
@@ -246,7 +246,7 @@ class Intake:
 
     async def answer_back(
         self, approval_id: str, number: int, text: str, *, by: Actor, entitled_as: str
-    ) -> Answer:
+    ) -> Decided:
         """The answer of whoever asked for the run; the first one stands. Raises as `ask_back`."""
         person = answers.Person(by, entitled_as)
         taken = await self._commits.write(
@@ -255,7 +255,7 @@ class Intake:
         self._taken(taken)
         return taken
 
-    def _taken(self, *taken: Answer) -> None:
+    def _taken(self, *taken: Decided) -> None:
         """After the commit."""
         failpoints.hit("after_decision")
         if many := sum(answer.untold for answer in taken):
@@ -356,7 +356,7 @@ class Intake:
         return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
 
 
-def _of_run(job: Callable[[Session], Answer], s: Session) -> tuple[str | None, Answer]:
+def _of_run(job: Callable[[Session], Decided], s: Session) -> tuple[str | None, Decided]:
     """As `Commits.advance` takes it."""
     answer = job(s)
     return answer.run or None, answer

@@ -87,7 +87,7 @@ class PutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Intervals:
     """Between two readings of one interaction: at work, and waiting for us.
 
     Args:
@@ -99,7 +99,7 @@ class Pace:
     within: timedelta
 
 
-def pace(policy: Policy, allowance: Allowance, live: int, waiting: int) -> Pace:
+def intervals(policy: Policy, allowance: Allowance, live: int, waiting: int) -> Intervals:
     """The intervals that so many interactions leave room for, no shorter than the policy's own.
 
     Those that wait for us get at most half of it: all that can befall them is their retention.
@@ -109,7 +109,9 @@ def pace(policy: Policy, allowance: Allowance, live: int, waiting: int) -> Pace:
     seldom = max(policy.watch_waiting_every, timedelta(seconds=waiting / (room / 2)))
     left = room - waiting / seldom.total_seconds()
     every = max(policy.watch_every, timedelta(seconds=live / left))
-    return Pace(every, seldom, max(every, policy.watch_every * WATCH_TO + timedelta(seconds=live / share)))
+    return Intervals(
+        every, seldom, max(every, policy.watch_every * WATCH_TO + timedelta(seconds=live / share))
+    )
 
 
 class Polling:
@@ -146,24 +148,24 @@ class Polling:
         if self._allowance is None:
             return self._policy
         self._count(s)
-        held = self.pace
+        held = self.intervals
         return replace(self._policy, watch_every=held.live, watch_waiting_every=held.waiting)
 
     @property
-    def pace(self) -> Pace:
+    def intervals(self) -> Intervals:
         """The intervals promised now, as far as this process has counted."""
         if self._allowance is None:
             every = self._policy.watch_every
-            return Pace(every, self._policy.watch_waiting_every, every)
-        return pace(self._policy, self._allowance, *self._open)
+            return Intervals(every, self._policy.watch_waiting_every, every)
+        return intervals(self._policy, self._allowance, *self._open)
 
     @property
-    def told(self) -> tuple[Pace, float] | None:
+    def told(self) -> tuple[Intervals, float] | None:
         """The intervals and the most readings in any second, for monitors; None where nobody has counted."""
         return (
             None
             if self._allowance is None or self._counted is None
-            else (self.pace, self._allowance.per_second)
+            else (self.intervals, self._allowance.per_second)
         )
 
     def admit(self, s: Session, urgency: Urgency) -> Go | PutOff:

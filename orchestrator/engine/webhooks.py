@@ -35,7 +35,7 @@ def keep(
     inbox.put(s, told, repeated)
 
 
-def _nothing_new(delivery: inbox.Arrived, known: Mapping[str, interactions.Standing]) -> bool:
+def _nothing_new(delivery: inbox.Arrived, known: Mapping[str, interactions.InteractionState]) -> bool:
     return delivery.subject in known and not _heeded(delivery, known)
 
 
@@ -97,7 +97,9 @@ def _of_interaction(delivery: inbox.Waiting) -> bool:
     return delivery.kind.startswith("interaction.")
 
 
-def _heeded(delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, interactions.Standing]) -> bool:
+def _heeded(
+    delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, interactions.InteractionState]
+) -> bool:
     owner = known.get(delivery.subject)
     return owner is not None and owner.current and heeds(owner.turn, delivery.kind)
 

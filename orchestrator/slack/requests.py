@@ -16,14 +16,14 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import UncertainError
 from orchestrator.slack.api_errors import FROZEN, UNTHREADED, SlackRefusalError
 from orchestrator.slack.blocks import draw, plain
-from orchestrator.slack.delivery import QUIET, Delivery, repeatable, stands
 from orchestrator.slack.history import thread_of
 from orchestrator.slack.message import Message
+from orchestrator.slack.sending import QUIET, MessageSender, repeatable, stands
 
 log = structlog.get_logger(__name__)
 
 
-class Requests(Delivery):
+class Requests(MessageSender):
     """Messages with one question each."""
 
     async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:

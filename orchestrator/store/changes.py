@@ -37,7 +37,7 @@ CONNECTION: Final = {
 """libpq's parameters of the listening connection, in seconds; those in the database's URL come first."""
 
 
-class Signal:
+class ChangeSignal:
     """Rings when a run's record may have grown. Rings that nobody waited for count as one."""
 
     def __init__(self) -> None:
@@ -63,15 +63,15 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._signals: dict[str, set[Signal]] = {}
+        self._signals: dict[str, set[ChangeSignal]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.stopped = False
         """Nobody should wait any longer: the process is about to end."""
 
     @contextmanager
-    def watch(self, run_id: str) -> Iterator[Signal]:
+    def watch(self, run_id: str) -> Iterator[ChangeSignal]:
         """A signal for that run. Watch first, read then: what is committed in between rings."""
-        signal = Signal()
+        signal = ChangeSignal()
         watching = self._signals.setdefault(run_id, set())
         watching.add(signal)
         try:

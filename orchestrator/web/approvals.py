@@ -16,8 +16,7 @@ from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.legible import legible
 from orchestrator.domain.verdicts import NO_REASON
-from orchestrator.engine.answers import Answer as Decided
-from orchestrator.engine.answers import Person, Wish
+from orchestrator.engine.answers import Decided, Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import questions, views
 from orchestrator.store.run_rows import terms_value

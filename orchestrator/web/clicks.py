@@ -17,7 +17,7 @@ from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
 from orchestrator.domain.pipeline import CONFIRM
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import deciders, is_group, possible
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
 from orchestrator.store import questions, views
@@ -176,7 +176,7 @@ def _amiss(click: Click, row: views.Row) -> str:
     return NO_NOTE if click.kind == "refine" and not click.note else ""
 
 
-def words(answer: Answer, *, by: Actor, approve: bool | None, refine: bool = False) -> str:
+def words(answer: Decided, *, by: Actor, approve: bool | None, refine: bool = False) -> str:
     """What the presser is told about an answer that was refused; nothing where it was taken.
 
     Only `<@U…>` in it is markup. Pressing the same button twice is no news either; `approve` is None for
@@ -206,7 +206,7 @@ async def since(doors: Doors, told: str, approval_id: str, tool: str, by: Actor)
     newest = await doors.database.read(questions.replaced, approval_id) if told == GONE else None
     if newest is None:
         return told
-    later = words(Answer(newest, tool, refused=Refusal.ALREADY_DECIDED), by=by, approve=None)
+    later = words(Decided(newest, tool, refused=Refusal.ALREADY_DECIDED), by=by, approve=None)
     return CHANGED if later == GONE else later
 
 
@@ -227,7 +227,7 @@ _ANY: Final = "one of those who may decide about this now"
 """Of an approval step of a workflow, whose tool's name nobody has ever read."""
 
 
-def _not_you(answer: Answer, by: Actor) -> str:
+def _not_you(answer: Decided, by: Actor) -> str:
     """Why somebody may not, and who may; those who are named and still may not are told which rule it is."""
     terms = answer.approval.terms
     if any(by.id in step.approvers for step in terms.steps) and answer.note:
@@ -237,7 +237,7 @@ def _not_you(answer: Answer, by: Actor) -> str:
     return f"You are not {about}. {_ask(possible(terms.steps[answer.approval.stage], terms.never))}"
 
 
-def _done(answer: Answer) -> str:
+def _done(answer: Decided) -> str:
     verdict = answer.approval.verdict
     if verdict is not None and verdict.refine:
         return "sent back"

@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import entries
-from orchestrator.engine.breakers import Openings, Standings, never, nobody
+from orchestrator.engine.breakers import BreakerReader, Openings, never, nobody
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.polling import Polling
 from orchestrator.engine.ports import Clock
@@ -265,7 +265,7 @@ class Doors:
     mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
-    breakers: Standings = nobody
+    breakers: BreakerReader = nobody
     openings: Openings = never
     polling: Polling | None = None
     standing: Standing = alone

@@ -23,7 +23,7 @@ from orchestrator.domain.decision import Refusal
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import modals
 from orchestrator.slack.action import NOTE_CHARS, Click, Submission
@@ -131,7 +131,7 @@ class GroupClicks:
         )
 
 
-def _told(answer: Answer, said: str) -> str:
+def _told(answer: Decided, said: str) -> str:
     """What is said of one that was refused; nothing where that is no news."""
     if answer.refused is None or not said:
         return ""

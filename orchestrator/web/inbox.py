@@ -15,7 +15,7 @@ from orchestrator.domain.entitlement import concerns, in_some_stage, waits_for
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import deciders
 from orchestrator.slack import home
-from orchestrator.slack.home import Entry
+from orchestrator.slack.home import HomeEntry
 from orchestrator.slack.incoming import Command, HomeOpened
 from orchestrator.store import waiting
 from orchestrator.web.clicks import ours
@@ -62,7 +62,7 @@ class Inbox:
         """What waits for this person, as a window."""
         return home.window(await self._waiting(user), now=self._doors.clock())
 
-    def _listed(self, title: str, found: Sequence[Entry]) -> JsonObject:
+    def _listed(self, title: str, found: Sequence[HomeEntry]) -> JsonObject:
         return home.listed(title, found, now=self._doors.clock())
 
     # --- the Home tab --------------------------------------------------------------------------------
@@ -110,13 +110,15 @@ class Inbox:
 
     # --- what there is -------------------------------------------------------------------------------
 
-    async def _waiting(self, user: str) -> list[Entry]:
+    async def _waiting(self, user: str) -> list[HomeEntry]:
         cards, standing = await self._questions(user)
-        return [Entry(c) for c in cards if waits_for(c, user, standing)]
+        return [HomeEntry(c) for c in cards if waits_for(c, user, standing)]
 
-    async def _concerning(self, user: str, only: str | None = None) -> list[Entry]:
+    async def _concerning(self, user: str, only: str | None = None) -> list[HomeEntry]:
         cards, standing = await self._questions(user, only)
-        return [Entry(c, opens=_may_look(c, user, standing)) for c in cards if concerns(c, user, standing)]
+        return [
+            HomeEntry(c, opens=_may_look(c, user, standing)) for c in cards if concerns(c, user, standing)
+        ]
 
     async def _questions(self, user: str, only: str | None = None) -> tuple[list[Card], tuple[str, ...]]:
         """The open questions, and which of the entries in them this person stands for."""

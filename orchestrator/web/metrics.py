@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.breakers import Position, Standing
+from orchestrator.engine.breakers import BreakerState, Position
 from orchestrator.engine.polling import Polling
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
@@ -119,7 +119,7 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, BreakerState], openings: Mapping[str, int]) -> list[Metric]:
     """Who only answers has opened none itself, so that a sum over processes counts each opening once."""
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",

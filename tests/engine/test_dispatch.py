@@ -27,7 +27,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine import dispatch, limits, queued, worker
 from orchestrator.engine.limits import Ceilings
-from orchestrator.engine.limits import Pace as Most
+from orchestrator.engine.limits import RateLimit as Most
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.store import claims, inbox, ledger, outbox

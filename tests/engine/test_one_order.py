@@ -16,7 +16,7 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import Recipe, RunStatus, Step, StepKind
 from orchestrator.domain.values import replace
-from orchestrator.engine.limits import Ceilings, Pace
+from orchestrator.engine.limits import Ceilings, RateLimit
 from orchestrator.engine.lines import Lines, PostingRate
 from orchestrator.store import lines
 
@@ -29,7 +29,7 @@ STORIES = {
     " ".join(tools): (Plan(tuple((tool, {"n": n}) for n, tool in enumerate(tools))), Plan(output="told"))
     for tools in (TOOLS, TOOLS[::-1])
 }
-ROOMY = Ceilings(dict.fromkeys(TOOLS, Pace(at_once=9)), {"there": 9, "back": 9})
+ROOMY = Ceilings(dict.fromkeys(TOOLS, RateLimit(at_once=9)), {"there": 9, "back": 9})
 
 
 def world_on(url: str, limits: Ceilings = ROOMY) -> World:

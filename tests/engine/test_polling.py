@@ -27,7 +27,7 @@ from orchestrator.engine.polling import (
     Go,
     Polling,
     PutOff,
-    pace,
+    intervals,
 )
 from orchestrator.store.database import Database
 
@@ -100,7 +100,7 @@ class PollingWorld(World):
 
     @property
     def promised(self) -> timedelta:
-        return self.performer.commits.polling.pace.within
+        return self.performer.commits.polling.intervals.within
 
 
 def most_in_a_second(moments: list[datetime]) -> int:
@@ -122,14 +122,14 @@ async def test_many_runs_are_heard_within_the_promise_and_the_budget(sqlite_url:
         gemini.ends = {i: born + SECOND * dice.uniform(1, 45) for i in gemini.interactions}
         while any(i.status not in ENDS for i in gemini.interactions.values()):
             await world.go_on(2.5)
-            assert world.promised <= pace(POLL, POLLS, 120, 0).within
+            assert world.promised <= intervals(POLL, POLLS, 120, 0).within
             assert world.clock() < born + timedelta(minutes=4), "an end was never noticed"
         assert most_in_a_second([at for at, _ in gemini.readings]) <= GETS
         noticed = {i: at for at, i in gemini.readings}
         for i in gemini.interactions:
             for last, at in itertools.pairwise([born, *(at for at, seen in gemini.readings if seen == i)]):
                 live = sum(end > last - COUNT_EVERY for end in noticed.values())  # as they were last counted
-                span = pace(POLL, POLLS, live, 0).within + (last - born) * POLL.watch_growth
+                span = intervals(POLL, POLLS, live, 0).within + (last - born) * POLL.watch_growth
                 assert at - last <= span, f"read after {at - last}, promised {span}"
             assert noticed[i] >= gemini.ends[i]
         assert set((await world.statuses()).values()) == {"completed"}
@@ -338,14 +338,14 @@ async def test_a_clock_that_was_ahead_stops_nobody(database: Database) -> None:
     [(0, 0, 5), (1, 0, 5), (33, 0, 5), (100, 0, 15), (10_000, 0, 1500), (10_000, 100_000, 3000)],
 )
 def test_the_promise_follows_the_load(live: int, waiting: int, seconds: float) -> None:
-    promised = pace(POLL, Allowance(10, POLLING), live, waiting)
+    promised = intervals(POLL, Allowance(10, POLLING), live, waiting)
     assert promised.live.total_seconds() == pytest.approx(seconds, rel=0.03)
     assert promised.waiting >= POLL.watch_waiting_every
 
 
 def test_beside_webhooks_the_promise_is_the_slow_one() -> None:
-    assert pace(Policy(), Allowance(10, RECONCILING), 50, 0).live == Policy().watch_every
-    assert pace(Policy(), Allowance(10, RECONCILING), 5000, 0).live > timedelta(minutes=10)
+    assert intervals(Policy(), Allowance(10, RECONCILING), 50, 0).live == Policy().watch_every
+    assert intervals(Policy(), Allowance(10, RECONCILING), 5000, 0).live > timedelta(minutes=10)
 
 
 @pytest.mark.parametrize(("age", "seconds"), [(0, 5), (100, 15), (550, 60), (9000, 60)])

@@ -379,12 +379,12 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
         run_id, approval = await world.one_question()
         bench = answers.DecisionContext(world.toolkit, world.policy, world.clock())
 
-        def press(s: Session, names: Sequence[str]) -> list[answers.Answer]:
+        def press(s: Session, names: Sequence[str]) -> list[answers.Decided]:
             yes = [Verdict(True, Actor(name, name, "slack"), world.clock()) for name in names]
             people = [answers.Person(v.by, v.by.id, (), approval.digest) for v in yes]
             return [answers.decide(s, approval.id, p, v, bench) for p, v in zip(people, yes, strict=True)]
 
-        async def pressed(*names: str) -> list[answers.Answer]:
+        async def pressed(*names: str) -> list[answers.Decided]:
             if together:
                 return await world.database.write(press, names)
             return [a for name in names for a in await world.database.write(press, [name])]

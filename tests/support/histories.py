@@ -267,7 +267,7 @@ class History:
         answer = "red" if word == "answer" else None
         verdict = Verdict(word == "yes", by, self.clock(), "because", answer=answer, stop=word == "stop")
         person = answers.Person(by, by.id, (), shown)
-        told: answers.Answer | None = None
+        told: answers.Decided | None = None
         with suppress(InvalidError):
             told = self.write(answers.decide, approval.id, person, verdict, self.bench())
         if told is None or told.refused is not None:

@@ -25,7 +25,7 @@ from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
 from orchestrator.engine.callbacks import CallbackPort
 from orchestrator.engine.commits import Leases
-from orchestrator.engine.intake import Answer, Intake
+from orchestrator.engine.intake import Decided, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
@@ -331,7 +331,7 @@ class World:
         self.hooks += 1
         await self.deliver(Webhook(f"extra_{self.hooks}", kind, interaction_id))
 
-    async def decide(self, approval: Approval, approve: bool, by: Actor = ANNA, **more: Any) -> Answer:
+    async def decide(self, approval: Approval, approve: bool, by: Actor = ANNA, **more: Any) -> Decided:
         return await self.intake.decide(
             approval.id,
             approve=approve,

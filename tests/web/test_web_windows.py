@@ -29,7 +29,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
@@ -283,11 +283,11 @@ class Editing:
 
     async def terms_now(self, approval_id: str) -> None: ...
 
-    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Answer:
+    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Decided:
         if self.problem is not None:
             raise self.problem
         self.taken.append((arguments, more))
-        return Answer(self.approval, "refund_order")
+        return Decided(self.approval, "refund_order")
 
 
 def filled_in(house: House, approval: Approval, **changes: str) -> dict[str, Any]:
@@ -548,8 +548,8 @@ def test_a_window_that_is_sent_too_late_is_told_who_decided(house: House, tool: 
 class Over(Editing):
     """Refuses, as the intake does for a question that has another in its place."""
 
-    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Answer:
-        return Answer(self.approval, "refund_order", "already withdrawn", Refusal.NOT_FOUND)
+    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Decided:
+        return Decided(self.approval, "refund_order", "already withdrawn", Refusal.NOT_FOUND)
 
 
 def test_where_nobody_can_be_told_slack_shows_a_failure(house: House) -> None:

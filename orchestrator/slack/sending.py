@@ -29,7 +29,7 @@ STEADY: Final = {"parse": "none", "link_names": False}  # chat.update takes no u
 Send = Callable[[Message], Awaitable[Mapping[str, Any]]]
 
 
-class Delivery:
+class MessageSender:
     """The way to Slack that all kinds of messages share."""
 
     def __init__(self, api: WebApi, clock: Callable[[], datetime]) -> None:

@@ -48,7 +48,7 @@ async def listening(changes: Changes) -> AsyncIterator[Changes]:
 
 async def told_all(changes: Changes) -> None:
     """PostgreSQL tells twice, by the watcher and by its own NOTIFY; here all of the second has come."""
-    told = changes._database._telling
+    told = changes._database._notifier
     if told is None:
         return
     with changes.watch("marker") as signal:

@@ -167,14 +167,8 @@ def open_run(
 def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
     """An ended run hears nothing more, except to stop an interaction still open behind it."""
     match event:
-        case InteractionObserved(snapshot=snap):
-            own = snap.interaction_id == run.turn.interaction_id
-            if event.former or meaning(snap.status) not in STILL_OPEN:
-                return Decision(run)
-            if own and run.status is RunStatus.COMPLETED:
-                return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
-            stop = Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now)
-            return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
+        case InteractionObserved():
+            return _read_behind_the_end(run, event, now)
         case CallFinished():
             return calls.finished_late(run, event, now)
         case JobObserved():
@@ -204,6 +198,17 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return Decision(run)  # what was on its way when the run ended
         case _:
             return unheard(run, f"the run is {run.status}", Refusal.RUN_ENDED)
+
+
+def _read_behind_the_end(run: Run, event: InteractionObserved, now: datetime) -> Decision:
+    snap = event.snapshot
+    own = snap.interaction_id == run.turn.interaction_id
+    if event.former or meaning(snap.status) not in STILL_OPEN:
+        return Decision(run)
+    if own and run.status is RunStatus.COMPLETED:
+        return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
+    stop = Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now)
+    return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
 
 
 def _cancel(run: Run, event: CancelRequested, policy: Policy, now: datetime) -> Decision:

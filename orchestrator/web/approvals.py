@@ -94,11 +94,7 @@ async def decide(
             stop=data.stop,
             **person,
         )
-    if answer.refused is Refusal.NOT_ENTITLED:
-        raise ForbiddenError(answer.note)
-    if answer.refused is not None:
-        lacks = (("reason", "is required for a rejection here"),) if answer.note == NO_REASON else ()
-        raise ConflictError(answer.note or str(answer.refused), lacks)
+    _recorded(answer)
     return await _approval(doors, answer.approval.id)
 
 
@@ -170,6 +166,14 @@ class _Person(TypedDict):
     digest: str | None
     reason: str
     standing: tuple[str, ...]
+
+
+def _recorded(answer: Decided) -> None:
+    if answer.refused is Refusal.NOT_ENTITLED:
+        raise ForbiddenError(answer.note)
+    if answer.refused is not None:
+        lacks = (("reason", "is required for a rejection here"),) if answer.note == NO_REASON else ()
+        raise ConflictError(answer.note or str(answer.refused), lacks)
 
 
 def _fits(data: Answer) -> None:

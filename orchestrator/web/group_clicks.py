@@ -120,15 +120,20 @@ class GroupClicks:
             )
         except NotFoundError:
             return not_recorded(GONE)
-        told = [line for a in answers if (line := _told(a, words(a, by=by, approve=approve)))]
-        if not told:
-            return clear()
-        done = sum(1 for a in answers if a.refused is None)
-        log.warning("click_refused", approvals=len(told), of=len(answers), reason="not all of several")
-        return instead(
-            "Recorded in part" if done else "Not recorded",
-            f"{done} of {len(answers)} recorded. {' '.join(told)}",
-        )
+        return _came_to(answers, [_told(a, words(a, by=by, approve=approve)) for a in answers])
+
+
+def _came_to(answers: Sequence[Decided], told: Sequence[str]) -> JsonObject:
+    """What the window says about those that were refused, in words each; it closes where there are none."""
+    refused = [line for line in told if line]
+    if not refused:
+        return clear()
+    done = sum(1 for a in answers if a.refused is None)
+    log.warning("click_refused", approvals=len(refused), of=len(answers), reason="not all of several")
+    return instead(
+        "Recorded in part" if done else "Not recorded",
+        f"{done} of {len(answers)} recorded. {' '.join(refused)}",
+    )
 
 
 def _told(answer: Decided, said: str) -> str:

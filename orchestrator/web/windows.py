@@ -94,10 +94,14 @@ class Windows:
         if (is_own(asked.call) and not back) or not asked.shown_as(click):
             log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
             return GONE if is_own(asked.call) else CHANGED
+        return await self._about(click, asked)
+
+    async def _about(self, click: Click, asked: Asked) -> modals.View | str:
+        """The window about a question, for who may have it."""
         put = [(click.approval, asked.approval.terms)]
         standing = await self._doors.stands_for(click.user_id, put)
         current = await self._doors.intake.terms_now(click.approval)
-        if back:
+        if click.kind in INQUIRIES:
             return self._inquiries.view(asked, click, standing, current)
         if click.kind == "details":
             if (await self._doors.database.read(questions.replaced, click.approval)) is not None:

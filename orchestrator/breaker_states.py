@@ -1,8 +1,8 @@
-"""How the neighbours' breakers stand where other processes work: who works tells, who only answers reads.
+"""The circuit breakers' states, kept in the database: workers write theirs, processes that only answer read.
 
-Only who calls a neighbour knows whether it is away, and a worker beside others has no door to say so at. Each
-tells of its own; a neighbour stands as the one says who finds it worst. Time is the database's: the clocks of
-two machines may differ by more than a breaker's pause.
+Only who calls a neighbour knows whether it is away, and a worker has no HTTP endpoint to say so at. Each
+tells of its own breakers; of what several say about one neighbour, the worst counts. Time is the database's:
+the clocks of two machines may differ by more than a breaker's pause.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The settings in the doors' own words, and who stands behind the doors."""
+"""Makes `web.doors.Doors`, all that HTTP handlers need, from the settings and the parts of the process."""
 
 from orchestrator import arming, clients, from_settings
 from orchestrator.engine.breakers import Openings

@@ -1,4 +1,4 @@
-"""Failures of a loop in a row, such as while the database is away, told as the one thing that they are."""
+"""Failures of a loop in a row, such as while the database is away, logged as one event and not one by one."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the settings come to, in the words of those who go by them."""
+"""The settings as other modules take them: limits, rates, links, recipes."""
 
 from collections.abc import Callable
 from datetime import timedelta

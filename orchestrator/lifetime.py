@@ -1,4 +1,4 @@
-"""What runs beside the requests: the worker, and a first word with the neighbours."""
+"""What runs beside the requests, from start to stop: the worker, checks, and all that looks now and then."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence

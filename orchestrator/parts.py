@@ -1,4 +1,4 @@
-"""What the parts of a process share: the ground they stand on, whom they reach, how they wake its worker."""
+"""What the parts of a process share: settings, database, clients, and how its worker is woken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

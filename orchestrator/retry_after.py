@@ -1,4 +1,4 @@
-"""How long neighbours asked to be left alone, kept where the next start and the other processes read it.
+"""How long neighbours asked to be left alone, kept in the database for other processes and the next start.
 
     `Retry-After` ──heard──► held by who heard it, and written down ──read──► held by all who call there
 

@@ -1,4 +1,4 @@
-"""What the commands about our webhook ask Gemini by: whose key, which webhook, what address."""
+"""What the `webhooks` commands share: a client with the key, the webhook that is meant, our address."""
 
 import os
 from collections.abc import Awaitable, Callable

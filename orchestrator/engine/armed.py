@@ -1,4 +1,4 @@
-"""Triggers as the settings arm them, and what they need of the world."""
+"""Triggers that are ready to fire, as `orchestrator.arming` makes them, and the feeds they read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a webhook claims to be about: a job whose start has had no answer. Nothing here is believed."""
+"""Which long job a webhook names, where the job's start has had no answer. What it says is not believed."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How soon an end is noticed that nobody told us of, and the one budget all readings share.
+"""How often live interactions are read by themselves, and the one budget that all readings share.
 
     asked for (webhook, run, person) ─────────────► room now? ──► read
     nobody asked for (watch) ──► in line, a share ──► room now? ──► read

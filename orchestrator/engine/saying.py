@@ -1,4 +1,4 @@
-"""Saying a thing in Slack once, and in turn: when it is tried again, and how an earlier try is found."""
+"""Posting to Slack once, and in turn: when a post is tried again, and how an earlier try is found."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager

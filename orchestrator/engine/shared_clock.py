@@ -1,8 +1,8 @@
-"""What time it is for the service: one for all processes, going on evenly between two looks at it.
+"""The service's clock: one time for all processes, which goes on evenly between two looks at it.
 
-Where several share a PostgreSQL, they go by its clock and not by their machines', so that nobody whose own is
-wrong fires a timer early, counts a minute of his own, or takes another for gone. That clock may be set as
-well; they hear of that one after the other, but each can tell, his stopwatch says otherwise.
+Processes that share a PostgreSQL go by its clock and not by their machines', so that none whose own clock is
+wrong fires a timer early, counts a minute of its own, or takes another process for gone. That clock may be
+set, too; the processes notice it one after the other, each because its stopwatch says otherwise.
 """
 
 import time

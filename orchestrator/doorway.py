@@ -64,7 +64,7 @@ def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackD
         tolerance_seconds=settings.slack.tolerance_seconds,
         open_view=slack.open_view,
         publish=slack.publish,
-        ear=state.socket,
+        listener=state.socket,
         removed=slack.removed,
     )
 

@@ -278,7 +278,7 @@ class Commits:
         """Later again; after so many tries never, so that a person may mend what it needs."""
         effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is not None and effect.attempts >= tries:
-            claims.bury(s, effect, why)
+            claims.give_up(s, effect, why)
         elif effect is not None:
             claims.retry(s, effect, self.later(effect, None), why)
 

@@ -18,7 +18,7 @@ from orchestrator.domain.effects import parse_notice
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
+from orchestrator.engine.posting import adopt_message, in_turn, maybe_posted, not_posted, unfamiliar_may_pass
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims
@@ -80,10 +80,10 @@ class Copies:
     async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
         approval = card.approval.id
         try:
-            with may_pass(effect):
-                place = await slack.copy(card, person, seen_before=maybe_said(effect))
+            with unfamiliar_may_pass(effect):
+                place = await slack.copy(card, person, seen_before=maybe_posted(effect))
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             log.warning("approval_not_copied", approval=approval, person=person, why=str(e))
             await self._commit.conclude(effect, ApprovalNotCopied(approval, person, str(e)))
@@ -91,7 +91,7 @@ class Copies:
             await self._commit.conclude(effect, _copied(card, person, place))
 
     async def _find(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
-        await take_up(
+        await adopt_message(
             self._commit, effect, slack.find_copy(card, person), lambda place: _copied(card, person, place)
         )
 

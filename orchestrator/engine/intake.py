@@ -26,8 +26,8 @@ from orchestrator.engine.restarting import Started, WantedRun, restart, start
 from orchestrator.engine.resubmitting import resubmit
 from orchestrator.errors import ConflictError
 from orchestrator.store import inbox, questions
+from orchestrator.store.batched_writes import BatchedWrites
 from orchestrator.store.database import Database
-from orchestrator.store.together import Together
 
 log = structlog.get_logger(__name__)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -70,7 +70,7 @@ class Intake:
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
-        self._deliveries = Together(database, partial(webhooks.keep, repeated=repeated))
+        self._deliveries = BatchedWrites(database, partial(webhooks.keep, repeated=repeated))
 
     async def start(
         self,

@@ -184,7 +184,7 @@ class Interactions:
             await self._commit.again(effect, str(e), e)
             return
         except RejectedError as e:
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
             return
         if (
             snapshot is not None
@@ -198,7 +198,7 @@ class Interactions:
 
 def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
-    claims.bury(s, effect, why)
+    claims.give_up(s, effect, why)
     parked.disown(s, effect.subject)
 
 

@@ -228,7 +228,7 @@ class LongJobs:
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
         else:
             await self._commit.done(effect)
 

@@ -25,8 +25,8 @@ from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
+from orchestrator.engine.posting import in_turn, maybe_posted, not_posted, unfamiliar_may_pass
 from orchestrator.engine.restarting import successor
-from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
 from orchestrator.store import claims, digests, locking, outbox, proposals, questions, runs, uploads
@@ -119,10 +119,10 @@ class Questions:
     async def _post(self, effect: Claimed, card: Card, slack: SlackPort, *, seen_before: bool) -> None:
         failpoints.hit("before_post")
         try:
-            with may_pass(effect):
+            with unfamiliar_may_pass(effect):
                 channel, ts = await slack.post(card, seen_before=seen_before)
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             await self._commit.conclude(effect, ApprovalUndelivered(card.approval.id, str(e)))
         else:
@@ -155,7 +155,7 @@ class Questions:
                 # Looked for first: an earlier try may have put it there anew.
                 await self._post(effect, card, slack, seen_before=True)
             else:
-                await self._commit.write(claims.bury, effect, str(e))
+                await self._commit.write(claims.give_up, effect, str(e))
         else:
             failpoints.hit("after_update")
             await self._commit.write(self._redrawn, effect, card)
@@ -178,7 +178,7 @@ class Questions:
             if (picture.approval.channel, picture.approval.ts) in taken:
                 continue
             try:
-                with may_pass(effect):
+                with unfamiliar_may_pass(effect):
                     await slack.update(picture)
             except (UnavailableError, UncertainError) as e:
                 failed.insert(0, e)
@@ -231,15 +231,15 @@ class Questions:
         places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
         try:
             for shown in places:
-                with may_pass(effect):
+                with unfamiliar_may_pass(effect):
                     await slack.remind(
-                        shown, what=what, last=last, seen_before=maybe_said(effect), others=others
+                        shown, what=what, last=last, seen_before=maybe_posted(effect), others=others
                     )
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e, counts=len(places) > 1)
+            await not_posted(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
         else:
             await self._commit.done(effect)
 

@@ -183,7 +183,7 @@ class _Whole:
         return said is not None and said.severity_nonlocalized == "ERROR"
 
 
-def leave_company(s: Session) -> None:
+def leave_group(s: Session) -> None:
     """What is to be done next may only be done in a transaction of its own: if this is none, it is done anew.
 
     Raises:

@@ -64,10 +64,10 @@ def build_app(
 
 def _heard(doors: Doors, handler: SlackHandler | None) -> list[Lifespan]:
     """Where Slack is heard over a connection of ours, as long as the service is there."""
-    ear = doors.slack.ear if doors.slack is not None else None
-    if ear is None or handler is None:
+    listener = doors.slack.listener if doors.slack is not None else None
+    if listener is None or handler is None:
         return []
-    return [lambda _: ear.hearing(handler.over_socket)]
+    return [lambda _: listener.hearing(handler.over_socket)]
 
 
 def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:

@@ -145,7 +145,7 @@ Hear = Callable[[str, JsonObject | None], Awaitable[JsonObject | None]]
 """Takes what Slack sends, by its kind in Socket Mode; gives the answer. What raises is not acknowledged."""
 
 
-class Ear(Protocol):
+class SlackListener(Protocol):
     """A connection of ours to Slack, over which it sends what it would post to our addresses."""
 
     def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
@@ -163,7 +163,7 @@ class SlackDoor:
         app_id: Our app; empty takes any the signing secret vouches for.
         open_view: Opens a window; tried once, within the time Slack gives for it.
         publish: Sets a person's Home tab.
-        ear: Where Slack is heard over a connection of ours; its addresses are then not there.
+        listener: Where Slack is heard over a connection of ours; its addresses are then not there.
         removed: Told by which event Slack said that the app is gone from the workspace.
     """
 
@@ -173,7 +173,7 @@ class SlackDoor:
     tolerance_seconds: float = 300
     open_view: OpenView = no_windows
     publish: PublishHome = no_home
-    ear: Ear | None = None
+    listener: SlackListener | None = None
     removed: Callable[[str], None] = lambda event: None
 
 

@@ -15,7 +15,7 @@ from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Person, Wish
 from orchestrator.engine.intake import Decided
-from orchestrator.engine.saying import UNFAMILIAR_TRIES
+from orchestrator.engine.posting import UNFAMILIAR_TRIES
 
 pytestmark = pytest.mark.asyncio
 

@@ -23,7 +23,7 @@ from orchestrator.domain.model import TurnStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.store import audit, audit_check, chain, claims, outbox, together, writer
+from orchestrator.store import audit, audit_check, batched_writes, chain, claims, outbox, writer
 from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -37,7 +37,7 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
         self._waiting.append(item)  # "it will be written soon"
         return True
 
-    patch.setattr(together.Together, "put", put)
+    patch.setattr(batched_writes.BatchedWrites, "put", put)
 
 
 def believes_the_savepoint(patch: pytest.MonkeyPatch) -> None:

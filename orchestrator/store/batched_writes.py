@@ -14,7 +14,7 @@ MOST: Final = 200
 """Items in one transaction."""
 
 
-class Together(Generic[Item]):
+class BatchedWrites(Generic[Item]):
     """While one transaction is under way, what arrives gathers for the next one.
 
     Nobody waits for company: a lone item is written at once. Each caller returns after the COMMIT

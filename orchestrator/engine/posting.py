@@ -52,13 +52,13 @@ async def _in_turn(commits: Commits, lines: Lines, line: str, act: Act) -> None:
     await commits.write(lambda s: lines.left(s, line, commits.now()))
 
 
-def maybe_said(effect: Claimed) -> bool:
+def maybe_posted(effect: Claimed) -> bool:
     """Whether it may be there already; of one that was asked for once more, since long ago."""
     return effect.attempts > 1 or effect.wanted > 1
 
 
 @contextmanager
-def may_pass(effect: Claimed) -> Iterator[None]:
+def unfamiliar_may_pass(effect: Claimed) -> Iterator[None]:
     """A refusal by a word we do not know comes out as `UnavailableError`, until its tries are over."""
     try:
         yield
@@ -68,7 +68,7 @@ def may_pass(effect: Claimed) -> Iterator[None]:
         raise UnavailableError(str(e)) from e
 
 
-async def not_said(
+async def not_posted(
     commits: Commits, effect: Claimed, error: UnavailableError | UncertainError, *, counts: bool = False
 ) -> None:
     """Not said, so tried again; or nobody knows, so looked for first. Those behind it wait with it.
@@ -95,12 +95,12 @@ def _not_said(
         commits.lines.wait(s, effect, due_at, commits.now())
 
 
-async def drawn_anew(
+async def redrawn(
     commits: Commits, effect: Claimed, drawing: Awaitable[None], refused: Callable[[str], None]
 ) -> bool:
     """Whether it is, or never will be; what comes of the effect otherwise is written down."""
     try:
-        with may_pass(effect):
+        with unfamiliar_may_pass(effect):
             await drawing
     except (UnavailableError, UncertainError) as e:
         await commits.again(effect, str(e), e)
@@ -108,17 +108,17 @@ async def drawn_anew(
     except RejectedError as e:
         refused(str(e))
         if isinstance(e, UnfamiliarError) and effect.kind in _REDRAWINGS:
-            await commits.write(claims.bury, effect, str(e))
+            await commits.write(claims.give_up, effect, str(e))
             return False
     return True
 
 
-async def take_up(
+async def adopt_message(
     commits: Commits, effect: Claimed, look: Awaitable[Place | None], seen: Callable[[Place], Event]
 ) -> None:
     """Where an earlier try may have put it is written down, so that no live button stays there."""
     try:
-        with may_pass(effect):
+        with unfamiliar_may_pass(effect):
             place = await look
     except UnavailableError as e:
         await commits.again(effect, str(e), e)

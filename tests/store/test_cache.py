@@ -17,8 +17,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.database import Database
+from orchestrator.store.sql.cache import MOST_SEEN, Cache
 from orchestrator.store.sql.held import hold
-from orchestrator.store.sql.memory import MOST_SEEN, Memory
 
 ADD = "INSERT INTO t VALUES (1)"
 
@@ -41,7 +41,7 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
     conn.close()
 
 
-def transaction(memory: Memory, conn: sqlite3.Connection, *said: str) -> dict[str, object]:
+def transaction(memory: Cache, conn: sqlite3.Connection, *said: str) -> dict[str, object]:
     """One that writes; returns what was known when it began."""
     conn.execute("BEGIN IMMEDIATE")
     memory.begin(conn)
@@ -64,7 +64,7 @@ def by_who_borrows_the_connection(path: Path, conn: sqlite3.Connection) -> None:
 
 
 def test_what_one_transaction_saw_the_next_knows(writer: sqlite3.Connection) -> None:
-    memory = Memory()
+    memory = Cache()
     assert transaction(memory, writer, "run") == {}
     assert transaction(memory, writer) == {"run": "run"}
     assert transaction(memory, writer) == {"run": "run"}
@@ -74,7 +74,7 @@ def test_what_one_transaction_saw_the_next_knows(writer: sqlite3.Connection) -> 
 def test_what_somebody_else_may_have_changed_is_not_known(
     path: Path, writer: sqlite3.Connection, written: Callable[[Path, sqlite3.Connection], None]
 ) -> None:
-    memory = Memory()
+    memory = Cache()
     transaction(memory, writer, "run")
     written(path, writer)
     assert transaction(memory, writer, "run") == {}
@@ -82,14 +82,14 @@ def test_what_somebody_else_may_have_changed_is_not_known(
 
 
 def test_another_connection_begins_with_nothing(path: Path, writer: sqlite3.Connection) -> None:
-    memory, other = Memory(), opened(path)
+    memory, other = Cache(), opened(path)
     transaction(memory, writer, "run")
     assert transaction(memory, other) == {}
     other.close()
 
 
 def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
-    memory = Memory()
+    memory = Cache()
     transaction(memory, writer, *(f"run {n}" for n in range(MOST_SEEN + 1)))
     newest = [f"run {n}" for n in range(MOST_SEEN + 1)][-(MOST_SEEN // 2) :]
     assert [*transaction(memory, writer)] == newest
@@ -98,7 +98,7 @@ def test_it_does_not_grow(writer: sqlite3.Connection) -> None:
 def test_what_somebody_else_commits_right_behind_it_is_noticed(
     path: Path, writer: sqlite3.Connection
 ) -> None:
-    memory = Memory()
+    memory = Cache()
     writer.execute("BEGIN IMMEDIATE")
     memory.begin(writer)
     memory.seen["run"] = "run"

@@ -6,7 +6,7 @@ MOST_SEEN: Final = 640
 """How much is known from one transaction to the next: runs and turns, which may be large, whose is what."""
 
 
-class Memory:
+class Cache:
     """What the only writer of a SQLite file knows from one transaction to the next.
 
     It holds as long as nobody else has written: another connection shows in `data_version`, whoever borrows

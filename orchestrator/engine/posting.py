@@ -59,7 +59,11 @@ def maybe_posted(effect: Claimed) -> bool:
 
 @contextmanager
 def unfamiliar_may_pass(effect: Claimed) -> Iterator[None]:
-    """A refusal by a word we do not know comes out as `UnavailableError`, until its tries are over."""
+    """A refusal by a word we do not know comes out as `UnavailableError`, until its tries are over.
+
+    Tries that failed for another reason count as well: the row holds no second number, and all that may come
+    of it is that a person sees the effect among those given up a little sooner.
+    """
     try:
         yield
     except UnfamiliarError as e:

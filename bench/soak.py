@@ -17,7 +17,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from bench.loop import databases
 from orchestrator import jobs
 from orchestrator.emulator.serving import free_port, running
 from orchestrator.emulator.slack.app import build as build_slack
+from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
@@ -136,10 +137,11 @@ class Load:
 
     async def _press(self, channel: str, ts: str) -> None:
         """Once; and again, as people do where Slack says that it did not work."""
-        while True:
-            if (await self._slack.click(channel, ts, "approve", PRESSER)).status == 200:
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+        with suppress(CannotClick):  # a press without an answer was heard all the same: the buttons are gone
+            while True:
+                if (await self._slack.click(channel, ts, "approve", PRESSER)).status == 200:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _watch(self, run: str) -> None:
         """A few entries of its record, as they are written."""

@@ -2,7 +2,7 @@
 
 The workers' own loops run here, under the computer's clock. Where a test shows that nothing polls, every
 interval of a look without a hint is made an hour. That a paused worker's late outcome commits nothing
-is told in `test_races.py`, for it holds whoever carries the hints.
+is told in `test_races_of_workers.py`, for it holds whoever carries the hints.
 """
 
 import asyncio

@@ -149,7 +149,7 @@ async def _end_some(gemini: Counting, live: list[str], promised: float) -> None:
 
 
 async def _ways() -> None:
-    print("the same turn, each way of polling: from its end to the resume request on the wire")
+    print("the same turn, each way of hearing: from its end to the resume request on the wire")
     gemini = wakeup.Gemini()
     async with running(gemini) as address:
         rows = {"webhook": await wakeup.measure(gemini, address, HOOKED)}

@@ -105,14 +105,14 @@ def build(
     around = parts.around(settings, clock)
     performer = _performer(ground, around, leases or time.hold)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
-    bells = WakeUps(worker.wake, worker.mail) if worker else WakeUps(_others_work, _others_work)
-    intake = _intake(ground, performer, bells)
+    wake_ups = WakeUps(worker.wake, worker.mail) if worker else WakeUps(_others_work, _others_work)
+    intake = _intake(ground, performer, wake_ups)
     states = _breaker_states(ground, around, role)
     # Who only answers calls no neighbour itself.
     standings = states.read if states is not None and role is Role.WEB else own(around.breakers)
     openings = states.openings if states is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
-    doors = doorway.doors(ground, around, performer, intake, state, bells, openings)
+    doors = doorway.doors(ground, around, performer, intake, state, wake_ups, openings)
     lived = _lifetime(ground, around, state, doors, performer, states, time).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
@@ -181,13 +181,13 @@ def _worker(
     )
 
 
-def _intake(ground: Ground, performer: Performer, bells: WakeUps) -> Intake:
+def _intake(ground: Ground, performer: Performer, wake_ups: WakeUps) -> Intake:
     return Intake(
         ground.database,
         policy=ground.policy,
         clock=ground.clock,
-        wake=bells.wake,
-        mail=bells.mail,
+        wake=wake_ups.wake,
+        mail=wake_ups.mail,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
         repeated=ground.counters.repeated,

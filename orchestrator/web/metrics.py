@@ -57,7 +57,7 @@ class Scrape:
     async def text(self) -> str:
         """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
         once = CollectorRegistry()
-        ours = [*await self._breakers(), *_of_hearing(self._doors.polling)]
+        ours = [*await self._breakers(), *_of_polling(self._doors.polling)]
         once.register(_Families([*ours, *_of_database(await self._reading())]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
@@ -143,7 +143,7 @@ def _of_breakers(standings: Mapping[str, BreakerState], openings: Mapping[str, i
     return [state, opened, by_all]
 
 
-def _of_hearing(polling: Polling | None) -> list[Metric]:
+def _of_polling(polling: Polling | None) -> list[Metric]:
     """What this process promises, where it reads interactions at all."""
     if polling is None or (told := polling.told) is None:
         return []

@@ -210,7 +210,7 @@ async def test_a_reading_waits_for_its_moment_before_it_is_sent() -> None:
 # --- the budget itself ------------------------------------------------------------------
 
 
-def _hearings(count: int, per_second: float, ahead: float = 0.25) -> tuple[SettableClock, list[Polling]]:
+def _pollings(count: int, per_second: float, ahead: float = 0.25) -> tuple[SettableClock, list[Polling]]:
     """Of as many processes."""
     clock = SettableClock()
     allowance = Allowance(per_second, POLLING, ahead * SECOND)
@@ -220,7 +220,7 @@ def _hearings(count: int, per_second: float, ahead: float = 0.25) -> tuple[Setta
 @pytest.mark.asyncio
 @pytest.mark.parametrize("per_second", [2, 10, 50])
 async def test_several_processes_share_one_budget(database: Database, per_second: int) -> None:
-    clock, hearings = _hearings(3, per_second)
+    clock, hearings = _pollings(3, per_second)
     moments: list[datetime] = []
     for _ in range(60):
         asking = [database.write(_admit, h, Urgency.NEXT) for h in hearings for _ in range(2)]
@@ -245,7 +245,7 @@ def _admit(s: Session, polling: Polling, urgency: Urgency) -> Go | PutOff:
 @pytest.mark.asyncio
 async def test_nobody_waits_for_the_budget_in_a_circle(postgres_url: str) -> None:
     """Readings of every urgency at once, several in a transaction, by three processes."""
-    _, hearings = _hearings(3, 5)
+    _, hearings = _pollings(3, 5)
     circles: list[str] = []
 
     def asks(s: Session, polling: Polling, urgencies: Sequence[Urgency]) -> None:
@@ -269,7 +269,7 @@ async def test_nobody_waits_for_the_budget_in_a_circle(postgres_url: str) -> Non
 async def test_who_counts_waits_for_nobody(postgres_url: str) -> None:
     """Any step may count, also one that holds what somebody who reads waits for."""
     engine = sa.create_engine(postgres_url)
-    clock, (reading, counting) = _hearings(2, 10)
+    clock, (reading, counting) = _pollings(2, 10)
     with Session(engine) as one, Session(engine) as other:
         assert isinstance(reading.admit(one, Urgency.WATCH), Go)
         other.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
@@ -281,7 +281,7 @@ async def test_who_counts_waits_for_nobody(postgres_url: str) -> None:
 
 @pytest.mark.asyncio
 async def test_what_a_failed_transaction_took_goes_to_nobody_twice(database: Database) -> None:
-    _, (first, second) = _hearings(2, 50, ahead=4)
+    _, (first, second) = _pollings(2, 50, ahead=4)
     moments: list[datetime] = []
 
     def fails(s: Session) -> None:
@@ -302,7 +302,7 @@ async def test_what_a_failed_transaction_took_goes_to_nobody_twice(database: Dat
 
 @pytest.mark.asyncio
 async def test_who_stands_in_line_is_told_a_moment_of_his_own(database: Database) -> None:
-    clock, (polling,) = _hearings(1, 10)
+    clock, (polling,) = _pollings(1, 10)
     answers = [await database.write(_admit, polling, Urgency.WATCH) for _ in range(20)]
     assert answers[0] == Go(clock())
     until = [a.until for a in answers if isinstance(a, PutOff) and a.then is Urgency.TURN]
@@ -314,7 +314,7 @@ async def test_who_stands_in_line_is_told_a_moment_of_his_own(database: Database
 
 @pytest.mark.asyncio
 async def test_who_has_gone_leaves_no_line_behind(database: Database) -> None:
-    clock, (polling,) = _hearings(1, 1)
+    clock, (polling,) = _pollings(1, 1)
     for _ in range(40):
         await database.write(_admit, polling, Urgency.WATCH)
     clock.advance(COUNT_EVERY)  # and nothing is live
@@ -325,7 +325,7 @@ async def test_who_has_gone_leaves_no_line_behind(database: Database) -> None:
 
 @pytest.mark.asyncio
 async def test_a_clock_that_was_ahead_stops_nobody(database: Database) -> None:
-    clock, (polling, other) = _hearings(2, 10)
+    clock, (polling, other) = _pollings(2, 10)
     clock.advance(timedelta(days=3))
     await database.write(_admit, polling, Urgency.ASKED)
     clock.now = NOON

@@ -44,7 +44,7 @@ def expand(entries: Iterable[str], roles: Mapping[str, Sequence[str]]) -> tuple[
 
 
 def deciders(terms: Terms, *, escalated: bool = False) -> tuple[str, ...]:
-    """Who may decide in any of its steps, and after an escalation `escalate_to`; none of those who may never."""
+    """Who may decide in any step, without those who may never; after an escalation `escalate_to` as well."""
     first = (p for step in terms.steps for p in possible(step, terms.never))
     return tuple(dict.fromkeys((*first, *(terms.escalate_to if escalated else ()))))
 

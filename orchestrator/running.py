@@ -185,4 +185,6 @@ def run(server: uvicorn.Server) -> None:
         if server.lifespan.should_exit:
             raise UnavailableError("the start failed, and may work later; the lines above say why")
         where = f"{server.config.host}:{server.config.port}"
-        raise ConfigError(f"server: could not listen on {where}; the line above says why")
+        raise ConfigError(
+            f"server: could not listen on {where}, as the line above says; server.port takes another port"
+        )

@@ -43,6 +43,7 @@ _EDITS: Final = {
     "same": "may be changed; a changed call counts as approved by who changed it",
     "other": "may be changed; somebody else then has to approve",
 }
+_WORKED_OUT: Final = "may be changed; what a changed call would do is worked out, and asked about anew"
 
 
 def card(told: Mapping[str, Any], *, now: datetime, width: int) -> list[str]:
@@ -109,10 +110,14 @@ def state(told: Mapping[str, Any]) -> str:
     if told["status"] == "pending":
         words += [f"{have} of {need} yes" for _, have, need in _missing(told) if need > 1 or have]
         words += ["escalated"] if told["escalated"] else []
-        words += ["not in Slack"] if told["trouble"] else []
+        words += [f"not in {_unseen(told)}"] if told["trouble"] else []
     if told["risk"]:
         words.append(f"risk: {told['risk']}")
     return ", ".join(words)
+
+
+def _unseen(told: Mapping[str, Any]) -> str:
+    return "its channel" if told["copies"] else "Slack"
 
 
 def about(told: Mapping[str, Any]) -> str:
@@ -183,7 +188,8 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
         yield "expires", f"{instant(told['expires_at'])}, in {span(told['expires_at'], now)}"
     yield from _deciders(told)
     if told["status"] == "pending" and told["edits"] in _EDITS:
-        yield "arguments", _EDITS[told["edits"]]
+        anew = told["edits"] == "same" and told.get("preview")
+        yield "arguments", _WORKED_OUT if anew else _EDITS[told["edits"]]
     if edited := told.get("edited"):
         yield "changed by", f"{', '.join(map(who, edited['by']))}, {instant(edited['at'])}"
     if told["verdict"]:
@@ -196,7 +202,9 @@ def _facts(told: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
     if told["channel"]:
         yield "slack", f"{told['channel']}, message {told['ts']}"
     if told["trouble"]:
-        yield "slack", f"could not be shown there: {told['trouble']}"
+        yield "slack", f"not shown in {_unseen(told)}: {told['trouble']}"
+    if told["copies"]:
+        yield "slack", f"direct messages to {', '.join(c['person'] or c['channel'] for c in told['copies'])}"
     yield "digest", told["digest"]
 
 

@@ -16,6 +16,7 @@ from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
     from orchestrator.emulator.gemini.settings import EmulatorSettings
+    from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 
 HELP_WIDTH: Final = 74
 GROUPS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
@@ -332,7 +333,15 @@ def slack(*, port: int, service: str | None, interactivity: str | None, **option
     variables = [f"SLACK_BOT_TOKEN={settings.bot_token}", f"SLACK_SIGNING_SECRET={settings.signing_secret}"]
     if settings.switches.socket_mode:
         variables[1:] = ["ORCHESTRATOR_SLACK__SOCKET_MODE=true", f"SLACK_APP_TOKEN={settings.app_token}"]
+    click.echo(_whom(settings))
     _run("Slack", build(settings), port, "/", "ORCHESTRATOR_SLACK__API_URL={}/api/", *variables)
+
+
+def _whom(settings: "SlackEmulatorSettings") -> str:
+    """The ids that `config.yaml` may name: any other channel is unknown there."""
+    channels = ", ".join(c.id for c in settings.channels if c.bot_is_member)
+    people = [*(user.id for user in settings.users), *(group.id for group in settings.user_groups)]
+    return f"for config.yaml: slack.channel {channels}; approvals.approvers of {', '.join(people)}"
 
 
 def _run(name: str, app: Any, port: int, page: str, *variables: str) -> None:

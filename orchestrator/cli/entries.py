@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.consent import DOORS
+
+_REFUSED: Final = (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID)
 
 
 def sentence(entry: Mapping[str, Any]) -> str:
@@ -16,8 +19,11 @@ def sentence(entry: Mapping[str, Any]) -> str:
     """
     if entry["refused"]:
         return f"refused: {entry['note'] or entry['refused']}"
+    note, why = entry["note"], entry["data"].get("why")
+    if why and why in note:
+        return str(note)  # it says the same, and what follows from it
     words = _words(entry["kind"], entry["data"])
-    return f"{words} ({entry['note']})" if entry["note"] else words
+    return f"{words} ({note})" if note else words
 
 
 def instant(text: str | None) -> str:
@@ -31,11 +37,20 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return "the record is opened, the first interaction is intended"
         case "CreateClaimed", {"turn": turn}:
             return f"interaction {turn} goes out to Gemini"
+        case "CreateUncertain", {"turn": turn}:
+            return _because(f"Gemini's answer got lost, it may have taken interaction {turn}", data)
+        case "CreateDeferred", {"turn": turn}:
+            return _because(f"interaction {turn} is not taken now and goes out again later", data)
+        case "CreateRefused", {"turn": turn}:
+            return _because(f"Gemini refused interaction {turn}", data)
+        case "InteractionMissing", {"interaction_id": str(name)}:
+            return _because(f"Gemini has no interaction {name}", data)
         case "InteractionSignalled", {"interaction_id": str(name)}:
             return f"a webhook tells of {name}"
         case "InteractionObserved", {"snapshot": {"status": str(status), "calls": list(calls)}}:
             asked = ", ".join(f"{c['name']}({json.dumps(c['arguments'])})" for c in calls)
-            return f"Gemini says {status}" + (f" and asks for {asked}" if asked else "")
+            refused = (f"; {_not_called(a)}" for a in data.get("assessments", ()) if a["ruling"] in _REFUSED)
+            return f"Gemini says {status}" + (f" and asks for {asked}" if asked else "") + "".join(refused)
         case "CallPreviewed", {"assessment": {"tool": str(tool), "preview": {"text": str(text)}}}:
             return f"what {tool} would do: {_flat(text)}" if text else f"what {tool} would do is not known"
         case "CallClaimed", {"assessment": {"tool": str(tool)}}:
@@ -58,6 +73,14 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return "the approval can be seen in Slack"
         case "ApprovalUndelivered", {"why": str(why)}:
             return f"the approval could not be shown in Slack: {why}"
+        case "ApprovalCopied", {"person": ""}:
+            return "a message of ours with the question was found in Slack"
+        case "ApprovalCopied", {"person": str(person)}:
+            return f"{person} has the question as a direct message"
+        case "ApprovalNotCopied", {"person": str(person)}:
+            return _because(f"{person} cannot be sent the question as a direct message", data)
+        case "ReminderDue", _:
+            return "it is time to remind people"
         case "ApprovalDecided", {"verdict": verdict}:
             return _decided(verdict)
         case "ApprovalEdited", _:
@@ -68,6 +91,8 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
             return f"{_who(by)} answers: {json.dumps(text, ensure_ascii=False)}"
         case "ApprovalExpired", _:
             return "the time to answer was up"
+        case "RunOverdue", _:
+            return "the run's time was up"
         case "CancelRequested", {"by": by}:
             return f"{_who(by)} stops the run"
         case "AttentionResolved", {"choice": str(choice), "by": by}:
@@ -75,6 +100,14 @@ def _words(kind: str, data: Mapping[str, Any]) -> str:
         case "TakenUp", {"as_run": str(other)}:
             return f"{other} goes on with the work"
     return re.sub(r"(?<!^)(?=[A-Z])", " ", kind).lower()
+
+
+def _because(words: str, data: Mapping[str, Any]) -> str:
+    return f"{words}: {data['why']}" if data.get("why") else words
+
+
+def _not_called(assessment: Mapping[str, Any]) -> str:
+    return f"{assessment['tool']} is not called: {json.dumps(assessment['reason'], ensure_ascii=False)}"
 
 
 def _flat(preview: str) -> str:

@@ -51,6 +51,13 @@ class InteractionMissing(Value):
     why: str = ""
 
 
+class InteractionTooLarge(Value):
+    """Gemini has it, and tells more of it than is ever read."""
+
+    interaction_id: str
+    why: str = ""
+
+
 class StepBegun(Value):
     """The call of a tool's step, with what policy says about it; or why there is none to make."""
 
@@ -435,6 +442,7 @@ Event = (
     | CreateClaimed
     | InteractionObserved
     | InteractionMissing
+    | InteractionTooLarge
     | CreateUncertain
     | CreateDeferred
     | CreateRefused

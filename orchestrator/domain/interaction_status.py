@@ -117,12 +117,15 @@ def _done(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -
         return replace(asked, effects=(*asked.effects, *more))
     if run.doing is not None:
         return _thought(run, run.doing.name, event, now)
-    return finish(run, RunStatus.COMPLETED, now, output=event.snapshot.output, stop=False)
+    snap = event.snapshot  # an output may hold an error of its own: nobody is left with an empty answer
+    return finish(run, RunStatus.COMPLETED, now, reason=_errors(snap), output=snap.output, stop=False)
 
 
 def _thought(run: Run, step: str, event: InteractionObserved, now: datetime) -> Decision:
     """An agent's step is over. What another step goes on with is as bounded as a call's result."""
     said = event.snapshot.output
+    if not said and (why := _errors(event.snapshot)):
+        return finish(run, RunStatus.FAILED, now, reason=f"step {step}: {why}", stop=False)
     output = output_of(said, bool(run.acting.response_format))
     if run.step + 1 < len(run.recipe.steps) and (bytes_ := size(output)) > MAX_HANDED_ON:
         reason = f"step {step}: what it came to has {bytes_} bytes; at most {MAX_HANDED_ON} are handed on"

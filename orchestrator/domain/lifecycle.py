@@ -61,6 +61,7 @@ from orchestrator.domain.events import (
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
+    InteractionTooLarge,
     JobClaimed,
     JobDeferred,
     JobGraceEnded,
@@ -88,8 +89,8 @@ TURN_HEARS: Final[Mapping[TurnStatus, tuple[type[Event], ...]]] = {
     TurnStatus.UNKNOWN: (InteractionObserved, CreateGraceEnded),
     TurnStatus.LOST: (InteractionObserved, AttentionResolved),
     TurnStatus.REFUSED: (InteractionObserved, AttentionResolved),
-    TurnStatus.LIVE: (InteractionSignalled, InteractionObserved, InteractionMissing),
-    TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing),
+    TurnStatus.LIVE: (InteractionSignalled, InteractionObserved, InteractionMissing, InteractionTooLarge),
+    TurnStatus.ACTION: (InteractionSignalled, InteractionObserved, InteractionMissing, InteractionTooLarge),
     TurnStatus.ENDED: (),
 }
 """What the current interaction listens to. Each call, and each of its jobs, is looked at by the function that
@@ -189,6 +190,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             | ReminderDue()
             | RunOverdue()
             | InteractionMissing()
+            | InteractionTooLarge()
             | ForgettingNear()
             | BatchUndelivered()
             | JobGraceEnded()
@@ -251,6 +253,7 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     StepBegun: admission.step_begun,
     InteractionObserved: turns.observe,
     InteractionMissing: turns.missing,
+    InteractionTooLarge: turns.too_large,
     CreateUncertain: creates.uncertain,
     CreateDeferred: creates.deferred,
     CreateRefused: creates.refused,

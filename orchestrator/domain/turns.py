@@ -14,6 +14,7 @@ from orchestrator.domain.events import (
     InteractionMissing,
     InteractionObserved,
     InteractionSignalled,
+    InteractionTooLarge,
 )
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.interaction_status import ENDS_TURN, FOLLOWS, STILL_OPEN, Meaning, meaning
@@ -67,6 +68,17 @@ def missing(run: Run, event: InteractionMissing, policy: Policy, now: datetime) 
         return finish(replace(run, turn=turn), RunStatus.FAILED, now, reason=reason, stop=False)
     pause = max(min(policy.watch_every, policy.create_grace) / 2, SOON)
     return Decision(with_turn(run, turn, run.reason), (watch(run, event.interaction_id, pause, now),))
+
+
+def too_large(run: Run, event: InteractionTooLarge, policy: Policy, now: datetime) -> Decision:
+    """It will be so as often as it is read. Where its calls are known, they can be answered all the same."""
+    turn = run.turn
+    if event.interaction_id != turn.interaction_id:
+        return Decision(run)
+    if turn.status is TurnStatus.ACTION:
+        return Decision(run, (watch(run, event.interaction_id, policy.watch_waiting_every, now),))
+    reason = f"what Gemini tells of this interaction is more than can be read ({event.why})"
+    return finish(run, RunStatus.FAILED, now, reason=reason)
 
 
 def observe(run: Run, event: InteractionObserved, policy: Policy, now: datetime) -> Decision:

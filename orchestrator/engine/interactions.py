@@ -13,7 +13,9 @@ from orchestrator.domain.events import (
     CreateDeferred,
     CreateRefused,
     CreateUncertain,
+    Event,
     InteractionMissing,
+    InteractionTooLarge,
 )
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
 from orchestrator.domain.model import Run, Turn, TurnStatus
@@ -114,7 +116,7 @@ class Interactions:
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:
-            await (self._missing(effect, owner[0], e) if owner else self._look_again(effect, str(e)))
+            await (self._unread(effect, owner[0], e) if owner else self._look_again(effect, str(e)))
             return
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
@@ -154,11 +156,16 @@ class Interactions:
             return None
         return (run.id, mark.turn, mark.attempt) if 1 <= mark.turn <= run.turn.number else None
 
-    async def _missing(self, effect: Claimed, run_id: str, error: RejectedError) -> None:
-        if error.code != "not_found":
-            await self._commit.again(effect, str(error))
-            return
-        await self._commit.conclude(effect, InteractionMissing(effect.subject, str(error)), run_id)
+    async def _unread(self, effect: Claimed, run_id: str, error: RejectedError) -> None:
+        match error.code:
+            case "not_found":
+                event: Event = InteractionMissing(effect.subject, str(error))
+            case "too_large":
+                event = InteractionTooLarge(effect.subject, str(error))
+            case _:
+                await self._commit.again(effect, str(error))
+                return
+        await self._commit.conclude(effect, event, run_id)
 
     async def _look_again(self, effect: Claimed, why: str, *, seen: bool = False) -> None:
         """The create's answer may still be on its way; after that the webhook stays parked.

@@ -1,7 +1,8 @@
 """Which long job a webhook names, where the job's start has had no answer. What it says is not believed."""
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -9,6 +10,10 @@ from orchestrator.domain.events import JobSignalled
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import CLAIMABLE, MAX_REMOTE, Job, JobKind, attempt_of, is_job_key, signal_key
 from orchestrator.store import jobs
+
+_LAST_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_INTERACTION: Final = re.compile(r"[A-Za-z0-9_.=-]+")
+"""Its ids are base64, padded or not (Gemini API, Interactions)."""
 
 
 def claimed_by(s: Session, body: bytes) -> tuple[str, JobSignalled] | None:
@@ -47,20 +52,16 @@ def _nameless(s: Session, job: Any) -> tuple[str, Job] | None:
 
 def _resource(job: Job, named: Any) -> str:
     """The resource that an event's id stands for; empty where it cannot be one."""
-    if not isinstance(named, str) or not 0 < len(named) <= 256:
-        return ""
-    key = signal_key(named)
-    if not key or not all(c.isalnum() or c in "_-" for c in key):
-        return ""
-    remote = _named(job, key, named)
+    remote = _named(job, named) if isinstance(named, str) else ""
     return remote if len(remote) <= MAX_REMOTE else ""
 
 
-def _named(job: Job, key: str, named: str) -> str:
-    match job.kind:
-        case JobKind.BATCH:
-            return f"batches/{key}"
-        case JobKind.VIDEO:
-            return f"models/{str(job.request.get('model', '')).removeprefix('models/')}/operations/{key}"
-        case JobKind.VIDEO_INTERACTION:
-            return named
+def _named(job: Job, named: str) -> str:
+    if job.kind is JobKind.VIDEO_INTERACTION:
+        return named if _INTERACTION.fullmatch(named) else ""
+    key = signal_key(named)
+    if not _LAST_PART.fullmatch(key):
+        return ""
+    if job.kind is JobKind.BATCH:
+        return f"batches/{key}"
+    return f"models/{str(job.request.get('model', '')).removeprefix('models/')}/operations/{key}"

@@ -27,7 +27,11 @@ class GeminiPort(Protocol):
         ...
 
     async def fetch(self, interaction_id: str) -> Snapshot:
-        """Read it. Raises `RejectedError` with code `not_found` where Gemini has none."""
+        """Read it.
+
+        Raises:
+            RejectedError: `not_found` where Gemini has none, `too_large` where it tells more than is read.
+        """
         ...
 
     async def cancel(self, interaction_id: str) -> Snapshot | None:

@@ -45,6 +45,8 @@ Places = frozenset[tuple[str, str]]
 
 DELETED: Final = "message_not_found"
 """Slack's word for a message that is not there any more. A question nobody sees is shown once more."""
+_UNDER_NOTHING: Final = frozenset({DELETED, "thread_not_found"})
+"""Slack's words for a reply to one."""
 OWN_WORDS: Final = {
     PLAN: "The agent shows its plan before it begins: carry it out, send it back with a note, or stop?",
     GO_ON: "The run has used as many tokens as it may: let it go on for as many again, or stop it?",
@@ -239,9 +241,18 @@ class Questions:
             await not_posted(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
-            await self._commit.write(claims.give_up, effect, str(e))
+            if e.code in _UNDER_NOTHING and card.approval.open and card.approval.ts and not card.thread:
+                await self._commit.write(self._looked_after, effect, card.approval.id)
+            else:
+                await self._commit.write(claims.give_up, effect, str(e))
         else:
             await self._commit.done(effect)
+
+    def _looked_after(self, s: Session, effect: Claimed, approval: str) -> None:
+        """Its message was deleted: where it is drawn it is shown once more, which tells people as well."""
+        locking.run(s, effect.run_id)
+        outbox.add(s, effect.run_id, [Effect(EffectKind.UPDATE_APPROVAL, approval, self._commit.now())])
+        claims.done(s, effect)
 
     def card(self, s: Session, effect: Claimed, approval_id: str) -> Card | None:
         run = runs.load(s, effect.run_id)

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from tenacity import wait_random_exponential
 
-from orchestrator.errors import ConfigError, UnavailableError, UncertainError
+from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import Answer, Form, Library, Silence
 from orchestrator.gemini.mapping import (
+    TOO_LARGE,
     TRIES,
     UNIMPLEMENTED,
     BlipError,
@@ -106,10 +107,11 @@ class Connection:
     async def heard(
         self, what: str, form: Form, content: bytes | None = None, *, most: int | None = None
     ) -> Answer:
-        """An answer to something that may be repeated, unless it only says not now."""
+        """An answer to something that may be repeated, unless it only says not now, or is too large."""
         answer = await (await self.opened()).exchange(form, content, most=most)
         if isinstance(answer, Silence):
-            raise BlipError(self.words.tell(what, answer.why))
+            why = self.words.tell(what, answer.why)
+            raise RejectedError(why, code=TOO_LARGE) if answer.too_large else BlipError(why)
         if answer.status != 200:
             refusal = self.refusal(what, answer)
             if refusal.not_now or (refusal.retry_after is not None and not refusal.final):

@@ -13,7 +13,7 @@ from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.gemini import wire
 from orchestrator.gemini.connection import BASE_URL, Connection
 from orchestrator.gemini.library import Answer
-from orchestrator.gemini.mapping import MISSING, TRIES, BlipError
+from orchestrator.gemini.mapping import MISSING, TOO_LARGE, TRIES, BlipError
 
 
 class GeminiGateway:
@@ -95,7 +95,8 @@ class GeminiGateway:
         """Read an interaction; blips are tried again for a few seconds.
 
         Raises:
-            RejectedError: `not_found` (404, 410, an impossible id), or Gemini's word for another 4xx.
+            RejectedError: `not_found` (404, 410, an impossible id), `too_large` (more than we take), or
+                Gemini's word for another 4xx.
             UnavailableError: No reading now: no answer, 429 or any `Retry-After` (not tried again here),
                 a refused key or an unpaid bill (401, 402, 403), 408, 409, 5xx, or an answer that is not
                 this interaction.
@@ -108,20 +109,19 @@ class GeminiGateway:
         """Stop an interaction if it still runs, and say what it is then.
 
         Whatever Gemini objects to the cancel itself (it has ended, it waits for us, the method is
-        missing), the interaction is read and its status counts; None where Gemini has none.
+        missing), the interaction is read and its status counts; None where Gemini has none, or tells too
+        much for us to read.
 
         Raises:
-            UnavailableError, RejectedError: As in `fetch`, but never `not_found`.
+            UnavailableError, RejectedError: As in `fetch`, but never `not_found` or `too_large`.
         """
         if not wire.is_interaction_id(interaction_id):
             return None
-        cancelled = await self.connection.retried(self._cancel, interaction_id)
-        if cancelled is not None:
-            return cancelled
         try:
-            return await self.fetch(interaction_id)
+            cancelled = await self.connection.retried(self._cancel, interaction_id)
+            return await self.fetch(interaction_id) if cancelled is None else cancelled
         except RejectedError as refused:
-            if refused.code == "not_found":
+            if refused.code in ("not_found", TOO_LARGE):
                 return None
             raise
 

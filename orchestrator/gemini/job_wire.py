@@ -270,11 +270,18 @@ def made(kind: JobKind, raw: object, *, hosts: Sequence[str]) -> tuple[list[Made
         hosts: Whose addresses count; any other's is trouble, and is neither asked nor given the key.
     """
     if kind is JobKind.VIDEO_INTERACTION:
-        return [_video(block, hosts) for block in _video_blocks(raw)], ""
+        return [_video(block, hosts) for block in _video_blocks(raw)], _cut_short(raw)
     response = _get(raw, "response")
     answer = _get(response, "generateVideoResponse") or response
     samples = _list(_get(answer, "generatedSamples")) or _list(_get(answer, "generatedVideos"))
     return [_video(_get(sample, "video"), hosts) for sample in samples], _kept_back(answer)
+
+
+def _cut_short(raw: object) -> str:
+    """What an interaction says went wrong, or that it ended early; empty for one that ended well."""
+    seen = wire.snapshot(raw)
+    early = seen.status if seen.status != "completed" else ""
+    return ("; ".join(seen.errors) or early)[: wire.MAX_TEXT]
 
 
 def _kept_back(answer: object) -> str:

@@ -54,10 +54,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No answer. `sent` is False only where certainly nothing reached the other side."""
+    """No answer. `sent` is False only where certainly nothing reached the other side.
+
+    `too_large`: there is one, and it will not fit another time either.
+    """
 
     why: str
     sent: bool
+    too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,7 @@ class Library:
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > most:
-                    return Silence("the answer is too large", sent=True)
+                    return Silence("the answer is too large", sent=True, too_large=True)
         finally:
             await response.aclose()
         return Answer(

@@ -40,6 +40,8 @@ RETRY_WITHIN_SECONDS: Final = 5.0  # a try that ends later is the last
 UNIMPLEMENTED: Final = 501
 MISSING: Final = (404, 410)
 """Not there, or not any more: for whoever reads by a name that once was given."""
+TOO_LARGE: Final = "too_large"
+"""The code of an answer that is more than we take."""
 
 _MENDED: Final = {
     401: "check the API key",

@@ -23,6 +23,7 @@ from orchestrator.domain.exchange import (
     Snapshot,
 )
 from orchestrator.domain.jobs import attempt_of, is_job_key
+from orchestrator.domain.onward import TOKENS
 from orchestrator.domain.plain import JsonObject, whole
 from orchestrator.domain.sources import Source
 from orchestrator.errors import RejectedError, UncertainError
@@ -36,6 +37,9 @@ MAX_COUNT: Final = 2**63 - 1  # what a database column holds
 _ID: Final = re.compile(r"[A-Za-z0-9_.=-]{1,512}")
 _STATUS: Final = re.compile(r"[!-~]{1,64}")
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
+_AGENT_TOKENS: Final = "max_total_tokens"
+_PARTS: Final = ("total_input_tokens", "total_output_tokens", "total_thought_tokens", "total_tool_use_tokens")
+"""What all tokens are made of; those from a cache are among the input."""
 # Escapes of what no database takes: NUL, and halves of surrogate pairs (whole pairs match too; no harm).
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SPOILT: Final = re.compile("[\x00\ud800-\udfff]")
@@ -88,11 +92,16 @@ def create_body(
 
 
 def _agent_config(request: CreateRequest) -> JsonObject | None:
-    """As configured; whether an agent that plans first plans or carries out is this turn's to say."""
+    """As configured; whether an agent that plans first plans or carries out is this turn's to say.
+
+    Its token limit is a 64-bit number, which travels as text (Gemini API, Antigravity).
+    """
     config = request.recipe.agent_config
-    if config is None or request.planning is None:
-        return config
-    return {**config, "collaborative_planning": request.planning}
+    if config is None:
+        return None
+    planning = {} if request.planning is None else {"collaborative_planning": request.planning}
+    most = config.get(_AGENT_TOKENS)
+    return {**config, **planning, **({_AGENT_TOKENS: str(most)} if type(most) is int else {})}
 
 
 def _input(request: CreateRequest) -> str | list[JsonObject] | None:
@@ -324,11 +333,16 @@ def _sources(steps: list[Mapping[str, Any]]) -> tuple[Source, ...]:
 
 
 def _usage(value: object) -> dict[str, int]:
-    """The totals; counts by modality and the like are left out."""
+    """The totals; counts by modality and the like are left out.
+
+    Every one of them may be missing. The one that a run's limit goes by is then what its parts come to.
+    """
     if not isinstance(value, Mapping):
         return {}
     told = {n: _count(c) for n, c in value.items() if isinstance(n, str) and n.startswith("total_")}
-    return {name: count for name, count in told.items() if count is not None}
+    counts = {name: count for name, count in told.items() if count is not None}
+    parts = [counts[name] for name in _PARTS if name in counts]
+    return {TOKENS: min(sum(parts), MAX_COUNT), **counts} if parts else counts
 
 
 def _count(value: object) -> int | None:
@@ -356,7 +370,7 @@ def error_parts(error: object) -> tuple[str, str]:
     """
     code, status, message = _get(error, "code"), _get(error, "status"), _get(error, "message")
     word = code if isinstance(code, str) else status.lower() if isinstance(status, str) else ""
-    if not word and type(code) is int:
+    if not word and type(code) is int and code:  # 0 is the older ones' OK
         word = str(code)[:20] if abs(code) < 10**18 else ""
     text = message if isinstance(message, str) else error if isinstance(error, str) else ""
     return word[:MAX_CODE], text

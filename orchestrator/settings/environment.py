@@ -23,11 +23,12 @@ SEPARATORS: Final = re.compile(r"[\s,]+")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Settings found in the environment, the variable each came from, and what was wrong."""
+    """Settings found in the environment, the variable each came from, what was wrong, and with which."""
 
     values: dict[tuple[str, ...], Any] = field(default_factory=dict)
     sources: dict[Path, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
 
 
 def read(leaves: Sequence[Leaf], environ: Mapping[str, str]) -> Environment:
@@ -38,6 +39,7 @@ def read(leaves: Sequence[Leaf], environ: Mapping[str, str]) -> Environment:
             _take(leaf, environ, found)
         except ValueError as e:
             found.faults.append(str(e))
+            found.wrong.add(leaf.key)
     return found
 
 

@@ -75,7 +75,7 @@ def load(
     ):  # a default may contradict what was meant
         faults += [told.at(p, text) for p, text in contradictions(rest)]
     if rest is not None and need_secrets:
-        faults += _missing(rest, found, environ, {dotted(told.path(d)) for d in wrong})
+        faults += _missing(rest, found, environ, found.wrong | {dotted(told.path(d)) for d in wrong})
     if faults or settings is None:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
     return settings

@@ -3,6 +3,7 @@
 Questions and answers are the words of others: preformatted text, made visible, never markup.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.domain.cards import Card
@@ -13,6 +14,7 @@ from orchestrator.slack.text import line, shorten, visible, weight
 
 _PART: Final = 2_900  # units of one text; Slack takes 3000
 _WHOLE: Final = 8_000  # of one question with what is spelled out in it
+_MESSAGE: Final = 9_000  # of a question and its answer, within what a message takes
 
 
 def counted(card: Card) -> list[Block]:
@@ -27,21 +29,27 @@ def counted(card: Card) -> list[Block]:
 
 def said(asked: Inquiry) -> list[Block]:
     """The question and, where there is one, the answer, as they were written."""
-    blocks = [_quoted("q", "The question", asked.text, _WHOLE)]
-    return [*blocks, _quoted("a", "The answer", asked.answer, _WHOLE)] if asked.answered else blocks
+    most = _of_each([asked], _MESSAGE)
+    blocks = [_quoted("q", "The question", asked.text, most)]
+    return [*blocks, _quoted("a", "The answer", asked.answer, most)] if asked.answered else blocks
 
 
 def history(card: Card, room: int) -> list[Block]:
     """All of them for a window, each text cut where together they would take more than `room` units."""
-    questions, most = card.approval.questions, _WHOLE
-    if sum(weight(visible(q.text)[0]) + weight(visible(q.answer)[0]) for q in questions) > room:
-        most = room // (2 * len(questions))
+    most = _of_each(card.approval.questions, room)
     blocks: list[Block] = []
-    for number, asked in enumerate(questions, 1):
-        blocks.append(_quoted(f"q:{number}", f"{name(asked.by)} asked", asked.text, most))
+    for number, asked in enumerate(card.approval.questions, 1):
+        blocks.append(_quoted(f"asked:{number}", f"{name(asked.by)} asked", asked.text, most))
         if asked.answered and asked.answered_by is not None:
-            blocks.append(_quoted(f"a:{number}", f"{name(asked.answered_by)} answered", asked.answer, most))
+            told = f"{name(asked.answered_by)} answered"
+            blocks.append(_quoted(f"answered:{number}", told, asked.answer, most))
     return blocks
+
+
+def _of_each(questions: Sequence[Inquiry], room: int) -> int:
+    """The most units of one text, where all of them have `room`."""
+    whole = sum(weight(visible(text)[0]) for q in questions for text in (q.text, q.answer))
+    return _WHOLE if whole <= room else room // (2 * len(questions))
 
 
 def name(actor: Actor) -> str:

@@ -71,13 +71,13 @@ def escape(text: str) -> str:
 
 
 def line(text: str, most: int) -> str:
-    """`text` as one visible line of at most `most` characters; empty text becomes a dash."""
+    """`text` as one visible line of at most `most` units, as `weight` has them; empty text becomes a dash."""
     flat = visible(" ".join(text.split()))[0] or "—"
-    return flat if len(flat) <= most else _cut(flat, most - 1) + "…"
+    return flat if weight(flat) <= most else _cut(flat, most - 1) + "…"
 
 
 def weight(text: str) -> int:
-    """How much of a message's budget `text` takes.
+    """How much of a limit of Slack's, or of a message's budget, `text` takes.
 
     Slack does not say what it counts; UTF-16 units are never fewer than characters: the safe guess.
     """
@@ -88,12 +88,14 @@ def shorten(text: str, most: int) -> tuple[str, str]:
     """The first part of `text`, and words that say how much that is; no words when nothing was left out."""
     if weight(text) <= most:
         return text, ""
-    part = _cut(text, most // 2 if weight(text) > len(text) else most)
+    part = _cut(text, most)
     return part, f"Shortened: {grouped(len(part))} of {grouped(len(text))} characters"
 
 
 def _cut(text: str, most: int) -> str:
-    return re.sub(r"\\(u(\{[0-9A-F]*)?)?\Z", "", text[:most])  # half a `\u{…}` would read as something else
+    units = text[:most].encode("utf-16-le", "surrogatepass")[: 2 * most]
+    part = units.decode("utf-16-le", "ignore")  # half a character at its end is left out
+    return re.sub(r"\\(u(\{[0-9A-F]*)?)?\Z", "", part)  # half a `\u{…}` would read as something else
 
 
 def grouped(count: int) -> str:

@@ -14,11 +14,12 @@ still means the plain function afterwards, so a unit test calls it like any othe
 """
 
 import asyncio
+import difflib
 import hashlib
 import inspect
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +33,7 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
 from orchestrator.toolkit import preview as previews
 from orchestrator.toolkit import schema
-from orchestrator.toolkit.people import Words, said
+from orchestrator.toolkit.people import CHECKS, Words, said
 from orchestrator.toolkit.plain import compact
 from orchestrator.toolkit.policy import Approval, Rule
 
@@ -224,6 +225,7 @@ def tool(
         where = _where(function)
         who = tuple(approvers) if isinstance(approvers, list) else approvers
         try:
+            _check_names(people)
             rule = Rule(approval, when, who, channel, expires_after, start_within, said(people))
             _check_settings(name or function.__name__, timeout_seconds, idempotent, retry, attempts)
         except ConfigError as error:
@@ -254,6 +256,16 @@ def record_of(thing: object) -> Tool | None:
         return thing
     record = getattr(thing, MARK, None)
     return record if isinstance(record, Tool) else None
+
+
+def _check_names(words: Iterable[str]) -> None:
+    own = [p.name for p in inspect.signature(tool).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = [*own, *CHECKS]
+    for word in words:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, 1, 0.7)
+            hint = f"did you mean {near[0]}?" if near else f"those are {', '.join(known)}"
+            raise ConfigError(f"{word}: is not a setting of a tool; {hint}")
 
 
 def _check_settings(name: str, timeout_seconds: float, idempotent: bool, retry: str, attempts: int) -> None:

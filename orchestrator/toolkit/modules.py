@@ -152,10 +152,14 @@ def _run(module: ModuleType, path: Path, code: bytes) -> list[Tool]:
 
 def _declared(module: ModuleType) -> list[Tool]:
     """What was declared here; a tool imported from a sibling belongs to the sibling."""
-    records = [r for thing in vars(module).values() if (r := record_of(thing))]
-    own = {id(r): r for r in records if r.module == module.__name__}
+    found = [(thing, r) for thing in vars(module).values() if (r := record_of(thing))]
+    own = {id(r): r for _, r in found if r.module == module.__name__}
     if not own:
         raise ConfigError("declares no tool; put @tool above a function")
+    for thing, record in found:
+        if thing is not record and thing is not record.function:  # functools.wraps copied the mark
+            above = "another decorator stands above @tool and would not run; put @tool on top"
+            raise ConfigError(f"tool {record.name!r}: {above}")
     return list(own.values())
 
 

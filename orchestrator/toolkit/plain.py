@@ -181,7 +181,7 @@ def _scalar(value: Any, decimal: Write, path: str) -> Any:
             return str(value)
         case float() | Decimal():
             raise PlainError(path, "should be a finite number")
-    raise PlainError(path, f"is a {type(value).__name__}, which JSON cannot hold")
+    raise PlainError(path, f"is of the type {type(value).__name__}, which JSON cannot hold")
 
 
 def _decimal(value: Decimal, write: Write, path: str) -> Any:

@@ -136,7 +136,7 @@ def _known_keys(override: Mapping[str, Any]) -> None:
 
 def _span(key: str, value: object) -> None:
     if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
-        raise ConfigError(f"{key}: should be a span of time above zero")
+        raise ConfigError(f"{key}: should be a datetime.timedelta above zero")
 
 
 @dataclass(frozen=True, slots=True)

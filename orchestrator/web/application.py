@@ -20,9 +20,10 @@ from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
 from orchestrator.web.head_requests import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
-from orchestrator.web.problems import handlers
+from orchestrator.web.problems import MEDIA, handlers
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
+from orchestrator.web.samples import SAMPLES
 from orchestrator.web.slack_handler import SlackHandler
 from orchestrator.web.whispers import Whispers
 
@@ -133,7 +134,7 @@ def _operation_id(handler: HTTPRouteHandler, _method: Any, _path: list[str | Pat
 
 
 def _tightened(document: dict[str, Any]) -> dict[str, Any]:
-    """What Litestar enforces and does not document: unknown fields, and the second form of a run's record.
+    """What Litestar enforces and does not document: unknown fields, when to try again, a second form.
 
     Nor is a default named that would be refused if it were sent: it stands for what was left out.
     """
@@ -145,10 +146,22 @@ def _tightened(document: dict[str, Any]) -> dict[str, Any]:
             default = field.get("default")
             if isinstance(default, str) and not re.search(field.get("pattern", ""), default):
                 del field["default"]
+    for kind, sample in SAMPLES.items():
+        schemas[kind.__name__]["examples"] = [sample]
+    _say_when(document["paths"])
     told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
     record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
     record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}
     return document
+
+
+def _say_when(paths: dict[str, Any]) -> None:
+    """A refusal for now is a problem, and names the seconds to wait."""
+    told = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+    for operation in (operation for path in paths.values() for operation in path.values()):
+        for code in {"429", "503"} & set(operation["responses"]):
+            if MEDIA in operation["responses"][code]["content"]:
+                operation["responses"][code]["headers"] = {"retry-after": told}
 
 
 def _taken(paths: dict[str, Any], schemas: dict[str, Any]) -> set[str]:

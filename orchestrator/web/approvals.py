@@ -70,8 +70,10 @@ async def decide(
     """The first valid decision stands; a later one is told who was first, and when.
 
     `refine` sends an agent's plan back; the reason says what to change. `edit` proposes other arguments: the
-    answer is the question as it is asked now, under an id of its own. `answer` gives the model a value in the
-    tool's place, which then does not run; what `ask_human` asks takes nothing else, or a rejection.
+    answer is the question as it is asked now, under an id of its own. Where the tool works out first what it
+    would do, it is the old question, `withdrawn`; the new one soon stands among the run's approvals. `answer`
+    gives the model a value in the tool's place, which then does not run; what `ask_human` asks takes nothing
+    else, or a rejection.
     """
     _fits(data)
     own = own_id(approval_id, "approval")

@@ -1,4 +1,4 @@
-"""What may stand where another choice was sent: msgspec names what it got, and not what it takes."""
+"""What may stand where something else was sent: msgspec names what it got, and not what it takes."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +9,27 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
 _REFUSED: Final = "Invalid enum value"
+_UNKNOWN: Final = "Object contains unknown field"
+_MISSING: Final = "Object missing required field"
 _STEP: Final = re.compile(r"[^.\[\]]+")
 
 
 def named(request: Request[Any, Any, Any], message: str, key: str) -> str:
-    """`message`, with the choices behind it where it refuses a value that is none of them.
+    """`message`, with the choices behind it where it refuses a value, or a field, that is none of them.
 
     Args:
         key: Where it stands: a parameter, or a path in the body such as `decisions[0].verdict`.
     """
-    if not message.startswith(_REFUSED):
-        return message
-    choices = sorted(_choices(_taken(request, key)))
-    return f"{message}; taken are: {', '.join(choices)}" if choices else message
+    if message.startswith(_MISSING):
+        return "is required"
+    if message.startswith(_UNKNOWN):
+        return _with("is not a field here", _fields(_taken(request, key.rpartition(".")[0])))
+    return _with(message, _choices(_taken(request, key))) if message.startswith(_REFUSED) else message
+
+
+def _with(message: str, choices: Iterable[str]) -> str:
+    taken = ", ".join(sorted(choices))
+    return f"{message}; taken are: {taken}" if taken else message
 
 
 def _taken(request: Request[Any, Any, Any], key: str) -> Sequence[msgspec.inspect.Type]:
@@ -43,6 +51,15 @@ def _inside(kind: msgspec.inspect.Type, name: str) -> Sequence[msgspec.inspect.T
     if isinstance(kind, msgspec.inspect.StructType):
         return [field.type for field in kind.fields if field.encode_name == name]
     return [kind.item_type] if isinstance(kind, msgspec.inspect.ListType) and name.isdigit() else []
+
+
+def _fields(kinds: Iterable[msgspec.inspect.Type]) -> Iterator[str]:
+    """Of the objects among them, or of those that may stand there."""
+    for kind in map(_bare, kinds):
+        if isinstance(kind, msgspec.inspect.StructType):
+            yield from (field.encode_name for field in kind.fields)
+        elif isinstance(kind, msgspec.inspect.UnionType):
+            yield from _fields(kind.types)
 
 
 def _choices(kinds: Iterable[msgspec.inspect.Type]) -> Iterator[str]:

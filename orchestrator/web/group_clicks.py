@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import batches, digests
 from orchestrator.domain.cards import Card
-from orchestrator.domain.consent import Approval
-from orchestrator.domain.decision import Refusal
+from orchestrator.domain.consent import Actor, Approval
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.plain import JsonObject
@@ -34,7 +33,7 @@ from orchestrator.slack.response_actions import clear, errors, instead, not_reco
 from orchestrator.store import digests as stored
 from orchestrator.store import questions, runs
 from orchestrator.web.asked import Asked
-from orchestrator.web.clicks import GONE, LONG_NOTE, NO_REASON, person, words
+from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, person, since, words
 from orchestrator.web.doors import Doors
 
 log = structlog.get_logger(__name__)
@@ -120,7 +119,12 @@ class GroupClicks:
             )
         except NotFoundError:
             return not_recorded(GONE)
-        return _came_to(answers, [_told(a, words(a, by=by, approve=approve)) for a in answers])
+        return _came_to(answers, [_told(a, await self._why(a, by, approve=approve)) for a in answers])
+
+    async def _why(self, answer: Decided, by: Actor, *, approve: bool) -> str:
+        """Why one of them does not count, or what came of the one in its place; empty for no news."""
+        refused = words(answer, by=by, approve=approve)
+        return await since(self._doors, refused, answer.approval.id, answer.tool, by)
 
 
 def _came_to(answers: Sequence[Decided], told: Sequence[str]) -> JsonObject:
@@ -140,7 +144,7 @@ def _told(answer: Decided, said: str) -> str:
     """What is said of one that was refused; nothing where that is no news."""
     if answer.refused is None or not said:
         return ""
-    if answer.refused is Refusal.CHANGED:
+    if said == CHANGED:
         said = _CHANGED
     return f"{answer.tool} (sha256 {answer.approval.digest[:8]}): {said}"
 

@@ -55,12 +55,12 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def problems(*codes: int) -> dict[int, ResponseSpec]:
-    """Those statuses for the OpenAPI document, beside the three that the gatekeeper may answer anywhere."""
+    """Those statuses for the OpenAPI document, beside the gatekeeper's and ours that may come anywhere."""
     return {
         code: ResponseSpec(
             Problem, media_type=MEDIA, generate_examples=False, description=http.HTTPStatus(code).phrase
         )
-        for code in sorted({401, 403, 429, *codes})
+        for code in sorted({401, 403, 429, 500, 503, *codes})
     }
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, Final
@@ -13,7 +15,7 @@ STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}"
     "summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse;display:block;overflow-x:auto}"
-    "code{font-size:.95em}summary code{overflow-wrap:anywhere}"
+    "code{font-size:.95em}summary code{overflow-wrap:anywhere}pre{overflow-x:auto}"
     "td,th{text-align:left;vertical-align:top;padding:.15rem 1rem .15rem 0}h2{margin-top:2rem}"
 )
 POLICY: Final = (
@@ -23,6 +25,7 @@ POLICY: Final = (
 """Content security policy under which the page is served."""
 
 Spec = Mapping[str, Any]
+_OURS: Final = re.compile(r"\b[A-Z][A-Za-z]+\b")
 
 
 class ReferencePage(OpenAPIRenderPlugin):
@@ -76,17 +79,24 @@ def _schema(name: str, schema: Spec) -> str:
         for field, inner in schema.get("properties", {}).items()
     ]
     values = f"<p>{escape(_type(schema))}</p>" if "enum" in schema else ""
+    shown = "".join(f"<pre>{escape(json.dumps(one, indent=2))}</pre>" for one in schema.get("examples", ()))
     return (
-        f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>'
-        f"<p>{escape(schema.get('description') or '')}</p>{values}<table>{''.join(rows)}</table></details>"
+        f"<details><summary><code>{escape(name)}</code></summary>"  # a link to what is within opens it
+        f'<p id="{escape(name)}">{escape(schema.get("description") or "")}</p>{values}'
+        f"<table>{''.join(rows)}</table>{shown}</details>"
     )
 
 
 def _row(name: str, place: str, kind: str, spec: Spec) -> str:
-    cells = (f"<code>{escape(str(name))}</code>", escape(place), f"<code>{escape(kind)}</code>")
+    cells = (f"<code>{escape(str(name))}</code>", escape(place), f"<code>{_linked(kind)}</code>")
     return (
         f"<tr>{''.join(f'<td>{c}</td>' for c in cells)}<td>{escape(spec.get('description') or '')}</td></tr>"
     )
+
+
+def _linked(kind: str) -> str:
+    """Names of ours begin with a capital, and what JSON calls its own types does not."""
+    return _OURS.sub(r'<a href="#\g<0>">\g<0></a>', escape(kind))
 
 
 def _type(schema: Spec) -> str:

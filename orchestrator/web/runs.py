@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, get, post
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
@@ -57,9 +58,14 @@ Key = Annotated[
 ]
 
 
+BEGUN: Final = (ResponseHeader(name="location", description="Path of the run.", documentation_only=True),)
+"""Of an answer that a run was begun by."""
+
+
 @post(
     "/workflows/{name:str}/runs",
     status_code=202,
+    response_headers=BEGUN,
     opt=TRIGGER,
     summary="Start a run",
     responses={
@@ -158,7 +164,7 @@ async def list_calls(run_id: FromPath[str], doors: NamedDependency[Doors]) -> Ca
     return await doors.database.read(job, own_id(run_id, "run"))
 
 
-@get("/runs/{run_id:str}/events", opt=READ, summary="A run's record", responses=problems(400, 404, 503))
+@get("/runs/{run_id:str}/events", opt=READ, summary="A run's record", responses=problems(400, 404))
 async def list_events(
     run_id: FromPath[str],
     request: Request[Any, Any, Any],
@@ -255,6 +261,7 @@ async def resolve_run(
 @post(
     "/runs/{run_id:str}/restart",
     status_code=202,
+    response_headers=BEGUN,
     opt={**OPERATE, "body": "optional"},
     summary="Take a run's work up in a new one",
     responses={

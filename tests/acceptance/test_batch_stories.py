@@ -63,6 +63,25 @@ async def test_one_decided_on_its_own_card_and_the_others_in_one_window(
         assert len([e for e in decided if not e["refused"]]) == 3  # one decision for each
 
 
+async def test_one_that_was_edited_while_the_window_was_open_is_told_of_as_changed(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with staged(
+        tmp_path,
+        database_url,
+        approvals={**TERMS, "edits": "other", "approvers": [*TERMS["approvers"], "api:operator"]},
+    ) as stage:
+        _, approvals, over = await asked(stage)
+        await stage.slack.click(over.channel, over.ts, "approve_all", "U0ALICE")
+        pen = about(approvals, "pen")["id"]
+        edited = await stage.decide(pen, "edit", arguments={"item": "pen", "amount": 150})
+        assert edited.status_code == 200
+        await stage.slack.submit("U0ALICE")
+        said = text_of(stage.slack.views.stack("U0ALICE")[-1].blocks)
+        assert "2 of 3 recorded" in said
+        assert "It has changed since it was shown: look at its card." in said
+
+
 async def test_all_at_once_each_runs_once_or_none(tmp_path: Path, database_url: str) -> None:
     async with staged(tmp_path, database_url, approvals={**TERMS, "reason_required": True}) as stage:
         run_id, _, over = await asked(stage)

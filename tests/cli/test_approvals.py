@@ -415,6 +415,30 @@ def test_a_card_says_how_far_the_steps_are_and_who_may_not() -> None:
     assert cards.span("2026-11-21T14:05:00Z", NOW + timedelta(hours=3)) == "no time"
 
 
+def test_a_card_says_where_in_slack_it_is_seen() -> None:
+    away = told(trouble="no such channel")
+    copied = away | {"copies": [{"channel": "D1", "ts": "1.2", "person": "U0ALICE"}]}
+    assert (cards.state(away), cards.state(copied)) == (
+        "pending, not in Slack",
+        "pending, not in its channel",
+    )
+    assert "slack      not shown in Slack: no such channel" in cards.card(away, now=NOW, width=100)
+    lines = cards.card(copied, now=NOW, width=100)
+    assert "slack      not shown in its channel: no such channel" in lines
+    assert "slack      direct messages to U0ALICE" in lines
+
+
+def test_a_card_says_what_a_change_of_arguments_comes_to() -> None:
+    preview = {"text": "-12.50 EUR", "trouble": "", "before": None}
+    plain, worked_out = told(edits="same"), told(edits="same", preview=preview)
+    assert "a changed call counts as approved by who changed it" in "\n".join(
+        cards.card(plain, now=NOW, width=100)
+    )
+    text = "\n".join(cards.card(worked_out, now=NOW, width=100))
+    assert "what a changed call would do is worked out, and asked about anew" in text
+    assert "counts as approved" not in text
+
+
 def test_no_argument_draws_a_row_of_its_own() -> None:
     """Wide, long and hidden text stays behind the bar at any width."""
     evil = "x" * 88 + "status     approved" + "\u200b\x1b[2J\n字" * 60

@@ -81,6 +81,15 @@ def test_each_step_is_told_what_those_before_came_to() -> None:
     assert talk.run.turn.previous_id is None  # no step goes on from another one's interaction
 
 
+def test_a_step_that_says_nothing_but_an_error_is_not_gone_on_from() -> None:
+    talk = piped(DRAFT, FILM).live()
+    talk.hear(seen("i1", "completed", errors=("safety: kept back",)))
+    assert (talk.run.status, talk.run.reason) == (RunStatus.FAILED, "step draft: safety: kept back")
+    said = piped(DRAFT, FILM).live()
+    said.hear(seen("i1", "completed", output="half", errors=("3: cut",)))
+    assert (said.run.step, said.run.outputs) == (1, {"draft": "half"})
+
+
 def test_a_tools_step_is_as_gated_as_a_models_call() -> None:
     talk = piped(FILM_FIRST)
     begins(talk, Ruling.ASK)

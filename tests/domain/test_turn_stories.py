@@ -19,6 +19,7 @@ from orchestrator.domain.events import (
     CreateUncertain,
     InteractionMissing,
     InteractionSignalled,
+    InteractionTooLarge,
     RunOverdue,
 )
 from orchestrator.domain.interaction_status import MEANING
@@ -43,6 +44,13 @@ def test_a_run_without_calls_completes() -> None:
     talk.hear(seen("i1", "in_progress"))  # late
     assert talk.run.usage == {"total": 7}
     assert talk.waiting == {}
+
+
+def test_what_went_wrong_with_an_answer_is_told_though_gemini_calls_it_completed() -> None:
+    talk = Conversation().live()
+    talk.hear(seen("i1", "completed", errors=("safety: kept back", "3: cut")))
+    assert (talk.run.status, talk.run.output) == (RunStatus.COMPLETED, "")
+    assert talk.run.reason == "safety: kept back; 3: cut"
 
 
 def test_a_call_makes_a_turn_and_usage_adds_up() -> None:
@@ -391,6 +399,19 @@ def test_an_orphan_of_an_earlier_turn_is_still_cancelled() -> None:
     talk.asks(wish("c1"), interaction_id="i2").runs("c1")
     talk.live("i3").hear(seen("i1", "in_progress"))
     assert "cancel_interaction:i1" in talk.waiting
+
+
+def test_more_than_can_be_read_ends_the_run_unless_its_calls_are_known() -> None:
+    talk = Conversation().live().hear(InteractionTooLarge("i9"))
+    assert talk.run.status is RunStatus.RUNNING, "it is about another interaction"
+    talk.hear(InteractionTooLarge("i1", "the answer is too large"))
+    assert (talk.run.status, "more than can be read" in talk.run.reason) == (RunStatus.FAILED, True)
+    assert "cancel_interaction:i1" in talk.waiting, "it may be at work still"
+    asking = Conversation().asks(wish("c1")).hear(InteractionTooLarge("i1"))
+    assert asking.run.turn.status is TurnStatus.ACTION
+    assert EffectKind.FETCH_INTERACTION in asking.kinds()
+    asking.runs("c1")
+    assert asking.run.status is RunStatus.RESUMING
 
 
 def test_missing_early_is_patience_and_for_good_is_an_end() -> None:

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from orchestrator.cli.emulator import GEMINI_HELP, emulator
+from orchestrator.cli.emulator import GEMINI_HELP, _whom, emulator
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.faults import KINDS
 from orchestrator.emulator.gemini.settings import EmulatorSettings
+from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 from orchestrator.errors import ConfigError
 
 
@@ -29,6 +30,12 @@ def test_the_local_slack_tells_how_it_is_steered() -> None:
     shown = CliRunner().invoke(emulator, ["slack", "--help"], env={"COLUMNS": "100"})
     wanted = {"--service", "--socket-mode", "--rate-limits", "/_emulator/switches", "/_emulator/event,"}
     assert wanted <= set(shown.output.split())
+
+
+def test_the_local_slack_tells_whom_a_config_may_name() -> None:
+    said = _whom(SlackEmulatorSettings())
+    wanted = "slack.channel C0APPR; approvals.approvers of U0ALICE, U0BOB, U0DANA, S0APPROVERS"
+    assert said == f"for config.yaml: {wanted}"
 
 
 @pytest.mark.parametrize(

@@ -439,6 +439,8 @@ async def test_a_modal_is_filled_in_and_sent_from_the_page() -> None:
     assert "<strong>a</strong>" in page
     assert "modal-form" not in other
     assert re.search(r'<section class="modal"[^>]* tabindex="-1" autofocus>', page), "a keyboard begins in it"
+    assert re.search(r"<nav [^>]* inert>", page), "and does not leave it"
+    assert "<main inert>" in page
     state = slack.clicks[-1].payload["view"]["state"]["values"]
     assert (pressed.status_code, answer.status_code) == (303, 303)
     assert [click.kind for click in slack.clicks] == ["block_actions", "view_submission"]

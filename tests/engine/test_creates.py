@@ -99,6 +99,22 @@ async def test_a_create_that_an_event_has_named_is_read_first_however_long_that_
         await world.check(run_id)
 
 
+async def test_an_interaction_too_large_to_be_read_is_not_read_for_ever(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["fetch"].append("too_large")
+        run_id = await world.start("work")
+        for _ in range(5):
+            await world.settle()
+            world.clock.advance(seconds=60)
+        run = await world.run(run_id)
+        assert (run.status, run.reason) == (
+            RunStatus.FAILED,
+            "what Gemini tells of this interaction is more than can be read (the answer is too large)",
+        )
+        assert world.gemini.requests["fetch"] == 1
+        await world.check(run_id)
+
+
 async def test_after_an_outage_what_nobody_owns_does_not_hold_a_lost_create_up(database_url: str) -> None:
     async with world_on(database_url) as world:
         world.gemini.faults["create"].append("lost")

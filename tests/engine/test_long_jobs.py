@@ -503,6 +503,18 @@ async def test_a_claimed_name_is_heard_where_it_can_be_kept(database_url: str) -
         assert [len(j.remote or "") for j in await jobs_of(world, run_id)] == [MAX_REMOTE, 0]
 
 
+@pytest.mark.parametrize("named", ["v1_Chd==", "v1_a.b-c", "v1_" + "x" * (MAX_REMOTE - 3)])
+async def test_a_claimed_interaction_is_heard_however_its_id_is_padded(sqlite_url: str, named: str) -> None:
+    """Gemini need not echo to a reading whose film it is: then its event alone tells."""
+    async with world_on(sqlite_url, JobWish(JobKind.VIDEO_INTERACTION, FILM.request)) as world:
+        run_id = await filming_unanswered(world)
+        (job,) = await jobs_of(world, run_id)
+        for told_of, heard in ((named, named), (named + "/", None), (named + "\u00e9", None)):
+            body = json.dumps({"data": {"id": told_of, "user_metadata": {"job": job.id}}}).encode()
+            about = await world.database.read(claimed_by, body)
+            assert (about and about[1].remote) == heard
+
+
 async def test_what_jobs_ask_for_is_not_in_the_record(sqlite_url: str) -> None:
     """It may have been made of arguments that nobody is shown."""
     async with world_on(sqlite_url) as world:

@@ -73,6 +73,24 @@ async def test_a_question_whose_message_was_deleted_is_shown_once_more(sqlite_ur
         await world.check(run_id)
 
 
+async def test_a_reminder_without_a_message_to_stand_under_shows_the_question_once_more(
+    sqlite_url: str,
+) -> None:
+    async with world_on(sqlite_url) as world:
+        run_id, approval = await world.one_question()
+        del world.slack.messages[approval.ts]
+        world.slack.faults["remind"].append("gone")
+        world.slack.faults["update"].append("deleted")
+        await world.pass_time(approval, 0.5)
+        await world.settle()
+        (shown,) = await world.open_approvals(run_id)
+        assert list(world.slack.messages) == [shown.ts] != [approval.ts]
+        assert await world.effects(run_id, state="dead") == []
+        await world.pass_time(approval, 0.9)
+        assert world.slack.notices == [(approval.id, "2", True)]
+        await world.check(run_id)
+
+
 @pytest.mark.parametrize("fault", ["busy", "lost", "lost_after"])
 async def test_a_reminder_is_said_once_whatever_slack_does(sqlite_url: str, fault: str) -> None:
     async with world_on(sqlite_url) as world:

@@ -51,6 +51,12 @@ PLANNER = Recipe(
     agent_config={"type": "deep-research", "collaborative_planning": True},
 )
 SANDBOXED = Recipe("mend", agent="antigravity-preview-09-2026", environment="remote")
+BOUNDED = Recipe(
+    "mend",
+    agent="antigravity-preview-09-2026",
+    environment={"type": "remote", "network": {"allowlist": [{"domain": "example.com"}]}},
+    agent_config={"type": "antigravity", "model": "gemini-3.8-flash", "max_total_tokens": 200_000},
+)
 RESULTS = (
     FunctionResult("c1", "lookup_order", {"order_id": "A-17", "late": True, "n": 1, "x": 1.5, "none": None}),
     FunctionResult("c2", "refund_order", "Rejected by alice: amount above limit.", is_error=True),
@@ -73,6 +79,7 @@ REQUESTS = {
     "same sandbox": CreateRequest(
         SANDBOXED, Correlation("run_4", 2, 1), "Go on", previous_id="v1_b", environment="env_1"
     ),
+    "bounded": CreateRequest(BOUNDED, Correlation("run_4", 1, 1), "Mend it"),
     "agent": CreateRequest(AGENT, Correlation("run_2", 1, 1), "Research X"),
     "continued": CreateRequest(
         MODEL,

@@ -449,6 +449,11 @@ async def test_a_large_answer_is_read_and_an_endless_one_is_not(
         assert (await gemini.fetch("v1_a")).output == text
         monkeypatch.setattr("orchestrator.gemini.library.MAX_ANSWER_BYTES", 1_000_000)
         assert isinstance(await fails(gemini.create(REQUEST)), UncertainError)
+        server.requests.clear()
+        refused = await fails(gemini.fetch("v1_a"))
+        assert isinstance(refused, RejectedError)
+        assert (refused.code, len(server.requests)) == ("too_large", 1)
+        assert await gemini.cancel("v1_a") is None
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,20 @@ async def test_nothing_that_can_be_used(opened: Any, reply: Any) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_film_that_was_not_made_says_why(opened: Any, reply: Any) -> None:
+    blocked = {"type": "model_output", "error": {"code": 3, "message": "blocked: a face"}}
+    video = {"type": "video", "data": base64.b64encode(MP4).decode()}
+    async with opened() as (server, jobs, _):
+        server.answer(reply.of({"id": "v1_a", "status": "completed", "steps": [blocked]}))
+        assert (await jobs.harvest(SHOT, "v1_a")).trouble == "3: blocked: a face"
+        server.answer(reply.of({"id": "v1_a", "status": "incomplete", "steps": []}))
+        assert (await jobs.harvest(SHOT, "v1_a")).trouble == "incomplete"
+        server.answer(reply.of({**shot(video), "status": "budget_exceeded"}))
+        harvest = await jobs.harvest(SHOT, "v1_a")
+        assert (len(harvest.files), harvest.facts) == (1, {"troubles": ["budget_exceeded"]})
+
+
+@pytest.mark.asyncio
 async def test_one_video_of_two(opened: Any, reply: Any) -> None:
     async with opened() as (server, jobs, _):
         videos = [{"uri": "https://evil.example/files/v1"}, {"uri": "files/v2"}]

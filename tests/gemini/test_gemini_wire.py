@@ -228,6 +228,8 @@ def test_an_interaction_that_failed() -> None:
         }
     )
     assert snapshot.errors == ("safety: blocked", "spii", "m", "13: boom", "invalid_argument")
+    well = {"type": "model_output", "error": {"code": 0, "message": "", "details": []}}
+    assert wire.snapshot({"id": "v1_a", "status": "completed", "steps": [well]}).errors == ()
 
 
 def test_the_output_reads_as_one_text_with_paragraphs_where_tools_ran() -> None:
@@ -316,8 +318,23 @@ def test_correlation_needs_a_run(run: Any) -> None:
 
 @pytest.mark.parametrize("count", [-1, 1.0, "-3", "3.0", "9" * 19, "\u0663", "", True, 2**63, None])
 def test_usage_counts_are_whole_and_not_negative(count: Any) -> None:
-    raw = {"id": "a", "status": "completed", "usage": {"total_tokens": count, "total_input_tokens": 1}}
-    assert wire.snapshot(raw).usage == {"total_input_tokens": 1}
+    raw = {"id": "a", "status": "completed", "usage": {"total_cached_tokens": count, "total_tokens": 1}}
+    assert wire.snapshot(raw).usage == {"total_tokens": 1}
+
+
+def test_all_tokens_are_counted_where_only_their_parts_are_told() -> None:
+    """A run's token limit goes by that number, and Gemini need not tell it."""
+    parts = {"total_input_tokens": 40, "total_output_tokens": "12", "total_thought_tokens": 30}
+    cached = {"total_cached_tokens": 7, "total_tool_use_tokens": None}
+
+    def total(usage: dict[str, Any]) -> int | None:
+        return wire.snapshot({"id": "v1_a", "status": "completed", "usage": usage}).usage.get("total_tokens")
+
+    assert total({**parts, **cached}) == 82
+    assert total({**parts, "total_tokens": 90}) == 90
+    assert total({**parts, "total_tokens": -1}) == 82
+    assert total({"total_input_tokens": wire.MAX_COUNT, "total_output_tokens": 1}) == wire.MAX_COUNT
+    assert total(cached) is None
 
 
 def test_usage_counts_as_text_count() -> None:

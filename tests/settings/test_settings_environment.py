@@ -229,6 +229,16 @@ def test_every_secret_may_come_from_a_file_but_not_twice(leaf: Any, tmp_path: Pa
         load_text(SLACK, **{name: text, f"{name}_FILE": str(file)})
 
 
+def test_a_secret_that_cannot_be_taken_is_not_called_missing_as_well(load_text: Any) -> None:
+    for wrong in (
+        {"GEMINI_API_KEY_FILE": "/nowhere"},
+        {"GEMINI_API_KEY": None, "GEMINI_API_KEY_FILE": "/nowhere"},
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_text(SLACK, **wrong)
+        assert len(str(caught.value).splitlines()) == 1
+
+
 def test_secret_files_that_are_no_good(tmp_path: Path, load_text: Any) -> None:
     for name, raw, says in (
         ("empty", b"\n", "is empty"),

@@ -15,12 +15,12 @@ from orchestrator.domain.inquiries import MOST, Telling
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.faults import Kind
 from orchestrator.emulator.slack.local import LocalSlack
-from orchestrator.emulator.slack.validation import validate_blocks, validate_view
+from orchestrator.emulator.slack.validation import text_length, validate_blocks, validate_view
 from orchestrator.engine.ports import SlackPort
 from orchestrator.errors import RejectedError, UncertainError
 from orchestrator.slack import asking_back, modals, past
 from orchestrator.slack.asking_back import WITHHELD, draw_inquiry
-from orchestrator.slack.blocks import draw
+from orchestrator.slack.blocks import TEXT_BUDGET, draw
 from orchestrator.slack.gateway import SlackGateway
 
 EVIL = "<!channel> *bold* <@U0BOB> `x` \u202eecila & <https://e.example|press>"
@@ -88,6 +88,14 @@ def test_whoever_asked_for_many_runs_is_told_which_one_it_is_about() -> None:
     assert "run_9 of support" in str(asking_back.reply(replace(shown, link=""), 1))
 
 
+@pytest.mark.parametrize("words", ["\u200b" * 3_000, "\U0001f600" * 3_000])
+def test_a_long_question_and_its_long_answer_fit_into_one_message(words: str) -> None:
+    message = draw_inquiry(asked(inquiry(words, words)), Telling(1))
+    assert validate_blocks(message.blocks) == ()
+    assert text_length(message.blocks) <= TEXT_BUDGET
+    assert str(message.blocks).count("All of it is in the HTTP API") == 2
+
+
 def test_a_channel_that_sees_no_arguments_sees_no_question_and_the_person_does() -> None:
     hidden = asked(inquiry("Why A-1042?"), terms=Terms(("U0ALICE",), "C0APPR", discreet=True))
     there, here = draw_inquiry(hidden, Telling(1)), draw_inquiry(hidden, Telling(1, person=DANA.id))
@@ -120,6 +128,15 @@ def test_the_details_show_all_that_was_asked_and_fit(words: str) -> None:
     assert "ask" not in buttons(modals.details(asked(inquiry()), open_=False)["blocks"])
     nobody = replace(asked(), requester=Actor("system"))
     assert "ask" not in buttons(modals.details(nobody, open_=True)["blocks"])
+
+
+def test_the_details_show_long_arguments_beside_what_was_asked() -> None:
+    plain = card({"note": "x" * 9_000})
+    questions = tuple(inquiry(answer="It broke.") for _ in range(3))
+    view = modals.details(replace(plain, approval=replace(plain.approval, questions=questions)), open_=True)
+    assert validate_view(view) == ()
+    assert "part 3 of" in str(view)
+    assert str(view).count("It broke.") == 3
 
 
 def test_the_card_says_that_something_was_asked() -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.slack_limits import faults
 from support.slack_messages import actions
 
 from orchestrator.domain import human as questions
@@ -67,6 +68,13 @@ def test_a_question_keeps_within_the_limits(kind: str, question: str, discreet: 
         assert validate_view(view) == ()
     assert "submit" not in modals.details(asked, open_=True)
     assert "Shortened" not in text_of(modals.answer(asked, form))
+
+
+def test_wide_choices_fit_their_buttons() -> None:
+    choices = [f"{letter}{chr(0x1F600) * 74}" for letter in "ab"]  # as long as the agent may make them
+    message = draw(card({"question": "Which?", "kind": "choice", "choices": choices}), now=NOW)
+    assert faults(message.blocks) == []
+    assert actions(message)[:2] == ["choose_0", "choose_1"]
 
 
 def filled(asked: Card, **entered: dict[str, Any]) -> Any:

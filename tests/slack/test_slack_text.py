@@ -155,6 +155,16 @@ def test_one_line_is_one_visible_line() -> None:
     assert line("x" * 60, 10) == "x" * 9 + "…"
 
 
+def test_a_line_fits_however_its_characters_are_counted() -> None:
+    assert line("\U0001f600" * 5, 10) == "\U0001f600" * 5
+    assert line("\U0001f600" * 6, 10) == "\U0001f600" * 4 + "…"
+    assert line("a" + "\U0001f600" * 6, 11) == "a" + "\U0001f600" * 4 + "…"
+
+
+def test_what_is_shortened_uses_its_room() -> None:
+    assert shorten("a" * 98 + "\U0001f600" * 2, 100)[0] == "a" * 98 + "\U0001f600"
+
+
 @pytest.mark.parametrize(("length", "cut"), [(99, False), (100, False), (101, True)])
 def test_shortening_says_how_much_is_left_out(length: int, cut: bool) -> None:
     text, said = shorten("x" * length, 100)

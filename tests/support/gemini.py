@@ -69,7 +69,8 @@ class FakeGemini:
         stories: By a run's input: what its interactions come to, one after the other. After the
             last one the run completes.
         weather: What befalls the next request of that operation (`create`, `fetch`, `cancel`):
-            `fine`, `busy`, `refused`, `lost` (before acceptance), `lost_after` (it was accepted).
+            `fine`, `busy`, `refused`, `too_large`, `lost` (before acceptance), `lost_after` (it was
+            accepted).
     """
 
     stories: Mapping[str, Sequence[Plan]] = field(default_factory=dict)
@@ -232,4 +233,5 @@ def _error(fault: str) -> Exception:
         "busy": UnavailableError("busy", retry_after=1.0),
         "lost": UncertainError("the connection broke"),
         "refused": RejectedError("it does not like this", code="invalid_request"),
+        "too_large": RejectedError("the answer is too large", code="too_large"),
     }[fault]

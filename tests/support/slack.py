@@ -10,7 +10,7 @@ from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.outcomes import OUTCOME
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
 
-NOT_DONE = ("busy", "lost", "refused", "odd")
+NOT_DONE = ("busy", "lost", "refused", "gone", "odd")
 """Faults of an order that came to nothing."""
 
 
@@ -231,5 +231,6 @@ def _error(fault: str) -> Exception:
         "lost": UncertainError("the connection broke"),
         "refused": RejectedError("not in that channel", code="channel_not_found"),
         "deleted": RejectedError("the message was deleted", code="message_not_found"),
+        "gone": RejectedError("there is no such thread", code="thread_not_found"),
         "odd": UnfamiliarError("Slack refused (an_error_of_next_year)", code="an_error_of_next_year"),
     }[fault]

@@ -70,12 +70,17 @@ def _block(block: dict[str, Any], at: str) -> Iterator[str]:
             yield f"{at}: {block.get('type')} is not of the right shape"
 
 
+def _units(text: str) -> int:
+    """Slack does not say what it counts: UTF-16 units are never fewer than characters."""
+    return len(text.encode("utf-16-le")) // 2
+
+
 def _text(text: dict[str, Any], most: int, at: str) -> Iterator[str]:
     allowed = {"plain_text": {"type", "text", "emoji"}, "mrkdwn": {"type", "text", "verbatim"}}
     if set(text) - allowed.get(text["type"], set()):
         yield f"{at}: unknown fields {sorted(text)}"
-    if not 1 <= len(text["text"]) <= most:
-        yield f"{at}: {len(text['text'])} characters, allowed 1 to {most}"
+    if not 1 <= _units(text["text"]) <= most:
+        yield f"{at}: {_units(text['text'])} characters, allowed 1 to {most}"
 
 
 def _button(button: dict[str, Any], at: str) -> Iterator[str]:
@@ -84,7 +89,7 @@ def _button(button: dict[str, Any], at: str) -> Iterator[str]:
     yield from _text(button["text"], 75, at)
     limits = {"value": 2000, "url": 3000, "accessibility_label": 75, "action_id": 255}
     yield from (
-        f"{at}: {key}" for key, most in limits.items() if len(button.get(key, "x")) not in range(1, most + 1)
+        f"{at}: {key}" for key, most in limits.items() if not 1 <= _units(button.get(key, "x")) <= most
     )
     if "confirm" in button:
         for key, most in {"title": 100, "text": 300, "confirm": 30, "deny": 30}.items():

@@ -158,6 +158,25 @@ def test_a_module_that_fails_names_file_line_and_reason(
     assert "orchestrator_tools.broken" not in sys.modules
 
 
+def test_a_decorator_above_tool_is_refused_for_it_would_not_run(tmp_path: Path, write: Write) -> None:
+    """A guard that somebody put there would be passed by in silence."""
+    guard = (
+        "import functools\nfrom orchestrator import tool\n"
+        "def guarded(f):\n    @functools.wraps(f)\n    def inner(*a, **k): raise RuntimeError\n"
+        "    return inner\n"
+    )
+    body = 'def pay(x: int) -> int:\n    """Pay."""\n    return x\n'
+    write("above", f"{guard}@guarded\n@tool\n{body}")
+    with pytest.raises(
+        ConfigError, match=r"tool 'pay': another decorator stands above @tool .* put @tool on top"
+    ):
+        load_modules(tmp_path, ["above"])
+    write("below", f"{guard}@tool\n@guarded\n{body}")
+    (tool,) = load_modules(tmp_path, ["below"])
+    with pytest.raises(RuntimeError):
+        tool.function(1)
+
+
 def test_a_module_is_listed_once_and_its_names_are_its_own(tmp_path: Path, write: Write) -> None:
     write("one")
     with pytest.raises(ConfigError, match="listed twice"):

@@ -227,6 +227,10 @@ def test_a_tool_outside_the_recipe_or_the_registry_is_unknown() -> None:
         ({"retry": "transient", "idempotent": True, "attempts": 0}, "attempts"),
         ({"approvers": "U1"}, "approvers"),
         ({"expires_after": timedelta(0)}, "expires_after"),
+        ({"start_within": 60}, r"start_within: should be a datetime\.timedelta above zero"),
+        ({"aproval": "ask"}, "aproval: is not a setting of a tool; did you mean approval"),
+        ({"quorom": 2}, "quorom: is not a setting of a tool; did you mean quorum"),
+        ({"zzz": 2}, "zzz: is not a setting of a tool; those are name, approval, .*together"),
     ],
     ids=str,
 )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 from web_kit import WEBHOOK_SECRET, House, bearer
 
 from orchestrator.web.doors import Check
+from orchestrator.web.samples import SAMPLES
 
 
 def test_workflows(client: TestClient) -> None:
@@ -122,11 +124,35 @@ def test_the_document_says_what_is_refused(client: TestClient) -> None:
     orders = {"NewRun", "NewCallback", "CancelOrder", "Restart", "Resolution", "FireOrder", "Trial"}
     assert closed == orders | {"Answer", "Decisions", "OneOfMany", "NewInquiry", "InquiryAnswer"}
     start = spec["paths"]["/v1/workflows/{name}/runs"]["post"]
-    assert {"200", "202", "400", "401", "403", "404", "409", "413", "415", "429"} == set(start["responses"])
+    refused = {"400", "401", "403", "404", "409", "413", "415", "429", "500", "503"}
+    assert set(start["responses"]) == {"200", "202"} | refused
     assert start["security"] == [{"bearer": []}]
     problem = start["responses"]["409"]["content"]
     assert list(problem) == ["application/problem+json"]
     assert {p["name"] for p in start["parameters"]} == {"name", "Idempotency-Key"}
+
+
+def test_the_document_names_the_headers_a_client_goes_by(client: TestClient) -> None:
+    paths = client.get("/docs/openapi.json").json()["paths"]
+    told = [(o, c, r) for ops in paths.values() for o in ops.values() for c, r in o["responses"].items()]
+    later = [r for o, c, r in told if c in ("429", "503") and o["operationId"] != "readyz"]
+    assert all("retry-after" in r["headers"] for r in later)
+    begun = {o["operationId"]: r for o, c, r in told if c == "202"}
+    assert set(begun) == {"start_run", "restart_run", "resubmit_job"}
+    assert all("location" in r["headers"] for r in begun.values())
+
+
+def test_the_document_shows_what_to_send(client: TestClient) -> None:
+    spec = client.get("/docs/openapi.json").json()
+    schemas = spec["components"]["schemas"]
+    shown = {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
+    assert shown == {kind.__name__: [sample] for kind, sample in SAMPLES.items()}
+    for kind, sample in SAMPLES.items():
+        msgspec.convert(sample, kind)
+    page = client.get("/docs").text
+    assert "arrived broken" in page
+    assert 'href="#NewRun"' in page
+    assert '<p id="NewRun">' in page  # within its details, which a browser then opens
 
 
 def test_every_field_of_an_answer_is_always_there(client: TestClient) -> None:
@@ -162,7 +188,8 @@ def test_the_page_fetches_nothing_from_anywhere(client: TestClient) -> None:
     seen = Links()
     seen.feed(answer.text)
     assert "script" not in seen.tags
-    assert all(link in ("data:,", "/docs/openapi.json") for link in seen.fetched)
+    outside = {link for link in seen.fetched if not link.startswith("#")}
+    assert outside == {"data:,", "/docs/openapi.json"}
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert not re.search(r"https?://", answer.text)
     assert ":root{color-scheme:light dark}" in answer.text

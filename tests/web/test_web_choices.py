@@ -1,4 +1,4 @@
-"""A value that is none of the choices is answered with those there are."""
+"""A value or a field that is none of those there may be is answered with those there are."""
 
 from typing import Any
 
@@ -46,3 +46,39 @@ def test_a_choice_that_is_none_in_a_query_is_told_what_is_taken(
     (error,) = answer.json()["errors"]
     assert (answer.status_code, error["field"]) == (400, field)
     assert error["message"].startswith(f"Invalid enum value 'zz'; taken are: {taken}")
+
+
+STARTED = "/v1/workflows/refund/runs"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "message"),
+    [
+        (
+            STARTED,
+            {"imput": "x"},
+            "imput",
+            "is not a field here; taken are: callback, idempotency_key, input",
+        ),
+        (STARTED, {}, "input", "is required"),
+        (
+            STARTED,
+            {"input": "x", "callback": {"url": "https://example.com", "event": []}},
+            "callback.event",
+            "is not a field here; taken are: events, url",
+        ),
+        (
+            "/v1/approvals/decisions",
+            {"decisions": [{"id": APPROVAL}]},
+            "decisions[0].id",
+            "is not a field here; taken are: approval, digest, reason, verdict",
+        ),
+        ("/v1/runs/run_x/restart", {"why": "x"}, "why", "is not a field here"),
+    ],
+)
+def test_a_field_that_is_none_or_lacks_is_told_in_words(
+    house: House, path: str, body: dict[str, Any], field: str, message: str
+) -> None:
+    with TestClient(house.app()) as client:
+        answer = client.post(path, json=body, headers=bearer())
+    assert (answer.status_code, answer.json()["errors"]) == (400, [{"field": field, "message": message}])

@@ -284,6 +284,6 @@ async def test_the_document_names_both_forms(house: House) -> None:
     content = record["responses"]["200"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/EventPage"}
     assert content[MEDIA]["schema"]["type"] == "string"
-    assert set(record["responses"]) == {"200", "400", "401", "403", "404", "429", "503"}
+    assert set(record["responses"]) == {"200", "400", "401", "403", "404", "429", "500", "503"}
     assert ("Last-Event-ID", "header") in {(p["name"], p["in"]) for p in record["parameters"]}
     assert "Last-Event-ID" in page

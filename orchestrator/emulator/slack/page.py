@@ -22,7 +22,7 @@ from orchestrator.emulator.slack.sight import ENVIRONMENT, TEMPLATES, Sight, fie
 from orchestrator.emulator.slack.workspace import sent_along, value_key
 
 CSP = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {

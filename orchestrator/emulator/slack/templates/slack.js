@@ -6,6 +6,15 @@ const page = document.body;
 const asked = "/ui/version" + page.dataset.place.slice(1);
 let touched = false;
 
+// A page at a message (#p…) ignores autofocus: the keyboard would begin behind the window.
+const modal = document.querySelector(".modal");
+if (modal) {
+  modal.focus();
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") modal.querySelector("form[action='/ui/close']").requestSubmit();
+  });
+}
+
 document.addEventListener("input", () => { touched = true; });
 document.getElementById("as").addEventListener("change", (event) => event.target.form.submit());
 

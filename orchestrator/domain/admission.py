@@ -76,10 +76,15 @@ def _as_call(run: Run, interaction_id: str, wish: Assessment, now: datetime) -> 
             return settle(call, OutcomeKind.FAILED, wish.reason, now), ()
 
 
-def unanswerable(wanted: tuple[Assessment, ...], most: int) -> str | None:
-    """Why a set of calls can have no matching set of results."""
-    if len(wanted) > most:
-        return f"{len(wanted)} calls in one turn: over the limit of {most}"
+def unanswerable(wanted: tuple[Assessment, ...], many: int, most: int) -> str | None:
+    """Why a set of calls can have no matching set of results.
+
+    Args:
+        wanted: All of them, or some where they are too many.
+        many: How many there are.
+    """
+    if many > most:
+        return f"{many} calls in one turn: over the limit of {most}"
     seen: dict[str, Assessment] = {}
     for a in wanted:
         if a.call_id.startswith(OURS):

@@ -77,7 +77,8 @@ def _action(run: Run, event: InteractionObserved, policy: Policy, now: datetime)
     wanted = event.assessments
     if not wanted:
         return _no_calls(run, event, policy, now)
-    if (why := unanswerable(wanted, run.recipe.limits.max_calls_per_turn)) is not None:
+    many, most = len(event.snapshot.calls), run.recipe.limits.max_calls_per_turn
+    if (why := unanswerable(wanted, many, most)) is not None:
         return finish(run, RunStatus.FAILED, now, reason=why)
     unique = {a.call_id: a for a in wanted}
     admitted = admit(run, event.snapshot.interaction_id, unique.values(), policy, now)

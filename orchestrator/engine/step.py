@@ -191,7 +191,9 @@ def observe(
         interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
-        seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in snapshot.calls])
+        # Nothing follows from too many calls but the run's end: no more is found out about them than that.
+        calls = snapshot.calls[: run.recipe.limits.max_calls_per_turn + 1]
+        seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in calls])
         behind = turns.load(s, run_id, turn) if turn < run.turn.number else None
         former = behind is not None and behind.interaction_id == snapshot.interaction_id
         return InteractionObserved(turn, attempt, snapshot, seen, former)

@@ -52,7 +52,7 @@ def draw_digest(digest: DigestCard, *, now: datetime) -> Message:
         room -= shown
         blocks += _kind(cards, index, shown, now)
     blocks += _others(digest, kinds[MOST_GROUPS:])
-    named_blocks = [b | {"block_id": f"{b['block_id']}:{state}"} for b in blocks]
+    named_blocks = [kit.renewed(b, state) for b in blocks]
     return Message(escape(f"{_headline(digest, waiting)}."), named_blocks, _metadata(digest))
 
 

@@ -50,11 +50,6 @@ class Look(StrEnum):
     REPLACED = "replaced"
 
 
-def block_id(name: str, revision: int, state: Look) -> str:
-    """A block's id: of this revision and look alone, so that a redrawn block is a new one."""
-    return f"{name}:{revision}:{state}"
-
-
 HEADLINES: Final = {
     Look.PENDING: "Approval needed",
     Look.APPROVED: "Approved",

@@ -148,20 +148,24 @@ def _tightened(document: dict[str, Any]) -> dict[str, Any]:
                 del field["default"]
     for kind, sample in SAMPLES.items():
         schemas[kind.__name__]["examples"] = [sample]
-    _say_when(document["paths"])
+    _name_headers(document["paths"])
     told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
     record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
     record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}
     return document
 
 
-def _say_when(paths: dict[str, Any]) -> None:
-    """A refusal for now is a problem, and names the seconds to wait."""
-    told = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+def _name_headers(paths: dict[str, Any]) -> None:
+    """A refusal for now says when to try again, and whoever begins a run, or began it before, where it is."""
+    later = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+    place = {"description": "Path of the run.", "schema": {"type": "string"}}
     for operation in (operation for path in paths.values() for operation in path.values()):
-        for code in {"429", "503"} & set(operation["responses"]):
-            if MEDIA in operation["responses"][code]["content"]:
-                operation["responses"][code]["headers"] = {"retry-after": told}
+        responses = operation["responses"]
+        for code in {"429", "503"} & set(responses):
+            if MEDIA in responses[code]["content"]:
+                responses[code]["headers"] = {"retry-after": later}
+        for code in ("200", "202") if "202" in responses else ():
+            responses[code].setdefault("headers", {})["location"] = place
 
 
 def _taken(paths: dict[str, Any], schemas: dict[str, Any]) -> set[str]:

@@ -13,7 +13,9 @@ from support.patience import until
 from support.toolkit import Rule
 from support.world import World
 
-from orchestrator.domain.model import RunStatus
+from orchestrator.domain.assessment import Finding
+from orchestrator.domain.exchange import FunctionCall
+from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.engine.limits import MINUTE, Ceilings, RateLimit
 from orchestrator.store import claims, outbox
 from orchestrator.store.tables import EffectState
@@ -37,6 +39,24 @@ async def _started(world: World, text: str = "one", *, model: bool = True) -> st
     run_id = await world.start(text)
     await world.settle(model=model)
     return run_id
+
+
+@pytest.mark.parametrize("calls", [16, 17, 500])
+async def test_of_too_many_calls_no_more_is_found_out_than_that(sqlite_url: str, calls: int) -> None:
+    """Each costs time in a transaction that others wait for."""
+    looked: list[str] = []
+    stories = {"many": [Plan((CALL,) * calls), Plan()]}
+    async with World(sqlite_url, stories=stories, rules={"lookup": Rule()}) as world:
+        find = world.toolkit.find
+
+        def counting(recipe: Recipe, call: FunctionCall) -> Finding:
+            looked.append(call.id)
+            return find(recipe, call)
+
+        world.toolkit.find = counting  # type: ignore[method-assign]
+        run = await world.run(await _started(world, "many"))
+        assert (run.reason == f"{calls} calls in one turn: over the limit of 16") is (calls > 16)
+        assert len(dict.fromkeys(looked)) <= 17
 
 
 def world_with(url: str, rule: Rule, limits: Ceilings) -> World:

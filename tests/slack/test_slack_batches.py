@@ -147,6 +147,15 @@ def submitted(metadata: str, kind: str = "approve_all") -> Any:
     return parse(urlencode({"payload": json.dumps(payload)}).encode())
 
 
+def test_a_line_that_changed_makes_its_block_a_new_one() -> None:
+    voted = numbered(1, quorum=2)
+    votes = replace(voted, approval=replace(voted.approval, votes=(Vote(ALICE, NOW),)))
+    before, after = (draw_batch(batch(one, numbered(2)), now=NOW).blocks for one in (voted, votes))
+    known = {b["block_id"]: b for b in before}
+    assert [b["type"] for b in after if b["block_id"] not in known] == ["rich_text", "context"]
+    assert all(known[b["block_id"]] == b for b in after if b["block_id"] in known)
+
+
 def test_a_window_names_every_question_once() -> None:
     first, second = f"apr_{1:024x}|1|{'01' * 8}", f"apr_{2:024x}|3|{'02' * 8}"
     sent = submitted(f"{first} {second}")

@@ -57,7 +57,7 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
     assert faults(message.blocks) == []
     assert validate_blocks(message.blocks) == ()
     assert text_length(message.blocks) <= TEXT_BUDGET
-    assert all(re.fullmatch(r"[a-z]+:1:[a-z_]+", b["block_id"]) for b in message.blocks)
+    assert all(re.fullmatch(r"[a-z]+(:[0-9a-f]{8})?:1:[a-z_]+", b["block_id"]) for b in message.blocks)
     assert bool(buttons(message)) == name.endswith("pending")
     assert [b for b in message.blocks if b["type"] == "input"] == (
         [block(message, "note")] if name == "plan pending" else []

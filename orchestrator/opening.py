@@ -1,4 +1,4 @@
-"""The database the settings name, and whether its job queue hands out the work."""
+"""Opens the database the settings name, and its job queue where that hands out the work."""
 
 import importlib.util
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.registration import Judgement
-from orchestrator.engine.breakers import Position, Standing, Standings, nobody
+from orchestrator.engine.breakers import BreakerReader, BreakerState, Position, nobody
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.webhook_care import WebhookCare
@@ -84,7 +84,7 @@ class State:
     worker: Worker | None
     workspace: Workspace
     writes: Writes
-    standings: Standings = nobody
+    standings: BreakerReader = nobody
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
     socket: Socket | None = None
@@ -123,7 +123,7 @@ class State:
         failing = await self.database.read(triggers.failing)
         return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
-    def _told(self, name: str, standing: Standing) -> str:
+    def _told(self, name: str, standing: BreakerState) -> str:
         """What is amiss with a neighbour, empty where nothing is."""
         if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"

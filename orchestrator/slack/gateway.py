@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.domain.pictures import Picture
+from orchestrator.domain.cards import Picture
 from orchestrator.errors import OrchestratorError, RejectedError
 from orchestrator.slack import uploads
-from orchestrator.slack.delivery import STEADY, fields, repeatable
 from orchestrator.slack.groups import Groups
 from orchestrator.slack.history import Identity
 from orchestrator.slack.message import Message, whisper
 from orchestrator.slack.overviews import Overviews
 from orchestrator.slack.requests import Requests
+from orchestrator.slack.sending import STEADY, fields, repeatable
 from orchestrator.slack.threads import Threads
 from orchestrator.slack.web_api import WebApi, answerable
 

@@ -18,8 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.breakers import Position, Standing
-from orchestrator.engine.hearing import Hearing
+from orchestrator.engine.breakers import BreakerState, Position
+from orchestrator.engine.polling import Polling
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Doors
@@ -57,7 +57,7 @@ class Scrape:
     async def text(self) -> str:
         """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
         once = CollectorRegistry()
-        ours = [*await self._breakers(), *_of_hearing(self._doors.hearing)]
+        ours = [*await self._breakers(), *_of_polling(self._doors.polling)]
         once.register(_Families([*ours, *_of_database(await self._reading())]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
@@ -119,7 +119,7 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, BreakerState], openings: Mapping[str, int]) -> list[Metric]:
     """Who only answers has opened none itself, so that a sum over processes counts each opening once."""
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",
@@ -143,9 +143,9 @@ def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int])
     return [state, opened, by_all]
 
 
-def _of_hearing(hearing: Hearing | None) -> list[Metric]:
+def _of_polling(polling: Polling | None) -> list[Metric]:
     """What this process promises, where it reads interactions at all."""
-    if hearing is None or (told := hearing.told) is None:
+    if polling is None or (told := polling.told) is None:
         return []
     pace, per_second = told
     means = "Within what time an interaction is read again without news: at work, or waiting for us."

@@ -1,4 +1,4 @@
-"""The database the settings name, and whether its job queue hands out the work."""
+"""Opens the database the settings name, and its job queue where that hands out the work."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from orchestrator import jobs
 from orchestrator.errors import ConfigError, OrchestratorError, UnavailableError
 from orchestrator.settings import Secret, Settings
-from orchestrator.store.care import reason
 from orchestrator.store.database import Database
+from orchestrator.store.maintenance import reason
 from orchestrator.store.sql import standstill
 
 OLDEST_POSTGRESQL: Final = 12

@@ -1,7 +1,7 @@
 """Whether this process can do its work now, and which Slack workspaces it serves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -9,12 +9,13 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.registration import Judgement
-from orchestrator.engine.breakers import Position, Standing, Standings, nobody
+from orchestrator.engine.breakers import BreakerReader, BreakerState, Position, nobody
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
+from orchestrator.refused_credentials import RefusedCredentials
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.sockets import Socket
@@ -75,11 +76,6 @@ class Workspace:
                 pause = min(60.0, pause * 2)
 
 
-async def nowhere_refused(neighbour: str) -> str:
-    """Where no other process has credentials to be refused."""
-    return ""
-
-
 @dataclass(slots=True)
 class State:
     """What `/readyz` looks at."""
@@ -89,13 +85,13 @@ class State:
     worker: Worker | None
     workspace: Workspace
     writes: Writes
-    standings: Standings = nobody
+    standings: BreakerReader = nobody
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
     socket: Socket | None = None
     webhook: WebhookSeen | None = None
     slack: SlackGateway | None = None
-    refusal: Callable[[str], Awaitable[str]] = nowhere_refused
+    refused: RefusedCredentials | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -130,13 +126,13 @@ class State:
         failing = await self.database.read(triggers.failing)
         return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
-    async def _told(self, name: str, standing: Standing) -> str:
+    async def _told(self, name: str, standing: BreakerState) -> str:
         """What is amiss with a neighbour, empty where nothing is."""
         if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"
         if name == "slack" and self.slack is not None and self.slack.trouble:
             return self.slack.trouble
-        if refused := await self.refusal(name):
+        if name == "slack" and self.refused is not None and (refused := await self.refused.why()):
             return refused
         match standing.position:
             case Position.CLOSED:

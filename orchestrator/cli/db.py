@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
     from orchestrator.settings import Secret, Settings
-    from orchestrator.store.copying import Copied
+    from orchestrator.store.database_copy import Copied
 
 SQLITE = "sqlite:"
 
@@ -53,11 +53,11 @@ def check(config: Path | None) -> None:
     """
     from orchestrator import opening
     from orchestrator.errors import ConfigError
-    from orchestrator.store import care, migrate
+    from orchestrator.store import maintenance, migrate
 
     settings = settings_of(config)
     with opening.failures_told(settings), looked_at(settings) as engine:
-        if found := care.faults(engine):
+        if found := maintenance.faults(engine):
             raise ConfigError("\n".join([f"database.url: {settings.database.shown} is not sound:", *found]))
         at = migrate.current(engine)
     click.echo(f"schema {at}, the rows are sound, commits survive a power cut")
@@ -79,17 +79,17 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
     """
     from orchestrator import opening
     from orchestrator.errors import ConfigError
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     settings = settings_of(config)
     url = _parsed(settings.database.url)
     if not _is_sqlite(settings.database.url):
         raise ConfigError(
             "nothing was backed up: for PostgreSQL use its own tool, which asks for the password or takes"
-            f" it from PGPASSWORD or ~/.pgpass:\n{care.dump_command(url, target)}"
+            f" it from PGPASSWORD or ~/.pgpass:\n{maintenance.dump_command(url, target)}"
         )
     with opening.failures_told(settings):
-        made = care.backup(url, target, force=force)
+        made = maintenance.backup(url, target, force=force)
     click.echo(f"{made.path}: {made.runs} runs at schema {made.schema}, {made.size} bytes, checked")
 
 
@@ -102,13 +102,13 @@ def vacuum(config: Path | None) -> None:
     tables only, at any time.
     """
     from orchestrator import opening
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
     with opening.failures_told(settings), opening.opened(settings) as database:
-        done = care.vacuum(database)
+        done = maintenance.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
 
@@ -132,7 +132,7 @@ def copy(config: Path | None, address: str) -> None:
     start it on the old database again, or both would act for the same runs.
     """
     from orchestrator import app, opening
-    from orchestrator.store import copying
+    from orchestrator.store import database_copy
 
     settings = settings_of(config)
     target = _target(settings, address)
@@ -143,7 +143,7 @@ def copy(config: Path | None, address: str) -> None:
         opening.opened(settings) as source,
         opening.opened(settings, target, named="--to") as empty,
     ):
-        copied = copying.copy(
+        copied = database_copy.copy(
             source, empty, now=app.now(), last=lambda: opening.prepare_jobs(settings, empty)
         )
     _show(copied)
@@ -159,11 +159,11 @@ def settings_of(config: Path | None) -> "Settings":
 def looked_at(settings: "Settings") -> Iterator["Engine"]:
     """The database for reading; a SQLite file beside a running service."""
     from orchestrator import opening
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-        with care.reading(_parsed(settings.database.url)) as engine:
+        with maintenance.reading(_parsed(settings.database.url)) as engine:
             yield engine
     else:
         with opening.opened(settings) as database:

@@ -146,7 +146,7 @@ def _amiss(arguments: JsonObject, answer: Any) -> Iterator[Fault]:
     match arguments.get("kind"):
         case Kind.TEXT:
             if not isinstance(answer, str) or not answer.strip():
-                yield "answer", "should be text"
+                yield "answer", "should be text, and not empty"
         case Kind.CHOICE:
             if answer not in choices or not isinstance(answer, str):
                 yield "answer", f"should be one of the choices: {forms.listed(choices)}"

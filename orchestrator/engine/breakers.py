@@ -17,11 +17,11 @@ from typing import Final, TypeVar
 
 import structlog
 
+from orchestrator.domain.cards import Card, Overview, Picture
 from orchestrator.domain.consent import Place
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading
-from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, JobsPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
@@ -52,7 +52,7 @@ class SparedError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BreakerState:
     """How a breaker stands.
 
     Args:
@@ -67,23 +67,23 @@ class Standing:
     opened: int
 
 
-Standings = Callable[[], Awaitable[Mapping[str, Standing]]]
+BreakerReader = Callable[[], Awaitable[Mapping[str, BreakerState]]]
 """Asks how the neighbours' breakers stand, by name; raises what a database raises."""
 
 
 Openings = Callable[[], Awaitable[Mapping[str, int]]]
-"""Asks how often each neighbour's breakers opened, in all processes together; raises as `Standings`."""
+"""Asks how often each neighbour's breakers opened, in all processes together; raises as `BreakerReader`."""
 
 
-async def nobody() -> Mapping[str, Standing]:
+async def nobody() -> Mapping[str, BreakerState]:
     """There is no neighbour."""
     return {}
 
 
-def own(breakers: "Sequence[Breaker]") -> Standings:
+def own(breakers: "Sequence[Breaker]") -> BreakerReader:
     """Those of this process, which calls the neighbours itself."""
 
-    async def ask() -> Mapping[str, Standing]:
+    async def ask() -> Mapping[str, BreakerState]:
         return {breaker.name: breaker.state() for breaker in breakers}
 
     return ask
@@ -138,18 +138,18 @@ class Breaker:
         self._until: float | None = None  # None while closed
         self._probing = False
         self._failures = self._strikes = self._opened = 0
-        self.tell: Callable[[Standing], None] = lambda standing: None
+        self.tell: Callable[[BreakerState], None] = lambda standing: None
         """Called in the event loop when it opens, for longer too, and when it closes."""
         self.asked: Callable[[str, float], None] = lambda place, seconds: None
         """Called in the event loop when the neighbour named a wait: "" for all of it, and its seconds."""
         self._era = 0
         """Grows with each opening and closing: what a call of an earlier one came to is old news."""
 
-    def state(self) -> Standing:
+    def state(self) -> BreakerState:
         """How it stands now."""
         rest = 0.0 if self._until is None else max(0.0, self._until - self.clock())
         position = Position.OPEN if rest else Position.CLOSED if self._until is None else Position.HALF_OPEN
-        return Standing(position, rest, self._failures, self._opened)
+        return BreakerState(position, rest, self._failures, self._opened)
 
     def leave_alone(self, place: str, seconds: float) -> None:
         """It named a wait to somebody else, or before this process began. `place` is "", all of it."""

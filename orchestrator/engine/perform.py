@@ -24,13 +24,13 @@ from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Commits, Leases
 from orchestrator.engine.copies import Copies
 from orchestrator.engine.digests import Digests
-from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.inquiries import Inquiries
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.longjobs import LongJobs, NoJobs
 from orchestrator.engine.media import Media
+from orchestrator.engine.polling import Polling
 from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
 from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
@@ -39,7 +39,7 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
@@ -65,7 +65,7 @@ class Performer:
         file_link: The same of a stored file, from its path.
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
-        hearing: On readings, over all processes.
+        polling: On readings, over all processes.
         lines: On messages to one channel, over all processes; without, they go out as they come.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
         long_jobs: Gemini's videos and batches; without, none is made.
@@ -92,7 +92,7 @@ class Performer:
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
-        hearing: Hearing | None = None,
+        polling: Polling | None = None,
         lines: Lines | None = None,
         recipe: Callable[[str], Recipe | None] = lambda workflow: None,
         long_jobs: JobsPort | None = None,
@@ -111,7 +111,7 @@ class Performer:
             clock=clock,
             roll=roll,
             lease=lease,
-            hearing=hearing,
+            polling=polling,
             lines=lines,
             limits=limits,
             leases=leases,
@@ -131,7 +131,7 @@ class Performer:
             EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }
         commits.gate = self._gate
-        self._acting, self._renewing = Spell("effect"), Spell("lease_renewal")
+        self._acting, self._renewing = FailureStreak("effect"), FailureStreak("lease_renewal")
 
     async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
@@ -189,7 +189,7 @@ class Performer:
                     await commits.renewed(effect)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
-            except Exception as e:  # noqa: BLE001  told by the spell
+            except Exception as e:  # noqa: BLE001  told by the streak
                 self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
             else:
                 self._renewing.worked()

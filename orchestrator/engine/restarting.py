@@ -103,7 +103,7 @@ def restart(
     run = runs.load(s, run_id)
     if run.status not in (RunStatus.ATTENTION, RunStatus.FAILED, RunStatus.CANCELLED):
         raise ConflictError(
-            f"the run is {run.status}: only one that failed or waits for a person is restarted"
+            f"the run is {run.status}: only one that failed, was cancelled or waits for a person is restarted"
         )
     if known := successor(s, run_id):
         return known, Started(known, fresh=False)

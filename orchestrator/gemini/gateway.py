@@ -7,6 +7,7 @@ repeated (fetch, cancel) is repeated here for seconds; outages of minutes are th
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.errors import RejectedError, UncertainError
@@ -14,6 +15,9 @@ from orchestrator.gemini import wire
 from orchestrator.gemini.connection import BASE_URL, Connection
 from orchestrator.gemini.library import Answer
 from orchestrator.gemini.mapping import MISSING, TOO_LARGE, TRIES, BlipError
+
+_PASSING: Final = "there was a problem processing your request"
+"""A 400 that comes in short bursts and says nothing about the request (seen live)."""
 
 
 class GeminiGateway:
@@ -78,13 +82,20 @@ class GeminiGateway:
                 unpaid bill (401, 402, 403): people mend them, so the work waits and is not lost.
             UncertainError: It may have started: no answer after sending, 408, 409, 499, any other 5xx,
                 or an answer that is not a 200 with an interaction, or with one that is not this create's.
+                So does a 400 that may pass, the first time: the next attempt, after the grace, will tell.
 
         Source: Gemini API, "Errors"; there is no idempotency key and no way to search interactions.
         """
         body = wire.create_body(request, resend_tools=self._resend_tools, webhook_uris=self.connection.uris)
         content = wire.encode(body)
         library = await self.connection.opened()
-        snapshot = _read(await self.connection.once("create", library.create, content))
+        try:
+            answer = await self.connection.once("create", library.create, content)
+        except RejectedError as refused:
+            if request.correlation.attempt == 1 and _PASSING in str(refused).lower():
+                raise UncertainError(str(refused)) from refused
+            raise
+        snapshot = _read(answer)
         if not _answers(request, snapshot):
             raise UncertainError(
                 self.connection.words.tell("create", "the answer is about another interaction")

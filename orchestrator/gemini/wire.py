@@ -301,14 +301,14 @@ def _arguments(value: object) -> JsonObject | None:
 
 def _output(steps: list[Mapping[str, Any]]) -> str:
     """The model's text. What only a thought interrupts is one text; what tools interrupt, paragraphs."""
-    texts = [""]
+    paragraphs: list[list[str]] = [[]]  # in pieces: to add to a long text copies it, thousands of times
     for step in steps:
         kind = step.get("type")
         if kind == "model_output":
-            texts[-1] += "".join(_texts(step.get("content")))
-        elif kind != "thought" and texts[-1]:
-            texts.append("")
-    return "\n\n".join(text for text in texts if text)
+            paragraphs[-1] += filter(None, _texts(step.get("content")))
+        elif kind != "thought" and paragraphs[-1]:
+            paragraphs.append([])
+    return "\n\n".join("".join(pieces) for pieces in paragraphs if pieces)
 
 
 def _texts(content: object) -> Iterator[str]:

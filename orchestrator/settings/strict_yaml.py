@@ -71,9 +71,17 @@ def parse(raw: bytes) -> Document:
         raise YamlError(raw[: e.start].count(b"\n") + 1, "is not UTF-8 text") from None
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else 1
-        raise YamlError(line, f"is not YAML: {e.problem or e.context}") from None
+        raise YamlError(line, f"is not YAML: {e.problem or e.context}{_tab(e, raw)}") from None
     except yaml.YAMLError:  # the reader's own kind has no mark and would quote the text
         raise YamlError(1, "is not YAML: it holds control characters") from None
+
+
+def _tab(error: yaml.MarkedYAMLError, raw: bytes) -> str:
+    """The commonest character that is none there, and cannot be seen."""
+    mark = error.problem_mark
+    rows = raw.decode("utf-8-sig").split("\n")
+    at = rows[mark.line][mark.column : mark.column + 1] if mark and mark.line < len(rows) else ""
+    return " (a tab; lines are indented by blanks)" if at == "\t" else ""
 
 
 class _Builder:

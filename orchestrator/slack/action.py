@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from orchestrator.slack.looks import Look, block_id
+from orchestrator.slack.looks import Look
 
 NOTE: Final = "note"
 """Block (before revision and state) and element of the field in which people say what to change."""
@@ -183,4 +183,4 @@ class OtherAction:
 
 def note_block(revision: int) -> str:
     """The id of the block with the note in the open question of that revision."""
-    return block_id(NOTE, revision, Look.PENDING)
+    return f"{NOTE}:{revision}:{Look.PENDING}"

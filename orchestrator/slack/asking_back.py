@@ -8,9 +8,9 @@ Source: Slack, "Block Kit" reference (limits).
 
 from typing import Any, Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import SLACK_USER, Actor, Inquiry
 from orchestrator.domain.inquiries import CHARS, Telling
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.arguments import discreet
 from orchestrator.slack.inquiries import name, said
@@ -28,22 +28,20 @@ WITHHELD: Final = "What was asked is not shown here."
 def draw_inquiry(card: Card, telling: Telling) -> Message:
     """The message about one question; with a button for as long as it can be answered."""
     asked = card.approval.questions[telling.number - 1]
-    key = f"{card.approval.revision}:{telling.what}"
     spoken, shown = wording(card).spoken, bool(telling.person) or not discreet(card)
     words = _told(asked) if telling.answer else _put(card, asked)
     open_ = card.approval.open and not asked.answered and not telling.answer and _in_slack(card)
     about = f"{words} It is about {_safe(spoken)}"
     said_first = kit.mrkdwn(f"{about}{_where(card) if telling.person else ''}.")
-    blocks: list[Block] = [{"type": "section", "block_id": f"i:{key}", "text": said_first}]
-    blocks += [
-        b | {"block_id": f"{b['block_id']}:{key}"} for b in (_said(asked, telling) if shown else _withheld())
-    ]
-    blocks.append(_standing(card, asked, key))
+    blocks: list[Block] = [{"type": "section", "block_id": "i", "text": said_first}]
+    blocks += _said(asked, telling) if shown else _withheld()
+    blocks.append(_standing(card, asked))
     if open_:
         label = "Answer…" if shown else "Read and answer…"
         button = kit.button(f"reply_{telling.number}", label, button_value(card), "Answer the question")
-        blocks.append({"type": "actions", "block_id": f"reply:{key}", "elements": [button]})
-    return Message(f"{about} (workflow {_safe(card.workflow)}).", blocks, _metadata(card, telling))
+        blocks.append({"type": "actions", "block_id": "reply", "elements": [button]})
+    named = [kit.renewed(b, card.approval.revision, telling.what) for b in blocks]
+    return Message(f"{about} (workflow {_safe(card.workflow)}).", named, _metadata(card, telling))
 
 
 def is_inquiry(payload: Any, card: Card, telling: Telling) -> bool:
@@ -87,14 +85,14 @@ def _told(asked: Inquiry) -> str:
     return f"{_who(asked.by)}: {by} has answered the question."
 
 
-def _standing(card: Card, asked: Inquiry, key: str) -> Block:
+def _standing(card: Card, asked: Inquiry) -> Block:
     by, at = asked.answered_by, asked.answered_at
     told = f"answered by {_who(by)} {kit.date(at)}" if by and at else _clock(card)
     if not _in_slack(card) and not asked.answered:
         told = f"It is answered by the HTTP API. {told}"
     if not (card.approval.open or asked.answered):
         told = "The request was decided or taken back: there is nothing to answer any more."
-    return {"type": "context", "block_id": f"s:{key}", "elements": [kit.mrkdwn(told)]}
+    return {"type": "context", "block_id": "s", "elements": [kit.mrkdwn(told)]}
 
 
 def _clock(card: Card) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.kit import Block
@@ -45,7 +45,7 @@ def draw_batch(batch: BatchCard, *, now: datetime) -> Message:
     if waiting:
         blocks.append({"type": "context", "block_id": "c", "elements": _terms(waiting)})
         blocks += _buttons(batch, waiting)
-    named = [b | {"block_id": f"{b['block_id']}:{batch.turn}:{state}"} for b in blocks]
+    named = [kit.renewed(b, batch.turn, state) for b in blocks]
     return Message(_summary(batch, waiting, state), named, _metadata(batch))
 
 

@@ -14,12 +14,11 @@ Source: Slack, "Block Kit" reference (blocks, limits); the text budget is measur
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
 from orchestrator.slack import buttons, edits, frame, inquiries, kit
 from orchestrator.slack import subject as about
 from orchestrator.slack.deciders import progress
-from orchestrator.slack.kit import Block
-from orchestrator.slack.looks import Look, block_id, look
+from orchestrator.slack.looks import Look, look
 from orchestrator.slack.message import Message
 from orchestrator.slack.subject import ELSEWHERE, weigh
 from orchestrator.slack.text import escape, line
@@ -35,8 +34,7 @@ _RESERVE: Final = 1_600  # of these, for notes, labels and the confirm dialog
 def draw(card: Card, *, now: datetime) -> Message:
     """The message about `card` as it is true at `now` (aware).
 
-    Within every limit of Block Kit for any arguments; block ids carry revision and state, so that a redrawn
-    block is a new one.
+    Within every limit of Block Kit for any arguments.
     """
     state = look(card, now)
     above = [
@@ -64,7 +62,8 @@ def draw(card: Card, *, now: datetime) -> Message:
         blocks += buttons.decide(card, whole=whole and seen)
     else:
         blocks += buttons.only_details(card)
-    return Message(_summary(card, state), [_named(b, card, state) for b in blocks], _metadata(card))
+    named = [kit.renewed(b, card.approval.revision, state) for b in blocks]
+    return Message(_summary(card, state), named, _metadata(card))
 
 
 def plain(card: Card, *, now: datetime) -> Message:
@@ -97,7 +96,3 @@ def _summary(card: Card, state: Look) -> str:
     about = f"{wording(card).headline(state)} (workflow {line(card.workflow, 100)})."
     until = f" Expires {kit.utc(card.approval.expires_at)}." if state is Look.PENDING else ""
     return escape(about + until)
-
-
-def _named(block: Block, card: Card, state: Look) -> Block:
-    return block | {"block_id": block_id(block["block_id"], card.approval.revision, state)}

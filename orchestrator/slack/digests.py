@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.digests import groups, together
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.arguments import seen
@@ -52,7 +52,7 @@ def draw_digest(digest: DigestCard, *, now: datetime) -> Message:
         room -= shown
         blocks += _kind(cards, index, shown, now)
     blocks += _others(digest, kinds[MOST_GROUPS:])
-    named_blocks = [b | {"block_id": f"{b['block_id']}:{state}"} for b in blocks]
+    named_blocks = [kit.renewed(b, state) for b in blocks]
     return Message(escape(f"{_headline(digest, waiting)}."), named_blocks, _metadata(digest))
 
 

@@ -6,7 +6,9 @@
 `spoken`                        our own sentences, with mentions
 """
 
+import json
 import re
+import zlib
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -76,6 +78,18 @@ def modal(kind: str, about: str, title: str, blocks: list[Block], submit: str) -
         "submit": plain(submit, 24),
         "blocks": blocks,
     }
+
+
+def renewed(block: Block, *about: object) -> Block:
+    """`block` with what it shows and what it is about in its id: one that is drawn otherwise is a new one.
+
+    A field keeps its id, and so what is being typed into it.
+
+    Source: Slack, "Block Kit" reference (`block_id`).
+    """
+    shown = f"{zlib.crc32(json.dumps(block).encode()):08x}"
+    parts = (block["block_id"], *(() if block["type"] == "input" else (shown,)), *about)
+    return block | {"block_id": ":".join(map(str, parts))}
 
 
 def utc(at: datetime) -> str:

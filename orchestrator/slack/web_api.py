@@ -25,7 +25,7 @@ from tenacity import (
 )
 
 from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError, UnreachedError
-from orchestrator.slack.refusals import BUSY, CREDENTIALS, SlackUnavailableError, refusal
+from orchestrator.slack.api_errors import BUSY, CREDENTIALS, SlackUnavailableError, refusal
 
 log = structlog.get_logger(__name__)
 

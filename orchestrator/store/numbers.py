@@ -1,4 +1,4 @@
-"""How much there is of what, for monitors. Each count walks an index, as far as there is something there."""
+"""Counts for monitors: each walks an index, no further than there is something there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

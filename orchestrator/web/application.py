@@ -14,11 +14,11 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import PathParameterDefinition
 
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
-from orchestrator.web.heads import answering_heads
+from orchestrator.web.head_requests import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import MEDIA, handlers
 from orchestrator.web.reference import POLICY, ReferencePage
@@ -65,10 +65,10 @@ def build_app(
 
 def _heard(doors: Doors, handler: SlackHandler | None) -> list[Lifespan]:
     """Where Slack is heard over a connection of ours, as long as the service is there."""
-    ear = doors.slack.ear if doors.slack is not None else None
-    if ear is None or handler is None:
+    listener = doors.slack.listener if doors.slack is not None else None
+    if listener is None or handler is None:
         return []
-    return [lambda _: ear.hearing(handler.over_socket)]
+    return [lambda _: listener.hearing(handler.over_socket)]
 
 
 def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:
@@ -148,20 +148,24 @@ def _tightened(document: dict[str, Any]) -> dict[str, Any]:
                 del field["default"]
     for kind, sample in SAMPLES.items():
         schemas[kind.__name__]["examples"] = [sample]
-    _say_when(document["paths"])
+    _name_headers(document["paths"])
     told = {"type": "string", "description": "`entry` events, each an EventOut; at last `end`."}
     record = document["paths"]["/v1/runs/{run_id}/events"]["get"]
     record["responses"]["200"]["content"][stream.MEDIA] = {"schema": told}
     return document
 
 
-def _say_when(paths: dict[str, Any]) -> None:
-    """A refusal for now is a problem, and names the seconds to wait."""
-    told = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+def _name_headers(paths: dict[str, Any]) -> None:
+    """A refusal for now says when to try again, and whoever begins a run, or began it before, where it is."""
+    later = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+    place = {"description": "Path of the run.", "schema": {"type": "string"}}
     for operation in (operation for path in paths.values() for operation in path.values()):
-        for code in {"429", "503"} & set(operation["responses"]):
-            if MEDIA in operation["responses"][code]["content"]:
-                operation["responses"][code]["headers"] = {"retry-after": told}
+        responses = operation["responses"]
+        for code in {"429", "503"} & set(responses):
+            if MEDIA in responses[code]["content"]:
+                responses[code]["headers"] = {"retry-after": later}
+        for code in ("200", "202") if "202" in responses else ():
+            responses[code].setdefault("headers", {})["location"] = place
 
 
 def _taken(paths: dict[str, Any], schemas: dict[str, Any]) -> set[str]:

@@ -14,7 +14,7 @@ from litestar.openapi import ResponseSpec
 from msgspec import Struct
 from sqlalchemy.orm import Session
 
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import views
 from orchestrator.web.doors import Check, Doors
 from orchestrator.web.failures import of_database
@@ -64,7 +64,10 @@ class Probe:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._database, self._others = Spell("database", traced=False), Spell("readiness", traced=False)
+        self._database, self._others = (
+            FailureStreak("database", traced=False),
+            FailureStreak("readiness", traced=False),
+        )
 
     async def database(self) -> tuple[Check, dict[str, int]]:
         """Whether it answers in time, and what waits in it."""

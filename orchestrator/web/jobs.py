@@ -19,7 +19,7 @@ from orchestrator.store import job_views, views
 from orchestrator.web.doors import Doors, Token
 from orchestrator.web.paging import Cursor, Limit, Pages, own_id
 from orchestrator.web.problems import problems
-from orchestrator.web.runs import BEGUN, READ, TRIGGER, begun
+from orchestrator.web.runs import READ, TRIGGER, begun
 from orchestrator.web.schemas.ground import Row, run_path, whole_text
 from orchestrator.web.schemas.orders import Restart
 from orchestrator.web.schemas.runs import RunOut
@@ -118,7 +118,6 @@ async def list_run_jobs(run_id: FromPath[str], doors: NamedDependency[Doors]) ->
 @post(
     "/jobs/{job_id:str}/resubmit",
     status_code=202,
-    response_headers=BEGUN,
     opt={**TRIGGER, "body": "optional"},
     summary="Ask once more for a batch's unanswered lines, or for lost films",
     responses={

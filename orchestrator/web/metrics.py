@@ -17,9 +17,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.breakers import Position, Standing
-from orchestrator.engine.hearing import Hearing
-from orchestrator.spells import Spell
+from orchestrator.engine.breakers import BreakerState, Position
+from orchestrator.engine.polling import Polling
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Check, Doors
@@ -53,8 +53,8 @@ class Scrape:
         self._turn = asyncio.Lock()
         self._last: Reading | None = None
         self._unread, self._untold = (
-            Spell("metrics", traced=False),
-            Spell("metrics_of_breakers", traced=False),
+            FailureStreak("metrics", traced=False),
+            FailureStreak("metrics_of_breakers", traced=False),
         )
 
     async def text(self) -> str:
@@ -63,7 +63,7 @@ class Scrape:
         breakers, checks, reading = await asyncio.gather(
             self._breakers(), self._probe.others(), self._reading()
         )
-        ours = [*breakers, *_of_hearing(self._doors.hearing), _of_checks(checks)]
+        ours = [*breakers, *_of_polling(self._doors.polling), _of_checks(checks)]
         once.register(_Families([*ours, *_of_database(reading)]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
@@ -128,7 +128,7 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, BreakerState], openings: Mapping[str, int]) -> list[Metric]:
     """Who only answers has opened none itself, so that a sum over processes counts each opening once."""
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",
@@ -157,9 +157,9 @@ def _of_checks(checks: Iterable[Check]) -> Metric:
     return _by("check", "degraded", "1 where /readyz finds something amiss, and says what.", amiss)
 
 
-def _of_hearing(hearing: Hearing | None) -> list[Metric]:
+def _of_polling(polling: Polling | None) -> list[Metric]:
     """What this process promises, where it reads interactions at all."""
-    if hearing is None or (told := hearing.told) is None:
+    if polling is None or (told := polling.told) is None:
         return []
     pace, per_second = told
     means = "Within what time an interaction is read again without news: at work, or waiting for us."

@@ -29,7 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.web import expected
 from orchestrator.web.failures import Failures
-from orchestrator.web.heads import allowed
+from orchestrator.web.head_requests import allowed
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1

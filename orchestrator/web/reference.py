@@ -15,8 +15,10 @@ STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}"
     "summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse;display:block;overflow-x:auto}"
-    "code{font-size:.95em}summary code{overflow-wrap:anywhere}pre{overflow-x:auto}"
+    "code{font-size:.95em}summary code{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
     "td,th{text-align:left;vertical-align:top;padding:.15rem 1rem .15rem 0}h2{margin-top:2rem}"
+    ":target{scroll-margin-top:4rem}"
+    "@media(max-width:40rem){tr,td{display:block}td{padding:0}td:empty{display:none}tr{padding:.4rem 0}}"
 )
 POLICY: Final = (
     "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -143,7 +143,7 @@ def _monitors(scrape: Scrape, admit: Guard) -> Router:
 
 def _slack(doors: Doors, handler: SlackHandler | None) -> list[Router]:
     """Where Slack posts to; nothing without Slack, or where it is heard over a connection of ours."""
-    if doors.slack is None or doors.slack.ear is not None or handler is None:
+    if doors.slack is None or doors.slack.listener is not None or handler is None:
         return []
     posted = slack_hooks(doors, doors.slack, handler)
     return [Router("/", route_handlers=posted, middleware=[doors.counters.at("slack")])]

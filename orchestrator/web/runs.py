@@ -8,7 +8,6 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, get, post
-from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
@@ -58,14 +57,9 @@ Key = Annotated[
 ]
 
 
-BEGUN: Final = (ResponseHeader(name="location", description="Path of the run.", documentation_only=True),)
-"""Of an answer that a run was begun by."""
-
-
 @post(
     "/workflows/{name:str}/runs",
     status_code=202,
-    response_headers=BEGUN,
     opt=TRIGGER,
     summary="Start a run",
     responses={
@@ -261,7 +255,6 @@ async def resolve_run(
 @post(
     "/runs/{run_id:str}/restart",
     status_code=202,
-    response_headers=BEGUN,
     opt={**OPERATE, "body": "optional"},
     summary="Take a run's work up in a new one",
     responses={

@@ -320,6 +320,12 @@ def test_a_question_of_the_agents_is_answered(
     assert '"n": 3' in shown
 
 
+def test_an_empty_answer_is_refused_as_an_empty_one(shell: Shell, served: Database) -> None:
+    approval = asked(shell, served, tool=ASK_HUMAN, arguments={"question": "Why?", "kind": "text"})
+    code, _, err = shell(f"approvals answer {approval} --yes --digest {DIGEST[:16]} --text=")
+    assert (code, "verdict answer only" in err, "(answer: " in err) == (2, False, True)
+
+
 def test_one_of_some_files_is_chosen_or_all_asked_for_anew(shell: Shell, served: Database) -> None:
     media = {"question": "Which?", "files": ["run_1/a.mp4", "run_1/b.mp4"], "again_allowed": True}
     approval = asked(shell, served, tool=CHOOSE_MEDIA, arguments=media)

@@ -82,6 +82,27 @@ def test_values_come_from_the_text() -> None:
     }
 
 
+ORDER = 'The shop\'s order number, for example "B-7".'
+DECIMAL = 'How much, in EUR, for example all of it. A decimal number as text, for example "12.50".'
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "amount"),
+    [
+        ("Order A-1042 arrived broken.", "A-1042", "12.50"),
+        ("Give 89.90 EUR back for A-1042.", "A-1042", "89.90"),
+        ("Give 50 EUR back.", "B-7", "50"),
+        ("", "B-7", "12.50"),
+    ],
+)
+def test_an_example_in_a_description_says_what_a_text_looks_like(text: str, order: str, amount: str) -> None:
+    told = {
+        "order": {"type": "string", "description": ORDER},
+        "amount": {"type": "string", "description": DECIMAL},
+    }
+    assert made(told, text) == {"order": order, "amount": amount}
+
+
 def test_a_schema_without_demands_is_filled_in_all_the_same() -> None:
     loose = {"type": "object", "properties": {"order_id": {"type": "string"}}}
     assert arguments(loose, "about A-17", random.Random(1)) == {"order_id": "A-17"}

@@ -100,6 +100,17 @@ async def test_create_refused_for_good(opened: Any, reply: Any) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_refusal_that_may_pass_is_final_the_second_time(opened: Any, reply: Any) -> None:
+    passing = error("invalid_request", "There was a problem processing your request.")
+    async with opened() as (server, gemini):
+        server.answer(reply.of(passing, 400))
+        assert isinstance(await fails(gemini.create(REQUEST)), UncertainError)
+        again = replace(REQUEST, correlation=replace(REQUEST.correlation, attempt=2))
+        assert isinstance(await fails(gemini.create(again)), RejectedError)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.asyncio
 async def test_an_address_that_a_create_names_is_in_no_error(opened: Any, reply: Any) -> None:
     uri = "https://hooks.example.com/webhooks/gemini/t0ken-canary"
     async with opened(webhook_uris=[uri]) as (server, gemini):

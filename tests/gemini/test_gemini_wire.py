@@ -1,6 +1,7 @@
 """Gemini's JSON and our values, both ways."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -246,6 +247,15 @@ def test_the_output_reads_as_one_text_with_paragraphs_where_tools_ran() -> None:
     assert (
         wire.snapshot({"id": "a", "status": "completed", "steps": steps}).output == "Let me look.\n\nFound."
     )
+
+
+def test_a_text_in_thousands_of_pieces_is_put_together_once() -> None:
+    """Added piece by piece it was copied each time, and everybody waited for seconds."""
+    piece = {"type": "model_output", "content": [{"type": "text", "text": "y" * 2_999 + "\u00fc"}]}
+    began = time.process_time()
+    output = wire.snapshot({"id": "v1_a", "status": "completed", "steps": [piece] * 6_000}).output
+    assert len(output) == 18_000_000
+    assert time.process_time() - began < 2
 
 
 def test_a_cut_answer_gives_its_token() -> None:

@@ -177,3 +177,9 @@ def test_where_the_file_is(tmp_path: Path, secrets: dict[str, str], monkeypatch:
     other = {**secrets, "ORCHESTRATOR_CONFIG": str(tmp_path / "other.yaml")}
     assert load(environ=other).server.port == 2
     assert load(tmp_path / "given.yaml", other).server.port == 3
+
+
+def test_a_tab_is_called_a_tab() -> None:
+    with pytest.raises(YamlError, match=r"is not YAML: .* \(a tab; lines are indented by blanks\)") as caught:
+        parse(b"tools:\n\tfolder: tools\n")
+    assert caught.value.line == 2

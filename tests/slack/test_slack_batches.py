@@ -10,9 +10,9 @@ from support.slack_limits import faults, markup, texts
 from support.slack_messages import shown
 from support.slack_server import ME, FakeSlack, no, ok
 
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission
@@ -145,6 +145,15 @@ def submitted(metadata: str, kind: str = "approve_all") -> Any:
         "view": view,
     }
     return parse(urlencode({"payload": json.dumps(payload)}).encode())
+
+
+def test_a_line_that_changed_makes_its_block_a_new_one() -> None:
+    voted = numbered(1, quorum=2)
+    votes = replace(voted, approval=replace(voted.approval, votes=(Vote(ALICE, NOW),)))
+    before, after = (draw_batch(batch(one, numbered(2)), now=NOW).blocks for one in (voted, votes))
+    known = {b["block_id"]: b for b in before}
+    assert [b["type"] for b in after if b["block_id"] not in known] == ["rich_text", "context"]
+    assert all(known[b["block_id"]] == b for b in after if b["block_id"] in known)
 
 
 def test_a_window_names_every_question_once() -> None:

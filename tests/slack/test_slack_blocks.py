@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.slack_cards import ALICE, DIGEST, ID, LINK, NOW, card, decided, states, under
+from support.slack_cards import ALICE, DIGEST, ID, LINK, NOW, card, decided, on, states, under
 from support.slack_limits import faults, markup
 from support.slack_messages import block, shown
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.slack.blocks import TEXT_BUDGET, draw, plain
@@ -214,10 +214,21 @@ def test_block_ids_carry_revision_and_state(name: str) -> None:
     base = states()[name]
     newer = replace(base, approval=replace(base.approval, revision=7))
     ids = {b["block_id"] for b in draw(base, now=NOW).blocks}
-    assert all(re.fullmatch(r"[a-z]+:1:[a-z_]+", i) for i in ids)
+    assert all(re.fullmatch(r"[a-z]+:[0-9a-f]{8}:1:[a-z_]+", i) for i in ids)
     assert ids.isdisjoint(b["block_id"] for b in draw(newer, now=NOW).blocks)
     if name != "pending":
         assert ids.isdisjoint(b["block_id"] for b in draw(card(), now=NOW).blocks)
+
+
+def test_a_block_that_is_drawn_otherwise_is_a_new_one() -> None:
+    base = under(card(progress="1 of 2"), quorum=2)
+    votes = (Vote(ALICE, NOW),)
+    later = replace(on(base, lambda approval: replace(approval, votes=votes)), progress="2 of 2")
+    before = {b["block_id"]: b for b in draw(base, now=NOW).blocks}
+    after = {b["block_id"]: b for b in draw(later, now=NOW).blocks}
+    kept = before.keys() & after.keys()
+    assert all(before[i] == after[i] for i in kept)
+    assert {i.split(":")[0] for i in before.keys() - kept} == {"m", "votes", "decide"}
 
 
 # --- the clock only takes away ----------------------------------------------------------------------

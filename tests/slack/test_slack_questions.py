@@ -25,9 +25,9 @@ from support.slack_cards import (
 from support.slack_limits import faults, markup, texts
 from support.slack_messages import block, shown
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.model import CallStatus, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.errors import InvalidError
@@ -57,7 +57,7 @@ def test_every_state_is_a_message_slack_takes(name: str) -> None:
     assert faults(message.blocks) == []
     assert validate_blocks(message.blocks) == ()
     assert text_length(message.blocks) <= TEXT_BUDGET
-    assert all(re.fullmatch(r"[a-z]+:1:[a-z_]+", b["block_id"]) for b in message.blocks)
+    assert all(re.fullmatch(r"[a-z]+(:[0-9a-f]{8})?:1:[a-z_]+", b["block_id"]) for b in message.blocks)
     assert bool(buttons(message)) == name.endswith("pending")
     assert [b for b in message.blocks if b["type"] == "input"] == (
         [block(message, "note")] if name == "plan pending" else []

@@ -26,7 +26,7 @@ from web_kit import (
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.values import replace
 from orchestrator.engine.breakers import FAILURES, Breaker, own, own_openings
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.errors import UnavailableError
 from orchestrator.store import outbox
 from orchestrator.web.counters import Counters, program_version

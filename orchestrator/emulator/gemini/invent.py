@@ -19,6 +19,8 @@ QUOTED: Final = re.compile(r"[\"“']([^\"”']{1,80})[\"”']")
 PROSE: Final = re.compile(
     r"reason|message|text|comment|note|summary|description|query|body|content|title|subject|question"
 )
+EXAMPLE: Final = re.compile(r"for example \"([^\"]{1,80})\"")
+NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 DEPTH: Final = 6  # below this only what a schema demands is filled in
 PROSE_LENGTH: Final = 200
 NUMBERS_TRIED: Final = 1000
@@ -152,11 +154,14 @@ class Inventor:
             return found.group() if found else otherwise
         if "pattern" in schema:
             return self._matching(schema)
-        return self._fitted(self._word(name), schema)
+        return self._fitted(self._word(name, str(schema.get("description", ""))), schema)
 
-    def _word(self, name: str) -> str:
+    def _word(self, name: str, description: str) -> str:
         if PROSE.search(name.lower()) and self.text:
             return self.text[:PROSE_LENGTH]
+        if examples := EXAMPLE.findall(description):
+            found = re.search(_shape(examples[-1]), self.text)
+            return found.group() if found else str(examples[-1])
         quoted = QUOTED.search(self.text)
         return reference(self.text) or (quoted.group(1) if quoted else "sample")
 
@@ -185,6 +190,17 @@ class Inventor:
             if candidate and _allows(schema, candidate):
                 return float(candidate) if isinstance(candidate, float) else candidate
         return float(start) if high is None else (start + high) / 2
+
+
+def _shape(example: str) -> str:
+    """A pattern for what looks like it: letters where it has letters, digits where it has digits."""
+    if NUMBER.fullmatch(example):
+        return rf"(?<![\w.-]){NUMBER.pattern}(?![\w-])"
+    kinds = (r"[A-Z]+", r"[a-z]+", r"[0-9]+")
+    alike = re.sub(
+        "|".join(kinds), lambda run: next(k for k in kinds if re.match(k, run[0])), re.escape(example)
+    )
+    return rf"(?<![\w-]){alike}(?![\w-])"
 
 
 def _type(schema: Json) -> str:

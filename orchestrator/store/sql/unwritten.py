@@ -1,4 +1,4 @@
-"""What the database refused to write though it answers: the next write will fare no better."""
+"""Whether the database refuses writes though it answers, as with a full disk: then the next is, too."""
 
 import sqlite3
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ let touched = false;
 // A page at a message (#p…) ignores autofocus: the keyboard would begin behind the window.
 const modal = document.querySelector(".modal");
 if (modal) {
-  modal.focus();
+  window.addEventListener("load", () => modal.focus());
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") modal.querySelector("form[action='/ui/close']").requestSubmit();
   });

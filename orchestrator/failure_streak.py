@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import structlog
 
+from orchestrator.outages import outage
+
 AGAIN_SECONDS: Final = 60.0
 """Between two lines that say that it still lasts."""
 
@@ -13,8 +15,8 @@ log = structlog.get_logger(__name__)
 
 
 class FailureStreak:
-    """Of a loop, or of all that do one thing: its first failure is told with the traceback, its end with how
-    long it took.
+    """Of a loop, or of all that do one thing: its first failure is told with the traceback, or in the words
+    of a database that is away; its end with how long it took.
 
     Between them a line a minute says that it lasts. A failure of another kind is told at length again.
 
@@ -45,11 +47,16 @@ class FailureStreak:
         if kind not in self._kinds:
             self._kinds.add(kind)
             self._told_at = now
-            traced = {"exc_info": error} if self._traced else {}
-            log.error(f"{self._name}_failed", error=name, **traced, **about)
+            log.error(f"{self._name}_failed", **{"error": name, **self._why(error), **about})
         elif now - self._told_at >= AGAIN_SECONDS:
             self._told_at = now
             log.warning(f"{self._name}_still_failing", error=name, **about, **self._so_far(now))
+
+    def _why(self, error: Exception) -> dict[str, Any]:
+        """A database that is away is no mistake to be looked for in the program."""
+        if why := outage(error):
+            return {"why": why}
+        return {"exc_info": error} if self._traced else {}
 
     def worked(self) -> None:
         """It did its work: whatever was is over."""

@@ -21,12 +21,12 @@ from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError, UnavailableError
 from orchestrator.failure_streak import FailureStreak
 from orchestrator.gemini.gateway import GeminiGateway
+from orchestrator.outages import AWAY, reason
 from orchestrator.readiness import State
 from orchestrator.retry_after import RetryAfter
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import claims, maintenance, sightings
-from orchestrator.store.sql.races import AWAY
+from orchestrator.store import claims, sightings
 from orchestrator.web.doors import DynamicDoor
 
 AGREE_SECONDS: Final = 10.0
@@ -65,7 +65,7 @@ class Lifetime:
         try:
             await self._take_over()
         except AWAY as e:
-            raise UnavailableError(f"the database failed during the start: {maintenance.reason(e)}") from e
+            raise UnavailableError(f"the database failed during the start: {reason(e)}") from e
         if self.state.worker is not None:
             self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
         beside = [asyncio.create_task(begun) for begun in self._beside()]

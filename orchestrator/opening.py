@@ -9,9 +9,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from orchestrator import jobs
 from orchestrator.errors import ConfigError, OrchestratorError, UnavailableError
+from orchestrator.outages import reason
 from orchestrator.settings import Secret, Settings
 from orchestrator.store.database import Database
-from orchestrator.store.maintenance import reason
 from orchestrator.store.sql import standstill
 
 OLDEST_POSTGRESQL: Final = 12

@@ -28,10 +28,11 @@ from orchestrator.engine.polling import Go, Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError, UnreadableError
+from orchestrator.outages import AWAY
 from orchestrator.store import claims, locking, occupancy, outbox
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
-from orchestrator.store.sql.races import AWAY, lost_race, resumed
+from orchestrator.store.sql.races import lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")

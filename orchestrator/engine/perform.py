@@ -40,11 +40,11 @@ from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
 from orchestrator.failure_streak import FailureStreak
+from orchestrator.outages import AWAY
 from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
-from orchestrator.store.sql.races import AWAY
 
 log = structlog.get_logger(__name__)
 

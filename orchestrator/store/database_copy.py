@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import ConflictError, UnavailableError, UncertainError
+from orchestrator.outages import reason
 from orchestrator.store import claims, migrate
 from orchestrator.store.database import Database
-from orchestrator.store.maintenance import reason
 from orchestrator.store.sql.standstill import unhurried
 
 BATCH: Final = 500

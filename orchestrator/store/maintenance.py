@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError
+from orchestrator.outages import reason
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.sql.standstill import unhurried
@@ -254,10 +255,3 @@ def _size(database: Database) -> int:
         names = [str(conn.dialect.identifier_preparer.format_table(t)) for t in migrate.TABLES]
         sizes = (sa.func.pg_total_relation_size(sa.func.to_regclass(name)) for name in names)
         return sum(conn.execute(sa.select(size)).scalar_one() or 0 for size in sizes)
-
-
-def reason(error: Exception) -> str:
-    """What a database says is wrong, in a line, without the contents of any row."""
-    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    primary = getattr(getattr(told, "diag", None), "message_primary", None)
-    return " ".join(str(primary or told).split())

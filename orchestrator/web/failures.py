@@ -11,8 +11,7 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.failure_streak import FailureStreak
-from orchestrator.store.maintenance import reason
-from orchestrator.store.sql.races import AWAY
+from orchestrator.outages import AWAY, outage
 
 log = structlog.get_logger(__name__)
 
@@ -34,10 +33,10 @@ class Failures:
     def failed(self, scope: Scope, error: Exception, route: str = "", **more: str) -> None:
         """A request could not be answered as it should; `route` where the router has not said it."""
         method, path = _asked(scope, route)
-        about = {"method": method, "route": path, "why": of_database(error), "where": _where(error), **more}
+        about = {"method": method, "route": path, "why": outage(error), "where": _where(error), **more}
         if isinstance(error, AWAY):
             self._met.add((method, path))
-            self._streak.failed(error, kind=of_database(error), **about)
+            self._streak.failed(error, kind=outage(error), **about)
         else:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.error("request_failed", error=type(error).__name__, cause=cause, **about)
@@ -60,11 +59,6 @@ class Failures:
             await app(scope, receive, heard if self._met else send)
 
         return handler
-
-
-def of_database(error: Exception) -> str:
-    """Why the database did not do it, for the log; empty where the error is another one."""
-    return reason(error) if isinstance(error, AWAY) else ""
 
 
 def _asked(scope: Scope, route: str) -> tuple[str, str]:

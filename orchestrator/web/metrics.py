@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from orchestrator.engine.breakers import BreakerState, Position
 from orchestrator.engine.polling import Polling
 from orchestrator.failure_streak import FailureStreak
+from orchestrator.outages import outage
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Check, Doors
-from orchestrator.web.failures import of_database
 from orchestrator.web.health import PATIENCE_SECONDS, Probe
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
@@ -64,7 +64,7 @@ class Scrape:
             self._breakers(), self._probe.others(), self._reading()
         )
         ours = [*breakers, *_of_polling(self._doors.polling), _of_checks(checks)]
-        once.register(_Families([*ours, *_of_database(reading)]))
+        once.register(_Families([*ours, *_outage(reading)]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
     async def _breakers(self) -> list[Metric]:
@@ -73,7 +73,7 @@ class Scrape:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 told = _of_breakers(await self._doors.breakers(), await self._doors.openings())
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._untold.failed(e, why=of_database(e))
+            self._untold.failed(e, why=outage(e))
             return []
         self._untold.worked()
         return told
@@ -84,7 +84,7 @@ class Scrape:
                 if self._last is None or not _fresh(self._last.at, self._doors.clock(), FRESH):
                     self._last = await self._read(self._last)
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._unread.failed(e, why=of_database(e))
+            self._unread.failed(e, why=outage(e))
             return None
         self._unread.worked()
         return self._last
@@ -170,7 +170,7 @@ def _of_polling(polling: Polling | None) -> list[Metric]:
     ]
 
 
-def _of_database(reading: Reading | None) -> list[Metric]:
+def _outage(reading: Reading | None) -> list[Metric]:
     up = _one("database_up", "Whether the database answered within two seconds.", float(reading is not None))
     if reading is None:
         return [up]

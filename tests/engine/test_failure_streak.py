@@ -59,6 +59,23 @@ def test_another_kind_of_failure_within_a_spell_is_told_at_length_too() -> None:
     assert [line["error"] for line in logs] == ["ConnectionError", "KeyError"]
 
 
+def test_of_a_database_that_is_away_its_words_are_told_and_no_traceback() -> None:
+    gone = sa.exc.OperationalError(
+        "SELECT arguments", {}, ConnectionError("the server closed\nthe connection")
+    )
+    with capture_logs() as logs:
+        FailureStreak("worker", Minute()).failed(gone, run_id="run_1")
+    assert logs == [
+        {
+            "event": "worker_failed",
+            "log_level": "error",
+            "error": "OperationalError",
+            "why": "the server closed the connection",
+            "run_id": "run_1",
+        }
+    ]
+
+
 def test_the_next_spell_is_told_anew() -> None:
     streak = FailureStreak("worker", Minute())
     with capture_logs() as logs:

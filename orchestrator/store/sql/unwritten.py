@@ -14,6 +14,7 @@ _POSTGRESQL: Final[Mapping[str, str]] = {
     "53100": "the disk is full",
     "25006": "it may only be read",
     "58030": "the disk fails",
+    "42501": "our role has no right to",
 }
 
 

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support.patience import until
 
 from orchestrator import ToolContext, tool
@@ -33,9 +34,11 @@ async def test_a_sync_tool_cut_off_leaves_doubt_and_hears_of_it(bench: Any, gate
     with pytest.raises(UncertainError, match=r"slow was cut off after 0\.05 seconds"):
         await bench(slow, executor=executor).run()
     assert executor.threads.stuck == 1
-    gate.set()
-    await until(lambda: executor.threads.stuck == 0)
+    with capture_logs() as logs:
+        gate.set()
+        await until(lambda: executor.threads.stuck == 0)
     assert heard.is_set()
+    assert [(e["event"], e["error"]) for e in logs] == [("tool_ended_late", "")]
 
 
 async def test_an_async_tool_cut_off_leaves_doubt_and_is_cancelled(bench: Any) -> None:

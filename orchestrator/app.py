@@ -225,6 +225,7 @@ def _state(
         worker,
         Workspace(settings.slack.team_ids),
         Writes(database, clock),
+        clock,
         standings,
         # Processes that only answer leave it to the others.
         care=webhook_watch.care(settings, clock, seen) if role is not Role.WEB else None,

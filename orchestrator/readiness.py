@@ -19,13 +19,16 @@ from orchestrator.refused_credentials import RefusedCredentials
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.sockets import Socket
-from orchestrator.store import callback_care, sightings, triggers
+from orchestrator.store import callback_care, numbers, sightings, triggers
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Check
 from orchestrator.writable import Writes
 
 STALE_AFTER: Final = 3
 """Looks at the webhook that nobody took, until nobody can say any more how it stands."""
+
+LATE_SECONDS: Final = 60.0
+"""That due work may wait for somebody to take it up."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +88,7 @@ class State:
     worker: Worker | None
     workspace: Workspace
     writes: Writes
+    clock: Clock
     standings: BreakerReader = nobody
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
@@ -103,6 +107,8 @@ class State:
         if isinstance(self.worker, QueuedWorker):
             # A worker without jobs still finds its work, by looking for it every few seconds.
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
+        # Other processes that answer could do no more about it.
+        checks.append(Check("backlog", True, await self._late()))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
         for name, how in (await self.standings()).items():
             checks.append(Check(name, True, await self._told(name, how)))
@@ -115,6 +121,11 @@ class State:
         checks.append(Check("triggers", True, await self._failing()))
         checks.append(Check("callbacks", True, await self._untold()))
         return checks
+
+    async def _late(self) -> str:
+        """Where no worker runs, nobody else would say so."""
+        late = await self.database.read(numbers.lag, self.clock())
+        return f"work is due for {late:.0f} s: no worker runs, or all are busy" if late > LATE_SECONDS else ""
 
     async def _untold(self) -> str:
         """Callers who cannot be told of their runs; nothing that a request elsewhere would mend."""

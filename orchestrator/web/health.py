@@ -15,7 +15,6 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from orchestrator.failure_streak import FailureStreak
-from orchestrator.outages import outage
 from orchestrator.store import views
 from orchestrator.web.doors import Check, Doors
 
@@ -75,7 +74,7 @@ class Probe:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 backlog = await self._doors.database.read(_backlog, self._doors.clock())
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._database.failed(e, why=outage(e))
+            self._database.failed(e)
             return Check("database", False, "it does not answer"), {}
         self._database.worked()
         return Check("database", True), backlog
@@ -86,7 +85,7 @@ class Probe:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 checks = list(await self._doors.readiness())
         except Exception as e:  # noqa: BLE001  a check that fails to check is a failed check
-            self._others.failed(e, why=outage(e))
+            self._others.failed(e)
             return [Check("service", False, "its state cannot be told")]
         self._others.worked()
         return checks

@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session
 from orchestrator.engine.breakers import BreakerState, Position
 from orchestrator.engine.polling import Polling
 from orchestrator.failure_streak import FailureStreak
-from orchestrator.outages import outage
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
 from orchestrator.web.doors import Check, Doors
@@ -73,7 +72,7 @@ class Scrape:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 told = _of_breakers(await self._doors.breakers(), await self._doors.openings())
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._untold.failed(e, why=outage(e))
+            self._untold.failed(e)
             return []
         self._untold.worked()
         return told
@@ -84,7 +83,7 @@ class Scrape:
                 if self._last is None or not _fresh(self._last.at, self._doors.clock(), FRESH):
                     self._last = await self._read(self._last)
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._unread.failed(e, why=outage(e))
+            self._unread.failed(e)
             return None
         self._unread.worked()
         return self._last

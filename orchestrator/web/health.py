@@ -63,10 +63,8 @@ class Probe:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._database, self._others = (
-            FailureStreak("database", traced=False),
-            FailureStreak("readiness", traced=False),
-        )
+        self._database = FailureStreak("database", traced=False)
+        self._others = FailureStreak("readiness", traced=False)
 
     async def database(self) -> tuple[Check, dict[str, int]]:
         """Whether it answers in time, and what waits in it."""

@@ -63,7 +63,7 @@ class Scrape:
             self._breakers(), self._probe.others(), self._reading()
         )
         ours = [*breakers, *_of_polling(self._doors.polling), _of_checks(checks)]
-        once.register(_Families([*ours, *_outage(reading)]))
+        once.register(_Families([*ours, *_of_database(reading)]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
     async def _breakers(self) -> list[Metric]:
@@ -169,7 +169,7 @@ def _of_polling(polling: Polling | None) -> list[Metric]:
     ]
 
 
-def _outage(reading: Reading | None) -> list[Metric]:
+def _of_database(reading: Reading | None) -> list[Metric]:
     up = _one("database_up", "Whether the database answered within two seconds.", float(reading is not None))
     if reading is None:
         return [up]

@@ -1,15 +1,19 @@
 """The composition root: the only room that knows every other room."""
 
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from typing import Final
 
 from litestar import Litestar
 
-from orchestrator import arming, clients, doorway, from_settings, jobs, opening, parts, webhook_watch
+from orchestrator import arming, clients, doorway, from_settings, jobs, opening, parts, tooling, webhook_watch
 from orchestrator.breaker_states import BreakerStates
+from orchestrator.differing_configs import DifferingConfigs
 from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.breakers import (
     BreakerReader,
@@ -77,6 +81,10 @@ class Role(StrEnum):
     ALL = "all"
     WEB = "web"
     WORKER = "worker"
+
+
+COMMANDS: Final = {Role.ALL: "serve", Role.WEB: "serve --web", Role.WORKER: "worker"}
+"""How each is started."""
 
 
 def build(
@@ -233,7 +241,16 @@ def _state(
         webhook=seen,
         slack=around.slack,
         refused=_refused(ground, around, role),
+        configs=_configs(ground, role),
     )
+
+
+def _configs(ground: Ground, role: Role) -> DifferingConfigs | None:
+    """A lone process has nobody to differ from."""
+    if ground.database.sqlite:
+        return None
+    who = f"{COMMANDS[role]} {socket.gethostname()} (pid {os.getpid()})"
+    return DifferingConfigs(ground.database, who, tooling.known(ground.settings, ground.tools))
 
 
 def _refused(ground: Ground, around: Around, role: Role) -> RefusedCredentials | None:

@@ -100,6 +100,8 @@ class Lifetime:
             yield sweep(self.files)
         if self.retry_after is not None and not state.database.sqlite:
             yield self.retry_after.run()
+        if state.configs is not None:
+            yield state.configs.run()
         if not state.database.sqlite:
             yield self._keep_agreeing()
 
@@ -141,6 +143,8 @@ class Lifetime:
             await self.breaker_states.leave()
         if state.worker is not None and state.refused is not None:
             await state.refused.leave()
+        if state.configs is not None:
+            await state.configs.leave()
         if self.dynamic is not None:
             await self.dynamic.verifier.aclose()
         await self.gemini.aclose()

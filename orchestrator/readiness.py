@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.differing_configs import DifferingConfigs
 from orchestrator.domain.registration import Judgement
 from orchestrator.engine.breakers import BreakerReader, BreakerState, Position, nobody
 from orchestrator.engine.ports import Clock
@@ -96,6 +97,7 @@ class State:
     webhook: WebhookSeen | None = None
     slack: SlackGateway | None = None
     refused: RefusedCredentials | None = None
+    configs: DifferingConfigs | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -109,6 +111,9 @@ class State:
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
         # Other processes that answer could do no more about it.
         checks.append(Check("backlog", True, await self._late()))
+        if self.configs is not None:
+            # Which of them is wrong is for people to say, and may be the others.
+            checks.append(Check("config", True, self.configs.trouble))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
         for name, how in (await self.standings()).items():
             checks.append(Check(name, True, await self._told(name, how)))

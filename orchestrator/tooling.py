@@ -1,9 +1,13 @@
 """The tools of this service: those the settings list and our own, under the policy the settings set."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
+import msgspec
+
+from orchestrator.differing_configs import Known
 from orchestrator.domain import resubmission
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.values import replace
@@ -12,6 +16,8 @@ from orchestrator.settings import Settings, ToolOverride
 from orchestrator.toolkit import Tool, Toolkit, human, load_modules, longjobs, media
 from orchestrator.toolkit.confirm import confirming
 from orchestrator.toolkit.policy import Forbidden
+
+HASH_DIGITS: Final = 16
 
 
 def toolkit(settings: Settings) -> Toolkit:
@@ -97,3 +103,19 @@ def rules(settings: Settings) -> Rules:
 
 def _execution_timeout(override: ToolOverride | None) -> float | None:
     return override.execution_timeout_seconds if override else None
+
+
+def known(settings: Settings, tools: Toolkit) -> Known:
+    """What decides about calls in this process."""
+    return Known(
+        tools={tool.name: tool.version for tool in tools.tools},
+        rules={
+            tool.name: _hash({workflow: gate.version for workflow, gate in tools.gates(tool.name).items()})
+            for tool in tools.tools
+        },
+        workflows={name: _hash(settings.recipe(name)) for name in settings.workflows},
+    )
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:HASH_DIGITS]

@@ -150,6 +150,10 @@ class Toolkit:
             raise ConfigError(f"tool {tool!r}: is not registered; {self._known()}")
         return self._gates.get((tool, workflow)) or self._gates[tool, ""]
 
+    def gates(self, tool: str) -> dict[str, Gate]:
+        """The rules in force for it, by the workflow they are for; "" is for all others."""
+        return {workflow: gate for (name, workflow), gate in self._gates.items() if name == tool}
+
     def declarations(self, names: Sequence[str]) -> tuple[JsonObject, ...]:
         """Those tools as Gemini takes them; one that is not registered is left out.
 

@@ -1,0 +1,150 @@
+"""Whether all processes decide about calls alike: each leaves what it knows, and reads the others'.
+
+A tool that one worker lacks is answered there as an unknown one, and nobody is asked. No process by itself
+can see that anything is wrong.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import structlog
+from sqlalchemy.orm import Session
+
+from orchestrator.failure_streak import FailureStreak
+from orchestrator.store import sightings
+from orchestrator.store.database import Database
+from orchestrator.store.sightings import Sighting
+
+LOOK_SECONDS: Final = 15.0
+"""Between two looks; with each of them a process says that it is still there."""
+STAYS: Final = timedelta(seconds=90)
+"""So long after it was seen first, who differs still says so; a deploy that goes round is over by then."""
+LASTS: Final = timedelta(minutes=3)
+"""Since its last word, until a process is gone."""
+SHOWN: Final = 5
+"""Names of one kind, and processes."""
+
+_ALL: Final = "config:"
+_WHO_CHARS: Final = 120
+
+log = structlog.get_logger(__name__)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What decides about calls, each thing by its name and with the version it has.
+
+    `rules` are by the name of the tool they are about.
+    """
+
+    tools: Mapping[str, str]
+    rules: Mapping[str, str]
+    workflows: Mapping[str, str]
+
+    def unlike(self, ours: "Known") -> str:
+        """In what it differs from ours, in words; empty if in nothing."""
+        both = self.tools.keys() & ours.tools.keys()  # the rules of others go without saying
+        rules = [{name: known.rules[name] for name in both} for known in (self, ours)]
+        kinds = {
+            "knows other tools": _differing(self.tools, ours.tools),
+            "asks by other rules": _differing(*rules),
+            "knows other workflows": _differing(self.workflows, ours.workflows),
+        }
+        return "; ".join(f"{how}: {_shown(names)}" for how, names in kinds.items() if names)
+
+
+def _differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    def told() -> Iterator[str]:
+        for name in sorted(theirs.keys() | ours.keys()):
+            if name not in theirs:
+                yield f"{name} is not there"
+            elif name not in ours:
+                yield f"{name} is only there"
+            elif theirs[name] != ours[name]:
+                yield f"{name} is another version"
+
+    return list(told())
+
+
+def _shown(told: list[str], between: str = ", ") -> str:
+    more = len(told) - SHOWN
+    return between.join(told[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+class DifferingConfigs:
+    """Of one process; `trouble` is what its last look found, empty where all are alike.
+
+    Args:
+        who: This process, for people.
+        known: What it was started with.
+        moment: The time that all processes agree on.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        who: str,
+        known: Known,
+        moment: Callable[[Session], datetime] = sightings.moment,
+    ) -> None:
+        self._database, self._known, self._moment = database, known, moment
+        self._ours = f"{_ALL}{secrets.token_hex(8)}:{who[:_WHO_CHARS]}"
+        self._text = msgspec.json.encode(known, order="sorted").decode()
+        self._since: dict[str, datetime] = {}
+        """Since when what differs is there: whoever keeps starting anew is another process each time."""
+        self.trouble = ""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        streak = FailureStreak("config_comparing")
+        while True:
+            try:
+                await self.look()
+            except Exception as e:  # noqa: BLE001  told by the streak; the next look may work
+                streak.failed(e)
+            else:
+                streak.worked()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Say that this process is there, and find who differs. Raises what the database raises."""
+        others = await self._database.write(self._exchange)
+        unlike = {key: (seen, why) for key, seen in others.items() if (why := self._unlike(seen))}
+        self._since = {seen.text: self._since.get(seen.text, seen.at) for seen, _ in unlike.values()}
+        told = {
+            f"{key.split(':', 2)[2]} {why}"
+            for key, (seen, why) in unlike.items()
+            if seen.at - self._since[seen.text] >= STAYS
+        }
+        self._found(_shown(sorted(told), "; "))
+
+    async def leave(self) -> None:
+        """This process decides nothing any more."""
+        try:
+            await self._database.write(sightings.forget, self._ours)
+        except Exception as e:  # noqa: BLE001  then it is forgotten as one that was killed
+            log.warning("config_not_forgotten", error=type(e).__name__)
+
+    def _exchange(self, s: Session) -> dict[str, Sighting]:
+        """Ours is written and what is old forgotten; returns the others'."""
+        now = self._moment(s)
+        others = sightings.of(s, _ALL)
+        others.pop(self._ours, None)
+        for key in [key for key, seen in others.items() if now - seen.at >= LASTS]:
+            sightings.forget(s, key)
+            del others[key]
+        sightings.put(s, self._ours, Sighting(now, True, self._text))
+        return others
+
+    def _unlike(self, seen: Sighting) -> str:
+        return msgspec.json.decode(seen.text, type=Known).unlike(self._known)
+
+    def _found(self, trouble: str) -> None:
+        if trouble and not self.trouble:
+            log.warning("configs_differ", how=trouble)
+        elif self.trouble and not trouble:
+            log.info("configs_agree_again")
+        self.trouble = trouble

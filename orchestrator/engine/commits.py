@@ -8,7 +8,6 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -303,13 +302,15 @@ class Commits:
 
     def settle(
         self, s: Session, effect: Claimed, event: Event | Callable[[Run], Event], run_id: str = ""
-    ) -> None:
-        """`conclude` within a transaction that does more than that."""
+    ) -> step.Applied | None:
+        """`conclude` within a transaction that does more than that; None if the run is not there any more."""
         of_run = run_id or effect.run_id
         locking.run(s, of_run)
         claims.done(s, effect)
-        with suppress(NotFoundError):  # the run was deleted meanwhile
-            self.apply(s, of_run, event)
+        try:
+            return self.apply(s, of_run, event)
+        except NotFoundError:  # deleted meanwhile
+            return None
 
     async def defer(self, effect: Claimed, event: Event, error: UnavailableError) -> None:
         """Nothing happened: say so to the run, and let the effect wait."""

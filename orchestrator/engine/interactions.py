@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
@@ -18,7 +19,7 @@ from orchestrator.domain.events import (
     InteractionTooLarge,
 )
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionResult, Snapshot
-from orchestrator.domain.model import Run, Turn, TurnStatus
+from orchestrator.domain.model import Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
 from orchestrator.engine.commits import Commits, alarm
@@ -34,6 +35,8 @@ from orchestrator.store.claims import Claimed
 PROBES: Final = 7
 """How often an unknown interaction is looked at, over about a minute, before it stays parked."""
 CANCELS: Final = 20
+
+log = structlog.get_logger(__name__)
 
 
 class Interactions:
@@ -79,12 +82,14 @@ class Interactions:
             failpoints.hit("after_observe")
 
     async def _refused(self, effect: Claimed, turn: int, attempt: int, error: RejectedError) -> None:
-        def job(s: Session) -> tuple[str, None]:
+        def job(s: Session) -> tuple[str, step.Applied | None]:
             made = runs.succeeded(s, effect.run_id)
-            self._commit.settle(s, effect, CreateRefused(turn, attempt, str(error), error.code, made))
-            return effect.run_id, None
+            refused = CreateRefused(turn, attempt, str(error), error.code, made)
+            return effect.run_id, self._commit.settle(s, effect, refused)
 
-        await self._commit.outlast(job, effect.run_id)
+        applied = await self._commit.outlast(job, effect.run_id)
+        if applied is not None and applied.run.status is RunStatus.FAILED and not applied.before.closed:
+            log.warning("run_refused", run_id=effect.run_id, why=applied.run.reason)
 
     async def _observed(self, effect: Claimed, owner: Owner, snapshot: Snapshot) -> None:
         run_id = owner[0]

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import structlog
 from support.conversation import ANNA
 from support.gemini import Plan
 from support.toolkit import Rule
@@ -260,3 +261,27 @@ async def test_an_interaction_slow_to_appear_is_waited_for(sqlite_url: str) -> N
         world.gemini.unseen[world.gemini.of_turn(run_id, 1)[0].id] = 4
         await world.to_the_end(run_id)
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
+
+
+async def test_a_run_that_gemini_refuses_is_told_in_the_log(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].append("refused")
+        with structlog.testing.capture_logs() as logs:
+            run_id = await world.start("work")
+            await world.to_the_end(run_id)
+        run = await world.run(run_id)
+    assert run.status is RunStatus.FAILED
+    assert [line for line in logs if line.get("run_id") == run_id] == [
+        {"event": "run_refused", "log_level": "warning", "run_id": run_id, "why": run.reason}
+    ]
+
+
+async def test_a_refusal_that_waits_for_a_person_is_told_once(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["fine", "refused"])
+        with structlog.testing.capture_logs() as logs:
+            run_id = await world.start("work")
+            while (await world.run(run_id)).turn.status is not TurnStatus.REFUSED:
+                await world.settle()
+                world.clock.advance(seconds=20)
+    assert [line["event"] for line in logs if line.get("run_id") == run_id] == ["run_needs_a_look"]

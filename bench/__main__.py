@@ -13,7 +13,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = Path(__file__).parent / "results"
 SHORT: Final[dict[str, list[str]]] = {
-    name: [name] for name in ("intake", "wakeup", "client", "waiting", "hearing", "clicks")
+    name: [name] for name in ("intake", "wakeup", "client", "waiting", "polling", "clicks")
 }
 LONG: Final[dict[str, list[str]]] = {
     "waiting-100000": ["waiting", "--runs", "100000"],

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Final
 
 from bench.scene import Scene, Scenes
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Edits, Inquiry
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import Outcome
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import asking_back, modals
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, on, under

@@ -23,10 +23,10 @@ from litestar import Litestar, Request, Response, post
 
 from bench.scene import Scene
 from bench.scenes import scenes
+from orchestrator.domain.cards import Card, Overview, Picture
 from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from orchestrator.domain.cards import Card, Overview
 from orchestrator.domain.inquiries import Telling
-from orchestrator.domain.pictures import Card, Overview
 from orchestrator.domain.values import replace
 from orchestrator.slack import modals
 from tests.support.slack_cards import card, on

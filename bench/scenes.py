@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from bench import asking, unattended
 from bench.scene import Scene, numbered
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.domain.consent import Actor, AtTimeout, Edits, Place, Preview, Stage, Vote
 from orchestrator.domain.deadlines import OVERDUE
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.human import ASK_HUMAN
 from orchestrator.domain.model import Outcome, RunStatus
-from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import batches, forms, home, human, modals
 from orchestrator.toolkit.preview import encode
@@ -145,7 +145,9 @@ def _windows() -> dict[str, Scene]:
         ),
         "home": Scene(
             asked,
-            home=home.home([home.Entry(asked), home.Entry(hidden)], [done, states()["rejected"]], now=NOW),
+            home=home.home(
+                [home.HomeEntry(asked), home.HomeEntry(hidden)], [done, states()["rejected"]], now=NOW
+            ),
         ),
         "home empty": Scene(asked, home=home.home([], [], now=NOW)),
     }

@@ -13,9 +13,7 @@ is not counted.
 
 import argparse
 import asyncio
-import json
 import random
-import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +24,8 @@ from typing import Any, Final
 
 import httpx
 
-from bench import asgi, load, process
+from bench import load, process
+from bench.interactions import Interactions
 from bench.loop import databases
 from orchestrator import jobs
 from orchestrator.emulator.serving import free_port, running
@@ -56,33 +55,17 @@ CALLS: Final = [
 ]
 
 
-class Gemini:
+class Gemini(Interactions):
     """Two turns, each over after a moment; told by a webhook that comes twice. Soon forgotten, then."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.service = ""
-        self._interactions: dict[str, dict[str, Any]] = {}
         self._moving: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await asgi.lifespan(receive, send)
-            return
-        asked, which = await asgi.body(receive), scope["path"].rsplit("/", 1)[1]
-        if scope["method"] == "POST" and scope["path"].endswith("/interactions"):
-            which = self._create(json.loads(asked))
-        known = self._interactions.get(which)
-        await asgi.answer(send, known or {"error": {"code": "not_found"}}, 200 if known else 404)
-
-    def _create(self, asked: dict[str, Any]) -> str:
-        made = f"v1_{secrets.token_hex(8)}"
-        self._interactions[made] = {
-            "id": made,
-            "status": "in_progress",
-            "webhook_config": asked.get("webhook_config"),
-            "steps": [],
-        }
-        moving = asyncio.create_task(self._moves(made, last="previous_interaction_id" in asked))
+    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        made = super().create(asked)
+        moving = asyncio.create_task(self._moves(made["id"], last="previous_interaction_id" in asked))
         self._moving.add(moving)
         moving.add_done_callback(self._moving.discard)
         return made
@@ -95,11 +78,11 @@ class Gemini:
             if last
             else {"status": "requires_action", "steps": CALLS}
         )
-        self._interactions[which] |= over
+        self.interactions[which] |= over
         hook = load.signed(process.SECRET, which, 1024)
         await load.flood(self.service, [hook, hook], 1)
         await asyncio.sleep(KEPT_SECONDS)
-        del self._interactions[which]
+        del self.interactions[which]
 
 
 @dataclass(frozen=True, slots=True)

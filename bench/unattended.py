@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from bench.scene import Scene, Scenes, numbered
 from orchestrator.domain import jobreports
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew, names
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Stage, Vote
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.pipeline import confirms, step_call
 from orchestrator.domain.values import replace
 from orchestrator.engine.media import NOT_SHOWN
 from orchestrator.slack import batches, digests, home, human, modals
-from orchestrator.slack.refusals import SlackRefusalError
+from orchestrator.slack.api_errors import SlackRefusalError
 from tests.support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided, on, under
 
 BOB: Final = Actor("U0BOB", "bob", "slack")
@@ -95,10 +95,10 @@ def _settled(yes: bool) -> Card:
     return replace(over, workflow="overnight_refunds")
 
 
-def _waiting(base: Card) -> home.Entry:
+def _waiting(base: Card) -> home.HomeEntry:
     """It has not come to its hour yet."""
     name = f"C0APPR@{NOW + timedelta(hours=9):%Y-%m-%dT%H:%MZ}"
-    return home.Entry(on(base, lambda approval: replace(approval, collected=name, since=None)))
+    return home.HomeEntry(on(base, lambda approval: replace(approval, collected=name, since=None)))
 
 
 # --- files to choose among ----------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def _choices() -> Scenes:
     wrong = {"reason": "Say what should be different."}
     by_home = {"details": modals.details(four, open_=True), "answer": modals.answer(many, form)}
     at_home = home.home(
-        [home.Entry(four)], [_chosen(four, anew(asked)), _chosen(four, {"number": 2})], now=NOW
+        [home.HomeEntry(four)], [_chosen(four, anew(asked)), _chosen(four, {"number": 2})], now=NOW
     )
     return {
         "choice": Scene(plain),
@@ -271,7 +271,7 @@ def _steps() -> Scenes:
         "step details": Scene(half, ("details",), details, size=(1000, 1200)),
         "step reject window": Scene(half, ("reject_reason",), details),
         "step reminder": Scene(half, remind="1", size=(1000, 1300)),
-        "step at home": Scene(half, home=home.home([home.Entry(half)], [yes, no], now=NOW)),
+        "step at home": Scene(half, home=home.home([home.HomeEntry(half)], [yes, no], now=NOW)),
         "steps in a digest": Scene(
             _digest(*(numbered(n, under(step(), together=True), run_id=f"run_{n}") for n in (1, 2))),
             size=(1000, 2000),

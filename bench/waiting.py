@@ -27,7 +27,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bench import asgi, load, process, seed
+from bench import load, process, seed
+from bench.interactions import Interactions
 from bench.loop import databases
 from orchestrator import jobs
 from orchestrator.emulator.serving import free_port, running
@@ -71,20 +72,17 @@ class Cost:
     wakes: list[float] = field(default_factory=list)
 
 
-class Gemini:
+class Gemini(Interactions):
     """Everything is in progress, and was read when it was read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.read: dict[str, asyncio.Future[float]] = {}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await asgi.lifespan(receive, send)
-            return
-        now, interaction = time.perf_counter(), scope["path"].rsplit("/", 1)[1]
-        if (waiting := self.read.pop(interaction, None)) is not None:
-            waiting.set_result(now)
-        await asgi.answer(send, {"id": interaction, "status": "in_progress", "steps": []})
+    def fetch(self, interaction_id: str) -> dict[str, Any]:
+        if (waiting := self.read.pop(interaction_id, None)) is not None:
+            waiting.set_result(time.perf_counter())
+        return {"id": interaction_id, "status": "in_progress", "steps": []}
 
 
 async def main(count: int = RUNS, database: str = "sqlite") -> None:

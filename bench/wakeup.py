@@ -5,7 +5,6 @@ next interaction. The same runs are then played with their webhooks lost, found 
 """
 
 import asyncio
-import json
 import secrets
 import statistics
 import tempfile
@@ -15,7 +14,8 @@ from typing import Any
 
 import httpx
 
-from bench import asgi, load, process
+from bench import load, process
+from bench.interactions import Interactions
 from orchestrator.emulator.serving import free_port, running
 
 RUNS = 60
@@ -24,28 +24,15 @@ POLL_SECONDS = 5
 CALL = {"type": "function_call", "id": "c1", "name": "lookup_order", "arguments": {"order_id": "A-1042"}}
 
 
-class Gemini:
-    """Just enough of the Interactions API to be timed: creates that wait for us to move them."""
+class Gemini(Interactions):
+    """Creates wait for us to move them, and are told one after the other."""
 
     def __init__(self) -> None:
-        self.interactions: dict[str, dict[str, Any]] = {}
+        super().__init__()
         self.created: asyncio.Queue[tuple[str, float, bool]] = asyncio.Queue()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await asgi.lifespan(receive, send)
-            return
-        body = await asgi.body(receive)
-        known = self.interactions.get(scope["path"].rsplit("/", 1)[1])
-        if scope["method"] == "POST" and scope["path"].endswith("/interactions"):
-            known = self._create(json.loads(body))
-        said = known or {"error": {"code": "not_found", "message": "none"}}
-        await asgi.answer(send, said, 200 if known else 404)
-
-    def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = {"id": f"v1_{secrets.token_hex(8)}", "status": "in_progress"}
-        made |= {"webhook_config": asked.get("webhook_config"), "steps": []}
-        self.interactions[made["id"]] = made
+    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        made = super().create(asked)
         self.created.put_nowait((made["id"], time.perf_counter(), "previous_interaction_id" in asked))
         return made
 

@@ -11,7 +11,6 @@ Afterwards nothing happens for a while, and commits are counted: `xact_commit`, 
 import argparse
 import asyncio
 import itertools
-import json
 import sys
 import tempfile
 import time
@@ -25,7 +24,8 @@ import httpx
 import sqlalchemy as sa
 import yaml
 
-from bench import asgi, process
+from bench import process
+from bench.interactions import Interactions
 from bench.loop import databases
 from orchestrator.emulator.serving import free_port, running
 
@@ -73,24 +73,16 @@ class Game:
     idle: float
 
 
-class Gemini:
+class Gemini(Interactions):
     """The first create of a chain asks for the calls at once, the second ends it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._numbers = itertools.count()
         self._whose: dict[str, str] = {}
         self.over: dict[str, asyncio.Future[None]] = {}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await asgi.lifespan(receive, send)
-            return
-        body = await asgi.body(receive)
-        known = scope["method"] == "POST" and scope["path"].endswith("/interactions")
-        said = self._create(json.loads(body)) if known else {"error": {"code": "not_found", "message": "-"}}
-        await asgi.answer(send, said, 200 if known else 404)
-
-    def _create(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
         made = f"v1_{next(self._numbers):016x}"
         said = {"id": made, "webhook_config": asked["webhook_config"]}
         before = asked.get("previous_interaction_id")

@@ -1,4 +1,4 @@
-"""What the settings allow and nobody can have meant; the service starts all the same.
+"""Settings that are allowed and most likely a mistake; the service starts all the same.
 
 `orchestrator settings check` and `doctor` show it, each start logs it. What is plainly wrong stops the start
 instead, and is found where the settings are read, or armed.

@@ -8,18 +8,19 @@ from functools import partial
 
 from litestar import Litestar
 
-from orchestrator import arming, doorway, jobs, measures, neighbours, opening, parts, webhook_watch
+from orchestrator import arming, clients, doorway, from_settings, jobs, opening, parts, webhook_watch
+from orchestrator.breaker_states import BreakerStates
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.breakers import (
+    BreakerReader,
     GuardedGemini,
     GuardedJobs,
     GuardedSlack,
-    Standings,
     own,
     own_openings,
 )
 from orchestrator.engine.commits import Leases
 from orchestrator.engine.dispatch import Queued
-from orchestrator.engine.heads import Heads
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.meters import MeteredToolkit
@@ -27,15 +28,15 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.retention import Retention
-from orchestrator.engine.steady import Steady
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.lifetime import AGREE_SECONDS, Lifetime
-from orchestrator.outlook import Outlook
-from orchestrator.parts import Around, Bells, Ground
+from orchestrator.parts import Around, Ground, WakeUps
 from orchestrator.readiness import State, Workspace
-from orchestrator.respites import Patient, Respites
+from orchestrator.refused_credentials import RefusedCredentials
+from orchestrator.retry_after import RetryAfter, Waiter
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.store import sightings
@@ -98,22 +99,22 @@ def build(
     Raises:
         ConfigError: Tools, policy or workflows do not fit together, or the role does not fit the database.
     """
-    time = Steady(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
+    time = SharedClock(clock or machine, settle_seconds=3 * AGREE_SECONDS + settings.work.lease_seconds)
     clock = clock or (machine if database.sqlite else time)
     queued = _dispatched(settings, database, clock, role)
     ground = parts.ground(settings, database, clock)
     around = parts.around(settings, clock)
     performer = _performer(ground, around, leases or time.hold)
     worker = None if role is Role.WEB else _worker(ground, around, performer, queued, beat)
-    bells = Bells(worker.wake, worker.mail) if worker else Bells(_others_work, _others_work)
-    intake = _intake(ground, performer, bells)
-    outlook = _outlook(ground, around, role)
+    wake_ups = WakeUps(worker.wake, worker.mail) if worker else WakeUps(_others_work, _others_work)
+    intake = _intake(ground, performer, wake_ups)
+    states = _breaker_states(ground, around, role)
     # Who only answers calls no neighbour itself.
-    standings = outlook.read if outlook is not None and role is Role.WEB else own(around.breakers)
-    openings = outlook.openings if outlook is not None else own_openings(around.breakers)
+    standings = states.read if states is not None and role is Role.WEB else own(around.breakers)
+    openings = states.openings if states is not None else own_openings(around.breakers)
     state = _state(ground, around, worker, role, standings)
-    doors = doorway.doors(ground, around, performer, intake, state, bells, openings)
-    lived = _lifetime(ground, around, state, doors, performer, outlook, time).lived
+    doors = doorway.doors(ground, around, performer, intake, state, wake_ups, openings)
+    lived = _lifetime(ground, around, state, doors, performer, states, time).lived
     changes = Changes(database)
     web = build_app(doors, lived, Streams(database, changes, clock, doors.hidden))
     return Service(
@@ -136,7 +137,7 @@ def _dispatched(settings: Settings, database: Database, clock: Clock, role: Role
 def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
     """Who acts on the world, with every neighbour watched."""
     settings, counters = ground.settings, ground.counters
-    long_jobs = neighbours.long_jobs(around.gemini, around.files)
+    long_jobs = clients.long_jobs(around.gemini, around.files)
     return Performer(
         ground.database,
         GuardedGemini(around.gemini, around.at_gemini, counters),
@@ -144,17 +145,17 @@ def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
         GuardedSlack(around.slack, around.at_slack, counters) if around.slack else None,
         policy=ground.policy,
         clock=ground.clock,
-        link=measures.links(settings.public_url),
-        file_link=measures.file_links(settings.public_url),
-        pictures=neighbours.pictures(settings, around.files),
+        link=from_settings.links(settings.public_url),
+        file_link=from_settings.file_links(settings.public_url),
+        pictures=clients.pictures(settings, around.files),
         lease=timedelta(seconds=settings.work.lease_seconds),
-        limits=measures.ceilings(settings),
-        hearing=ground.hearing,
-        lines=Lines(measures.manners(settings)),
-        recipe=measures.recipes(settings),
+        limits=from_settings.ceilings(settings),
+        polling=ground.polling,
+        lines=Lines(from_settings.posting_rate(settings)),
+        recipe=from_settings.recipes(settings),
         long_jobs=GuardedJobs(long_jobs, around.at_gemini, counters),
         armed=arming.arm(settings, ground.tools),
-        feeds=neighbours.feeds(ground.clock),
+        feeds=clients.feeds(ground.clock),
         callbacks=around.callbacks,
         patience=Patience(settings.callbacks.retry, settings.callbacks.disable),
         occurrences=timedelta(days=settings.retention.occurrences_days),
@@ -167,7 +168,7 @@ def _worker(
     ground: Ground, around: Around, performer: Performer, queued: bool, beat: Callable[[], None]
 ) -> Worker:
     settings, database = ground.settings, ground.database
-    tidy = Retention(database, around.files, measures.keep(settings), ground.clock)
+    tidy = Retention(database, around.files, from_settings.keep(settings), ground.clock)
     opens = Worker if not queued else partial(QueuedWorker, make_jobs=partial(jobs.Jobs, database.url))
     return opens(
         database,
@@ -181,13 +182,13 @@ def _worker(
     )
 
 
-def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
+def _intake(ground: Ground, performer: Performer, wake_ups: WakeUps) -> Intake:
     return Intake(
         ground.database,
         policy=ground.policy,
         clock=ground.clock,
-        wake=bells.wake,
-        mail=bells.mail,
+        wake=wake_ups.wake,
+        mail=wake_ups.mail,
         stop_tools=performer.stop_tools,
         commits=performer.commits,
         repeated=ground.counters.repeated,
@@ -196,24 +197,26 @@ def _intake(ground: Ground, performer: Performer, bells: Bells) -> Intake:
     )
 
 
-def _outlook(ground: Ground, around: Around, role: Role) -> Outlook | None:
+def _breaker_states(ground: Ground, around: Around, role: Role) -> BreakerStates | None:
     """What those who work tell each other and who only answers; of a lone process there is nobody to tell."""
     if ground.database.sqlite and role is not Role.WEB:
         return None
-    outlook = Outlook(ground.database, [b.name for b in around.breakers])
+    states = BreakerStates(ground.database, [b.name for b in around.breakers])
     if role is not Role.WEB:
-        outlook.watch(around.breakers)
-    return outlook
+        states.watch(around.breakers)
+    return states
 
 
-def _respites(ground: Ground, around: Around) -> Respites:
+def _retry_after(ground: Ground, around: Around) -> RetryAfter:
     """What neighbours ask to wait for: Gemini of all calls, Slack of one method in one channel."""
-    patients: list[Patient] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
+    waiters: list[Waiter] = [around.at_gemini, *([around.slack.connection] if around.slack else [])]
     moment = (lambda s: ground.clock()) if ground.database.sqlite else sightings.moment
-    return Respites(ground.database, patients, moment)
+    return RetryAfter(ground.database, waiters, moment)
 
 
-def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, standings: Standings) -> State:
+def _state(
+    ground: Ground, around: Around, worker: Worker | None, role: Role, standings: BreakerReader
+) -> State:
     settings, database, clock = ground.settings, ground.database, ground.clock
     seen = webhook_watch.seen_of(settings, database, clock)
     return State(
@@ -222,13 +225,25 @@ def _state(ground: Ground, around: Around, worker: Worker | None, role: Role, st
         worker,
         Workspace(settings.slack.team_ids),
         Writes(database, clock),
+        clock,
         standings,
         # Processes that only answer leave it to the others.
         care=webhook_watch.care(settings, clock, seen) if role is not Role.WEB else None,
-        socket=neighbours.slack_socket(settings, clock) if role is not Role.WORKER else None,
+        socket=clients.slack_socket(settings, clock) if role is not Role.WORKER else None,
         webhook=seen,
         slack=around.slack,
+        refused=_refused(ground, around, role),
     )
+
+
+def _refused(ground: Ground, around: Around, role: Role) -> RefusedCredentials | None:
+    """Of Slack's, who takes messages from those who work; a lone process knows by itself."""
+    if ground.database.sqlite or around.slack is None:
+        return None
+    refused = RefusedCredentials(ground.database, around.at_slack.name)
+    if role is not Role.WEB:
+        around.slack.connection.answered = refused.answered
+    return refused
 
 
 def _lifetime(
@@ -237,17 +252,17 @@ def _lifetime(
     state: State,
     doors: Doors,
     performer: Performer,
-    outlook: Outlook | None,
-    time: Steady,
+    states: BreakerStates | None,
+    time: SharedClock,
 ) -> Lifetime:
     return Lifetime(
         state=state,
         gemini=around.gemini,
         slack=around.slack,
         dynamic=doors.dynamic,
-        heads=_heads(ground.settings, ground.database, around.slack, ground.clock) if state.worker else None,
-        outlook=outlook if state.worker else None,
-        respites=_respites(ground, around) if state.worker else None,
+        audit_heads=_audit_heads(ground, around.slack) if state.worker else None,
+        breaker_states=states if state.worker else None,
+        retry_after=_retry_after(ground, around) if state.worker else None,
         triggers=performer.triggers,
         files=around.files,
         clock=ground.clock,
@@ -255,10 +270,11 @@ def _lifetime(
     )
 
 
-def _heads(settings: Settings, database: Database, slack: SlackGateway | None, clock: Clock) -> Heads:
-    channel = settings.audit.channel
-    say = partial(slack.say, channel) if slack is not None and channel else None
-    return Heads(database, say, every=timedelta(hours=settings.audit.head_hours), clock=clock)
+def _audit_heads(ground: Ground, slack: SlackGateway | None) -> AuditHeads:
+    audit = ground.settings.audit
+    say = partial(slack.say, audit.channel) if slack is not None and audit.channel else None
+    every = timedelta(hours=audit.head_hours)
+    return AuditHeads(ground.database, say, every=every, clock=ground.clock)
 
 
 def _others_work() -> None:

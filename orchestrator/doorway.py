@@ -1,10 +1,10 @@
-"""The settings in the doors' own words, and who stands behind the doors."""
+"""Makes `web.doors.Doors`, all that HTTP handlers need, from the settings and the parts of the process."""
 
-from orchestrator import arming, measures, neighbours
+from orchestrator import arming, clients, from_settings
 from orchestrator.engine.breakers import Openings
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.perform import Performer
-from orchestrator.parts import Around, Bells, Ground
+from orchestrator.parts import Around, Ground, WakeUps
 from orchestrator.readiness import State
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
@@ -25,7 +25,7 @@ def doors(
     performer: Performer,
     intake: Intake,
     state: State,
-    bells: Bells,
+    wake_ups: WakeUps,
     openings: Openings,
 ) -> Doors:
     """All that the handlers of a process stand on."""
@@ -35,21 +35,21 @@ def doors(
         intake=intake,
         clock=ground.clock,
         tokens=[Token(t.name, t.sha256, t.scopes, t.user, t.expires) for t in settings.api.callers],
-        workflows={name: measures.workflow(settings, name) for name in settings.workflows},
+        workflows={name: from_settings.workflow(settings, name) for name in settings.workflows},
         tools=list_tools(ground.tools),
-        webhook=neighbours.static(settings),
+        webhook=clients.static(settings),
         dynamic=around.dynamic,
         whisper=slack.whisper if slack else _nobody_to_tell,
         standing=slack.groups.of if slack else alone,
         readiness=state.checks,
         slack=_slack_door(settings, slack, state) if slack else None,
-        limits=measures.door_limits(settings),
-        wake=bells.wake,
-        mail=bells.mail,
+        limits=from_settings.door_limits(settings),
+        wake=wake_ups.wake,
+        mail=wake_ups.mail,
         counters=ground.counters,
         breakers=state.standings,
         openings=openings,
-        hearing=ground.hearing,
+        polling=ground.polling,
         triggers=TriggerDoor(performer.triggers, arming.verifiers(settings)),
         callbacks=CallbackDoor(around.callbacks, settings.callbacks.retry),
         files=around.files,
@@ -64,7 +64,7 @@ def _slack_door(settings: Settings, slack: SlackGateway, state: State) -> SlackD
         tolerance_seconds=settings.slack.tolerance_seconds,
         open_view=slack.open_view,
         publish=slack.publish,
-        ear=state.socket,
+        listener=state.socket,
         removed=slack.removed,
     )
 

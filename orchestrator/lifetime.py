@@ -1,4 +1,4 @@
-"""What runs beside the requests: the worker, and a first word with the neighbours."""
+"""What runs beside the requests, from start to stop: the worker, checks, and all that looks now and then."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -12,25 +12,25 @@ import structlog
 from litestar import Litestar
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.heads import Heads
+from orchestrator.breaker_states import BreakerStates
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.steady import Steady
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.engine.triggers import Triggers
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError, UnavailableError
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.outlook import Outlook
+from orchestrator.outages import AWAY, reason
 from orchestrator.readiness import State
-from orchestrator.respites import Respites
+from orchestrator.retry_after import RetryAfter
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.spells import Spell
 from orchestrator.storage.files import STALE_SECONDS, Storage
-from orchestrator.store import care, claims, sightings
-from orchestrator.store.sql.races import AWAY
+from orchestrator.store import claims, sightings
 from orchestrator.web.doors import DynamicDoor
 
 AGREE_SECONDS: Final = 10.0
-"""Between two looks at the database's time: so long after it was set, all go by it. See `Steady`."""
+"""Between two looks at the database's time: so long after it was set, all go by it. See `SharedClock`."""
 TELL_EVERY: Final = 6
 """Of those looks: a line a minute that the clocks differ."""
 APART_SECONDS: Final = 5.0
@@ -47,13 +47,13 @@ class Lifetime:
     gemini: GeminiGateway
     slack: SlackGateway | None
     dynamic: DynamicDoor | None
-    heads: Heads | None
-    outlook: Outlook | None
-    respites: Respites | None
+    audit_heads: AuditHeads | None
+    breaker_states: BreakerStates | None
+    retry_after: RetryAfter | None
     triggers: Triggers
     files: Storage
     clock: Clock
-    time: Steady
+    time: SharedClock
 
     @asynccontextmanager
     async def lived(self, _: Litestar | None = None) -> AsyncIterator[None]:
@@ -65,7 +65,7 @@ class Lifetime:
         try:
             await self._take_over()
         except AWAY as e:
-            raise UnavailableError(f"the database failed during the start: {care.reason(e)}") from e
+            raise UnavailableError(f"the database failed during the start: {reason(e)}") from e
         if self.state.worker is not None:
             self.state.working = asyncio.create_task(_work(self.state.worker, self.gemini))
         beside = [asyncio.create_task(begun) for begun in self._beside()]
@@ -82,8 +82,8 @@ class Lifetime:
             log.info("started", taken_over=released)
         else:
             await self._agree()
-        if self.respites is not None:
-            await self.respites.recall()
+        if self.retry_after is not None:
+            await self.retry_after.recall()
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         state = self.state
@@ -93,13 +93,13 @@ class Lifetime:
             yield self.dynamic.verifier.warm()
         if state.care is not None:
             yield state.care.run()
-        if self.heads is not None:
-            yield self.heads.run()
+        if self.audit_heads is not None:
+            yield self.audit_heads.run()
         yield self.triggers.run()
         if state.worker is not None:
             yield sweep(self.files)
-        if self.respites is not None and not state.database.sqlite:
-            yield self.respites.run()
+        if self.retry_after is not None and not state.database.sqlite:
+            yield self.retry_after.run()
         if not state.database.sqlite:
             yield self._keep_agreeing()
 
@@ -115,15 +115,15 @@ class Lifetime:
             log.warning("clock_differs", ahead_of_the_database_by=round(apart, 1))
 
     async def _keep_agreeing(self) -> None:
-        spell = Spell("time_agreeing")
+        streak = FailureStreak("time_agreeing")
         for look in count(1):
             await asyncio.sleep(AGREE_SECONDS)
             try:
                 await self._agree(tell=look % TELL_EVERY == 0)
-            except Exception as e:  # noqa: BLE001  told by the spell; it goes on evenly meanwhile
-                spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak; it goes on evenly meanwhile
+                streak.failed(e)
             else:
-                spell.worked()
+                streak.worked()
 
     async def _end(self, beside: Sequence[asyncio.Task[None]]) -> None:
         state = self.state
@@ -133,12 +133,14 @@ class Lifetime:
             await state.worker.stop(state.settings.server.graceful_seconds)
             await state.working
         await asyncio.gather(*beside, return_exceptions=True)
-        if self.heads is not None:
-            await self.heads.stop()
-        if self.respites is not None:
-            await self.respites.told()
-        if self.outlook is not None:
-            await self.outlook.leave()
+        if self.audit_heads is not None:
+            await self.audit_heads.stop()
+        if self.retry_after is not None:
+            await self.retry_after.told()
+        if self.breaker_states is not None:
+            await self.breaker_states.leave()
+        if state.worker is not None and state.refused is not None:
+            await state.refused.leave()
         if self.dynamic is not None:
             await self.dynamic.verifier.aclose()
         await self.gemini.aclose()

@@ -1,20 +1,36 @@
-"""The database the settings name, and whether its job queue hands out the work."""
+"""Opens the database the settings name, and its job queue where that hands out the work."""
 
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from orchestrator import jobs
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, OrchestratorError, UnavailableError
+from orchestrator.outages import reason
 from orchestrator.settings import Secret, Settings
 from orchestrator.store.database import Database
 from orchestrator.store.sql import standstill
 
 OLDEST_POSTGRESQL: Final = 12
 """The first with `AS MATERIALIZED`, by which the audit's entries are bound (release notes of 12)."""
+_FOR_NOW: Final = (
+    "connection refused",
+    "connection timeout expired",
+    "closed the connection unexpectedly",
+    "no route to host",
+    "network is unreachable",
+    "temporary failure in name resolution",
+    "too many",
+    "remaining connection slots",
+    "starting up",
+    "shutting down",
+    "not yet accepting connections",
+)
+"""How libpq and servers tell that nothing is wrong with the address. Only their words do: a connection that
+was never made has no SQLSTATE."""
 
 
 @contextmanager
@@ -28,6 +44,7 @@ def opened(
 
     Raises:
         ConfigError: Its address leads to no database we can use.
+        UnavailableError: Its server is not reached now, or has no room for us.
         ConflictError: Another process has this SQLite file open.
     """
     chosen = settings.database if url is None else settings.database.model_copy(update={"url": url})
@@ -58,10 +75,31 @@ def _reach(database: Database, where: str) -> None:
     try:
         database.durable()
     except DBAPIError as e:
-        raise ConfigError(f"{where} cannot be opened: {str(e.orig).strip()}") from e
+        told = str(e.orig).strip()
+        passes = any(words in told.lower() for words in _FOR_NOW)
+        raise _told(f"{where} cannot be opened: {told}", passes=passes) from e
     found = getattr(database.engine.dialect, "server_version_info", None)
     if not database.sqlite and found is not None and found[0] < OLDEST_POSTGRESQL:
         raise ConfigError(f"{where} is a PostgreSQL {found[0]}; {OLDEST_POSTGRESQL} or newer is needed")
+
+
+@contextmanager
+def failures_told(settings: Settings) -> Iterator[None]:
+    """A database that fails in the middle of something is told like any other mistake, without rows.
+
+    Raises:
+        ConfigError: It is broken, or does not let us.
+        UnavailableError: It is away, locked or full.
+    """
+    try:
+        yield
+    except DBAPIError as e:
+        text = f"database.url: {settings.database.shown} failed: {reason(e)}"
+        raise _told(text, passes=isinstance(e, OperationalError)) from e
+
+
+def _told(text: str, *, passes: bool) -> OrchestratorError:
+    return UnavailableError(text) if passes else ConfigError(text)
 
 
 def prepare_jobs(settings: Settings, database: Database) -> None:

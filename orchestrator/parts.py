@@ -1,13 +1,13 @@
-"""What the parts of a process share: the ground they stand on, whom they reach, how they wake its worker."""
+"""What the parts of a process share: settings, database, clients, and how its worker is woken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from orchestrator import neighbours, tooling
+from orchestrator import clients, tooling
 from orchestrator.domain.model import Policy
 from orchestrator.engine.breakers import Breaker
-from orchestrator.engine.hearing import POLLING, RECONCILING, Allowance, Hearing
+from orchestrator.engine.polling import POLLING, RECONCILING, Allowance, Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.outbound.callbacks import CallbackSender
@@ -29,7 +29,7 @@ class Ground:
     clock: Clock
     tools: Toolkit
     policy: Policy
-    hearing: Hearing
+    polling: Polling
     counters: Counters
 
 
@@ -37,8 +37,8 @@ def ground(settings: Settings, database: Database, clock: Clock) -> Ground:
     """Raises `ConfigError`: tools, policy or workflows do not fit together."""
     policy = settings.policy()
     share = POLLING if settings.webhooks.mode == "poll" else RECONCILING
-    hearing = Hearing(policy, Allowance(settings.readings_per_second, share), clock=clock)
-    return Ground(settings, database, clock, tooling.toolkit(settings), policy, hearing, Counters())
+    polling = Polling(policy, Allowance(settings.readings_per_second, share), clock=clock)
+    return Ground(settings, database, clock, tooling.toolkit(settings), policy, polling, Counters())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,17 @@ class Around:
 def around(settings: Settings, clock: Clock) -> Around:
     """Raises `ConfigError`: something cannot be reached as the settings have it."""
     return Around(
-        gemini=neighbours.gemini(settings, clock),
-        slack=neighbours.slack(settings, clock),
-        dynamic=neighbours.dynamic(settings),
-        callbacks=neighbours.callbacks(settings, clock),
-        files=neighbours.storage(settings),
+        gemini=clients.gemini(settings, clock),
+        slack=clients.slack(settings, clock),
+        dynamic=clients.dynamic(settings),
+        callbacks=clients.callbacks(settings, clock),
+        files=clients.storage(settings),
         at_gemini=Breaker("gemini"),
-        at_slack=Breaker("slack", away=neighbours.slack_away),
+        at_slack=Breaker("slack", away=clients.slack_away),
     )
 
 
-class Bells(NamedTuple):
+class WakeUps(NamedTuple):
     """How this process's worker hears that something is due, or has come."""
 
     wake: Callable[[], None]

@@ -9,22 +9,26 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.registration import Judgement
-from orchestrator.engine.breakers import Position, Standing, Standings, nobody
+from orchestrator.engine.breakers import BreakerReader, BreakerState, Position, nobody
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import OrchestratorError
+from orchestrator.refused_credentials import RefusedCredentials
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.sockets import Socket
-from orchestrator.store import callback_care, sightings, triggers
+from orchestrator.store import callback_care, numbers, sightings, triggers
 from orchestrator.store.database import Database
 from orchestrator.web.doors import Check
 from orchestrator.writable import Writes
 
 STALE_AFTER: Final = 3
 """Looks at the webhook that nobody took, until nobody can say any more how it stands."""
+
+LATE_SECONDS: Final = 60.0
+"""That due work may wait for somebody to take it up."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,12 +88,14 @@ class State:
     worker: Worker | None
     workspace: Workspace
     writes: Writes
-    standings: Standings = nobody
+    clock: Clock
+    standings: BreakerReader = nobody
     working: asyncio.Task[None] | None = None
     care: WebhookCare | None = None
     socket: Socket | None = None
     webhook: WebhookSeen | None = None
     slack: SlackGateway | None = None
+    refused: RefusedCredentials | None = None
 
     async def checks(self) -> list[Check]:
         """Whether this process can do its work now."""
@@ -101,8 +107,11 @@ class State:
         if isinstance(self.worker, QueuedWorker):
             # A worker without jobs still finds its work, by looking for it every few seconds.
             checks.append(Check("jobs", True, self.worker.jobs.trouble))
+        # Other processes that answer could do no more about it.
+        checks.append(Check("backlog", True, await self._late()))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
-        checks += [Check(name, True, self._told(name, how)) for name, how in (await self.standings()).items()]
+        for name, how in (await self.standings()).items():
+            checks.append(Check(name, True, await self._told(name, how)))
         if self.socket is not None:
             # Other processes may hear Slack meanwhile, and the API decides as ever.
             checks.append(Check("slack_socket", True, self.socket.trouble))
@@ -112,6 +121,11 @@ class State:
         checks.append(Check("triggers", True, await self._failing()))
         checks.append(Check("callbacks", True, await self._untold()))
         return checks
+
+    async def _late(self) -> str:
+        """Where no worker runs, nobody else would say so."""
+        late = await self.database.read(numbers.lag, self.clock())
+        return f"work is due for {late:.0f} s: no worker runs, or all are busy" if late > LATE_SECONDS else ""
 
     async def _untold(self) -> str:
         """Callers who cannot be told of their runs; nothing that a request elsewhere would mend."""
@@ -123,12 +137,14 @@ class State:
         failing = await self.database.read(triggers.failing)
         return "; ".join(f"{r['name']} failed {r['failures']} times: {r['error'][:200]}" for r in failing[:5])
 
-    def _told(self, name: str, standing: Standing) -> str:
+    async def _told(self, name: str, standing: BreakerState) -> str:
         """What is amiss with a neighbour, empty where nothing is."""
         if name == "slack" and not self.workspace.teams:
             return "it has not answered yet: clicks are refused until it does"
         if name == "slack" and self.slack is not None and self.slack.trouble:
             return self.slack.trouble
+        if name == "slack" and self.refused is not None and (refused := await self.refused.why()):
+            return refused
         match standing.position:
             case Position.CLOSED:
                 return ""

@@ -16,7 +16,7 @@ from orchestrator.advice import advise
 from orchestrator.app import Role, Service, build, now
 from orchestrator.engine.ports import Clock
 from orchestrator.errors import ConfigError, UnavailableError
-from orchestrator.opening import opened
+from orchestrator.opening import failures_told, opened
 from orchestrator.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
@@ -120,12 +120,17 @@ def _ready(settings: Settings) -> Iterator[Database]:
     with opened(settings) as database:
         if database.made:  # of a misspelt name, too: whoever looks for the runs of before finds out here
             log.warning("database_made", file=str(Path(database.url.database or "").absolute()))
-        if database.sqlite:
-            migrate.upgrade(database.engine)
-        migrate.require_current(database.engine)
-        if not database.durable():
-            raise ConfigError("database: commits do not wait for the disk (synchronous_commit is off)")
+        with failures_told(settings):
+            _made_sure(database)
         yield database
+
+
+def _made_sure(database: Database) -> None:
+    if database.sqlite:
+        migrate.upgrade(database.engine)
+    migrate.require_current(database.engine)
+    if not database.durable():
+        raise ConfigError("database: commits do not wait for the disk (synchronous_commit is off)")
 
 
 def _config(settings: Settings, service: Service) -> uvicorn.Config:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from orchestrator import neighbours
+from orchestrator import clients
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.webhook_care import WebhookCare
 from orchestrator.readiness import WebhookSeen
@@ -17,7 +17,7 @@ def _looked_after(settings: Settings) -> bool:
 
 def seen_of(settings: Settings, database: Database, clock: Clock) -> WebhookSeen | None:
     """What was seen of it; None where there is nothing to compare it with."""
-    if not _looked_after(settings) or neighbours.wanted(settings) is None:
+    if not _looked_after(settings) or clients.wanted(settings) is None:
         return None
     return WebhookSeen(database, timedelta(seconds=settings.webhooks.check_seconds), clock)
 
@@ -26,6 +26,6 @@ def care(settings: Settings, clock: Clock, seen: WebhookSeen | None) -> WebhookC
     """Who looks after it, and tells `seen`; None where the settings want nobody to."""
     if not _looked_after(settings):
         return None
-    wanted, every = neighbours.wanted(settings), settings.webhooks.check_seconds
-    registrations, tell = neighbours.registrations(settings, clock), seen.keep if seen else None
+    wanted, every = clients.wanted(settings), settings.webhooks.check_seconds
+    registrations, tell = clients.registrations(settings, clock), seen.keep if seen else None
     return WebhookCare(registrations, wanted, every_seconds=every, tell=tell)

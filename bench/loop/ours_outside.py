@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.loop.ours_games import Setting
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import approval_key
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.domain.model import CallStatus, call_key
-from orchestrator.domain.pictures import Card
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.tickets import Ticket
 

@@ -1,4 +1,4 @@
-"""What the commands about our webhook ask Gemini by: whose key, which webhook, what address."""
+"""What the `webhooks` commands share: a client with the key, the webhook that is meant, our address."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -30,10 +30,10 @@ def settings(config: Path | None) -> "Settings":
 def run(settings: "Settings", work: Callable[["Registrations"], Awaitable[T]]) -> T:
     import asyncio
 
-    from orchestrator import app, neighbours
+    from orchestrator import app, clients
 
     async def opened() -> T:
-        gemini = neighbours.registrations(settings, app.now)
+        gemini = clients.registrations(settings, app.now)
         try:
             return await work(gemini)
         finally:
@@ -48,12 +48,12 @@ async def picked(gemini: "Registrations", settings: "Settings", webhook: str | N
     Raises:
         ConfigError: None was named, and not exactly one is registered for our address.
     """
-    from orchestrator import neighbours
+    from orchestrator import clients
     from orchestrator.domain.registration import ours
 
     if webhook:
         return await gemini.get(webhook)
-    address = neighbours.webhook_address(settings)
+    address = clients.webhook_address(settings)
     if address is None:
         raise ConfigError("say which: ID (`orchestrator webhooks list` has them), or set public_url")
     found = ours(await gemini.list(), address)
@@ -75,10 +75,10 @@ async def sure(doing: Awaitable[T], way_out: str) -> T:
 
 
 def address(settings: "Settings", given: str | None, insecure: bool) -> str:
-    from orchestrator import neighbours
+    from orchestrator import clients
     from orchestrator.settings.addresses import own_address
 
-    address = given or neighbours.webhook_address(settings)
+    address = given or clients.webhook_address(settings)
     if address is None:
         raise ConfigError("public_url is not set: set it, or say by --uri where Gemini shall send to")
     plain = insecure and address.startswith("http://")

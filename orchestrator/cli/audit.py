@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import rich_click as click
 
 from orchestrator.cli import client, consoles
-from orchestrator.cli.db import failures_told, looked_at, settings_of
+from orchestrator.cli.db import looked_at, settings_of
 from orchestrator.cli.entries import instant
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def audit() -> None:
 def verify(config: Path | None, head: str | None, as_json: bool) -> None:
     """Follow the whole chain, then hold it against what the tables say; exit code 1 if something is amiss."""
     from orchestrator.errors import ConfigError, InvalidError
-    from orchestrator.store import attest
+    from orchestrator.store import audit_check
     from orchestrator.store.chain import Head
 
     try:
@@ -46,8 +46,8 @@ def verify(config: Path | None, head: str | None, as_json: bool) -> None:
     except InvalidError as e:
         raise ConfigError(f"--head: {e}") from None
     with _at_one_moment(config) as conn:
-        walked = attest.walk(conn, published)
-        found = attest.compare(conn) if walked.broken is None else attest.Attested()
+        walked = audit_check.walk(conn, published)
+        found = audit_check.compare(conn) if walked.broken is None else audit_check.Attested()
     broken = walked.broken
     if as_json:
         at = {"seq": broken.seq, "why": broken.why} if broken else None
@@ -89,7 +89,7 @@ def _say(entries: int, head: str, approvals: int, older: int, faults: tuple[str,
 @click.pass_obj
 def export(config: Path | None, first: int, last: int | None, out: Path) -> None:
     """Write entries as JSON Lines: each with its body as it was hashed, so that anybody can verify them."""
-    from orchestrator.store import attest
+    from orchestrator.store import audit_check
     from orchestrator.store.audit import audit_t
     from orchestrator.store.run_rows import UNREADABLE
 
@@ -97,7 +97,7 @@ def export(config: Path | None, first: int, last: int | None, out: Path) -> None
     count = 0
     with _at_one_moment(config) as conn, _whole(out) as file:
         try:
-            for row in attest.rows(conn, *within):
+            for row in audit_check.rows(conn, *within):
                 file.write(json.dumps(_line(row)) + "\n")
                 count += 1
         except UNREADABLE as e:
@@ -130,11 +130,11 @@ def _whole(out: Path) -> Iterator[IO[str]]:
 @click.pass_obj
 def show(config: Path | None, run: str, as_json: bool) -> None:
     """The entries of one run, in their order."""
-    from orchestrator.store import attest
+    from orchestrator.store import audit_check
     from orchestrator.store.audit import audit_t
 
     with _at_one_moment(config) as conn:
-        found = [*attest.rows(conn, audit_t.c.run_id == run)]
+        found = [*audit_check.rows(conn, audit_t.c.run_id == run)]
     if not found:
         raise click.ClickException(f"{consoles.plain(run)}: the audit knows no such run")
     if as_json:
@@ -147,11 +147,12 @@ def show(config: Path | None, run: str, as_json: bool) -> None:
 @contextmanager
 def _at_one_moment(config: Path | None) -> Iterator["Connection"]:
     """The database as it is now; what is written meanwhile is not seen."""
+    from orchestrator import opening
     from orchestrator.store import migrate
     from orchestrator.store.sql.standstill import unhurried
 
     settings = settings_of(config)
-    with failures_told(settings), looked_at(settings) as engine, engine.connect() as conn:
+    with opening.failures_told(settings), looked_at(settings) as engine, engine.connect() as conn:
         migrate.require_current(engine)
         if conn.dialect.name == "sqlite":
             conn.exec_driver_sql("BEGIN")

@@ -45,9 +45,8 @@ def shown(service: "httpx.Client", approval: str) -> dict[str, Any]:
 
 def answered(service: "httpx.Client", approval: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Send a decision off; what the approval is after it."""
-    said = {
-        k: v for k, v in body.items() if v != "" or k == "answer"
-    }  # which may be empty, and is refused so
+    # What is empty was not given; but an answer may be, and is refused as one.
+    said = {k: v for k, v in body.items() if v != "" or k == "answer"}
     return client.posted(service, f"/v1/approvals/{client.part(approval)}/decision", said)
 
 

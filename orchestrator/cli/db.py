@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
     from orchestrator.settings import Secret, Settings
-    from orchestrator.store.copying import Copied
+    from orchestrator.store.database_copy import Copied
 
 SQLITE = "sqlite:"
 
@@ -37,7 +37,7 @@ def upgrade(config: Path | None) -> None:
     from orchestrator.store import migrate
 
     settings = settings_of(config)
-    with failures_told(settings), opening.opened(settings) as database:
+    with opening.failures_told(settings), opening.opened(settings) as database:
         migrate.upgrade(database.engine)
         opening.prepare_jobs(settings, database)
         click.echo(f"the database is at schema {migrate.current(database.engine)}")
@@ -51,12 +51,13 @@ def check(config: Path | None) -> None:
     Looks at the schema; in a SQLite file at every page and reference; on PostgreSQL at whether commits
     wait for the disk.
     """
+    from orchestrator import opening
     from orchestrator.errors import ConfigError
-    from orchestrator.store import care, migrate
+    from orchestrator.store import maintenance, migrate
 
     settings = settings_of(config)
-    with failures_told(settings), looked_at(settings) as engine:
-        if found := care.faults(engine):
+    with opening.failures_told(settings), looked_at(settings) as engine:
+        if found := maintenance.faults(engine):
             raise ConfigError("\n".join([f"database.url: {settings.database.shown} is not sound:", *found]))
         at = migrate.current(engine)
     click.echo(f"schema {at}, the rows are sound, commits survive a power cut")
@@ -76,18 +77,19 @@ def backup(config: Path | None, target: Path, force: bool) -> None:
     PostgreSQL has pg_dump for this: the command to run is printed, and the exit code is 2, because
     nothing was backed up.
     """
+    from orchestrator import opening
     from orchestrator.errors import ConfigError
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     settings = settings_of(config)
     url = _parsed(settings.database.url)
     if not _is_sqlite(settings.database.url):
         raise ConfigError(
             "nothing was backed up: for PostgreSQL use its own tool, which asks for the password or takes"
-            f" it from PGPASSWORD or ~/.pgpass:\n{care.dump_command(url, target)}"
+            f" it from PGPASSWORD or ~/.pgpass:\n{maintenance.dump_command(url, target)}"
         )
-    with failures_told(settings):
-        made = care.backup(url, target, force=force)
+    with opening.failures_told(settings):
+        made = maintenance.backup(url, target, force=force)
     click.echo(f"{made.path}: {made.runs} runs at schema {made.schema}, {made.size} bytes, checked")
 
 
@@ -100,13 +102,13 @@ def vacuum(config: Path | None) -> None:
     tables only, at any time.
     """
     from orchestrator import opening
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     settings = settings_of(config)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-    with failures_told(settings), opening.opened(settings) as database:
-        done = care.vacuum(database)
+    with opening.failures_told(settings), opening.opened(settings) as database:
+        done = maintenance.vacuum(database)
     click.echo(f"{done.before} bytes before, {done.after} bytes after")
 
 
@@ -130,18 +132,18 @@ def copy(config: Path | None, address: str) -> None:
     start it on the old database again, or both would act for the same runs.
     """
     from orchestrator import app, opening
-    from orchestrator.store import copying
+    from orchestrator.store import database_copy
 
     settings = settings_of(config)
     target = _target(settings, address)
     if _is_sqlite(settings.database.url):
         _need_file(settings)
     with (
-        failures_told(settings),
+        opening.failures_told(settings),
         opening.opened(settings) as source,
         opening.opened(settings, target, named="--to") as empty,
     ):
-        copied = copying.copy(
+        copied = database_copy.copy(
             source, empty, now=app.now(), last=lambda: opening.prepare_jobs(settings, empty)
         )
     _show(copied)
@@ -154,30 +156,14 @@ def settings_of(config: Path | None) -> "Settings":
 
 
 @contextmanager
-def failures_told(settings: "Settings") -> Iterator[None]:
-    """A database that fails in the middle of it is told like any other mistake, without rows."""
-    from sqlalchemy.exc import DBAPIError, OperationalError
-
-    from orchestrator.errors import ConfigError, UnavailableError
-    from orchestrator.store.care import reason
-
-    try:
-        yield
-    except DBAPIError as e:
-        text = f"database.url: {settings.database.shown} failed: {reason(e)}"
-        # Away, locked or full passes; what is no database, or broken, stays so.
-        raise (UnavailableError if isinstance(e, OperationalError) else ConfigError)(text) from e
-
-
-@contextmanager
 def looked_at(settings: "Settings") -> Iterator["Engine"]:
     """The database for reading; a SQLite file beside a running service."""
     from orchestrator import opening
-    from orchestrator.store import care
+    from orchestrator.store import maintenance
 
     if _is_sqlite(settings.database.url):
         _need_file(settings)
-        with care.reading(_parsed(settings.database.url)) as engine:
+        with maintenance.reading(_parsed(settings.database.url)) as engine:
             yield engine
     else:
         with opening.opened(settings) as database:

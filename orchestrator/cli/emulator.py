@@ -2,7 +2,7 @@
 
 import asyncio
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from orchestrator.emulator.gemini import jobkinds
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
+    from orchestrator.emulator.gemini.settings import EmulatorSettings
     from orchestrator.emulator.slack.settings import SlackEmulatorSettings
 
 HELP_WIDTH: Final = 74
@@ -225,31 +226,13 @@ def gemini(
 ) -> None:
     """Run it; the help is `GEMINI_HELP`."""
     from orchestrator.emulator.gemini.app import build
-    from orchestrator.emulator.gemini.clock import VirtualClock
     from orchestrator.emulator.gemini.errors import ApiError
     from orchestrator.emulator.gemini.scenarios import ScenarioError
-    from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
 
     if len(uris) != len(secrets):
         raise click.UsageError("give as many --secret as --webhook: each address has its own")
-    settings = EmulatorSettings(
-        scenarios=options["scenarios"],
-        think_seconds=options["think"],
-        video_seconds=options["video_seconds"],
-        video_bytes=options["video_bytes"],
-        batch_seconds=options["batch_seconds"],
-        webhooks=[StaticWebhook(uri, secret) for uri, secret in zip(uris, secrets, strict=True)],
-        accepted_keys={key: project or key for key, _, project in (k.partition("=") for k in keys)},
-        metadata=options["metadata"],
-        dynamic_signature=options["signature"],
-        token_audience=options["audience"],
-        disable_after_failures=options["disable_after"],
-        retention_seconds=options["retention"],
-        clock=VirtualClock() if clock == "virtual" else None,
-        seed=options["seed"],
-        faults=[*faults, *(kinds.storm() if storm else [])],
-        fault_seed=options["fault_seed"],
-    )
+    hooks = tuple(zip(uris, secrets, strict=True))
+    settings = _gemini_settings(hooks, keys, clock, [*faults, *(kinds.storm() if storm else [])], options)
     try:
         app = build(settings)
     except ScenarioError as error:
@@ -260,6 +243,36 @@ def gemini(
     if not uris:  # nobody else tells the service that something happened
         variables.append("ORCHESTRATOR_WEBHOOKS__MODE=poll")
     _run("Gemini", app, port, "/_emulator/stats", "ORCHESTRATOR_GEMINI__BASE_URL={}", *variables)
+
+
+def _gemini_settings(
+    hooks: Sequence[tuple[str, str]],
+    keys: Sequence[str],
+    clock: str,
+    faults: list[dict[str, Any]],
+    options: Mapping[str, Any],
+) -> "EmulatorSettings":
+    from orchestrator.emulator.gemini.clock import VirtualClock
+    from orchestrator.emulator.gemini.settings import EmulatorSettings, StaticWebhook
+
+    return EmulatorSettings(
+        scenarios=options["scenarios"],
+        think_seconds=options["think"],
+        video_seconds=options["video_seconds"],
+        video_bytes=options["video_bytes"],
+        batch_seconds=options["batch_seconds"],
+        webhooks=[StaticWebhook(uri, secret) for uri, secret in hooks],
+        accepted_keys={key: project or key for key, _, project in (k.partition("=") for k in keys)},
+        metadata=options["metadata"],
+        dynamic_signature=options["signature"],
+        token_audience=options["audience"],
+        disable_after_failures=options["disable_after"],
+        retention_seconds=options["retention"],
+        clock=VirtualClock() if clock == "virtual" else None,
+        seed=options["seed"],
+        faults=faults,
+        fault_seed=options["fault_seed"],
+    )
 
 
 SLACK_HELP: Final = """The Web API methods the service uses, and a page to read and click as anybody.

@@ -9,25 +9,25 @@ from typing import Final, Literal
 
 from sqlalchemy import Engine, make_url
 
-from orchestrator import advice, app, arming, neighbours, opening, tooling
+from orchestrator import advice, app, arming, clients, opening, tooling
 from orchestrator.cli import slack_plan
-from orchestrator.domain.registration import Standing, judge
+from orchestrator.domain.registration import RegistrationState, judge
 from orchestrator.engine.webhook_care import NOWHERE
 from orchestrator.errors import ConflictError, OrchestratorError, RejectedError
 from orchestrator.gemini.gateway import GeminiGateway
 from orchestrator.settings import Settings, load
-from orchestrator.store import care, migrate
+from orchestrator.store import maintenance, migrate
 from orchestrator.web.hooks import DYNAMIC, GEMINI
 
 SAFE_SQLITE: Final = (3, 51, 3)
 """Earlier ones may, rarely, damage a file on which two connections checkpoint at once; we keep to one."""
 
 WAYS_OUT: Final = {
-    Standing.NONE: "`orchestrator webhooks register`",
-    Standing.DISABLED: "`orchestrator webhooks enable`",
-    Standing.FAILING: "see that it can be reached, then `orchestrator webhooks enable`",
-    Standing.OTHER_EVENTS: "`orchestrator webhooks enable --events`, or set webhooks.events",
-    Standing.STRANGE: "`orchestrator webhooks show`",
+    RegistrationState.NONE: "`orchestrator webhooks register`",
+    RegistrationState.DISABLED: "`orchestrator webhooks enable`",
+    RegistrationState.FAILING: "see that it can be reached, then `orchestrator webhooks enable`",
+    RegistrationState.OTHER_EVENTS: "`orchestrator webhooks enable --events`, or set webhooks.events",
+    RegistrationState.STRANGE: "`orchestrator webhooks show`",
 }
 
 
@@ -98,10 +98,10 @@ def _database(settings: Settings) -> Finding:
         if url.get_backend_name() == "sqlite" and not (file := Path(url.database or "").absolute()).exists():
             return Finding("warn", "database", f"there is no {file} yet; the start makes it, empty")
         try:
-            with opening.opened(settings) as database:
+            with opening.failures_told(settings), opening.opened(settings) as database:
                 return _schema(settings, database.engine, "", may_be_new=database.sqlite)
         except ConflictError:
-            with care.reading(url) as engine:
+            with maintenance.reading(url) as engine:
                 return _schema(settings, engine, "a service runs on it, or another command: ")
     except Exception as e:  # noqa: BLE001  whatever keeps it from opening is the finding
         return Finding("bad", "database", f"{type(e).__name__}: {e}")
@@ -157,12 +157,12 @@ async def _gemini(settings: Settings) -> Finding:
 
 async def _webhook(settings: Settings) -> Finding:
     """How our webhook is registered; without one, runs still go on, by readings now and then."""
-    mode, wanted = settings.webhooks.mode, neighbours.wanted(settings)
+    mode, wanted = settings.webhooks.mode, clients.wanted(settings)
     if mode != "static":
         return Finding("ok", "webhook", f"none needs to be registered with webhooks.mode: {mode}")
     if wanted is None:
         return Finding("warn", "webhook", NOWHERE)
-    registrations = neighbours.registrations(settings, app.now, timeout_seconds=10)
+    registrations = clients.registrations(settings, app.now, timeout_seconds=10)
     try:
         verdict = judge(await registrations.list(), address=wanted.address, events=wanted.events)
     except OrchestratorError as e:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from orchestrator import app, neighbours, tooling
+from orchestrator import app, clients, tooling
 from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.terms import is_group
@@ -80,7 +80,7 @@ async def looks(settings: Settings, *, post: bool = False) -> list[Checked]:
         timeout_seconds=slack.timeout_seconds,
         blip_seconds=0.3,
     )
-    socket = neighbours.slack_socket(settings, app.now)
+    socket = clients.slack_socket(settings, app.now)
     try:
         return await check(api, plan(settings, post=post), socket=socket, clock=app.now)
     finally:

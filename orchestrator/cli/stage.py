@@ -160,16 +160,15 @@ async def staged(console: Console, host: Host, setting: Setting | None = None) -
             await stack.enter_async_context(client)
         await _ready(api, hosted, folder)
         stage = Stage(slack, api, hands, folder, gemini_app.state.emulator, environ, calendar, hosted)
-        console.print(
-            Panel.fit(
-                f"service          {service}\n"
-                f"stand-in Gemini  {gemini}\n"
-                f"local Slack      {stage.page()}\n"
-                f"database, files  {folder}",
-                title="Everything runs on this machine",
-            )
-        )
+        places = {"service": service, "stand-in Gemini": gemini, "local Slack": stage.page()}
+        console.print(_map({**places, "database, files": folder}))
         yield stage
+
+
+def _map(places: Mapping[str, object]) -> Panel:
+    """Where a person finds each of them."""
+    lines = "\n".join(f"{name:17}{place}" for name, place in places.items())
+    return Panel.fit(lines, title="Everything runs on this machine")
 
 
 def _gemini(

@@ -98,7 +98,7 @@ def register(
 @click.pass_obj
 def list_(config: Path | None, as_json: bool) -> None:
     """Every webhook of the project, whoever registered it; with --json one object per line."""
-    from orchestrator import neighbours
+    from orchestrator import clients
     from orchestrator.cli.registered import plainly, table
 
     found = at_gemini.run(settings := at_gemini.settings(config), lambda gemini: gemini.list())
@@ -108,7 +108,7 @@ def list_(config: Path | None, as_json: bool) -> None:
     elif not found:
         click.echo("no webhook is registered: `orchestrator webhooks register` does it")
     else:
-        table(found, neighbours.webhook_address(settings))
+        table(found, clients.webhook_address(settings))
 
 
 @webhooks.command()
@@ -117,7 +117,7 @@ def list_(config: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def show(config: Path | None, webhook: str | None, as_json: bool) -> None:
     """One webhook, and whether it is as the settings want it."""
-    from orchestrator import neighbours
+    from orchestrator import clients
     from orchestrator.cli.registered import lines, plainly
     from orchestrator.domain.registration import judge, same_address
 
@@ -128,7 +128,7 @@ def show(config: Path | None, webhook: str | None, as_json: bool) -> None:
         return
     for key, value in lines(found):
         click.echo(f"{key:10} {value}")
-    address = neighbours.webhook_address(settings)
+    address = clients.webhook_address(settings)
     if address and same_address(found.uri, address):
         verdict = judge([found], address=address, events=settings.webhooks.events)
         click.echo(f"{'verdict':10} {verdict.text}")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
-from orchestrator.domain import crowding
+from orchestrator.domain import approver_load
 from orchestrator.domain.asking import OURS, Asked, ask
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Terms
@@ -47,11 +47,13 @@ def admit(
     besides: Counter[str] = Counter()
     most = policy.max_open_per_approver
     for wish in wishes:
-        so_far = crowding.open_questions(Turn(run.turn.number, calls=tuple(call for call, _ in admitted)))
-        within_both = crowding.relieved(
-            crowding.within(wish, so_far, policy.max_open), run.asked_for_it, most, besides
+        so_far = approver_load.open_questions(
+            Turn(run.turn.number, calls=tuple(call for call, _ in admitted))
         )
-        besides.update(crowding.put_to(within_both))
+        within_both = approver_load.relieved(
+            approver_load.within(wish, so_far, policy.max_open), run.asked_for_it, most, besides
+        )
+        besides.update(approver_load.put_to(within_both))
         admitted.append(_as_call(run, interaction_id, within_both, now))
     return admitted
 

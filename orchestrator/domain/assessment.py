@@ -23,10 +23,10 @@ class Assessment(Value):
     """What the toolkit and the policy say about one function call, at one moment.
 
     `arguments` are as they would run: validated, in the schema's types, plain JSON.
-    `reason` is for the model when the call is not to run. `digest` seals all of it, `former` does so in the
-    way of before, where that was wanted. `previews` says that
-    the tool can tell what the call would do, `preview_required` that without that nobody is asked. `asked`
-    counts the open questions of each entry of approvers it would be put to; empty where nobody counted.
+    `reason` is for the model when the call is not to run. `digest` seals all of it; `former` does so as an
+    earlier release did, for a question of that release, else it is empty. `previews` says that the tool can
+    tell what the call would do, `preview_required` that without that nobody is asked. `asked` counts the
+    open questions of each entry of approvers it would be put to; empty where nobody counted.
     """
 
     call_id: str

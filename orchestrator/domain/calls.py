@@ -15,7 +15,7 @@ in `expiry`.
 
 from datetime import datetime
 
-from orchestrator.domain import crowding
+from orchestrator.domain import approver_load
 from orchestrator.domain.asking import ask, ask_instead, no_expiry, redraw, warn
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
@@ -52,7 +52,7 @@ def previewed(run: Run, event: CallPreviewed, policy: Policy, now: datetime) -> 
     if call.arguments != event.arguments or (fresh.previews and fresh.preview is None):
         return unheard(run, f"what was worked out is not about {event.call} as it is now")
     if call.approval is None:
-        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
+        fresh = approver_load.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if fresh.ruling is Ruling.ALLOW and call.approval is None:
@@ -96,24 +96,29 @@ def claim(run: Run, event: CallClaimed, policy: Policy, now: datetime) -> Decisi
     if event.doubts and (not spent or fresh.ruling is Ruling.ALLOW):  # else people are asked as it is now
         return _changed(run, call, _told(call.tool, event.doubts), now)
     if not stands:
-        fresh = crowding.within(fresh, crowding.open_questions(run.turn, call.id), policy.max_open)
-        fresh = crowding.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
+        fresh = approver_load.within(fresh, approver_load.open_questions(run.turn, call.id), policy.max_open)
+        fresh = approver_load.relieved(fresh, run.asked_for_it, policy.max_open_per_approver)
     if fresh.ruling in (Ruling.DENY, Ruling.UNKNOWN, Ruling.INVALID):
         return settled(run, call, OutcomeKind.DENIED, fresh.reason, now)
     if approval and stands:
         return _gated(run, call, approval, event, now)
     if fresh.ruling is Ruling.ASK:
-        if fresh.previews and fresh.preview is None:
-            return unheard(run, "what it would do has not been worked out", Refusal.NOT_NOW)
-        if (blind := _blind(fresh)) is not None:
-            return settled(run, call, OutcomeKind.FAILED, blind, now)
-        call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
-        terms = fresh.terms or Terms(approvers=())
-        asked, effects = ask(call, run, terms, fresh.digest, now, fresh.preview)
-        note = "the policy now asks for a person"
-        run = with_turn(run, run.turn.with_call(asked))
-        return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
+        return _asked_after_all(run, call, fresh, now)
     return _execute(run, call, event, now)
+
+
+def _asked_after_all(run: Run, call: ToolCall, fresh: Assessment, now: datetime) -> Decision:
+    """Nobody has approved it, and the policy in force wants a person's yes."""
+    if fresh.previews and fresh.preview is None:
+        return unheard(run, "what it would do has not been worked out", Refusal.NOT_NOW)
+    if (blind := _blind(fresh)) is not None:
+        return settled(run, call, OutcomeKind.FAILED, blind, now)
+    call = replace(call, arguments=fresh.arguments, idempotent=fresh.idempotent)
+    terms = fresh.terms or Terms(approvers=())
+    asked, effects = ask(call, run, terms, fresh.digest, now, fresh.preview)
+    run = with_turn(run, run.turn.with_call(asked))
+    note = "the policy now asks for a person"
+    return Decision(run, (*effects, *warn(run.turn)), note=note, refused=Refusal.NOT_NOW)
 
 
 def _gated(run: Run, call: ToolCall, approval: Approval, event: CallClaimed, now: datetime) -> Decision:

@@ -12,7 +12,7 @@ handed back any more. Lapsed, the model is told of a timeout, never of a person'
 With a calendar all this time is counted in its hours, up to the instant at which it lapses. A notice that
 falls into quiet hours comes at their end; where the question lapses before that, it comes shortly before
 they begin, or, if they were on already when it was asked, when it would have come. How the question goes on
-from the channel to the people themselves is told in `ladder`.
+from the channel to the people themselves is told in `escalation`.
 """
 
 from datetime import datetime, timedelta
@@ -81,7 +81,7 @@ def in_slack(approval: Approval) -> bool:
 
 
 def spreading(approval: Approval, now: datetime) -> datetime | None:
-    """When those who may decide are written to directly; None for never. See `ladder`."""
+    """When those who may decide are written to directly; None for never. See `escalation`."""
     if left_to_a_person(approval):
         return None
     if unseen(approval):

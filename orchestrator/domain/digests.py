@@ -11,12 +11,12 @@ from typing import Final
 
 from orchestrator.domain.asking import is_own
 from orchestrator.domain.batches import people
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.collecting import parse, waits
 from orchestrator.domain.decision import Decision
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import Run, ToolCall
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.values import replace
 
 Kind = tuple[object, ...]

@@ -9,11 +9,11 @@ policy says at this moment must let a person decide; groups and roles are resolv
 
 from collections.abc import Collection
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import Run, ToolCall
-from orchestrator.domain.pictures import Card
-from orchestrator.domain.terms import can_be_met, deciders
+from orchestrator.domain.terms import barring, can_be_met, deciders
 from orchestrator.domain.values import replace
 
 Refused = tuple[Refusal, str]
@@ -52,9 +52,9 @@ def refusal(
             return Refusal.NOT_ENTITLED, why
     step = approval.terms.steps[approval.stage]
     # Of one that is over, whoever was asked in any stage is told who was first.
-    if stands.isdisjoint(step.approvers if approval.open else everybody(approval.terms)):
+    if stands.isdisjoint(step.approvers if approval.open else deciders(approval.terms)):
         return Refusal.NOT_ENTITLED, _elsewhere(approval, step, person, stands, call.tool)
-    if current is not None and stands.isdisjoint(everybody(current, escalated=approval.escalated)):
+    if current is not None and stands.isdisjoint(deciders(current, escalated=approval.escalated)):
         return Refusal.NOT_ENTITLED, f"{person} may no longer decide about {call.tool}"
     return None
 
@@ -75,8 +75,7 @@ def waits_for(card: Card, person: str, standing: Collection[str]) -> bool:
 def concerns(card: Card, person: str, standing: Collection[str]) -> bool:
     """Whether this person asked for the run, or may decide in some stage of the question."""
     approval, stands = card.approval, {person, *standing}
-    named = not stands.isdisjoint(everybody(approval.terms, escalated=approval.escalated))
-    return person == card.requester.id or (named and stands.isdisjoint(approval.terms.never))
+    return person == card.requester.id or in_some_stage(approval.terms, stands, escalated=approval.escalated)
 
 
 def already_counted(approval: Approval, person: str) -> str | None:
@@ -86,9 +85,10 @@ def already_counted(approval: Approval, person: str) -> str | None:
     return f"you have approved already; {missing(approval)} more needed, by others"
 
 
-def everybody(terms: Terms, *, escalated: bool = False) -> frozenset[str]:
-    """All entries that may decide in some stage, after an escalation those too."""
-    return frozenset((*deciders(terms), *(terms.escalate_to if escalated else ())))
+def in_some_stage(terms: Terms, stands: Collection[str], *, escalated: bool) -> bool:
+    """Whether somebody who stands for these entries may decide in some stage."""
+    may = deciders(terms, escalated=escalated)
+    return not set(stands).isdisjoint(may) and set(stands).isdisjoint(terms.never)
 
 
 def needed_later(approval: Approval) -> bool:
@@ -107,15 +107,15 @@ def needed_later(approval: Approval) -> bool:
 def _never(
     asked_for_it: Collection[str], terms: Terms, person: str, stands: Collection[str], about: str
 ) -> str | None:
-    if not set(stands).isdisjoint(terms.never):
-        return f"{person} may not decide about {about}"
-    if terms.four_eyes and person in asked_for_it:
+    if set(stands).isdisjoint(barring(terms, asked_for_it).never):
+        return None
+    if set(stands).isdisjoint(terms.never):
         return f"{person} asked for this run; somebody else must decide"
-    return None
+    return f"{person} may not decide about {about}"
 
 
 def _elsewhere(approval: Approval, step: Stage, person: str, stands: Collection[str], about: str) -> str:
     """Whether they are asked at another time, or never."""
-    if step.name and not set(stands).isdisjoint(everybody(approval.terms)):
+    if step.name and not set(stands).isdisjoint(deciders(approval.terms)):
         return f"{person} is not asked in this stage ({step.name})"
     return f"{person} may not decide about {about}"

@@ -4,9 +4,10 @@ Entries are values; the store writes them down, each bound to the one before. Pe
 whole. Arguments, inputs and results are `Sealed`: they go in as a hash, so that no secret leaks by them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -185,18 +186,36 @@ def _of_question(run_id: str, old: Approval | None, call: ToolCall, event: Event
     new = call.approval
     if new is None or new is old:
         return
-
-    def entry(kind: EntryKind, about: Approval, facts: Mapping[str, Any]) -> Entry:
-        standing = {"status": str(about.status), "digest": about.digest}
-        return Entry(kind, run_id, {"call": call.id, "tool": call.tool, **standing, **facts}, about.id)
-
+    entry = partial(_about, run_id, call)
     if old is None or old.id != new.id:
-        if old is not None and old.open:  # nobody's answer to it counts any more
-            spent = replace(old, status=ApprovalStatus.WITHDRAWN)
-            kind = EntryKind.EDITED if isinstance(event, ApprovalEdited) else EntryKind.WITHDRAWN
-            yield entry(kind, spent, {**_because(event), **_shown(event), "replaced_by": new.id})
-        instead_of, old = old, replace(new, status=ApprovalStatus.PENDING, verdict=None, votes=())
-        yield entry(EntryKind.APPROVAL_REQUESTED, old, _requested(call, new, instead_of))
+        if old is not None and old.open:
+            yield _replaced(entry, old, new, event)
+        as_put = replace(new, status=ApprovalStatus.PENDING, verdict=None, votes=())
+        yield entry(EntryKind.APPROVAL_REQUESTED, as_put, _requested(call, new, old))
+        old = as_put
+    yield from _while_open(entry, old, new, event)
+    yield from _at_its_end(entry, old, new, call, event)
+
+
+def _about(
+    run_id: str, call: ToolCall, kind: EntryKind, approval: Approval, facts: Mapping[str, Any]
+) -> Entry:
+    standing = {"status": str(approval.status), "digest": approval.digest}
+    return Entry(kind, run_id, {"call": call.id, "tool": call.tool, **standing, **facts}, approval.id)
+
+
+_About = Callable[[EntryKind, Approval, Mapping[str, Any]], Entry]
+"""`_about`, of one call."""
+
+
+def _replaced(entry: _About, old: Approval, new: Approval, event: Event) -> Entry:
+    """Nobody's answer to the question that stood there before counts any more."""
+    spent = replace(old, status=ApprovalStatus.WITHDRAWN)
+    kind = EntryKind.EDITED if isinstance(event, ApprovalEdited) else EntryKind.WITHDRAWN
+    return entry(kind, spent, {**_because(event), **_shown(event), "replaced_by": new.id})
+
+
+def _while_open(entry: _About, old: Approval, new: Approval, event: Event) -> Iterator[Entry]:
     for vote in new.votes:
         if vote not in old.votes and not _last(vote, new):
             yield entry(EntryKind.VOTED, new, {**_wish(event), **_vote(vote)})
@@ -211,6 +230,10 @@ def _of_question(run_id: str, old: Approval | None, call: ToolCall, event: Event
     if new.escalated and not old.escalated:
         more = {"deciders": deciders(new.terms), "expires_at": text_of(new.expires_at)}
         yield entry(EntryKind.ESCALATED, new, more)
+
+
+def _at_its_end(entry: _About, old: Approval, new: Approval, call: ToolCall, event: Event) -> Iterator[Entry]:
+    """That it is settled, or open again, or that what was approved has longer to start."""
     if new.status is not old.status or new.verdict != old.verdict:
         kind = _BY_STATUS[new.status]
         if kind is EntryKind.WITHDRAWN and isinstance(event, ApprovalEdited):

@@ -16,8 +16,8 @@ from orchestrator.domain.asking import redraw
 from orchestrator.domain.consent import SLACK_USER, Approval, Inquiry, Place
 from orchestrator.domain.decision import Decision, Refusal, unheard
 from orchestrator.domain.effects import Effect, EffectKind, notice_subject, parse_notice
+from orchestrator.domain.escalation import MACHINE
 from orchestrator.domain.events import InquiryPosted, QuestionAnswered, QuestionAsked
-from orchestrator.domain.ladder import MACHINE
 from orchestrator.domain.model import CallStatus, Policy, Run, ToolCall
 from orchestrator.domain.values import Value, replace
 from orchestrator.domain.verdicts import already

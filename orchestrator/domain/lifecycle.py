@@ -17,10 +17,10 @@ from orchestrator.domain import (
     calls,
     creates,
     digests,
+    escalation,
     expiry,
     inquiries,
     joblife,
-    ladder,
     posting,
     proposals,
     turns,
@@ -78,7 +78,7 @@ from orchestrator.domain.events import (
     StepBegun,
     TakenUp,
 )
-from orchestrator.domain.meanings import STILL_OPEN, meaning
+from orchestrator.domain.interaction_status import STILL_OPEN, meaning
 from orchestrator.domain.model import Policy, Recipe, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.onward import enter
 from orchestrator.domain.values import replace
@@ -168,14 +168,8 @@ def open_run(
 def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
     """An ended run hears nothing more, except to stop an interaction still open behind it."""
     match event:
-        case InteractionObserved(snapshot=snap):
-            own = snap.interaction_id == run.turn.interaction_id
-            if event.former or meaning(snap.status) not in STILL_OPEN:
-                return Decision(run)
-            if own and run.status is RunStatus.COMPLETED:
-                return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
-            stop = Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now)
-            return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
+        case InteractionObserved():
+            return _read_behind_the_end(run, event, now)
         case CallFinished():
             return calls.finished_late(run, event, now)
         case JobObserved():
@@ -187,7 +181,7 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
         case BatchPosted():
             return batches.posted(run, event, Policy(), now)
         case ApprovalCopied():
-            return ladder.copied(run, event, Policy(), now)
+            return escalation.copied(run, event, Policy(), now)
         case InquiryPosted():
             return inquiries.posted(run, event, Policy(), now)
         case (
@@ -206,6 +200,17 @@ def after_the_end(run: Run, event: Event, now: datetime) -> Decision:
             return Decision(run)  # what was on its way when the run ended
         case _:
             return unheard(run, f"the run is {run.status}", Refusal.RUN_ENDED)
+
+
+def _read_behind_the_end(run: Run, event: InteractionObserved, now: datetime) -> Decision:
+    snap = event.snapshot
+    own = snap.interaction_id == run.turn.interaction_id
+    if event.former or meaning(snap.status) not in STILL_OPEN:
+        return Decision(run)
+    if own and run.status is RunStatus.COMPLETED:
+        return unheard(run, f"a stale reading ({snap.status[:64]}) of a run that completed")
+    stop = Effect(EffectKind.CANCEL_INTERACTION, snap.interaction_id, now)
+    return Decision(run, (stop,), note=f"{snap.interaction_id} was still open behind the run")
 
 
 def _cancel(run: Run, event: CancelRequested, policy: Policy, now: datetime) -> Decision:
@@ -273,9 +278,9 @@ _HANDLERS: Final[Mapping[type[Event], _Handler]] = {
     ApprovalUndelivered: posting.undelivered,
     BatchPosted: batches.posted,
     BatchUndelivered: batches.undelivered,
-    ApproversFound: ladder.found,
-    ApprovalCopied: ladder.copied,
-    ApprovalNotCopied: ladder.not_copied,
+    ApproversFound: escalation.found,
+    ApprovalCopied: escalation.copied,
+    ApprovalNotCopied: escalation.not_copied,
     ApprovalDecided: verdicts.decided,
     ApprovalEdited: proposals.edited,
     QuestionAsked: inquiries.asked,

@@ -1,4 +1,4 @@
-"""Where a question stands in its channel, or why it does not. Who is written to directly, `ladder` says."""
+"""Where a question stands in its channel, or why it does not; for direct messages see `escalation`."""
 
 from datetime import datetime
 

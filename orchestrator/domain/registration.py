@@ -57,7 +57,7 @@ class Registration(Value):
     secrets: tuple[SecretHint, ...] = ()
 
 
-class Standing(StrEnum):
+class RegistrationState(StrEnum):
     """How our webhook stands; the module's docstring says what each means."""
 
     WELL = "well"
@@ -69,19 +69,19 @@ class Standing(StrEnum):
     UNASKED = "not_asked"
 
 
-_BEST_FIRST: Final = tuple(Standing)
+_BEST_FIRST: Final = tuple(RegistrationState)
 
 
 class Judgement(Value):
     """How it stands, in a word and in a sentence, and the registration that is meant, if there is one."""
 
-    standing: Standing
+    standing: RegistrationState
     text: str
     registration: Registration | None = None
 
     @property
     def well(self) -> bool:
-        return self.standing is Standing.WELL
+        return self.standing is RegistrationState.WELL
 
 
 def same_address(one: str, other: str) -> bool:
@@ -108,7 +108,7 @@ def judge(registered: Sequence[Registration], *, address: str, events: Collectio
     verdicts = [_judge(r, events) for r in ours(registered, address)]
     if not verdicts:
         others = f"; {len(registered)} for other addresses" if registered else ""
-        return Judgement(Standing.NONE, f"no webhook is registered for our address{others}")
+        return Judgement(RegistrationState.NONE, f"no webhook is registered for our address{others}")
     best = min(verdicts, key=lambda v: _BEST_FIRST.index(v.standing))
     if len(verdicts) > 1:
         text = f"{best.text}; {len(verdicts)} webhooks are registered for our address, one is enough"
@@ -121,25 +121,27 @@ def _judge(registered: Registration, events: Collection[str]) -> Judgement:
         case "enabled":
             return _judge_events(registered, events)
         case "disabled":
-            return Judgement(Standing.DISABLED, "the webhook is switched off", registered)
+            return Judgement(RegistrationState.DISABLED, "the webhook is switched off", registered)
         case "disabled_due_to_failed_deliveries":
             text = "Gemini has switched the webhook off: too many deliveries failed"
-            return Judgement(Standing.FAILING, text, registered)
+            return Judgement(RegistrationState.FAILING, text, registered)
         case _:
             return Judgement(
-                Standing.STRANGE, "the webhook is in a state this program does not know", registered
+                RegistrationState.STRANGE, "the webhook is in a state this program does not know", registered
             )
 
 
 def _judge_events(registered: Registration, events: Collection[str]) -> Judgement:
     missing, surplus = set(events) - set(registered.events), set(registered.events) - set(events)
     if not missing and not surplus:
-        return Judgement(Standing.WELL, "the webhook is registered and enabled", registered)
+        return Judgement(RegistrationState.WELL, "the webhook is registered and enabled", registered)
     told = [
         f"{word} {', '.join(sorted(names))}"
         for word, names in (("lacks", missing), ("has also", surplus))
         if names
     ]
     return Judgement(
-        Standing.OTHER_EVENTS, f"the webhook is for other events: it {' and '.join(told)}", registered
+        RegistrationState.OTHER_EVENTS,
+        f"the webhook is for other events: it {' and '.join(told)}",
+        registered,
     )

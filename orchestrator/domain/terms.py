@@ -43,9 +43,10 @@ def expand(entries: Iterable[str], roles: Mapping[str, Sequence[str]]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def deciders(terms: Terms) -> tuple[str, ...]:
-    """Who may decide in any of its steps, without those who may never."""
-    return tuple(dict.fromkeys(p for step in terms.steps for p in possible(step, terms.never)))
+def deciders(terms: Terms, *, escalated: bool = False) -> tuple[str, ...]:
+    """Who may decide in any step, without those who may never; after an escalation `escalate_to` as well."""
+    first = (p for step in terms.steps for p in possible(step, terms.never))
+    return tuple(dict.fromkeys((*first, *(terms.escalate_to if escalated else ()))))
 
 
 def entries(terms: Terms) -> frozenset[str]:

@@ -76,7 +76,7 @@ class Owed(Value):
     more: bool = False
 
 
-class Entry(Value):
+class FeedEntry(Value):
     """One entry of a feed.
 
     Args:
@@ -88,10 +88,10 @@ class Entry(Value):
     seen: JsonObject
 
 
-class Look(Value):
+class FeedReading(Value):
     """What reading a feed came to. `entries` are as the feed lists them; None where nothing has changed."""
 
-    entries: tuple[Entry, ...] | None
+    entries: tuple[FeedEntry, ...] | None
     etag: str = ""
     last_modified: str = ""
 

@@ -1,5 +1,5 @@
 """One interaction: signalled, adopted, read, missing, forgotten. How it is asked for, see `creates`;
-what its status means, see `meanings`.
+what its status means, see `interaction_status`.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from orchestrator.domain.events import (
     InteractionTooLarge,
 )
 from orchestrator.domain.exchange import Snapshot
-from orchestrator.domain.meanings import ENDS_TURN, FOLLOWS, STILL_OPEN, Meaning, meaning
+from orchestrator.domain.interaction_status import ENDS_TURN, FOLLOWS, STILL_OPEN, Meaning, meaning
 from orchestrator.domain.model import Policy, Run, RunStatus, TurnStatus
 from orchestrator.domain.pauses import not_restarted
 from orchestrator.domain.reminding import beside

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.domain import entitlement, hidden, human
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.assessment import Assessment, Ruling
+from orchestrator.domain.assessment import Assessment, Finding, Ruling
 from orchestrator.domain.consent import Actor, Approval, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.events import (
@@ -30,15 +30,15 @@ from orchestrator.domain.values import Value, replace
 from orchestrator.domain.verdicts import already
 from orchestrator.engine import step
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.seal import assess
+from orchestrator.engine.seal import assess, sealed
 from orchestrator.errors import InvalidError, NotFoundError
-from orchestrator.store import attest, locking, questions, runs
+from orchestrator.store import audit_check, locking, questions, runs
 
 _WHOLE: Final = "arguments"
 """How all of them are named."""
 
 
-class Answer(Value):
+class Decided(Value):
     """What a decision came to. `approval` is the question as it stands now.
 
     `untold`: it was turned away too often to be written down once more.
@@ -69,7 +69,7 @@ class Person(Value):
     digest: str | None = None
 
 
-class Bench(Value):
+class DecisionContext(Value):
     """What an answer is held against.
 
     Args:
@@ -82,8 +82,14 @@ class Bench(Value):
 
 
 def decide(
-    s: Session, approval_id: str, person: Person, verdict: Verdict, bench: Bench, *, together: bool = False
-) -> Answer:
+    s: Session,
+    approval_id: str,
+    person: Person,
+    verdict: Verdict,
+    context: DecisionContext,
+    *,
+    together: bool = False,
+) -> Decided:
     """A yes, a no, a plan sent back, or an answer instead of any of them.
 
     Args:
@@ -95,7 +101,7 @@ def decide(
     """
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        if verdict.answer is not None and _counts(run, call, approval, person, bench):
+        if verdict.answer is not None and _counts(run, call, approval, person, context):
             human.check(call, verdict.answer)
         return ApprovalDecided(
             approval_id,
@@ -103,17 +109,17 @@ def decide(
             verdict,
             person.entitled_as,
             person.standing,
-            _current(run, call, bench),
+            _current(run, call, context),
             together,
-            _by_now(s, run, call, verdict, bench) if approval.open else None,
+            _by_now(s, run, call, verdict, context) if approval.open else None,
         )
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
 def decide_all(
-    s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, bench: Bench
-) -> tuple[Answer, ...]:
+    s: Session, asked: Sequence[tuple[str, str]], person: Person, verdict: Verdict, context: DecisionContext
+) -> tuple[Decided, ...]:
     """One word about several questions: each is decided by itself, all in this transaction.
 
     One that is refused, because it has changed or was decided meanwhile, takes nothing from the others.
@@ -126,7 +132,7 @@ def decide_all(
     """
     _take_all(s, [approval_id for approval_id, _ in asked])
     return tuple(
-        decide(s, approval_id, replace(person, digest=digest), verdict, bench, together=True)
+        decide(s, approval_id, replace(person, digest=digest), verdict, context, together=True)
         for approval_id, digest in asked
     )
 
@@ -140,14 +146,14 @@ class Wish:
     verdict: Verdict
 
 
-def decide_each(s: Session, wishes: Sequence[Wish], bench: Bench) -> tuple[Answer | None, ...]:
+def decide_each(s: Session, wishes: Sequence[Wish], context: DecisionContext) -> tuple[Decided | None, ...]:
     """Each for itself, as if it came alone, and all in this transaction; None for one there is not.
 
     Their runs are taken in one order, so that two such jobs never wait for each other.
     """
     there = _take_all(s, [w.approval for w in wishes])
     return tuple(
-        decide(s, w.approval, w.person, w.verdict, bench) if w.approval in there else None for w in wishes
+        decide(s, w.approval, w.person, w.verdict, context) if w.approval in there else None for w in wishes
     )
 
 
@@ -162,7 +168,7 @@ def _take_all(s: Session, approvals: Sequence[str]) -> set[str]:
     return set(found)
 
 
-def ask_back(s: Session, approval_id: str, person: Person, text: str, bench: Bench) -> Answer:
+def ask_back(s: Session, approval_id: str, person: Person, text: str, context: DecisionContext) -> Decided:
     """A question to whoever asked for the run.
 
     Raises:
@@ -170,47 +176,50 @@ def ask_back(s: Session, approval_id: str, person: Person, text: str, bench: Ben
     """
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        by, current = person.by, _current(run, call, bench)
-        return QuestionAsked(approval_id, by, bench.now, text, person.entitled_as, person.standing, current)
+        by, current = person.by, _current(run, call, context)
+        return QuestionAsked(approval_id, by, context.now, text, person.entitled_as, person.standing, current)
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
-def answer_back(s: Session, approval_id: str, number: int, person: Person, text: str, bench: Bench) -> Answer:
+def answer_back(
+    s: Session, approval_id: str, number: int, person: Person, text: str, context: DecisionContext
+) -> Decided:
     """The answer to such a question. Raises as `ask_back`."""
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        return QuestionAnswered(approval_id, number, person.by, bench.now, text, person.entitled_as)
+        return QuestionAnswered(approval_id, number, person.by, context.now, text, person.entitled_as)
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
 def edit(
-    s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, bench: Bench
-) -> Answer:
+    s: Session, approval_id: str, person: Person, arguments: JsonObject, reason: str, context: DecisionContext
+) -> Decided:
     """Other arguments for the call in question. Of those kept from view, what is not given stays as it is.
 
     Raises:
         NotFoundError: There is no such approval.
         InvalidError: They do not fit the tool.
     """
-    toolkit = bench.toolkit
+    toolkit = context.toolkit
     if toolkit is None:
         raise InvalidError("arguments cannot be changed here", (("arguments", "no tools are loaded"),))
 
     def event(run: Run, call: ToolCall, approval: Approval) -> Event:
-        current = _current(run, call, bench)
+        current = _current(run, call, context)
         unseen = {*approval.terms.hidden, *(current.hidden if current else ())}
         wished = hidden.kept(arguments, call.arguments, unseen)
         wish = FunctionCall(call.call_id, call.tool, wished)
-        fresh = assess(toolkit, run, run.turn.interaction_id or "", wish, about=approval)
-        if fresh.ruling is Ruling.INVALID and _counts(run, call, approval, person, bench):
-            raise InvalidError("the arguments do not fit the tool", _misfits(toolkit, run, wish))
+        found = toolkit.find(run.acting, wish)
+        if found.ruling is Ruling.INVALID and _counts(run, call, approval, person, context):
+            raise InvalidError("the arguments do not fit the tool", _misfits(found))
+        fresh = sealed(found, run, run.turn.interaction_id or "", wish, about=approval)
         return ApprovalEdited(
             approval_id,
             approval.digest if person.digest is None else person.digest,
             person.by,
-            bench.now,
+            context.now,
             fresh,
             reason,
             person.entitled_as,
@@ -218,72 +227,76 @@ def edit(
             current,
         )
 
-    return _apply(s, approval_id, event, bench)
+    return _apply(s, approval_id, event, context)
 
 
-def _misfits(toolkit: ToolkitPort, run: Run, wish: FunctionCall) -> tuple[tuple[str, str], ...]:
+def _misfits(found: Finding) -> tuple[tuple[str, str], ...]:
     """What does not fit, by the request's own names: `arguments.amount`."""
-    found = toolkit.find(run.acting, wish)
     problems = found.problems or ((_WHOLE, found.reason),)
     return tuple((path if path == _WHOLE else f"{_WHOLE}.{path}", text) for path, text in problems)
 
 
-def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, bench: Bench) -> bool:
+def _counts(run: Run, call: ToolCall, approval: Approval, person: Person, context: DecisionContext) -> bool:
     """Whether they may answer at all: only then is it their answer that does not fit."""
-    current = _current(run, call, bench)
+    current = _current(run, call, context)
     refused = entitlement.refusal(run, call, person.entitled_as, person.standing, current)
     return approval.open and not is_own(call) and refused is None
 
 
-def terms_now(s: Session, approval_id: str, bench: Bench) -> Terms | None:
+def terms_now(s: Session, approval_id: str, context: DecisionContext) -> Terms | None:
     """Under which terms the same would be asked at this moment; None where that is not known."""
     found = questions.load_approval(s, approval_id)
-    return None if found is None else _current(runs.load(s, found[2]), found[1], bench)
+    return None if found is None else _current(runs.load(s, found[2]), found[1], context)
 
 
-def _current(run: Run, call: ToolCall, bench: Bench) -> Terms | None:
+def _current(run: Run, call: ToolCall, context: DecisionContext) -> Terms | None:
     """Under which terms people would be asked now; a run's own questions keep those they began with."""
-    if bench.toolkit is None or is_own(call):
+    if context.toolkit is None or is_own(call):
         return None
-    return bench.toolkit.terms(run.recipe, call.tool)
+    return context.toolkit.terms(run.recipe, call.tool)
 
 
-def _by_now(s: Session, run: Run, call: ToolCall, verdict: Verdict, bench: Bench) -> Assessment | None:
+def _by_now(
+    s: Session, run: Run, call: ToolCall, verdict: Verdict, context: DecisionContext
+) -> Assessment | None:
     """The call as a yes would have it run at this moment, where that is not what is asked.
 
     Of a tool nobody here knows, and where the tables differ from the audit, the gate has the word.
     """
     approval = call.approval
     runs_by_it = verdict.approve and verdict.answer is None and not is_own(call)
-    if bench.toolkit is None or approval is None or not runs_by_it:
+    if context.toolkit is None or approval is None or not runs_by_it:
         return None
     wish = FunctionCall(call.call_id, call.tool, call.arguments)
-    fresh = assess(bench.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval)
+    fresh = assess(
+        context.toolkit, run, run.turn.interaction_id or "", wish, approval.preview, about=approval
+    )
     same = fresh.sealed_like(approval) == approval.digest
-    return None if same or fresh.ruling is Ruling.UNKNOWN or attest.doubts(s, call) else fresh
+    return None if same or fresh.ruling is Ruling.UNKNOWN or audit_check.doubts(s, call) else fresh
 
 
 def _apply(
-    s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], bench: Bench
-) -> Answer:
+    s: Session, approval_id: str, event: Callable[[Run, ToolCall, Approval], Event], context: DecisionContext
+) -> Decided:
     found = questions.load_approval(s, approval_id, locking.run_of_approval(s, approval_id))
     if found is None:
         raise NotFoundError(f"there is no approval {approval_id}")
     before, asked, run_id = found
-    applied = step.apply(s, run_id, lambda run: event(run, asked, before), policy=bench.policy, now=bench.now)
+    applied = step.apply(
+        s, run_id, lambda run: event(run, asked, before), policy=context.policy, now=context.now
+    )
     if doubts := _doubts(s, applied, before, asked):
         doubt = CallDoubted(asked.id, doubts)
-        seen_to = step.apply(s, run_id, doubt, policy=bench.policy, now=bench.now)
+        seen_to = step.apply(s, run_id, doubt, policy=context.policy, now=context.now)
         applied = replace(applied, run=seen_to.run)
     call = applied.run.turn.call(asked.id)
     if applied.refused is None and call is not None and call.approval is not None:
-        return Answer(
-            call.approval, call.tool, applied.note, run=run_id
-        )  # an edit has put another in its place
+        # An edit has put another in its place.
+        return Decided(call.approval, call.tool, applied.note, run=run_id)
     approval = (questions.load_approval(s, approval_id, applied.run) or found)[0]
     gone = applied.refused in (Refusal.NOT_FOUND, Refusal.RUN_ENDED) and not approval.open
     note = already(approval) if gone else applied.note
-    return Answer(approval, asked.tool, note, applied.refused, run_id, applied.untold)
+    return Decided(approval, asked.tool, note, applied.refused, run_id, applied.untold)
 
 
 def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCall) -> tuple[str, ...]:
@@ -297,7 +310,7 @@ def _doubts(s: Session, applied: step.Applied, approval: Approval, asked: ToolCa
     if call is not None and call.approval is not None and call.approval.id != approval.id:
         return ()  # it was asked anew
     if call is None:
-        return attest.gone(s, applied.run, asked.id) if approval.open else ()
+        return audit_check.gone(s, applied.run, asked.id) if approval.open else ()
     if applied.refused is Refusal.CHANGED:
-        return attest.doubts(s, call)
-    return attest.idle(s, applied.run.id, call)
+        return audit_check.doubts(s, call)
+    return audit_check.idle(s, applied.run.id, call)

@@ -1,4 +1,4 @@
-"""Triggers as the settings arm them, and what they need of the world."""
+"""Triggers that are ready to fire, as `orchestrator.arming` makes them, and the feeds they read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from typing import Protocol
 
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.triggers import First, Happened, Look, Missed, Schedule
+from orchestrator.domain.triggers import FeedReading, First, Happened, Missed, Schedule
 
 
 class FeedPort(Protocol):
     """Reads feeds. Raises `UnavailableError`, `RejectedError`, or `InvalidError` for what is no feed."""
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
+    async def look(
+        self, url: str, *, etag: str = "", last_modified: str = "", inside: str = ""
+    ) -> FeedReading:
         """What it says now, or that nothing has changed since; `inside` as in `Feed`."""
         ...
 

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from orchestrator import failpoints
 from orchestrator.domain import batches
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.events import BatchPosted, BatchUndelivered
 from orchestrator.domain.model import CallStatus, Run, Turn
-from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
-from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said
+from orchestrator.engine.posting import in_turn, not_posted, redrawn, unfamiliar_may_pass
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, runs, turns
@@ -75,10 +75,10 @@ class Batches:
     async def _post(self, effect: Claimed, batch: BatchCard, face: str, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            with may_pass(effect):
+            with unfamiliar_may_pass(effect):
                 place = await slack.post_batch(batch, seen_before=effect.attempts > 1)
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             log.warning("batch_not_shown", run_id=batch.run_id, turn=batch.turn, why=str(e))
             await self._commit.conclude(effect, BatchUndelivered(batch.turn, str(e)))
@@ -105,7 +105,7 @@ class Batches:
 
     async def _drawn(self, effect: Claimed, batch: BatchCard, slack: SlackPort) -> bool:
         refused = lambda why: log.warning("batch_not_redrawn", run_id=batch.run_id, turn=batch.turn, why=why)  # noqa: E731
-        return await drawn_anew(self._commit, effect, slack.update_batch(batch), refused)
+        return await redrawn(self._commit, effect, slack.update_batch(batch), refused)
 
     def _turn(self, s: Session, effect: Claimed) -> tuple[Run, Turn]:
         run, number = runs.load(s, effect.run_id), int(effect.subject)

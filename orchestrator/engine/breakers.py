@@ -17,11 +17,11 @@ from typing import Final, TypeVar
 
 import structlog
 
+from orchestrator.domain.cards import Card, Overview, Picture
 from orchestrator.domain.consent import Place
 from orchestrator.domain.exchange import CreateRequest, Snapshot
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading
-from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, JobsPort, SlackPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
@@ -52,7 +52,7 @@ class SparedError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BreakerState:
     """How a breaker stands.
 
     Args:
@@ -67,23 +67,23 @@ class Standing:
     opened: int
 
 
-Standings = Callable[[], Awaitable[Mapping[str, Standing]]]
+BreakerReader = Callable[[], Awaitable[Mapping[str, BreakerState]]]
 """Asks how the neighbours' breakers stand, by name; raises what a database raises."""
 
 
 Openings = Callable[[], Awaitable[Mapping[str, int]]]
-"""Asks how often each neighbour's breakers opened, in all processes together; raises as `Standings`."""
+"""Asks how often each neighbour's breakers opened, in all processes together; raises as `BreakerReader`."""
 
 
-async def nobody() -> Mapping[str, Standing]:
+async def nobody() -> Mapping[str, BreakerState]:
     """There is no neighbour."""
     return {}
 
 
-def own(breakers: "Sequence[Breaker]") -> Standings:
+def own(breakers: "Sequence[Breaker]") -> BreakerReader:
     """Those of this process, which calls the neighbours itself."""
 
-    async def ask() -> Mapping[str, Standing]:
+    async def ask() -> Mapping[str, BreakerState]:
         return {breaker.name: breaker.state() for breaker in breakers}
 
     return ask
@@ -138,23 +138,23 @@ class Breaker:
         self._until: float | None = None  # None while closed
         self._probing = False
         self._failures = self._strikes = self._opened = 0
-        self.tell: Callable[[Standing], None] = lambda standing: None
+        self.tell: Callable[[BreakerState], None] = lambda standing: None
         """Called in the event loop when it opens, for longer too, and when it closes."""
         self.asked: Callable[[str, float], None] = lambda place, seconds: None
         """Called in the event loop when the neighbour named a wait: "" for all of it, and its seconds."""
         self._era = 0
         """Grows with each opening and closing: what a call of an earlier one came to is old news."""
 
-    def state(self) -> Standing:
+    def state(self) -> BreakerState:
         """How it stands now."""
         rest = 0.0 if self._until is None else max(0.0, self._until - self.clock())
         position = Position.OPEN if rest else Position.CLOSED if self._until is None else Position.HALF_OPEN
-        return Standing(position, rest, self._failures, self._opened)
+        return BreakerState(position, rest, self._failures, self._opened)
 
     def leave_alone(self, place: str, seconds: float) -> None:
         """It named a wait to somebody else, or before this process began. `place` is "", all of it."""
         if seconds - self.state().rest > NOTEWORTHY_SECONDS:
-            self._open(seconds)
+            self._open(seconds, "it had asked for that")
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless the neighbour is left alone.
@@ -164,16 +164,16 @@ class Breaker:
         """
         era = self._admit()
         verdict: bool | None = None
-        told = 0.0
+        told, why = 0.0, ""
         try:
             value = await work()
             verdict = False
         except Exception as e:
-            verdict = self._away(e)
+            verdict, why = self._away(e), str(e)
             told = (getattr(e, "retry_after", None) or 0.0) if verdict else 0.0
             raise
         finally:
-            self._heard(era, verdict, told)
+            self._heard(era, verdict, told, why)
         return value
 
     def _admit(self) -> int:
@@ -186,31 +186,31 @@ class Breaker:
             self._probing = True
         return self._era
 
-    def _heard(self, era: int, away: bool | None, told: float) -> None:
+    def _heard(self, era: int, away: bool | None, told: float, why: str) -> None:
         if away and told > 0:
-            self._open(told)  # whoever was told, it holds for all
+            self._open(told, why)  # whoever was told, it holds for all
             self.asked("", told)
         elif era != self._era:
             return
         elif away:
-            self._failed()
+            self._failed(why)
         elif away is None:
             self._probing = False  # it told nothing: the next call finds out
         else:
             self._succeeded()
 
-    def _failed(self) -> None:
+    def _failed(self, why: str) -> None:
         self._failures += 1
         if self._until is not None or self._failures >= self._limit:
             bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._strikes, 10))
             self._strikes += 1
-            self._open(SHORTEST_PAUSE_SECONDS + (bound - SHORTEST_PAUSE_SECONDS) * self._roll())
+            self._open(SHORTEST_PAUSE_SECONDS + (bound - SHORTEST_PAUSE_SECONDS) * self._roll(), why)
 
-    def _open(self, seconds: float) -> None:
+    def _open(self, seconds: float, why: str) -> None:
         now = self.clock()
         if self._until is None or self._until <= now:
             self._opened += 1
-            log.warning("breaker_opened", neighbour=self.name, seconds=round(seconds, 1))
+            log.warning("breaker_opened", neighbour=self.name, seconds=round(seconds, 1), why=why)
         before, self._until = self._until or now, max(self._until or now, now + seconds)
         self._probing = False
         self._era += 1

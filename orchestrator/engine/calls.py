@@ -31,7 +31,7 @@ from orchestrator.engine.resubmitting import spelled_out
 from orchestrator.engine.seal import assess
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import UnavailableError, UncertainError
-from orchestrator.store import asked, attest, claims, locking, runs
+from orchestrator.store import asked, audit_check, claims, locking, runs
 from orchestrator.store.claims import Claimed
 
 STOPPED: Final = 1000
@@ -71,10 +71,10 @@ class Calls:
             # Whoever ran it no longer holds the effect: it was cut off.
             self._commit.settle(s, effect, CallCutOff(call.id, call.claim, "the process ended"))
             return None
-        if call is None and not run.closed and (doubts := attest.gone(s, run, effect.subject)):
+        if call is None and not run.closed and (doubts := audit_check.gone(s, run, effect.subject)):
             self._commit.settle(s, effect, CallDoubted(effect.subject, doubts))
             return None
-        if call is not None and not run.closed and (doubts := attest.idle(s, run.id, call)):
+        if call is not None and not run.closed and (doubts := audit_check.idle(s, run.id, call)):
             self._commit.settle(s, effect, CallDoubted(call.id, doubts))
             return None
         if call is None or call.status is not CallStatus.READY or run.closed:
@@ -141,7 +141,7 @@ class Calls:
     ) -> Act | None:
         [fresh] = asked.counted(s, [fresh]) if not _still_stands(call) else [fresh]
         lacking = call.approval is None and fresh.ruling is Ruling.ASK
-        doubts = attest.unasked(s, run.id, call) if lacking else attest.doubts(s, call)
+        doubts = audit_check.unasked(s, run.id, call) if lacking else audit_check.doubts(s, call)
         claim = CallClaimed(call.id, effect.token, fresh, as_approved, doubts)
         applied = self._commit.apply(s, run.id, claim)
         started = applied.run.turn.call(call.id)

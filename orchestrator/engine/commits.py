@@ -22,16 +22,17 @@ from orchestrator.domain.events import Event
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.retry import backoff
 from orchestrator.engine import step
-from orchestrator.engine.hearing import Go, Hearing
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
+from orchestrator.engine.polling import Go, Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Act, Gate, GateError, NoSlots, Places, Slots, Taken, Ticket
 from orchestrator.errors import NotFoundError, UnavailableError, UnreadableError
+from orchestrator.outages import AWAY
 from orchestrator.store import claims, locking, occupancy, outbox
 from orchestrator.store.claims import Claimed, Hold, Which
 from orchestrator.store.database import Database
-from orchestrator.store.sql.races import AWAY, lost_race, resumed
+from orchestrator.store.sql.races import lost_race, resumed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Commits:
     Args:
         roll: Dice for the backoff, in [0, 1).
         lease: How long a claim holds without being renewed.
-        hearing: Says how soon interactions are read, and how many; by default as the policy says, and any.
+        polling: Says how soon interactions are read, and how many; by default as the policy says, and any.
         lines: Says who may write to a place in Slack now; without, everybody at once.
         limits: On single tools and workflows, over all processes; without, there are none.
         leases: By default, as `clock` goes.
@@ -68,7 +69,7 @@ class Commits:
         clock: Clock,
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
-        hearing: Hearing | None = None,
+        polling: Polling | None = None,
         lines: Lines | None = None,
         limits: Ceilings | None = None,
         leases: Leases | None = None,
@@ -80,7 +81,7 @@ class Commits:
         self._roll = roll
         self.lines = lines
         self.limits = limits or Ceilings()
-        self.hearing = hearing or Hearing(policy, None, clock=clock)
+        self.polling = polling or Polling(policy, None, clock=clock)
         self.lease = lease
         self.gate: Gate = _no_gate
         self.slots: Slots = NoSlots()
@@ -128,11 +129,11 @@ class Commits:
 
     def policy(self, s: Session) -> Policy:
         """Our pace and patience as they can be kept at this moment."""
-        return self.hearing.policy(s)
+        return self.polling.policy(s)
 
     def room(self, s: Session, effect: Claimed) -> Go | None:
         """When an interaction may be read; None where not now, and the effect is put off."""
-        room = self.hearing.admit(s, effect.urgency)
+        room = self.polling.admit(s, effect.urgency)
         if isinstance(room, Go):
             return room
         claims.put_off(s, effect, room.until, room.then)
@@ -278,7 +279,7 @@ class Commits:
         """Later again; after so many tries never, so that a person may mend what it needs."""
         effect = claims.claim(s, which, self._clock(), self.hold())
         if effect is not None and effect.attempts >= tries:
-            claims.bury(s, effect, why)
+            claims.give_up(s, effect, why)
         elif effect is not None:
             claims.retry(s, effect, self.later(effect, None), why)
 

@@ -1,7 +1,7 @@
 """Requests among the direct messages of those who may decide: who they are, and one copy for each.
 
 A copy is posted like the message in the channel: once, looked for before it is tried again, and redrawn
-with it. See `domain.ladder` for when.
+with it. See `domain.escalation` for when.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator.domain import ladder
+from orchestrator.domain import escalation
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.deadlines import undisturbed, unseen
 from orchestrator.domain.effects import parse_notice
 from orchestrator.domain.events import ApprovalCopied, ApprovalNotCopied, ApproversFound
-from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
+from orchestrator.engine.posting import adopt_message, in_turn, maybe_posted, not_posted, unfamiliar_may_pass
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims
@@ -57,11 +57,11 @@ class Copies:
 
     async def _spread(self, effect: Claimed, card: Card, slack: SlackPort) -> None:
         try:
-            members = await slack.members(ladder.groups(card.approval))
+            members = await slack.members(escalation.groups(card.approval))
         except UnavailableError as e:
             await self._commit.again(effect, str(e), e)
             return
-        people = ladder.people(card.approval, card.asked_for_it, members)
+        people = escalation.people(card.approval, card.asked_for_it, members)
         await self._commit.conclude(effect, ApproversFound(card.approval.id, people))
 
     def copy(self, s: Session, effect: Claimed) -> Act | None:
@@ -80,10 +80,10 @@ class Copies:
     async def _post(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
         approval = card.approval.id
         try:
-            with may_pass(effect):
-                place = await slack.copy(card, person, seen_before=maybe_said(effect))
+            with unfamiliar_may_pass(effect):
+                place = await slack.copy(card, person, seen_before=maybe_posted(effect))
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             log.warning("approval_not_copied", approval=approval, person=person, why=str(e))
             await self._commit.conclude(effect, ApprovalNotCopied(approval, person, str(e)))
@@ -91,7 +91,7 @@ class Copies:
             await self._commit.conclude(effect, _copied(card, person, place))
 
     async def _find(self, effect: Claimed, card: Card, person: str, slack: SlackPort) -> None:
-        await take_up(
+        await adopt_message(
             self._commit, effect, slack.find_copy(card, person), lambda place: _copied(card, person, place)
         )
 
@@ -101,4 +101,4 @@ def _copied(card: Card, person: str, place: Place) -> ApprovalCopied:
 
 
 def _to_be_spread(card: Card) -> bool:
-    return card.approval.open and bool(ladder.written_to(card.approval))
+    return card.approval.open and bool(escalation.written_to(card.approval))

@@ -14,13 +14,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
+from orchestrator.domain.cards import DigestCard
 from orchestrator.domain.digests import ALL_DECIDED, waiting
 from orchestrator.domain.effects import LOOK_AGAIN, Effect, EffectKind
-from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import drawn_anew, in_turn, may_pass, not_said
+from orchestrator.engine.posting import in_turn, not_posted, redrawn, unfamiliar_may_pass
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, digests, outbox
@@ -59,10 +59,10 @@ class Digests:
     async def _post(self, effect: Claimed, digest: DigestCard, slack: SlackPort) -> None:
         failpoints.hit("before_post")
         try:
-            with may_pass(effect):
+            with unfamiliar_may_pass(effect):
                 place = await slack.post_batch(digest, seen_before=effect.attempts > 1)
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             log.warning("digest_not_shown", digest=digest.name, why=str(e))
             await self._conclude(effect, trouble=str(e))
@@ -109,7 +109,7 @@ class Digests:
 
     async def _drawn(self, effect: Claimed, digest: DigestCard, slack: SlackPort) -> bool:
         refused = lambda why: log.warning("digest_not_redrawn", digest=digest.name, why=why)  # noqa: E731
-        return await drawn_anew(self._commit, effect, slack.update_batch(digest), refused)
+        return await redrawn(self._commit, effect, slack.update_batch(digest), refused)
 
     def _picture(self, s: Session, name: str) -> DigestCard:
         digest = digests.picture(s, name)

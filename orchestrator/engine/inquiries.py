@@ -10,13 +10,13 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.events import InquiryPosted
 from orchestrator.domain.inquiries import Telling, numbered, parse_telling
-from orchestrator.domain.pictures import Card
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort
-from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said, take_up
+from orchestrator.engine.posting import adopt_message, in_turn, maybe_posted, not_posted, unfamiliar_may_pass
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import (
     OrchestratorError,
@@ -64,13 +64,13 @@ class Inquiries:
 
     async def _post(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
         try:
-            with may_pass(effect):
-                place = await slack.ask_back(card, telling, seen_before=maybe_said(effect))
+            with unfamiliar_may_pass(effect):
+                place = await slack.ask_back(card, telling, seen_before=maybe_posted(effect))
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             log.warning("nobody_asked_back", approval=card.approval.id, what=telling.what, why=str(e))
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
         else:
             if telling.answer:
                 await self._commit.done(effect)
@@ -79,7 +79,7 @@ class Inquiries:
 
     async def _find(self, effect: Claimed, card: Card, telling: Telling, slack: SlackPort) -> None:
         look = slack.find_asked_back(card, telling)
-        await take_up(self._commit, effect, look, lambda place: _posted(card, telling, place))
+        await adopt_message(self._commit, effect, look, lambda place: _posted(card, telling, place))
 
     def update(self, s: Session, effect: Claimed) -> Act | None:
         """Its messages, drawn from what is true at this moment."""
@@ -96,7 +96,7 @@ class Inquiries:
         failed: list[OrchestratorError] = []
         for place in card.approval.questions[number - 1].places:
             try:
-                with may_pass(effect):
+                with unfamiliar_may_pass(effect):
                     await slack.redraw_asked_back(card, number, place)
             except (UnavailableError, UncertainError) as e:
                 failed.insert(0, e)
@@ -106,7 +106,7 @@ class Inquiries:
         if not failed:
             await self._commit.done(effect)
         elif isinstance(failed[0], UnfamiliarError):
-            await self._commit.write(claims.bury, effect, str(failed[0]))
+            await self._commit.write(claims.give_up, effect, str(failed[0]))
         else:
             await self._commit.again(effect, str(failed[0]), failed[0])
 

@@ -19,15 +19,15 @@ from orchestrator.domain.events import ApprovalCopied, AttentionResolved, Cancel
 from orchestrator.domain.model import Policy, Recipe, Run
 from orchestrator.domain.plain import JsonObject
 from orchestrator.engine import answers, step, webhooks
-from orchestrator.engine.answers import Answer as Answer
+from orchestrator.engine.answers import Decided as Decided
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import Clock, ToolkitPort
 from orchestrator.engine.restarting import Started, WantedRun, restart, start
 from orchestrator.engine.resubmitting import resubmit
 from orchestrator.errors import ConflictError
 from orchestrator.store import inbox, questions
+from orchestrator.store.batched_writes import BatchedWrites
 from orchestrator.store.database import Database
-from orchestrator.store.together import Together
 
 log = structlog.get_logger(__name__)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -70,7 +70,7 @@ class Intake:
         self._commits = commits or Commits(database, policy=policy, clock=clock)
         if commits is None:
             self._commits.expect = lambda due: wake()
-        self._deliveries = Together(database, partial(webhooks.keep, repeated=repeated))
+        self._deliveries = BatchedWrites(database, partial(webhooks.keep, repeated=repeated))
 
     async def start(
         self,
@@ -139,7 +139,7 @@ class Intake:
         answer: Any = None,
         stop: bool = False,
         standing: Collection[str] = (),
-    ) -> Answer:
+    ) -> Decided:
         """A person's answer to a question, by whichever door. The first valid one stands.
 
         Args:
@@ -158,7 +158,7 @@ class Intake:
         verdict = Verdict(approve, by, self._clock(), reason, refine, answer, stop)
         person = answers.Person(by, entitled_as, tuple(standing), digest)
         job = partial(
-            answers.decide, approval_id=approval_id, person=person, verdict=verdict, bench=self._bench()
+            answers.decide, approval_id=approval_id, person=person, verdict=verdict, context=self._context()
         )
         # A tool that is claimed with a decision would be in doubt if the process ended here.
         advance = partial(self._commits.advance, partial(_of_run, job), tools=False)
@@ -177,7 +177,7 @@ class Intake:
         entitled_as: str,
         reason: str = "",
         standing: Collection[str] = (),
-    ) -> tuple[Answer, ...]:
+    ) -> tuple[Decided, ...]:
         """One person's word about several questions, each decided by itself, in one transaction.
 
         One that has changed or was decided meanwhile is refused, the others count. The arguments as in
@@ -191,7 +191,7 @@ class Intake:
         """
         verdict = Verdict(approve, by, self._clock(), reason)
         person = answers.Person(by, entitled_as, tuple(standing))
-        taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._bench())
+        taken = await self._commits.write(answers.decide_all, asked, person, verdict, self._context())
         self._taken(*taken)
         return taken
 
@@ -205,7 +205,7 @@ class Intake:
         digest: str | None,
         reason: str = "",
         standing: Collection[str] = (),
-    ) -> Answer:
+    ) -> Decided:
         """Other arguments for the call in question: a new proposal, and its author's yes where terms say so.
 
         The arguments as in `decide`. The answer tells of the question as it is asked now.
@@ -216,46 +216,46 @@ class Intake:
         """
         person = answers.Person(by, entitled_as, tuple(standing), digest)
         answer = await self._commits.write(
-            answers.edit, approval_id, person, arguments, reason, self._bench()
+            answers.edit, approval_id, person, arguments, reason, self._context()
         )
         self._taken(answer)
         return answer
 
-    async def decide_each(self, wishes: Sequence[answers.Wish]) -> tuple[Answer | None, ...]:
+    async def decide_each(self, wishes: Sequence[answers.Wish]) -> tuple[Decided | None, ...]:
         """Decisions that have nothing to do with each other: each passes the gate as if it came alone.
 
         All are recorded or, if the database fails meanwhile, none; one that is refused takes nothing from
         the others. None for an approval there is not.
         """
-        taken = await self._commits.write(answers.decide_each, wishes, self._bench())
+        taken = await self._commits.write(answers.decide_each, wishes, self._context())
         self._taken(*(answer for answer in taken if answer is not None))
         return taken
 
     async def ask_back(
         self, approval_id: str, text: str, *, by: Actor, entitled_as: str, standing: Collection[str] = ()
-    ) -> Answer:
+    ) -> Decided:
         """A question of somebody who may decide to whoever asked for the run. The arguments as in `decide`.
 
         Raises:
             NotFoundError: There is no such approval.
         """
         person = answers.Person(by, entitled_as, tuple(standing))
-        taken = await self._commits.write(answers.ask_back, approval_id, person, text, self._bench())
+        taken = await self._commits.write(answers.ask_back, approval_id, person, text, self._context())
         self._taken(taken)
         return taken
 
     async def answer_back(
         self, approval_id: str, number: int, text: str, *, by: Actor, entitled_as: str
-    ) -> Answer:
+    ) -> Decided:
         """The answer of whoever asked for the run; the first one stands. Raises as `ask_back`."""
         person = answers.Person(by, entitled_as)
         taken = await self._commits.write(
-            answers.answer_back, approval_id, number, person, text, self._bench()
+            answers.answer_back, approval_id, number, person, text, self._context()
         )
         self._taken(taken)
         return taken
 
-    def _taken(self, *taken: Answer) -> None:
+    def _taken(self, *taken: Decided) -> None:
         """After the commit."""
         failpoints.hit("after_decision")
         if many := sum(answer.untold for answer in taken):
@@ -281,10 +281,10 @@ class Intake:
 
     async def terms_now(self, approval_id: str) -> Terms | None:
         """Under which terms the same would be asked at this moment; None where that is not known."""
-        return await self._db.read(answers.terms_now, approval_id, self._bench())
+        return await self._db.read(answers.terms_now, approval_id, self._context())
 
-    def _bench(self) -> answers.Bench:
-        return answers.Bench(self._toolkit, self._policy, self._clock())
+    def _context(self) -> answers.DecisionContext:
+        return answers.DecisionContext(self._toolkit, self._policy, self._clock())
 
     async def cancel(self, run_id: str, by: Actor, reason: str = "") -> Run:
         """Stop a run; from here on nothing starts for it.
@@ -356,7 +356,7 @@ class Intake:
         return await self._commits.write(step.apply, run_id, event, policy=self._policy, now=now)
 
 
-def _of_run(job: Callable[[Session], Answer], s: Session) -> tuple[str | None, Answer]:
+def _of_run(job: Callable[[Session], Decided], s: Session) -> tuple[str | None, Decided]:
     """As `Commits.advance` takes it."""
     answer = job(s)
     return answer.run or None, answer

@@ -21,9 +21,9 @@ from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionRes
 from orchestrator.domain.model import Run, Turn, TurnStatus
 from orchestrator.domain.pauses import CARRY_OUT
 from orchestrator.engine import step
-from orchestrator.engine.claims import echoed_by
 from orchestrator.engine.commits import Commits, alarm
-from orchestrator.engine.hearing import Go
+from orchestrator.engine.job_webhooks import echoed_by
+from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
@@ -112,7 +112,7 @@ class Interactions:
         return partial(self._read, effect, owner, room)
 
     async def _read(self, effect: Claimed, owner: Owner | None, room: Go) -> None:
-        await self._commit.hearing.wait(room)
+        await self._commit.polling.wait(room)
         try:
             snapshot = await self._gemini.fetch(effect.subject)
         except RejectedError as e:
@@ -191,7 +191,7 @@ class Interactions:
             await self._commit.again(effect, str(e), e)
             return
         except RejectedError as e:
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
             return
         if (
             snapshot is not None
@@ -205,7 +205,7 @@ class Interactions:
 
 def _not_ours(s: Session, effect: Claimed, why: str) -> None:
     """It is looked at no more; its webhooks stay, should the answer to a create name it after all."""
-    claims.bury(s, effect, why)
+    claims.give_up(s, effect, why)
     parked.disown(s, effect.subject)
 
 

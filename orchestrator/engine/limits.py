@@ -28,7 +28,7 @@ MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateLimit:
     """Of one tool; 0 is no limit.
 
     Args:
@@ -58,21 +58,21 @@ class Ceilings:
         workflows: By workflow: how many of its runs may have begun and not ended.
     """
 
-    tools: Mapping[str, Pace] = field(default_factory=dict)
+    tools: Mapping[str, RateLimit] = field(default_factory=dict)
     workflows: Mapping[str, int] = field(default_factory=dict)
 
     def call(self, s: Session, effect: Claimed, tool: str, now: datetime) -> bool:
         """Whether a call may start in this transaction; if not, its effect stands in line, or is left."""
-        if (pace := self.tools.get(tool)) is None:
+        if (limit := self.tools.get(tool)) is None:
             return True
         line = _of_tool(tool)
         if not _asked_in(s, effect, line):
             return False
         ahead = lines.ahead(s, effect, line)
-        free = pace.at_once - occupancy.executing(s, tool) if pace.at_once else ahead + 1
-        wait = _for_a_place(free, ahead, now, f"{tool} runs {pace.at_once} times already")
-        if wait is None and pace.per_minute:
-            wait = _for_the_minute(s, tool, pace.per_minute, ahead, now)
+        free = limit.at_once - occupancy.executing(s, tool) if limit.at_once else ahead + 1
+        wait = _for_a_place(free, ahead, now, f"{tool} runs {limit.at_once} times already")
+        if wait is None and limit.per_minute:
+            wait = _for_the_minute(s, tool, limit.per_minute, ahead, now)
         return _admitted(s, effect, line, wait, free, now)
 
     def run(self, s: Session, effect: Claimed, run: Run, now: datetime) -> bool:
@@ -106,7 +106,7 @@ class Ceilings:
     def _left(self, before: Run, after: Run) -> Iterator[str]:
         """The line of each place."""
         for tool in (_ran(before) - _ran(after)).elements() if self.tools else ():
-            if (pace := self.tools.get(tool)) is not None and pace.at_once:
+            if (limit := self.tools.get(tool)) is not None and limit.at_once:
                 yield _of_tool(tool)
         if before.recipe.workflow in self.workflows and _begun(before) and not _begun(after):
             yield _of_workflow(before.recipe.workflow)

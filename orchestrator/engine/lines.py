@@ -25,7 +25,7 @@ SOON: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class PostingRate:
     """What one place takes.
 
     Args:
@@ -45,8 +45,8 @@ class Manners:
 class Lines:
     """Asked within transactions, from any thread and process: all it knows are rows."""
 
-    def __init__(self, manners: Manners) -> None:
-        self._manners = manners
+    def __init__(self, rate: PostingRate) -> None:
+        self._rate = rate
 
     def admit(self, s: Session, effect: Claimed, line: str, now: datetime) -> bool:
         """Whether it is this one's turn, which is then taken; if not, it is put off, or left."""
@@ -60,9 +60,9 @@ class Lines:
 
     def _later(self, s: Session, effect: Claimed, line: str, now: datetime) -> datetime | None:
         """When to come again; None if it is this one's turn, which is then taken."""
-        every = self._manners.every
+        every = self._rate.every
         spent = self._spent(s, line, now)
-        free = max(now, spent - self._manners.spare)
+        free = max(now, spent - self._rate.spare)
         writing = lines.writing(s, effect, line)
         if writing or free > now or lines.before(s, effect, line, free):
             nearest = max(free, now + every) if writing else free
@@ -75,17 +75,17 @@ class Lines:
 
         If nobody does, it was taken before the clock was set back.
         """
-        spent, far = lines.spent_until(s, line, now), now + SOON + self._manners.spare
+        spent, far = lines.spent_until(s, line, now), now + SOON + self._rate.spare
         if spent <= far:
             return spent
-        return min(spent, max(lines.last_due(s, line) or now, now) + self._manners.spare)
+        return min(spent, max(lines.last_due(s, line) or now, now) + self._rate.spare)
 
     def left(self, s: Session, line: str, now: datetime) -> None:
         """One has written, or did not come to it: the next one need not wait for it any longer."""
-        lines.call_next(s, line, now, self._manners.spare)
+        lines.call_next(s, line, now, self._rate.spare)
 
     def wait(self, s: Session, effect: Claimed, until: datetime, now: datetime) -> None:
         """It had its turn and tries again then; nobody goes before it."""
         if line := lines.of(s, effect):
             spent = lines.spent_until(s, line, now)
-            lines.taken(s, line, max(spent, until + self._manners.spare))
+            lines.taken(s, line, max(spent, until + self._rate.spare))

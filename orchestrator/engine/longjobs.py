@@ -33,7 +33,7 @@ from orchestrator.domain.jobs import (
     signal_key,
 )
 from orchestrator.engine.commits import Commits
-from orchestrator.engine.hearing import Go
+from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
@@ -142,7 +142,7 @@ class LongJobs:
         return partial(self._read, effect, job, room)
 
     async def _read(self, effect: Claimed, job: Job, room: Go) -> None:
-        await self._commit.hearing.wait(room)
+        await self._commit.polling.wait(room)
         try:
             reading = await self._look(effect.run_id, job)
         except RejectedError as e:
@@ -228,7 +228,7 @@ class LongJobs:
         except (UnavailableError, UncertainError) as e:
             await self._commit.again(effect, str(e), e)
         except RejectedError as e:
-            await self._commit.write(claims.bury, effect, str(e))
+            await self._commit.write(claims.give_up, effect, str(e))
         else:
             await self._commit.done(effect)
 
@@ -254,7 +254,7 @@ class LongJobs:
         return partial(self._last_look, effect, job, ended, room)
 
     async def _last_look(self, effect: Claimed, job: Job, ended: JobGraceEnded, room: Go) -> None:
-        await self._commit.hearing.wait(room)
+        await self._commit.polling.wait(room)
         try:
             reading = await self._search(effect.run_id, job)
         except (RejectedError, UnavailableError, UncertainError) as e:

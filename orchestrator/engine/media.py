@@ -15,13 +15,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import choosing
+from orchestrator.domain.cards import Card, Picture
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.jobs import StoredFile
-from orchestrator.domain.pictures import Card, Picture
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import PicturesPort, SlackPort
-from orchestrator.engine.saying import not_said
+from orchestrator.engine.posting import not_posted
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 from orchestrator.store import claims, locking, outbox, uploads
@@ -126,7 +126,7 @@ class Media:
         if effect.attempts >= MOST_TRIES:
             await self._end(effect, Upload(trouble=f"{NOT_SHOWN}: {error}"))
         else:
-            await not_said(self._commit, effect, error, counts=True)
+            await not_posted(self._commit, effect, error, counts=True)
 
     async def _end(self, effect: Claimed, upload: Upload) -> None:
         if upload.trouble:

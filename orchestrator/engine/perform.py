@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy.orm import Session
+from structlog.contextvars import bound_contextvars
 
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy, Recipe
@@ -23,13 +24,13 @@ from orchestrator.engine.calls import Calls
 from orchestrator.engine.commits import LEASE, Commits, Leases
 from orchestrator.engine.copies import Copies
 from orchestrator.engine.digests import Digests
-from orchestrator.engine.hearing import Hearing
 from orchestrator.engine.inquiries import Inquiries
 from orchestrator.engine.interactions import Interactions
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.longjobs import LongJobs, NoJobs
 from orchestrator.engine.media import Media
+from orchestrator.engine.polling import Polling
 from orchestrator.engine.ports import Clock, GeminiPort, JobsPort, PicturesPort, SlackPort, ToolkitPort
 from orchestrator.engine.previews import Previews
 from orchestrator.engine.questions import Questions
@@ -38,12 +39,12 @@ from orchestrator.engine.steps import Steps
 from orchestrator.engine.tickets import Act, Gate, Ticket
 from orchestrator.engine.timers import Timers
 from orchestrator.engine.triggers import KEEP, Triggers
-from orchestrator.spells import Spell
-from orchestrator.store import runs
+from orchestrator.failure_streak import FailureStreak
+from orchestrator.outages import AWAY
+from orchestrator.store import outbox, runs
 from orchestrator.store.callbacks import Patience
 from orchestrator.store.claims import Claimed
 from orchestrator.store.database import Database
-from orchestrator.store.sql.races import AWAY
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Performer:
         file_link: The same of a stored file, from its path.
         roll: Dice for the backoff, in [0, 1).
         limits: On single tools and workflows, over all processes.
-        hearing: On readings, over all processes.
+        polling: On readings, over all processes.
         lines: On messages to one channel, over all processes; without, they go out as they come.
         recipe: The workflow of that name as it stands now; None for one that is no longer configured.
         long_jobs: Gemini's videos and batches; without, none is made.
@@ -91,7 +92,7 @@ class Performer:
         roll: Callable[[], float] = random.random,
         lease: timedelta = LEASE,
         limits: Ceilings | None = None,
-        hearing: Hearing | None = None,
+        polling: Polling | None = None,
         lines: Lines | None = None,
         recipe: Callable[[str], Recipe | None] = lambda workflow: None,
         long_jobs: JobsPort | None = None,
@@ -110,7 +111,7 @@ class Performer:
             clock=clock,
             roll=roll,
             lease=lease,
-            hearing=hearing,
+            polling=polling,
             lines=lines,
             limits=limits,
             leases=leases,
@@ -130,21 +131,23 @@ class Performer:
             EffectKind.SEND_CALLBACK: Callbacks(commits, callbacks, patience or Patience()).send,
         }
         commits.gate = self._gate
-        self._acting, self._renewing = Spell("effect"), Spell("lease_renewal")
+        self._acting, self._renewing = FailureStreak("effect"), FailureStreak("lease_renewal")
 
     async def perform(self, ticket: Ticket) -> None:
         """Do it, and commit what came of it. An unforeseen failure leaves it to be tried again.
 
         The lease is renewed for as long as that takes, so that only a process that is gone loses it; or
         one without the database, which leaves its effects to whoever looks when their leases are over.
+        Whatever is logged meanwhile, by a gateway or a tool, says which effect of which run it is about.
         """
         effect = ticket.effect
-        try:
-            if await self._still_ours(effect):
-                await self._act(ticket)
-                self._acting.worked()
-        except AWAY as e:
-            self._acting.failed(e, **_about(effect))
+        with bound_contextvars(**_about(effect)):
+            try:
+                if await self._still_ours(effect):
+                    await self._act(ticket)
+                    self._acting.worked()
+            except AWAY as e:
+                self._acting.failed(e, **_about(effect))
 
     async def _act(self, ticket: Ticket) -> None:
         effect = ticket.effect
@@ -186,7 +189,7 @@ class Performer:
                     await commits.renewed(effect)
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
-            except Exception as e:  # noqa: BLE001  told by the spell
+            except Exception as e:  # noqa: BLE001  told by the streak
                 self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
             else:
                 self._renewing.worked()
@@ -194,7 +197,12 @@ class Performer:
 
 
 def _about(effect: Claimed) -> dict[str, str]:
-    return {"kind": effect.kind, "run_id": effect.run_id, "subject": effect.subject}
+    return {
+        "effect": f"{outbox.PREFIX}{effect.id}",
+        "kind": effect.kind,
+        "run_id": effect.run_id,
+        "subject": effect.subject,
+    }
 
 
 def looks(kind: EffectKind, lease: timedelta) -> tuple[timedelta, int]:

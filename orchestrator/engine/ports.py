@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.assessment import CallContext, Finding
+from orchestrator.domain.cards import Card, Overview, Picture
 from orchestrator.domain.consent import Place, Preview, Terms
 from orchestrator.domain.exchange import CreateRequest, FunctionCall, Snapshot
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading, StoredFile, Waiting
 from orchestrator.domain.model import Outcome, Recipe
-from orchestrator.domain.pictures import Card, Overview, Picture
 from orchestrator.domain.plain import JsonObject
 
 

@@ -11,22 +11,22 @@ from orchestrator import failpoints
 from orchestrator.domain import choosing, jobreports
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, begun, is_own
 from orchestrator.domain.batches import awaited
+from orchestrator.domain.cards import Card
 from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.collecting import waits
 from orchestrator.domain.consent import Approval, Place
 from orchestrator.domain.deadlines import place_of, undisturbed, worth_saying
 from orchestrator.domain.effects import Effect, EffectKind, parse_notice
+from orchestrator.domain.escalation import pictures
 from orchestrator.domain.events import ApprovalPosted, ApprovalUndelivered
-from orchestrator.domain.ladder import pictures
 from orchestrator.domain.model import CallStatus, Run, ToolCall
 from orchestrator.domain.outcomes import OUTCOME, tell
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.reminding import beside
 from orchestrator.domain.values import replace
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.ports import SlackPort, ToolkitPort
+from orchestrator.engine.posting import in_turn, maybe_posted, not_posted, unfamiliar_may_pass
 from orchestrator.engine.restarting import successor
-from orchestrator.engine.saying import in_turn, may_pass, maybe_said, not_said
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
 from orchestrator.store import claims, digests, locking, outbox, proposals, questions, runs, uploads
@@ -121,10 +121,10 @@ class Questions:
     async def _post(self, effect: Claimed, card: Card, slack: SlackPort, *, seen_before: bool) -> None:
         failpoints.hit("before_post")
         try:
-            with may_pass(effect):
+            with unfamiliar_may_pass(effect):
                 channel, ts = await slack.post(card, seen_before=seen_before)
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e)
+            await not_posted(self._commit, effect, e)
         except RejectedError as e:
             await self._commit.conclude(effect, ApprovalUndelivered(card.approval.id, str(e)))
         else:
@@ -157,7 +157,7 @@ class Questions:
                 # Looked for first: an earlier try may have put it there anew.
                 await self._post(effect, card, slack, seen_before=True)
             else:
-                await self._commit.write(claims.bury, effect, str(e))
+                await self._commit.write(claims.give_up, effect, str(e))
         else:
             failpoints.hit("after_update")
             await self._commit.write(self._redrawn, effect, card)
@@ -180,7 +180,7 @@ class Questions:
             if (picture.approval.channel, picture.approval.ts) in taken:
                 continue
             try:
-                with may_pass(effect):
+                with unfamiliar_may_pass(effect):
                     await slack.update(picture)
             except (UnavailableError, UncertainError) as e:
                 failed.insert(0, e)
@@ -233,18 +233,18 @@ class Questions:
         places = pictures(card)[:1] if card.approval.ts else [p for p in pictures(card) if p.approval.ts]
         try:
             for shown in places:
-                with may_pass(effect):
+                with unfamiliar_may_pass(effect):
                     await slack.remind(
-                        shown, what=what, last=last, seen_before=maybe_said(effect), others=others
+                        shown, what=what, last=last, seen_before=maybe_posted(effect), others=others
                     )
         except (UnavailableError, UncertainError) as e:
-            await not_said(self._commit, effect, e, counts=len(places) > 1)
+            await not_posted(self._commit, effect, e, counts=len(places) > 1)
         except RejectedError as e:
             log.warning("nobody_reminded", approval=card.approval.id, what=what, why=str(e))
             if e.code in _UNDER_NOTHING and card.approval.open and card.approval.ts and not card.thread:
                 await self._commit.write(self._looked_after, effect, card.approval.id)
             else:
-                await self._commit.write(claims.bury, effect, str(e))
+                await self._commit.write(claims.give_up, effect, str(e))
         else:
             await self._commit.done(effect)
 

@@ -105,12 +105,12 @@ class QueuedWorker(Worker):
                 if mail:
                     await self._deliveries()
                 await self._sweep()
-        except Exception as e:  # noqa: BLE001  told by the spell
-            self._spell.failed(e)
+        except Exception as e:  # noqa: BLE001  told by the streak
+            self._streak.failed(e)
             self._mail = True
             await asyncio.sleep(1.0)
         else:
-            self._spell.worked()
+            self._streak.worked()
             await self._rest()
 
     async def _rest(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import rfc8785
 
-from orchestrator.domain.assessment import Assessment
+from orchestrator.domain.assessment import Assessment, Finding
 from orchestrator.domain.consent import SEAL, TENANT, Approval, Preview
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Run
@@ -32,8 +32,20 @@ def assess(
     Args:
         about: The question it is to be compared with, which may have been sealed by an earlier release.
     """
-    finding = toolkit.find(run.acting, call)
-    sealed: dict[str, Any] = {
+    return sealed(toolkit.find(run.acting, call), run, interaction_id, call, preview, about=about)
+
+
+def sealed(
+    finding: Finding,
+    run: Run,
+    interaction_id: str,
+    call: FunctionCall,
+    preview: Preview | None = None,
+    *,
+    about: Approval | None = None,
+) -> Assessment:
+    """The same, of what the toolkit has said about the call already."""
+    whole: dict[str, Any] = {
         "run": run.id,
         "workflow": run.recipe.workflow,
         "interaction": interaction_id,
@@ -44,15 +56,15 @@ def assess(
         "arguments": dict(finding.arguments),
     }
     if preview is not None:
-        sealed["preview"] = {"text": preview.text, "trouble": preview.trouble}
+        whole["preview"] = {"text": preview.text, "trouble": preview.trouble}
     return Assessment(
         call_id=call.id,
         tool=call.name,
         ruling=finding.ruling,
         arguments=finding.arguments,
         reason=finding.reason,
-        digest=_digest({**sealed, "tenant": TENANT}),
-        former=_digest(sealed) if about is not None and about.seal != SEAL else "",
+        digest=_digest({**whole, "tenant": TENANT}),
+        former=_digest(whole) if about is not None and about.seal != SEAL else "",
         idempotent=finding.idempotent,
         terms=finding.terms and replace(finding.terms, collect=run.recipe.collect),
         previews=finding.previews,

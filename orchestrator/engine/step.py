@@ -9,6 +9,7 @@ from orchestrator.domain.announcements import announce
 from orchestrator.domain.consent import Place
 from orchestrator.domain.decision import Decision, Refusal
 from orchestrator.domain.effects import OF_NO_RUN, Effect, EffectKind, notice_subject, survives_closing
+from orchestrator.domain.escalation import MOST_COPIES
 from orchestrator.domain.events import (
     ApprovalCopied,
     ApprovalPosted,
@@ -21,7 +22,6 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.evidence import follow, turned_away, worth_telling
 from orchestrator.domain.exchange import Snapshot
-from orchestrator.domain.ladder import MOST_COPIES
 from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.values import Value
@@ -36,7 +36,7 @@ from orchestrator.store import (
     outbox,
     parked,
     questions,
-    refusals,
+    refused_answers,
     runs,
     turns,
 )
@@ -73,7 +73,7 @@ def apply(
     after, told = run, follow(run, happened, decision)
     changed = decision.run != run or decision.left is not None
     if not changed and (answer := turned_away(told)) is not None:
-        worth = worth_telling(answer, refusals.told(s, answer.approval))
+        worth = worth_telling(answer, refused_answers.told(s, answer.approval))
         if worth is None:
             return Applied(run, run, decision.note, decision.refused, untold=True)
         told = (worth,)

@@ -73,7 +73,7 @@ class Steps:
         recipe = self._recipe(name)
         if recipe is None:
             log.warning("hook_unknown", run_id=run.id, workflow=name)
-            claims.bury(s, effect, f"there is no workflow {name}")
+            claims.give_up(s, effect, f"there is no workflow {name}")
             return None
         recipe = replace(recipe, asked_before=run.recipe.asked_before)
         wish = WantedRun(recipe, _told(run), run.requester, HOOKS, f"{name} after {run.id}", "")

@@ -1,4 +1,4 @@
-"""Work that is claimed and may begin: what is left to be done, and the places it is done in."""
+"""Effects that are claimed and may be performed: what is left to be done, and the slots it is done in."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol

@@ -16,7 +16,7 @@ from orchestrator.domain.events import (
 )
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.engine.commits import Commits
-from orchestrator.store import attest, parked
+from orchestrator.store import audit_check, parked
 from orchestrator.store.claims import Claimed
 
 
@@ -44,9 +44,11 @@ class Timers:
         """A call that would wait on though nobody decided: its question was closed, moved or given more time
         by hand.
         """
+        now = self._commits.now()
         for call in () if run.closed else run.turn.calls:
-            if not (doubts := attest.idle(s, run.id, call)) and _early(call, approval, self._commits.now()):
-                doubts = attest.doubts(s, call)
+            doubts = audit_check.idle(s, run.id, call)
+            if not doubts and _early(call, approval, now):
+                doubts = audit_check.doubts(s, call)
             if doubts:
                 return CallDoubted(call.id, doubts)
         return None

@@ -27,10 +27,10 @@ from orchestrator.domain.effects import Effect, EffectKind, Urgency
 from orchestrator.domain.retry import MOST_TOLD_SECONDS, backoff
 from orchestrator.domain.triggers import (
     KEEPS_FAILING,
-    Entry,
+    FeedEntry,
+    FeedReading,
     First,
     Happened,
-    Look,
     instant_key,
     key_of,
     mark,
@@ -41,7 +41,7 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.occurrences import REFUSED, Occasion, occur
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import InvalidError, NotFoundError, RejectedError, UnavailableError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import claims, outbox, triggers
 from orchestrator.store.claims import Claimed
 
@@ -82,14 +82,14 @@ class Triggers:
 
     async def run(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Keep the rows as the settings want them, until cancelled."""
-        spell = Spell("triggers_arranging")
+        streak = FailureStreak("triggers_arranging")
         while True:
             try:
                 await self.arrange()
-            except Exception as e:  # noqa: BLE001  told by the spell
-                spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak
+                streak.failed(e)
             else:
-                spell.worked()
+                streak.worked()
             await sleep(ARRANGE_SECONDS)
 
     async def arrange(self) -> None:
@@ -182,7 +182,7 @@ class Triggers:
         triggers.move(s, row)
         outbox.add(s, "", [_timer(armed.name, row["next_at"])])
 
-    def _read(self, s: Session, effect: Claimed, armed: Armed, feed: Feed, look: Look) -> None:
+    def _read(self, s: Session, effect: Claimed, armed: Armed, feed: Feed, look: FeedReading) -> None:
         if not claims.done(s, effect):
             return
         row, now = triggers.take(s, armed.name), self._commits.now()
@@ -304,8 +304,8 @@ def _plan(row: Row, armed: Armed, now: datetime) -> None:
 
 
 def _fresh(
-    s: Session, name: str, seen: Sequence[str] | None, entries: Sequence[Entry], first: First
-) -> list[Entry]:
+    s: Session, name: str, seen: Sequence[str] | None, entries: Sequence[FeedEntry], first: First
+) -> list[FeedEntry]:
     """The entries that start runs, the oldest first."""
     if seen is None:
         new = {First.LATEST: _newest(entries), First.ALL: entries, First.NONE: ()}[first]
@@ -316,13 +316,13 @@ def _fresh(
     return [e for e in reversed(new) if e.key not in there]
 
 
-def _newest(entries: Sequence[Entry]) -> Sequence[Entry]:
+def _newest(entries: Sequence[FeedEntry]) -> Sequence[FeedEntry]:
     """By its date; without one, the first, where feeds have their newest."""
     if not entries:
         return ()
     return (max(entries, key=lambda e: str(e.seen.get("published") or e.seen.get("updated") or "")),)
 
 
-def _marks(entries: Sequence[Entry], before: Sequence[str]) -> list[str]:
+def _marks(entries: Sequence[FeedEntry], before: Sequence[str]) -> list[str]:
     """Those of this reading first; of earlier ones as many as there is room for."""
     return list(dict.fromkeys((*(mark(e.key) for e in entries), *before)))[:MAX_SEEN]

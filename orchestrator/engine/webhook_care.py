@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from orchestrator.domain.registration import ENABLED, Judgement, Registration, Standing, judge
+from orchestrator.domain.registration import ENABLED, Judgement, Registration, RegistrationState, judge
 from orchestrator.errors import OrchestratorError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 
 RETRY_SECONDS: Final = 300.0
 """When nothing could be learned: sooner than in an hour, and no burden to anybody."""
@@ -73,10 +73,12 @@ class WebhookCare:
     ) -> None:
         self._registrations, self._wanted, self._every = registrations, wanted, every_seconds
         self._sleep, self._chance, self._tell = sleep, chance, tell
-        self.verdict = Judgement(Standing.UNASKED, NOWHERE if wanted is None else "not looked at yet")
+        self.verdict = Judgement(
+            RegistrationState.UNASKED, NOWHERE if wanted is None else "not looked at yet"
+        )
         self._said: Judgement | None = None
         self._soon = False
-        self._keeping = Spell("webhook_sighting")
+        self._keeping = FailureStreak("webhook_sighting")
 
     async def run(self) -> None:
         """Look now and from time to time, until cancelled; where there is nothing to compare, say so."""
@@ -97,11 +99,11 @@ class WebhookCare:
             self.verdict = await self._looked()
         except OrchestratorError as e:
             self._soon = True
-            self.verdict = Judgement(Standing.UNASKED, "Gemini could not be asked about the webhook")
+            self.verdict = Judgement(RegistrationState.UNASKED, "Gemini could not be asked about the webhook")
             log.warning("webhook_not_checked", why=str(e))
         except Exception:
             self._soon = True
-            self.verdict = Judgement(Standing.UNASKED, "the webhook could not be checked")
+            self.verdict = Judgement(RegistrationState.UNASKED, "the webhook could not be checked")
             log.exception("webhook_not_checked")
         return self.verdict
 
@@ -110,7 +112,7 @@ class WebhookCare:
         try:
             if self._tell is not None:
                 await self._tell(verdict)
-        except Exception as e:  # noqa: BLE001  told by the spell
+        except Exception as e:  # noqa: BLE001  told by the streak
             self._keeping.failed(e)
         else:
             self._keeping.worked()
@@ -137,13 +139,16 @@ class WebhookCare:
 
     async def _mend(self, seen: Judgement, wanted: Wanted) -> Judgement:
         """What Gemini switched off and what hears of the wrong things; never what a person switched off."""
-        if seen.registration is None or seen.standing not in (Standing.FAILING, Standing.OTHER_EVENTS):
+        if seen.registration is None or seen.standing not in (
+            RegistrationState.FAILING,
+            RegistrationState.OTHER_EVENTS,
+        ):
             return seen
         # A PATCH applies what its body has, so both are said at once and no more than is amiss.
         same_events = set(seen.registration.events) == set(wanted.events)
         await self._registrations.change(
             seen.registration.id,
-            state=ENABLED if seen.standing is Standing.FAILING else None,
+            state=ENABLED if seen.standing is RegistrationState.FAILING else None,
             events=None if same_events else [*wanted.events],
         )
         log.warning("webhook_healed", webhook=seen.registration.id, was=seen.standing)

@@ -10,7 +10,7 @@ from orchestrator.domain.events import InteractionSignalled, JobSignalled
 from orchestrator.domain.model import Policy
 from orchestrator.domain.turns import heeds
 from orchestrator.engine import step
-from orchestrator.engine.claims import claimed_by
+from orchestrator.engine.job_webhooks import claimed_by
 from orchestrator.store import inbox, interactions, jobs, locking, outbox, parked
 from orchestrator.store.inbox import DeliveryVerdict
 
@@ -35,7 +35,7 @@ def keep(
     inbox.put(s, told, repeated)
 
 
-def _nothing_new(delivery: inbox.Arrived, known: Mapping[str, interactions.Standing]) -> bool:
+def _nothing_new(delivery: inbox.Arrived, known: Mapping[str, interactions.InteractionState]) -> bool:
     return delivery.subject in known and not _heeded(delivery, known)
 
 
@@ -97,7 +97,9 @@ def _of_interaction(delivery: inbox.Waiting) -> bool:
     return delivery.kind.startswith("interaction.")
 
 
-def _heeded(delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, interactions.Standing]) -> bool:
+def _heeded(
+    delivery: inbox.Waiting | inbox.Arrived, known: Mapping[str, interactions.InteractionState]
+) -> bool:
     owner = known.get(delivery.subject)
     return owner is not None and owner.current and heeds(owner.turn, delivery.kind)
 

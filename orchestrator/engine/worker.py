@@ -23,7 +23,7 @@ from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tickets import Ticket
 from orchestrator.errors import UnreadableError
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import claims, inbox
 from orchestrator.store.claims import Which
 from orchestrator.store.database import Database
@@ -94,7 +94,7 @@ class Worker:
         self.beat = beat
         self._tidy = tidy
         self._tidying: asyncio.Task[None] | None = None
-        self._spell = Spell("worker")
+        self._streak = FailureStreak("worker")
 
     def wake(self) -> None:
         """Something was committed that may be due."""
@@ -142,11 +142,11 @@ class Worker:
             mail, self._mail = self._mail, False
             try:
                 taken = await self._take(mail=mail)
-                self._spell.worked()
+                self._streak.worked()
                 if taken == 0:
                     await self._sleep()
-            except Exception as e:  # noqa: BLE001  told by the spell
-                self._spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak
+                self._streak.failed(e)
                 self._mail = True
                 await asyncio.sleep(1.0)
             self.beat()

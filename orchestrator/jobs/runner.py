@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from orchestrator.jobs.extra import needed
-from orchestrator.jobs.hands import Handle, Hands
+from orchestrator.jobs.handlers import Handle, Handlers
 
 if TYPE_CHECKING:  # comes with the extra
     import psycopg
@@ -89,7 +89,7 @@ class Jobs:
         self._poll, self._heartbeat, self._stale = (t.total_seconds() for t in (poll, heartbeat, stale))
         self._batch = batch
         self._me = uuid4()
-        self._hands = Hands(lanes, handle, self._nudge)
+        self._handlers = Handlers(lanes, handle, self._nudge)
         self._room = room
         self._news = asyncio.Event()
         self._look = True
@@ -110,7 +110,7 @@ class Jobs:
     @property
     def busy(self) -> int:
         """How many jobs are being handled."""
-        return len(self._hands.running)
+        return len(self._handlers.running)
 
     def look(self) -> None:
         """There is room again for a lane that had none."""
@@ -128,7 +128,7 @@ class Jobs:
             await asyncio.wait({self._main})
         finally:
             self._main.cancel()
-            await self._hands.let_go()
+            await self._handlers.let_go()
             await asyncio.wait({self._main})
             self._trouble = "stopped"
         if not self._main.cancelled():
@@ -140,8 +140,8 @@ class Jobs:
         self._news.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                await self._hands.idle()
-        await self._hands.let_go()
+                await self._handlers.idle()
+        await self._handlers.let_go()
         if self._main is not None:
             _, late = await asyncio.wait({self._main}, timeout=LAST_WORDS_SECONDS)
             for task in late:
@@ -149,7 +149,7 @@ class Jobs:
 
     async def _supervise(self) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while not (self._stopping and self._hands.clean):
+        while not (self._stopping and self._handlers.clean):
             try:
                 await self._session()
             except Exception as error:  # noqa: BLE001  reported, with its traceback where it is not the database
@@ -215,9 +215,9 @@ class Jobs:
             if self._trouble:
                 log.info("jobs_connected", after=self._trouble)
                 self._trouble = ""
-            if self._stopping and self._hands.clean:
+            if self._stopping and self._handlers.clean:
                 return
-            await self._rest(min(look_at, beat_at) if self._hands.running else look_at)
+            await self._rest(min(look_at, beat_at) if self._handlers.running else look_at)
 
     async def _rest(self, until: float) -> None:
         with suppress(TimeoutError):
@@ -226,22 +226,22 @@ class Jobs:
 
     async def _settle(self, queries: "Queries") -> None:
         """Write down what has ended; kept for the next connection where this one fails."""
-        if finished := list(self._hands.finished):
+        if finished := list(self._handlers.finished):
             await queries.log_jobs([(job, outcome, None) for job, outcome in finished])
-            del self._hands.finished[: len(finished)]
-        while self._hands.returned:
-            await queries.retry_job(self._hands.returned[0], timedelta(0), None)
-            del self._hands.returned[0]
+            del self._handlers.finished[: len(finished)]
+        while self._handlers.returned:
+            await queries.retry_job(self._handlers.returned[0], timedelta(0), None)
+            del self._handlers.returned[0]
 
     async def _vouch(self, queries: "Queries") -> None:
-        if running := self._hands.running:
+        if running := self._handlers.running:
             await queries.update_heartbeat([*running])
 
     async def _take(self, queries: "Queries", *, take_over: bool) -> float:
         """Start what there is room for. Returns in how many seconds to look again if nobody wakes us."""
         from orchestrator.jobs import library
 
-        most_of = {lane: min(n, self._room(lane)) for lane, n in self._hands.free.items()}
+        most_of = {lane: min(n, self._room(lane)) for lane, n in self._handlers.free.items()}
         free = {lane: n for lane, n in most_of.items() if n > 0}
         if not free or self._stopping:
             return self._poll  # the first slot that comes free makes us look
@@ -250,7 +250,7 @@ class Jobs:
         abandoned_after = timedelta(seconds=self._stale) if take_over else _NOBODY
         jobs = await library.pick(queries, self._me, free, most, abandoned_after)
         for job in jobs:
-            self._hands.begin(job)
+            self._handlers.begin(job)
         if jobs:
             await asyncio.sleep(0)  # they take their places before anybody asks for room again
         if len(jobs) == most:

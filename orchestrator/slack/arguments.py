@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.hidden import covered
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack.looks import approval_step
 from orchestrator.slack.text import Shown, facts, first_of, least_of, line, render

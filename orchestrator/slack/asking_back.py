@@ -8,9 +8,9 @@ Source: Slack, "Block Kit" reference (limits).
 
 from typing import Any, Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import SLACK_USER, Actor, Inquiry
 from orchestrator.domain.inquiries import CHARS, Telling
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.arguments import discreet
 from orchestrator.slack.inquiries import name, said

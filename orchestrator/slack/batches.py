@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain.pictures import BatchCard, Card
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.arguments import least

@@ -14,7 +14,7 @@ Source: Slack, "Block Kit" reference (blocks, limits); the text budget is measur
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
 from orchestrator.slack import buttons, edits, frame, inquiries, kit
 from orchestrator.slack import subject as about
 from orchestrator.slack.deciders import progress

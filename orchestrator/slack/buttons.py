@@ -5,11 +5,11 @@ Whatever lets it happen stands only where everything is shown.
 
 from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
 from orchestrator.domain.model import CallStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import human, kit, modals
 from orchestrator.slack.action import NOTE, NOTE_CHARS
 from orchestrator.slack.arguments import discreet

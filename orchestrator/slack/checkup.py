@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.slack import kit
-from orchestrator.slack.delivery import QUIET
 from orchestrator.slack.kit import Block
+from orchestrator.slack.sending import QUIET
 from orchestrator.slack.sockets import Socket
 from orchestrator.slack.text import escape
 from orchestrator.slack.web_api import WebApi

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import SLACK_USER, Stage
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import barring, possible
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.digests import groups, together
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.arguments import beginning

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.edits import changes
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.arguments import discreet
 from orchestrator.slack.excerpts import FIRST_PART, all_of_it, written

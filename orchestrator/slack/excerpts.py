@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.text import Shown, shorten, weight

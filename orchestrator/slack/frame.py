@@ -5,9 +5,9 @@ from typing import Final
 
 from orchestrator.domain import jobreports
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import DOORS, Verdict
 from orchestrator.domain.human import is_question
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import human, kit
 from orchestrator.slack.action import NOTE_CHARS
 from orchestrator.slack.arguments import discreet

@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.domain.pictures import Picture
-from orchestrator.errors import OrchestratorError
+from orchestrator.domain.cards import Picture
+from orchestrator.errors import OrchestratorError, RejectedError
 from orchestrator.slack import uploads
-from orchestrator.slack.delivery import STEADY, fields, repeatable
 from orchestrator.slack.groups import Groups
 from orchestrator.slack.history import Identity
 from orchestrator.slack.message import Message, whisper
 from orchestrator.slack.overviews import Overviews
 from orchestrator.slack.requests import Requests
+from orchestrator.slack.sending import STEADY, fields, repeatable
 from orchestrator.slack.threads import Threads
 from orchestrator.slack.web_api import WebApi, answerable
 
@@ -105,7 +105,8 @@ class SlackGateway(Requests, Overviews, Threads):
         return await uploads.send(self._api, picture, self._uploads_to)
 
     async def whisper(self, *, channel: str, user: str, text: str, response_url: str = "") -> None:
-        """Tell one person our own words, by the click's `response_url` or as an ephemeral message.
+        """Tell one person our own words, by the click's `response_url` or as an ephemeral message; one who is
+        not in the channel, by a direct message.
 
         `text` is shown as written; only `<@U…>` is markup. Best effort: trouble is logged, never raised.
         """
@@ -116,16 +117,18 @@ class SlackGateway(Requests, Overviews, Threads):
             log.warning("slack_whisper_lost", reason="no place to say it")
             return
         try:
-            await self._api.call(
-                "chat_postEphemeral",
-                channel=channel,
-                user=user,
-                text=message.text,
-                blocks=message.blocks,
-                **STEADY,
-            )
+            await self._whisper(channel, user, message)
         except OrchestratorError as e:
             log.warning("slack_whisper_lost", channel=channel, user=user, reason=str(e))
+
+    async def _whisper(self, channel: str, user: str, message: Message) -> None:
+        said = {"text": message.text, "blocks": message.blocks, **STEADY}
+        try:
+            await self._api.call("chat_postEphemeral", channel=channel, user=user, **said)
+        except RejectedError as e:
+            if e.code != "user_not_in_channel":
+                raise
+            await self._post(await self._direct(user), message)
 
     async def say(self, channel: str, text: str) -> None:
         """Post our own words, with one attempt. `text` is shown as written.

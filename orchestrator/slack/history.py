@@ -13,16 +13,16 @@ from typing import Any, Final
 
 import structlog
 
+from orchestrator.domain.cards import BatchCard, Card, DigestCard, Overview
 from orchestrator.domain.inquiries import Telling
-from orchestrator.domain.pictures import BatchCard, Card, DigestCard, Overview
 from orchestrator.errors import RejectedError, UnavailableError
 from orchestrator.slack import uploads
+from orchestrator.slack.api_errors import UNREADABLE, SlackUnavailableError
 from orchestrator.slack.asking_back import INQUIRY_TYPE, is_inquiry
 from orchestrator.slack.batches import is_batch
 from orchestrator.slack.blocks import EVENT_TYPE, delivery
 from orchestrator.slack.digests import is_digest
 from orchestrator.slack.notices import NOTICE_TYPE, is_notice
-from orchestrator.slack.refusals import UNREADABLE, SlackUnavailableError
 from orchestrator.slack.web_api import WebApi
 
 log = structlog.get_logger(__name__)

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.collecting import parse, waits
 from orchestrator.domain.human import is_question
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
@@ -41,14 +41,14 @@ _CHANNEL: Final = re.compile(r"[CG][A-Z0-9]{2,}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HomeEntry:
     """One question in the inbox; `opens` says whether that person may look at its details."""
 
     card: Card
     opens: bool = True
 
 
-def home(waiting: Sequence[Entry], decided: Sequence[Card], *, now: datetime) -> View:
+def home(waiting: Sequence[HomeEntry], decided: Sequence[Card], *, now: datetime) -> View:
     """The Home tab of somebody for whom those questions wait, and who decided those lately.
 
     Args:
@@ -65,7 +65,7 @@ def home(waiting: Sequence[Entry], decided: Sequence[Card], *, now: datetime) ->
     return {"type": "home", "callback_id": "inbox", "blocks": blocks}
 
 
-def listed(title: str, found: Sequence[Entry], *, now: datetime) -> Answer:
+def listed(title: str, found: Sequence[HomeEntry], *, now: datetime) -> Answer:
     """What a slash command answers, to who typed it alone; `title` is ours."""
     return {
         "response_type": "ephemeral",
@@ -74,7 +74,7 @@ def listed(title: str, found: Sequence[Entry], *, now: datetime) -> Answer:
     }
 
 
-def window(waiting: Sequence[Entry], *, now: datetime) -> View:
+def window(waiting: Sequence[HomeEntry], *, now: datetime) -> View:
     """The same list as a window, for who used our shortcut."""
     blocks = _entries([replace(entry, opens=False) for entry in waiting], LISTED, now)
     return {
@@ -98,14 +98,14 @@ def _words(key: str, text: str) -> Block:
     return kit.spoken(key, text)
 
 
-def _entries(found: Sequence[Entry], most: int, now: datetime) -> list[Block]:
+def _entries(found: Sequence[HomeEntry], most: int, now: datetime) -> list[Block]:
     blocks = [block for n, one in enumerate(found[:most]) for block in _entry(n, one, now)]
     if len(found) > most:
         blocks.append(_words("more", f"And {len(found) - most} more."))
     return blocks
 
 
-def _entry(number: int, entry: Entry, now: datetime) -> list[Block]:
+def _entry(number: int, entry: HomeEntry, now: datetime) -> list[Block]:
     card = entry.card
     words, approval = wording(card), card.approval
     fields = [

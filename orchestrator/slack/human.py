@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.domain import choosing
+from orchestrator.domain.cards import Card
 from orchestrator.domain.human import Kind, is_question
 from orchestrator.domain.model import ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import forms, kit
 from orchestrator.slack.action import MOST_BUTTONS
 from orchestrator.slack.kit import Block

@@ -6,8 +6,8 @@ Questions and answers are the words of others: preformatted text, made visible, 
 from collections.abc import Sequence
 from typing import Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Inquiry
-from orchestrator.domain.pictures import Card
 from orchestrator.slack import kit
 from orchestrator.slack.kit import Block
 from orchestrator.slack.text import line, shorten, visible, weight

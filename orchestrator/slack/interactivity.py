@@ -7,7 +7,7 @@ Sources: Slack, "Handling user interaction"; "block_actions payload"; "view_subm
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import parse_qsl
 
 from orchestrator.domain.choosing import MOST_FILES
@@ -136,22 +136,16 @@ def _click(payload: Mapping[str, Any], action: Mapping[str, Any]) -> Click | Oth
     view_id, home = string(view, "id", VIEW, at="view.id"), view.get("type") == "home"
     if not channel and not (view_id and kind in (_AT_HOME if home else _IN_VIEWS)):
         return _other(payload, "a button outside a message")
-    user, team = obj(payload, "user", required=True), obj(payload, "team")
     return Click(
+        **_person(payload),
         kind=kind,
         approval=value[1],
         revision=int(value[2]),
         digest_prefix=value[3],
-        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
-        user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
-        team_id=string(team, "id", TEAM, at="team.id"),
-        user_team_id=string(user, "team_id", TEAM, at="user.team_id"),
-        app_id=string(payload, "api_app_id", APP),
         channel=channel,
         ts=ts,
         response_url=string(payload, "response_url"),
         trigger_id=string(payload, "trigger_id", required=True),
-        is_bot=flag(user, "is_bot", "user.is_bot"),
         message_app_id=string(obj(payload, "message"), "app_id", APP, at="message.app_id"),
         note=inputs.note(payload, int(value[2])) if kind in ("reject", "refine") else "",
         choice=int(str(action["action_id"]).rpartition("_")[2]) if kind == "choose" else 0,
@@ -169,23 +163,17 @@ def _submission(payload: Mapping[str, Any]) -> Submission | OtherAction:
     shown = _shown(string(view, "private_metadata", at="view.private_metadata", most=3_000))
     if kind is None or not shown or (len(shown) > 1) != (kind in _GROUPS):
         return _other(payload, "a window of another version", sent=bool(view))
-    user, team = obj(payload, "user", required=True), obj(payload, "team")
-    app_id = string(payload, "api_app_id", APP)
-    if string(view, "app_id", APP, at="view.app_id") not in ("", app_id):
+    by = _person(payload)
+    if string(view, "app_id", APP, at="view.app_id") not in ("", by["app_id"]):
         refuse("view.app_id", "names another app")
     return Submission(
+        **by,
         kind=kind,
         approval=shown[0].approval,
         revision=shown[0].revision,
         digest_prefix=shown[0].digest_prefix,
-        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
-        user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
-        team_id=string(team, "id", TEAM, at="team.id"),
-        user_team_id=string(user, "team_id", TEAM, at="user.team_id"),
-        app_id=app_id,
         view_id=string(view, "id", VIEW, required=True, at="view.id"),
         values=inputs.entered(view),
-        is_bot=flag(user, "is_bot", "user.is_bot"),
         others=shown[1:],
         number=int(str(callback)[-1]) if kind == "reply" else 0,
     )
@@ -193,24 +181,43 @@ def _submission(payload: Mapping[str, Any]) -> Submission | OtherAction:
 
 def _shortcut(payload: Mapping[str, Any]) -> Shortcut | OtherAction:
     """The one on a message names it; whoever used the other is told in a window."""
-    user, team = obj(payload, "user", required=True), obj(payload, "team")
+    by = _person(payload)
+    by["user_team_id"] = by["user_team_id"] or by["team_id"]
     trigger = string(payload, "trigger_id")
     channel = string(obj(payload, "channel"), "id", CHANNEL, at="channel.id")
     ts = string(payload, "message_ts", TS) or string(obj(payload, "message"), "ts", TS, at="message.ts")
     if not trigger:
         return _other(payload, "a shortcut that opens nothing", quiet=True)
     return Shortcut(
-        user_id=string(user, "id", SLACK_USER, required=True, at="user.id"),
-        user_name=string(user, "username", at="user.username") or string(user, "name", at="user.name"),
-        team_id=string(team, "id", TEAM, at="team.id"),
-        user_team_id=string(user, "team_id", TEAM, at="user.team_id") or string(team, "id", TEAM),
-        app_id=string(payload, "api_app_id", APP),
+        **by,
         trigger_id=trigger,
         channel=channel if ts else "",
         ts=ts if channel else "",
         response_url=string(payload, "response_url"),
-        is_bot=flag(user, "is_bot", "user.is_bot"),
     )
+
+
+class _Person(TypedDict):
+    """The fields of a `Click`, and of the others, that say who it was, and by which app."""
+
+    user_id: str
+    user_name: str
+    team_id: str
+    user_team_id: str
+    app_id: str
+    is_bot: bool
+
+
+def _person(payload: Mapping[str, Any]) -> _Person:
+    user, team = obj(payload, "user", required=True), obj(payload, "team")
+    return {
+        "user_id": string(user, "id", SLACK_USER, required=True, at="user.id"),
+        "user_name": string(user, "username", at="user.username") or string(user, "name", at="user.name"),
+        "team_id": string(team, "id", TEAM, at="team.id"),
+        "user_team_id": string(user, "team_id", TEAM, at="user.team_id"),
+        "app_id": string(payload, "api_app_id", APP),
+        "is_bot": flag(user, "is_bot", "user.is_bot"),
+    }
 
 
 def _shown(metadata: str) -> tuple[ShownQuestion, ...]:

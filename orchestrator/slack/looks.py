@@ -26,10 +26,10 @@ from typing import Final
 
 from orchestrator.domain import choosing
 from orchestrator.domain.asking import PLAN, RESTART, is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import ENDED, CallStatus, OutcomeKind, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import asked_by, step_of
 
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from orchestrator.domain import choosing
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Edits
 from orchestrator.domain.human import is_question
 from orchestrator.domain.inquiries import askable
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import step_of
 from orchestrator.slack import edits, human, inquiries, kit, pages
 from orchestrator.slack.action import NOTE_CHARS

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import AtTimeout
 from orchestrator.domain.deadlines import FORGETTING, OVERDUE, asked_now, place_of
 from orchestrator.domain.outcomes import OUTCOME
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.terms import barring
 from orchestrator.slack import frame, kit
 from orchestrator.slack.deciders import mention, named

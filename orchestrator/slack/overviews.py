@@ -7,18 +7,18 @@ from datetime import datetime
 
 import structlog
 
+from orchestrator.domain.cards import DigestCard, Overview
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import DigestCard, Overview
 from orchestrator.slack.batches import draw_batch, plain_batch
-from orchestrator.slack.delivery import Delivery, stands
 from orchestrator.slack.digests import draw_digest, plain_digest
 from orchestrator.slack.history import about
 from orchestrator.slack.message import Message
+from orchestrator.slack.sending import MessageSender, stands
 
 log = structlog.get_logger(__name__)
 
 
-class Overviews(Delivery):
+class Overviews(MessageSender):
     """Messages over the questions of a turn, and over those that were collected."""
 
     async def post_batch(self, batch: Overview, *, seen_before: bool) -> Place:

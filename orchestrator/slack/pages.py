@@ -6,8 +6,8 @@ Source: Slack, "Modals", "Block Kit" reference (limits of a view).
 import json
 from typing import Final
 
-from orchestrator.domain.pictures import Card
-from orchestrator.slack import foresight, kit
+from orchestrator.domain.cards import Card
+from orchestrator.slack import kit, previews
 from orchestrator.slack.arguments import label, least, seen
 from orchestrator.slack.kit import Block
 from orchestrator.slack.text import Shown, weight
@@ -34,15 +34,15 @@ def written(card: Card, before: list[Block]) -> list[Block]:
 
 def would(card: Card) -> list[Block]:
     """What it would do, whole, and what it would have done when it was approved."""
-    preview, was = card.approval.preview, foresight.before(card)
+    preview, was = card.approval.preview, previews.before(card)
     if preview is None:
         return []
-    shown = foresight.would(preview)
-    blocks = _labelled(shown, foresight.heading(preview), "w") + notes(shown, "w:notes")
+    shown = previews.would(preview)
+    blocks = _labelled(shown, previews.heading(preview), "w") + notes(shown, "w:notes")
     if was is None:
         return blocks
-    changed = kit.sentence("changed", foresight.CHANGED)
-    return [changed, *blocks, *_labelled(was, foresight.BEFORE, "b")]
+    changed = kit.sentence("changed", previews.CHANGED)
+    return [changed, *blocks, *_labelled(was, previews.BEFORE, "b")]
 
 
 def of(shown: Shown, before: list[Block], named: str) -> list[Block] | None:

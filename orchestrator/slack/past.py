@@ -5,7 +5,7 @@ The card says the same to everybody; here it is told to those who may decide, of
 
 from datetime import datetime
 
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
 from orchestrator.slack import frame, kit
 from orchestrator.slack.deciders import progress
 from orchestrator.slack.kit import Block

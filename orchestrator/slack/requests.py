@@ -10,20 +10,20 @@ from typing import Any
 
 import structlog
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.errors import UncertainError
+from orchestrator.slack.api_errors import FROZEN, UNTHREADED, SlackRefusalError
 from orchestrator.slack.blocks import draw, plain
-from orchestrator.slack.delivery import QUIET, Delivery, repeatable, stands
 from orchestrator.slack.history import thread_of
 from orchestrator.slack.message import Message
-from orchestrator.slack.refusals import FROZEN, UNTHREADED, SlackRefusalError
+from orchestrator.slack.sending import QUIET, MessageSender, repeatable, stands
 
 log = structlog.get_logger(__name__)
 
 
-class Requests(Delivery):
+class Requests(MessageSender):
     """Messages with one question each."""
 
     async def post(self, card: Card, *, seen_before: bool) -> tuple[str, str]:

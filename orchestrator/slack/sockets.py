@@ -28,7 +28,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import OrchestratorError, UnavailableError
-from orchestrator.slack.refusals import CREDENTIALS, SlackUnavailableError
+from orchestrator.slack.api_errors import CREDENTIALS, SlackUnavailableError
 from orchestrator.slack.web_api import LOOPBACK, WebApi
 
 log = structlog.get_logger(__name__)

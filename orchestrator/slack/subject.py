@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.human import is_question
-from orchestrator.domain.pictures import Card
-from orchestrator.slack import foresight, human, kit, pages
+from orchestrator.slack import human, kit, pages, previews
 from orchestrator.slack.arguments import discreet, seen
 from orchestrator.slack.arguments import label as label_of
 from orchestrator.slack.excerpts import FIRST_PART, all_of_it, written
@@ -73,13 +73,13 @@ def would(card: Card, state: Look, room: int) -> tuple[list[Block], bool]:
     preview, room = card.approval.preview, max(0, room - FIRST_PART)
     if preview is None or discreet(card):
         return [], True
-    body, whole = written(foresight.would(preview), room)
-    was = foresight.before(card) if state is Look.PENDING else None
-    parts = [] if was is None else [kit.section(kit.bold(foresight.CHANGED))]
-    parts += [kit.section(kit.bold(foresight.heading(preview))), *body]
+    body, whole = written(previews.would(preview), room)
+    was = previews.before(card) if state is Look.PENDING else None
+    parts = [] if was is None else [kit.section(kit.bold(previews.CHANGED))]
+    parts += [kit.section(kit.bold(previews.heading(preview))), *body]
     if was is not None:
         former = shorten(was.text, max(0, min(FIRST_PART, room - weigh(parts))))[0]
-        parts += [kit.section(kit.bold(foresight.BEFORE)), kit.preformatted(former)]
+        parts += [kit.section(kit.bold(previews.BEFORE)), kit.preformatted(former)]
     if state is Look.PENDING and not whole:
         parts.append(kit.section(kit.bold(_not_here(card))))
     return [{"type": "rich_text", "block_id": "w", "elements": parts}], whole

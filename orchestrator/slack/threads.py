@@ -8,21 +8,21 @@ from typing import Any
 
 import structlog
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.slack import uploads
 from orchestrator.slack.asking_back import draw_inquiry
-from orchestrator.slack.delivery import QUIET, Delivery, bare, fields, stands
 from orchestrator.slack.history import thread_of
 from orchestrator.slack.message import Message
 from orchestrator.slack.notices import draw_notice
+from orchestrator.slack.sending import QUIET, MessageSender, bare, fields, stands
 
 log = structlog.get_logger(__name__)
 
 
-class Threads(Delivery):
+class Threads(MessageSender):
     """Replies to the message of a request, and questions that go to a person directly."""
 
     async def remind(

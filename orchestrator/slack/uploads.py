@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orchestrator.domain.pictures import Card, Picture
+from orchestrator.domain.cards import Card, Picture
 from orchestrator.errors import RejectedError, UnavailableError
-from orchestrator.slack.refusals import SlackRefusalError, SlackUnavailableError
+from orchestrator.slack.api_errors import SlackRefusalError, SlackUnavailableError
 from orchestrator.slack.text import escape, line
 from orchestrator.slack.web_api import LOOPBACK, WebApi, answerable
 

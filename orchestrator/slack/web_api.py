@@ -25,7 +25,7 @@ from tenacity import (
 )
 
 from orchestrator.errors import OrchestratorError, UnavailableError, UncertainError, UnreachedError
-from orchestrator.slack.refusals import BUSY, CREDENTIALS, SlackUnavailableError, refusal
+from orchestrator.slack.api_errors import BUSY, CREDENTIALS, SlackUnavailableError, refusal
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +69,8 @@ class WebApi:
         """What the token may do, as the latest answer said; None before."""
         self.trouble = ""
         """Why Slack takes no messages by this token, as it last said to one; empty where it does."""
+        self.answered: Callable[[str], None] = lambda trouble: None
+        """Called in the event loop with that, whenever Slack answered to a message."""
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -113,7 +115,10 @@ class WebApi:
 
     def _note_trouble(self, method: str, why: str) -> None:
         """Of messages alone: that history may not be read, say, is no reason for an alarm."""
-        if method not in _MESSAGES or why == self.trouble:
+        if method not in _MESSAGES:
+            return
+        self.answered(why)
+        if why == self.trouble:
             return
         self.trouble = why
         if why:

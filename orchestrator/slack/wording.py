@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART, is_own
+from orchestrator.domain.cards import Card
 from orchestrator.domain.choosing import is_choosing
 from orchestrator.domain.consent import Verdict
 from orchestrator.domain.human import is_question
 from orchestrator.domain.model import ENDED, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import step_of
 from orchestrator.slack.looks import HEADLINES, Look, approval_step, sent_back
 from orchestrator.slack.text import grouped, line

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
+from orchestrator.domain.approver_load import put_to
 from orchestrator.domain.assessment import Assessment
 from orchestrator.domain.consent import Approval
-from orchestrator.domain.crowding import put_to
 from orchestrator.domain.deadlines import asked_now
 from orchestrator.domain.values import replace
 from orchestrator.store.sql.prepared import Prepared, listed

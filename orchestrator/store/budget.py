@@ -1,4 +1,4 @@
-"""What may be done so often over all processes: one row each says until when it is spent."""
+"""Rate budgets over all processes: one row each says until when it is spent."""
 
 from datetime import datetime
 from typing import Final

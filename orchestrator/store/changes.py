@@ -5,8 +5,8 @@
 
 A signal is a hint and carries nothing: who hears it reads the database. One may be lost, while the
 listening connection is down or behind a pooler that shares connections between transactions, or when the
-process that wrote dies before it told (see `telling`), so who must not miss anything also looks now and then
-by itself.
+process that wrote dies before it told (see `sql.notify`), so who must not miss anything also looks now and
+then by itself.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator.store.database import Database
-from orchestrator.store.sql.telling import CHANNEL
+from orchestrator.store.sql.notify import CHANNEL
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,7 +37,7 @@ CONNECTION: Final = {
 """libpq's parameters of the listening connection, in seconds; those in the database's URL come first."""
 
 
-class Signal:
+class ChangeSignal:
     """Rings when a run's record may have grown. Rings that nobody waited for count as one."""
 
     def __init__(self) -> None:
@@ -63,15 +63,15 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._signals: dict[str, set[Signal]] = {}
+        self._signals: dict[str, set[ChangeSignal]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.stopped = False
         """Nobody should wait any longer: the process is about to end."""
 
     @contextmanager
-    def watch(self, run_id: str) -> Iterator[Signal]:
+    def watch(self, run_id: str) -> Iterator[ChangeSignal]:
         """A signal for that run. Watch first, read then: what is committed in between rings."""
-        signal = Signal()
+        signal = ChangeSignal()
         watching = self._signals.setdefault(run_id, set())
         watching.add(signal)
         try:

@@ -307,7 +307,7 @@ def leave(s: Session, effect: Claimed) -> None:
         outbox.note(s, [Asked(effect.run_id, effect.kind, effect.subject, row["due_at"])])
 
 
-def bury(s: Session, effect: Claimed, error: str) -> bool:
+def give_up(s: Session, effect: Claimed, error: str) -> bool:
     """It will never work; kept for a person to see, who is told in the log."""
     ours = _BURY.run(s, of_effect=effect.id, token=effect.token, why=error[:1000]) == 1
     if ours:

@@ -3,7 +3,7 @@
 SQLite      one writer thread owns the only writing connection; jobs that wait at the same
             moment share one commit, each inside its own SAVEPOINT (`writer`). Readers cannot write.
 PostgreSQL  a thread pool; every job is a transaction of its own (`transactions`), but for steps, which
-            share one where they wait at the same moment (`sharing`).
+            share one where they wait at the same moment (`group_commit`).
 
 A job is a plain sync function `job(session, ...) -> value`. It makes no network calls, does not
 sleep, and returns values, never rows that still want to load something.
@@ -20,12 +20,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store.sharing import Sharing
-from orchestrator.store.sql import afterwards, engines, standstill
+from orchestrator.store.group_commit import GroupCommit
+from orchestrator.store.sql import after_commit, engines, standstill
 from orchestrator.store.sql.checkpoints import Checkpoints
+from orchestrator.store.sql.notify import Notifier
 from orchestrator.store.sql.races import retried
 from orchestrator.store.sql.sessions import once
-from orchestrator.store.sql.telling import Teller
 from orchestrator.store.sql.threads import Threads
 from orchestrator.store.sql.unwritten import Unwritten
 from orchestrator.store.transactions import Transactions
@@ -62,7 +62,7 @@ class Database:
         self.still_seconds = still_seconds
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.unwritten = Unwritten()
-        self.watcher: afterwards.Grown | None = None
+        self.watcher: after_commit.Grown | None = None
         """Told after a COMMIT here whose records grew, in the committing thread; must not raise."""
         self.ending: Callable[[Session], None] = lambda s: None
         """Called within each writing transaction of PostgreSQL, when its job is done, before the COMMIT.
@@ -73,8 +73,8 @@ class Database:
         self._writer: Writer | None = None
         self._checkpoints: Checkpoints | None = None
         self._transactions: Transactions | None = None
-        self._sharing: Sharing | None = None
-        self._telling: Teller | None = None
+        self._group_commit: GroupCommit | None = None
+        self._notifier: Notifier | None = None
         if self.sqlite:
             self.engine = engines.sqlite(self.url, writer=True)
             self._read_engine = engines.sqlite(self.url, writer=False, pool=readers)
@@ -87,8 +87,8 @@ class Database:
             self._pool = Threads(threads, "db")
             self._transactions = Transactions(self.engine, tell=self._tell)
             patience = round(standstill.patience(still_seconds) * 1000)
-            self._sharing = Sharing(self._transactions, self._pool, self._end, patience)
-            self._telling = Teller(self.engine)
+            self._group_commit = GroupCommit(self._transactions, self._pool, self._end, patience)
+            self._notifier = Notifier(self.engine)
         self._aside = ThreadPoolExecutor(1, "db-aside")
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -117,10 +117,10 @@ class Database:
         Args:
             of: The run it is about, whose row it locks; empty for none, or where that is not known.
         """
-        if self._sharing is None:
+        if self._group_commit is None:
             return await self.write(job)
         try:
-            return cast(T, await self._sharing.write(job, of))
+            return cast(T, await self._group_commit.write(job, of))
         except Exception as e:
             self.unwritten.heard(e)
             raise
@@ -153,8 +153,8 @@ class Database:
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._pool.close()
-        if self._telling is not None:
-            self._telling.close()
+        if self._notifier is not None:
+            self._notifier.close()
         self._aside.shutdown()
         self._read_engine.dispose()
         self.engine.dispose()
@@ -166,8 +166,8 @@ class Database:
         self.ending(s)
 
     def _tell(self, s: Session) -> None:
-        elsewhere = self._telling.put if self._telling is not None else None
-        afterwards.follow(s, elsewhere, self.watcher)
+        elsewhere = self._notifier.put if self._notifier is not None else None
+        after_commit.follow(s, elsewhere, self.watcher)
 
 
 def _called(job: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], s: Session) -> T:

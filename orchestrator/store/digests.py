@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.collecting import parse
 from orchestrator.domain.consent import Actor, ApprovalStatus, Place, Verdict
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, run_t
 from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.tables import ID, NAME, table
@@ -45,7 +45,7 @@ digest_t = table(DigestRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DigestState:
     """Where a message stands; see `DigestRow`."""
 
     begun_at: datetime
@@ -80,16 +80,16 @@ _TO_SHOW: Final = Prepared(
 )
 
 
-def begin(s: Session, name: str, now: datetime) -> Standing:
+def begin(s: Session, name: str, now: datetime) -> DigestState:
     """The message is to be posted; beginning twice changes nothing. Where it stands already."""
     _BEGIN.run(s, name=name, begun_at=now, ts="", trouble="")
-    return standing(s, name) or Standing(now)
+    return standing(s, name) or DigestState(now)
 
 
-def standing(s: Session, name: str) -> Standing | None:
+def standing(s: Session, name: str) -> DigestState | None:
     """Where the message stands; None where nobody has begun to post it."""
     row = _STANDING.first(s, of_name=name)
-    return None if row is None else Standing(row["begun_at"], row["ts"], row["trouble"])
+    return None if row is None else DigestState(row["begun_at"], row["ts"], row["trouble"])
 
 
 def settle(s: Session, name: str, *, ts: str = "", trouble: str = "") -> None:
@@ -115,7 +115,7 @@ def picture(s: Session, name: str) -> DigestCard:
     return DigestCard(name, place, due, _cards(s, rows[:MOST]), max(0, len(rows) - MOST))
 
 
-def _listed(row: Any, stands: Standing | None) -> bool:
+def _listed(row: Any, stands: DigestState | None) -> bool:
     """Whether it was shown, is to be, or was decided while it was being shown."""
     if row["since"] is not None or row["status"] is ApprovalStatus.PENDING:
         return True

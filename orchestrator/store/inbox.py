@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain.values import Value
-from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.after_commit import after_commit
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.oldest import oldest
 from orchestrator.store.sql.prepared import Prepared, insert_into
@@ -36,7 +36,7 @@ class DeliveryVerdict(enum.StrEnum):
     NOT_OURS = "not_ours"  # was parked; no look found that the interaction is ours
     IGNORED = "ignored"  # not about an interaction, or about one of a run that is gone, or unreadable
     OVERFLOW = "overflow"  # about an unknown interaction, when enough of those were kept already
-    REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused`)
+    REFUSED = "refused"  # was not taken: nobody knows who sent it, or what it says (see `refused_webhooks`)
 
     @property
     def state(self) -> DeliveryState:

@@ -48,7 +48,7 @@ def owner_of(s: Session, interaction_id: str) -> tuple[str, int, int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class InteractionState:
     """How an interaction of ours stands to its run: `current` is the one a live run goes on with."""
 
     run_id: str
@@ -56,7 +56,7 @@ class Standing:
     turn: TurnStatus
 
 
-def standing(s: Session, ids: Collection[str]) -> dict[str, Standing]:
+def standing(s: Session, ids: Collection[str]) -> dict[str, InteractionState]:
     """Of those interactions, the ones known to be ours."""
     rows = _STANDING.rows(s, ids=list(ids))
-    return {r["id"]: Standing(r["run_id"], bool(r["current"]), r["status"]) for r in rows}
+    return {r["id"]: InteractionState(r["run_id"], bool(r["current"]), r["status"]) for r in rows}

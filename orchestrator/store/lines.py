@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.effects import EffectKind, Urgency
 from orchestrator.store import budget, outbox
 from orchestrator.store.claims import Claimed
+from orchestrator.store.group_commit import leave_group
 from orchestrator.store.outbox import effect_t
-from orchestrator.store.sharing import leave_company
 from orchestrator.store.sql.held import on_sqlite
 from orchestrator.store.sql.prepared import Prepared
 from orchestrator.store.tables import EffectState
@@ -71,7 +71,7 @@ def in_order(s: Session, line: str) -> bool:
     held: list[str] = s.info.setdefault(_HELD, [])
     if line not in held:
         if held and line < held[-1]:
-            leave_company(s)  # where it may be that it only comes behind another's
+            leave_group(s)  # where it may be that it only comes behind another's
             return False
         held.append(line)
     return True

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.model import Run
 from orchestrator.errors import NotFoundError
 from orchestrator.store import runs
-from orchestrator.store.recollection import recalled
+from orchestrator.store.run_cache import recalled
 from orchestrator.store.run_rows import approval_t, interaction_t
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared

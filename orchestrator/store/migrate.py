@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from orchestrator.errors import ConfigError
 from orchestrator.store.asked import AskedRow
 from orchestrator.store.callbacks import AddressRow, CallbackRow
-from orchestrator.store.copied import CopiedRow
 from orchestrator.store.digests import DigestRow
 from orchestrator.store.jobs import JobRow
+from orchestrator.store.message_copies import CopiedRow
 from orchestrator.store.retention import LeavingRow
 from orchestrator.store.sightings import SightingRow
 from orchestrator.store.tables import RunRow

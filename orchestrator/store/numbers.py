@@ -1,4 +1,4 @@
-"""How much there is of what, for monitors. Each count walks an index, as far as there is something there."""
+"""Counts for monitors: each walks an index, no further than there is something there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Numbers:
         claimed: Effects being performed, by kind.
         dead: Effects that were given up, by kind.
         scheduled: How many effects wait for a later time, timers mostly.
-        lag: Seconds since which the longest due effect waits; 0 when none does.
+        lag: As `lag` has it.
         deliveries: Webhooks that nobody has worked on yet.
         parked: Webhooks kept about interactions nobody knows.
         callbacks: Messages to callers that wait, are held or were given up, by state.
@@ -55,20 +55,26 @@ def numbers(s: Session, now: datetime) -> Numbers:
     """Count. The cost grows with what waits, not with what is stored."""
     pending = _is(effect_t.c.state, EffectState.PENDING)
     due = _by_kind(s, sa.and_(pending, effect_t.c.due_at <= now))
-    oldest = s.connection().execute(sa.select(sa.func.min(effect_t.c.due_at)).where(pending)).scalar_one()
     return Numbers(
         live_runs={status.value: _count(s, _is(run_t.c.status, status)) for status in LIVE},
         due=due,
         claimed=_by_kind(s, _is(effect_t.c.state, EffectState.CLAIMED)),
         dead=_by_kind(s, _is(effect_t.c.state, EffectState.DEAD)),
         scheduled=_count(s, pending) - sum(due.values()),
-        lag=0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()),
+        lag=lag(s, now),
         open_approvals=_count(s, _is(approval_t.c.status, ApprovalStatus.PENDING)),
         deliveries=_count(s, _is(delivery_t.c.state, DeliveryState.NEW)),
         parked=_count(s, _is(delivery_t.c.state, DeliveryState.PARKED)),
         callbacks=callback_care.standing(s),
         addresses_disabled=callback_care.disabled(s),
     )
+
+
+def lag(s: Session, now: datetime) -> float:
+    """Seconds since which the longest due effect waits; 0 when none does."""
+    pending = _is(effect_t.c.state, EffectState.PENDING)
+    oldest = s.connection().execute(sa.select(sa.func.min(effect_t.c.due_at)).where(pending)).scalar_one()
+    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
 
 
 def ended_runs(s: Session) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""How much is going on over all processes. Each question reads a partial index."""
+"""How many calls and runs are under way, over all processes. Each question reads a partial index."""
 
 from datetime import datetime
 from typing import Final

@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Approval, Place, Verdict
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall
 from orchestrator.domain.plain import exact
 from orchestrator.domain.values import replace
-from orchestrator.store import copied, runs, turns
+from orchestrator.store import message_copies, runs, turns
 from orchestrator.store.run_rows import approval_t, approval_value, call_t, call_value, turn_t
 from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.prepared import Prepared
@@ -126,7 +126,7 @@ def replaced(s: Session, approval: str) -> Approval | None:
 
 def _there(s: Session, channel: str, ts: str) -> list[Row]:
     """The questions a message shows or showed."""
-    copies = (_APPROVAL.first(s, of_approval=known) for known in copied.there(s, channel, ts))
+    copies = (_APPROVAL.first(s, of_approval=known) for known in message_copies.there(s, channel, ts))
     return [*_SHOWN.rows(s, of_ts=ts, of_channel=channel), *(row for row in copies if row is not None)]
 
 
@@ -180,7 +180,7 @@ def place_copy(s: Session, approval: str, place: Place, most: int) -> bool:
     row = _APPROVAL.first(s, of_approval=approval)
     if row is None or _shows(row, place.channel, place.ts) or len(row["copies"]) >= most:
         return False
-    copied.add(s, approval, [place])
+    message_copies.add(s, approval, [place])
     copies = [*row["copies"], msgspec.to_builtins(place)]
     return _COPIES.run(s, of_approval=approval, copies=copies) == 1
 

@@ -15,8 +15,8 @@ from orchestrator.domain.evidence import REQUESTED, opened
 from orchestrator.domain.model import OutcomeKind, Run, ToolCall, Turn
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
-from orchestrator.store import asked, audit, copied, jobs, recollection, turns
-from orchestrator.store.recollection import Known, recalled
+from orchestrator.store import asked, audit, jobs, message_copies, run_cache, turns
+from orchestrator.store.run_cache import Known, recalled
 from orchestrator.store.run_rows import (
     APPROVAL,
     CALL,
@@ -31,7 +31,7 @@ from orchestrator.store.run_rows import (
     turn_t,
     written,
 )
-from orchestrator.store.sql.afterwards import grew
+from orchestrator.store.sql.after_commit import grew
 from orchestrator.store.sql.held import hold
 from orchestrator.store.sql.prepared import Changing, Prepared
 from orchestrator.store.sql.races import StaleRowError
@@ -102,14 +102,14 @@ def _read(s: Session, run_id: str) -> None:
     row = _LOAD.first(s, of_run=run_id)
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
-    recollection.note(s, run_value(row, turns.load(s, run_id, row["turn"])), row["updated_at"])
+    run_cache.note(s, run_value(row, turns.load(s, run_id, row["turn"])), row["updated_at"])
 
 
 def confirm(s: Session, known: Known, found: Sequence[Row]) -> bool:
     """The run is locked; whether it is still as this process knew it."""
     same = bool(found) and (found[0]["version"], found[0]["updated_at"]) == known.mark
     if same:
-        recollection.note(s, *known)
+        run_cache.note(s, *known)
     return same
 
 
@@ -142,7 +142,7 @@ def insert(
     _NEW_TURN.later(s, run_id=run.id, number=run.turn.number, **written(run.turn, TURN))
     record(s, run, REQUESTED, {"input": run.input}, "", None, now)
     audit.note(s, opened(run), now)
-    recollection.note(s, run, now)
+    run_cache.note(s, run, now)
     return run
 
 
@@ -160,7 +160,7 @@ def save(s: Session, before: Run, decision: Decision, *, now: datetime) -> Run:
         turns.keep_left(s, after, decision.left)
     elif after.closed:
         turns.forget_left(s, after.id)
-    recollection.note(s, after, now)
+    run_cache.note(s, after, now)
     return after
 
 
@@ -222,13 +222,13 @@ def _save_approval(s: Session, run_id: str, call: ToolCall, before: Approval | N
         _NEW_APPROVAL.later(s, **fixed, **written(after, APPROVAL))
         hold(s).seen[asked_by(after.id)] = run_id
         asked.keep(s, None, after)
-        copied.keep(s, None, after)
+        message_copies.keep(s, None, after)
         return
     to = changed(before, after, APPROVAL)
     stale = _one(f"approval {after.id} in {before.status}")
     _MOVE_APPROVAL.later(s, stale, to, of_approval=after.id, of_status=before.status)
     asked.keep(s, before, after)
-    copied.keep(s, before, after)
+    message_copies.keep(s, before, after)
 
 
 def asked_by(approval: str) -> str:

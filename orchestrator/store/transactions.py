@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import audit
-from orchestrator.store.recollection import Recollection
+from orchestrator.store.run_cache import RunCache
 from orchestrator.store.sql.held import attach, hold
 from orchestrator.store.sql.races import StaleRowError
 from orchestrator.store.sql.wire import Conversation, CutOffError
@@ -35,7 +35,7 @@ class Transactions:
     def __init__(self, engine: sa.Engine, tell: Callable[[Session], None]) -> None:
         self._engine = engine
         self._tell = tell
-        self._runs = Recollection()
+        self._runs = RunCache()
         # A new connection may lead to a server that took over, and lost what was committed last.
         sa.event.listen(engine, "connect", lambda *_: self._runs.clear())
 

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus
 from orchestrator.domain.model import CallStatus, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.errors import UnreadableError
 from orchestrator.store.run_rows import (
     approval_t,

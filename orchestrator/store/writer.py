@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from orchestrator.store import audit
-from orchestrator.store.sql import afterwards, engines
+from orchestrator.store.sql import after_commit, engines
+from orchestrator.store.sql.cache import Cache
 from orchestrator.store.sql.held import forget, hold
-from orchestrator.store.sql.memory import Memory
 from orchestrator.store.sql.sessions import session
 from orchestrator.store.sql.threads import Result, answer
 
@@ -64,8 +64,8 @@ class Writer:
         self._kept: sa.Connection | None = None
         self._kept_since = 0.0
         self._guarded_until = 0.0
-        self._memory = Memory()
-        sa.event.listen(engine, "before_cursor_execute", self._memory.unsettle)
+        self._cache = Cache()
+        sa.event.listen(engine, "before_cursor_execute", self._cache.unsettle)
         self._thread = threading.Thread(target=self._work, name="db-write", daemon=True)
         self._thread.start()
 
@@ -81,7 +81,7 @@ class Writer:
                 batch = [self._queue.get(timeout=KEPT_SECONDS if self._kept else None)]
             except queue.Empty:
                 self._lay_down()
-                self._memory.forget()  # at rest it holds nothing
+                self._cache.forget()  # at rest it holds nothing
                 continue
             if self._kept is not None and time.monotonic() - self._kept_since > KEPT_AT_MOST:
                 self._lay_down()  # somebody else may wait for it
@@ -131,10 +131,10 @@ class Writer:
         if self._kept is None:
             self._kept, self._kept_since = self._engine.connect(), time.monotonic()
         try:
-            with session(self._kept, self._memory) as s:
+            with session(self._kept, self._cache) as s:
                 results = [attempt(s, job, done) for job, done in jobs]
         except BaseException:
-            self._memory.forget()
+            self._cache.forget()
             self._lay_down()  # rolled back, whatever state it is in
             raise
         return s, results
@@ -149,7 +149,7 @@ def _unguarded(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
 
 def _attempt(s: Session, job: Job, done: "asyncio.Future[Any]") -> Result:
     """One job of several: when it fails, its neighbours are kept."""
-    sqlite, wanted = hold(s).connection, afterwards.wanted(s)
+    sqlite, wanted = hold(s).connection, after_commit.wanted(s)
     before = len(wanted)
     sqlite.execute("SAVEPOINT job")
     try:

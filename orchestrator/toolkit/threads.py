@@ -79,7 +79,8 @@ class Threads:
                 done.set_result(answer)
                 return
             self._stuck -= 1
-            log.warning("tool_ended_late", thread=name, error=type(answer.error).__name__)
+            failed = type(answer.error).__name__ if answer.error is not None else ""
+            log.warning("tool_ended_late", thread=name, error=failed)
 
         def body() -> None:
             answer = _attempt(work)

@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.retry import told_wait
-from orchestrator.domain.triggers import Entry, Look, key_of
+from orchestrator.domain.triggers import FeedEntry, FeedReading, key_of
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError, UncertainError
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -75,7 +75,9 @@ class Feeds:
     def __init__(self, fetch: Fetch, inside: Callable[[str], Fetch], clock: Callable[[], datetime]) -> None:
         self._fetch, self._inside, self._clock = fetch, inside, clock
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
+    async def look(
+        self, url: str, *, etag: str = "", last_modified: str = "", inside: str = ""
+    ) -> FeedReading:
         """What the feed says now, or that nothing has changed since it said `etag` or `last_modified`.
 
         Args:
@@ -102,9 +104,9 @@ class Feeds:
         except UncertainError as e:  # reading twice does no harm
             raise UnavailableError(str(e)) from e
         if answer.status == 304:
-            return Look(None, etag, last_modified)
+            return FeedReading(None, etag, last_modified)
         entries = await asyncio.to_thread(parse, _body(answer, self._clock()))
-        return Look(entries, _kept(answer, "etag"), _kept(answer, "last-modified"))
+        return FeedReading(entries, _kept(answer, "etag"), _kept(answer, "last-modified"))
 
 
 def _kept(answer: Answer, name: str) -> str:
@@ -126,7 +128,7 @@ def _body(answer: Answer, now: datetime) -> bytes:
     return answer.content
 
 
-def parse(body: bytes) -> tuple[Entry, ...]:
+def parse(body: bytes) -> tuple[FeedEntry, ...]:
     """The entries of a feed, each once, at most 500, as it lists them.
 
     Raises:
@@ -140,7 +142,7 @@ def parse(body: bytes) -> tuple[Entry, ...]:
     if not found.version:
         raise InvalidError("it is neither RSS nor Atom")
     title = _text(found.feed.get("title", ""))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, FeedEntry] = {}
     for each in found.entries[:MAX_ENTRIES]:
         entry = _entry(each, title)
         entries.setdefault(entry.key, entry)
@@ -175,7 +177,7 @@ def _entities(*_: object) -> NoReturn:
     raise InvalidError("the feed declares entities, which is not taken")
 
 
-def _entry(each: Mapping[str, Any], feed: str) -> Entry:
+def _entry(each: Mapping[str, Any], feed: str) -> FeedEntry:
     own, link = str(each.get("id") or ""), _text(each.get("link"))
     title, summary = _text(each.get("title")), _text(each.get("summary"))
     content = next((_text(c.get("value")) for c in each.get("content") or ()), "")
@@ -193,7 +195,7 @@ def _entry(each: Mapping[str, Any], feed: str) -> Entry:
         "tags": [t for t in tags if t],
         "feed": feed,
     }
-    return Entry(key_of(own or f"{link}\0{title or summary}"), seen)
+    return FeedEntry(key_of(own or f"{link}\0{title or summary}"), seen)
 
 
 def _said(each: Mapping[str, Any], name: str) -> object:

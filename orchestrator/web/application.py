@@ -14,11 +14,11 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import PathParameterDefinition
 
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.store.changes import Changes
 from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
-from orchestrator.web.heads import answering_heads
+from orchestrator.web.head_requests import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
 from orchestrator.web.problems import MEDIA, handlers
 from orchestrator.web.reference import POLICY, ReferencePage
@@ -65,10 +65,10 @@ def build_app(
 
 def _heard(doors: Doors, handler: SlackHandler | None) -> list[Lifespan]:
     """Where Slack is heard over a connection of ours, as long as the service is there."""
-    ear = doors.slack.ear if doors.slack is not None else None
-    if ear is None or handler is None:
+    listener = doors.slack.listener if doors.slack is not None else None
+    if listener is None or handler is None:
         return []
-    return [lambda _: ear.hearing(handler.over_socket)]
+    return [lambda _: listener.hearing(handler.over_socket)]
 
 
 def _ahead(litestar: ASGIApp, hook: ASGIApp) -> ASGIApp:

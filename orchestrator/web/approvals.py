@@ -16,8 +16,7 @@ from orchestrator.domain.consent import Actor, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.legible import legible
 from orchestrator.domain.verdicts import NO_REASON
-from orchestrator.engine.answers import Answer as Decided
-from orchestrator.engine.answers import Person, Wish
+from orchestrator.engine.answers import Decided, Person, Wish
 from orchestrator.errors import ConflictError, ForbiddenError, InvalidError
 from orchestrator.store import questions, views
 from orchestrator.store.run_rows import terms_value
@@ -97,11 +96,7 @@ async def decide(
             stop=data.stop,
             **person,
         )
-    if answer.refused is Refusal.NOT_ENTITLED:
-        raise ForbiddenError(answer.note)
-    if answer.refused is not None:
-        lacks = (("reason", "is required for a rejection here"),) if answer.note == NO_REASON else ()
-        raise ConflictError(answer.note or str(answer.refused), lacks)
+    _recorded(answer)
     return await _approval(doors, answer.approval.id)
 
 
@@ -173,6 +168,14 @@ class _Person(TypedDict):
     digest: str | None
     reason: str
     standing: tuple[str, ...]
+
+
+def _recorded(answer: Decided) -> None:
+    if answer.refused is Refusal.NOT_ENTITLED:
+        raise ForbiddenError(answer.note)
+    if answer.refused is not None:
+        lacks = (("reason", "is required for a rejection here"),) if answer.note == NO_REASON else ()
+        raise ConflictError(answer.note or str(answer.refused), lacks)
 
 
 def _fits(data: Answer) -> None:

@@ -7,13 +7,13 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import choosing
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import Edited
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
-from orchestrator.domain.pictures import Card
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import forms
 from orchestrator.slack.action import Click, Submission
@@ -48,7 +48,7 @@ class Asked:
 
     def no(self, by: Actor, why: Refusal, note: str = "") -> str:
         """Why nothing of theirs counts here, in words for them."""
-        return words(Answer(self.approval, self.call.tool, note, why), by=by, approve=None) or GONE
+        return words(Decided(self.approval, self.call.tool, note, why), by=by, approve=None) or GONE
 
     def closed_to(
         self, by: Actor, standing: Collection[str], current: Terms | None, now: datetime

@@ -13,12 +13,11 @@ from orchestrator.domain.asking import GO_ON, PLAN, RESTART
 from orchestrator.domain.choosing import CHOOSE_MEDIA, picked
 from orchestrator.domain.consent import SLACK_USER, Actor, ApprovalStatus, Place
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.entitlement import everybody
 from orchestrator.domain.human import ASK_HUMAN, QUESTIONS, Kind
 from orchestrator.domain.pipeline import CONFIRM
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.terms import is_group, possible
-from orchestrator.engine.intake import Answer
+from orchestrator.domain.terms import deciders, is_group, possible
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import ForbiddenError, NotFoundError
 from orchestrator.slack.action import NOTE_CHARS, Click, OtherAction, Shortcut, Submission
 from orchestrator.store import questions, views
@@ -63,38 +62,41 @@ class Clicks:
         return GONE
 
     async def _decide(self, click: Click) -> str:
-        approve, refine = click.kind == "approve", click.kind == "refine"
-        by = person(click)
         try:
             row = await self._doors.database.read(views.approval, click.approval)
-            terms = terms_value(row)
-            if await misplaced(self._doors, self._slack, click):
-                return GONE
-            if row["revision"] != click.revision:
-                log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
-                return CHANGED
-            chosen = _chosen(click, row) if click.kind == "choose" else None
-            if click.kind == "choose" and chosen is None:
-                return GONE
-            standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
-            may = {click.user_id, *standing} & everybody(terms)
-            if may and (amiss := _amiss(click, row)):
-                return amiss
-            answer = await self._doors.intake.decide(
-                click.approval,
-                approve=approve,
-                by=by,
-                entitled_as=click.user_id,
-                digest=click.digest_prefix,
-                reason=click.note if row["tool"] == PLAN else "",
-                refine=refine,
-                answer=chosen,
-                standing=standing,
-            )
-            told = words(answer, by=by, approve=None if click.kind == "choose" else approve, refine=refine)
-            return await since(self._doors, told, click.approval, row["tool"], by)
+            return await self._stale(click, row) or await self._decided(click, row)
         except NotFoundError:
             return GONE
+
+    async def _stale(self, click: Click, row: views.Row) -> str:
+        """Why the button is not one of the question as it is asked; else empty."""
+        if await misplaced(self._doors, self._slack, click):
+            return GONE
+        if row["revision"] != click.revision:
+            log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
+            return CHANGED
+        return GONE if click.kind == "choose" and _chosen(click, row) is None else ""
+
+    async def _decided(self, click: Click, row: views.Row) -> str:
+        by, terms = person(click), terms_value(row)
+        approve, refine, choose = (click.kind == kind for kind in ("approve", "refine", "choose"))
+        standing = await self._doors.stands_for(click.user_id, [(click.approval, terms)])
+        may = not {click.user_id, *standing}.isdisjoint(deciders(terms))
+        if may and (amiss := _amiss(click, row)):
+            return amiss
+        answer = await self._doors.intake.decide(
+            click.approval,
+            approve=approve,
+            by=by,
+            entitled_as=click.user_id,
+            digest=click.digest_prefix,
+            reason=click.note if row["tool"] == PLAN else "",
+            refine=refine,
+            answer=_chosen(click, row) if choose else None,
+            standing=standing,
+        )
+        told = words(answer, by=by, approve=None if choose else approve, refine=refine)
+        return await since(self._doors, told, click.approval, row["tool"], by)
 
 
 def _chosen(click: Click, row: views.Row) -> str | JsonObject | None:
@@ -174,7 +176,7 @@ def _amiss(click: Click, row: views.Row) -> str:
     return NO_NOTE if click.kind == "refine" and not click.note else ""
 
 
-def words(answer: Answer, *, by: Actor, approve: bool | None, refine: bool = False) -> str:
+def words(answer: Decided, *, by: Actor, approve: bool | None, refine: bool = False) -> str:
     """What the presser is told about an answer that was refused; nothing where it was taken.
 
     Only `<@U…>` in it is markup. Pressing the same button twice is no news either; `approve` is None for
@@ -204,7 +206,7 @@ async def since(doors: Doors, told: str, approval_id: str, tool: str, by: Actor)
     newest = await doors.database.read(questions.replaced, approval_id) if told == GONE else None
     if newest is None:
         return told
-    later = words(Answer(newest, tool, refused=Refusal.ALREADY_DECIDED), by=by, approve=None)
+    later = words(Decided(newest, tool, refused=Refusal.ALREADY_DECIDED), by=by, approve=None)
     return CHANGED if later == GONE else later
 
 
@@ -225,7 +227,7 @@ _ANY: Final = "one of those who may decide about this now"
 """Of an approval step of a workflow, whose tool's name nobody has ever read."""
 
 
-def _not_you(answer: Answer, by: Actor) -> str:
+def _not_you(answer: Decided, by: Actor) -> str:
     """Why somebody may not, and who may; those who are named and still may not are told which rule it is."""
     terms = answer.approval.terms
     if any(by.id in step.approvers for step in terms.steps) and answer.note:
@@ -235,7 +237,7 @@ def _not_you(answer: Answer, by: Actor) -> str:
     return f"You are not {about}. {_ask(possible(terms.steps[answer.approval.stage], terms.never))}"
 
 
-def _done(answer: Answer) -> str:
+def _done(answer: Decided) -> str:
     verdict = answer.approval.verdict
     if verdict is not None and verdict.refine:
         return "sent back"

@@ -11,9 +11,9 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.domain.terms import entries
-from orchestrator.engine.breakers import Openings, Standings, never, nobody
-from orchestrator.engine.hearing import Hearing
+from orchestrator.engine.breakers import BreakerReader, Openings, never, nobody
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.polling import Polling
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.triggers import Triggers
 from orchestrator.errors import UnavailableError
@@ -145,7 +145,7 @@ Hear = Callable[[str, JsonObject | None], Awaitable[JsonObject | None]]
 """Takes what Slack sends, by its kind in Socket Mode; gives the answer. What raises is not acknowledged."""
 
 
-class Ear(Protocol):
+class SlackListener(Protocol):
     """A connection of ours to Slack, over which it sends what it would post to our addresses."""
 
     def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
@@ -163,7 +163,7 @@ class SlackDoor:
         app_id: Our app; empty takes any the signing secret vouches for.
         open_view: Opens a window; tried once, within the time Slack gives for it.
         publish: Sets a person's Home tab.
-        ear: Where Slack is heard over a connection of ours; its addresses are then not there.
+        listener: Where Slack is heard over a connection of ours; its addresses are then not there.
         removed: Told by which event Slack said that the app is gone from the workspace.
     """
 
@@ -173,7 +173,7 @@ class SlackDoor:
     tolerance_seconds: float = 300
     open_view: OpenView = no_windows
     publish: PublishHome = no_home
-    ear: Ear | None = None
+    listener: SlackListener | None = None
     removed: Callable[[str], None] = lambda event: None
 
 
@@ -242,7 +242,7 @@ class Doors:
         failures: Who tells of requests that failed by our own fault.
         breakers: How those of the neighbours stand, for monitors.
         openings: How often they opened, in all processes, for monitors.
-        hearing: How soon interactions are read again, for monitors.
+        polling: How soon interactions are read again, for monitors.
         standing: Which of those entries of approvers a person stands for, beside themselves.
         triggers: What starts runs besides callers, and whose deliveries do.
         callbacks: Who tells callers of their runs.
@@ -265,9 +265,9 @@ class Doors:
     mail: Callable[[], None] = lambda: None
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
-    breakers: Standings = nobody
+    breakers: BreakerReader = nobody
     openings: Openings = never
-    hearing: Hearing | None = None
+    polling: Polling | None = None
     standing: Standing = alone
     triggers: TriggerDoor | None = None
     callbacks: CallbackDoor = field(default_factory=CallbackDoor)

@@ -10,9 +10,8 @@ from typing import Final
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.spells import Spell
-from orchestrator.store.care import reason
-from orchestrator.store.sql.races import AWAY
+from orchestrator.failure_streak import FailureStreak
+from orchestrator.outages import AWAY, outage
 
 log = structlog.get_logger(__name__)
 
@@ -24,20 +23,20 @@ class Failures:
     """Of one process.
 
     Args:
-        spell: Tells of the outage: `request_failed`, `request_still_failing`, `request_recovered`.
+        streak: Tells of the outage: `request_failed`, `request_still_failing`, `request_recovered`.
     """
 
-    def __init__(self, spell: Spell | None = None) -> None:
-        self._spell = spell or Spell("request", traced=False)
+    def __init__(self, streak: FailureStreak | None = None) -> None:
+        self._streak = streak or FailureStreak("request", traced=False)
         self._met: set[tuple[str, str]] = set()
 
     def failed(self, scope: Scope, error: Exception, route: str = "", **more: str) -> None:
         """A request could not be answered as it should; `route` where the router has not said it."""
         method, path = _asked(scope, route)
-        about = {"method": method, "route": path, "why": of_database(error), "where": _where(error), **more}
+        about = {"method": method, "route": path, "why": outage(error), "where": _where(error), **more}
         if isinstance(error, AWAY):
             self._met.add((method, path))
-            self._spell.failed(error, kind=of_database(error), **about)
+            self._streak.failed(error, kind=outage(error), **about)
         else:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.error("request_failed", error=type(error).__name__, cause=cause, **about)
@@ -46,7 +45,7 @@ class Failures:
         """One was: where such a one had met the outage, that is over."""
         if self._met and _asked(scope, route) in self._met:
             self._met.clear()
-            self._spell.worked()
+            self._streak.worked()
 
     def heard(self, app: ASGIApp) -> ASGIApp:
         """The same app, whose good answers show that an outage is over."""
@@ -60,11 +59,6 @@ class Failures:
             await app(scope, receive, heard if self._met else send)
 
         return handler
-
-
-def of_database(error: Exception) -> str:
-    """Why the database did not do it, for the log; empty where the error is another one."""
-    return reason(error) if isinstance(error, AWAY) else ""
 
 
 def _asked(scope: Scope, route: str) -> tuple[str, str]:

@@ -17,12 +17,12 @@ import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator.domain import batches, digests
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval
 from orchestrator.domain.entitlement import refusal
 from orchestrator.domain.model import CallStatus, Run, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import NotFoundError
 from orchestrator.slack import modals
 from orchestrator.slack.action import NOTE_CHARS, Click, Submission
@@ -119,23 +119,28 @@ class GroupClicks:
             )
         except NotFoundError:
             return not_recorded(GONE)
-        told = [line for a in answers if (line := _told(a, await self._why(a, by, approve=approve)))]
-        if not told:
-            return clear()
-        done = sum(1 for a in answers if a.refused is None)
-        log.warning("click_refused", approvals=len(told), of=len(answers), reason="not all of several")
-        return instead(
-            "Recorded in part" if done else "Not recorded",
-            f"{done} of {len(answers)} recorded. {' '.join(told)}",
-        )
+        return _came_to(answers, [_told(a, await self._why(a, by, approve=approve)) for a in answers])
 
-    async def _why(self, answer: Answer, by: Actor, *, approve: bool) -> str:
+    async def _why(self, answer: Decided, by: Actor, *, approve: bool) -> str:
         """Why one of them does not count, or what came of the one in its place; empty for no news."""
         refused = words(answer, by=by, approve=approve)
         return await since(self._doors, refused, answer.approval.id, answer.tool, by)
 
 
-def _told(answer: Answer, said: str) -> str:
+def _came_to(answers: Sequence[Decided], told: Sequence[str]) -> JsonObject:
+    """What the window says about those that were refused, in words each; it closes where there are none."""
+    refused = [line for line in told if line]
+    if not refused:
+        return clear()
+    done = sum(1 for a in answers if a.refused is None)
+    log.warning("click_refused", approvals=len(refused), of=len(answers), reason="not all of several")
+    return instead(
+        "Recorded in part" if done else "Not recorded",
+        f"{done} of {len(answers)} recorded. {' '.join(refused)}",
+    )
+
+
+def _told(answer: Decided, said: str) -> str:
     """What is said of one that was refused; nothing where that is no news."""
     if answer.refused is None or not said:
         return ""

@@ -8,17 +8,15 @@ import enum
 from datetime import datetime
 from typing import Final
 
-import structlog
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from msgspec import Struct
 from sqlalchemy.orm import Session
 
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import views
 from orchestrator.web.doors import Check, Doors
-
-log = structlog.get_logger(__name__)
 
 OPEN: Final = {"scope": "open", "owner": "probe"}
 PATIENCE_SECONDS: Final = 2.0
@@ -60,6 +58,37 @@ class Readiness(Struct, kw_only=True):
     backlog: dict[str, int]
 
 
+class Probe:
+    """Looks for the probes, within two seconds. Of one process: what lasts is logged once, not by each."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._database = FailureStreak("database", traced=False)
+        self._others = FailureStreak("readiness", traced=False)
+
+    async def database(self) -> tuple[Check, dict[str, int]]:
+        """Whether it answers in time, and what waits in it."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                backlog = await self._doors.database.read(_backlog, self._doors.clock())
+        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
+            self._database.failed(e)
+            return Check("database", False, "it does not answer"), {}
+        self._database.worked()
+        return Check("database", True), backlog
+
+    async def others(self) -> list[Check]:
+        """Everything else."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                checks = list(await self._doors.readiness())
+        except Exception as e:  # noqa: BLE001  a check that fails to check is a failed check
+            self._others.failed(e)
+            return [Check("service", False, "its state cannot be told")]
+        self._others.worked()
+        return checks
+
+
 @get("/healthz", opt=OPEN, summary="The process answers", security=[])
 async def healthz() -> Alive:
     return Alive(status="ok")
@@ -72,9 +101,9 @@ async def healthz() -> Alive:
     security=[],
     responses={503: ResponseSpec(Readiness, generate_examples=False, description="Something is missing.")},
 )
-async def readyz(doors: NamedDependency[Doors]) -> Response[Readiness]:
-    database, backlog = await _database(doors)
-    checks = [database, *await _others(doors)]
+async def readyz(probe: NamedDependency[Probe]) -> Response[Readiness]:
+    (database, backlog), others = await asyncio.gather(probe.database(), probe.others())
+    checks = [database, *others]
     ready = all(c.ok for c in checks)
     body = Readiness(
         ready=ready,
@@ -91,24 +120,5 @@ def _standing(check: Check) -> Standing:
     return Standing.DEGRADED if check.detail else Standing.WELL
 
 
-async def _database(doors: Doors) -> tuple[Check, dict[str, int]]:
-    """Whether it answers in time, and what waits in it."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return Check("database", True), await doors.database.read(_backlog, doors.clock())
-    except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-        log.warning("database_not_ready", error=type(e).__name__)
-        return Check("database", False, "it does not answer"), {}
-
-
 def _backlog(s: Session, now: datetime) -> dict[str, int]:
     return {**views.backlog(s, now), "live_runs": views.live_runs(s)}
-
-
-async def _others(doors: Doors) -> list[Check]:
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return list(await doors.readiness())
-    except Exception as e:  # noqa: BLE001  a check that fails to check is a failed check
-        log.warning("readiness_failed", error=type(e).__name__)
-        return [Check("service", False, "its state cannot be told")]

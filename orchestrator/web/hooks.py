@@ -14,15 +14,15 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.errors import InvalidError, SignatureError, UnavailableError
 from orchestrator.gemini import webhook
 from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
-from orchestrator.web.patience import BODIES
 from orchestrator.web.slack_handler import Kind, SlackHandler
+from orchestrator.web.stall_timeouts import BODIES
 
 log = structlog.get_logger(__name__)
 
@@ -80,15 +80,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
 
     async def taken(scope: Scope, receive: Receive) -> None:
         body = await read_body(scope, receive, doors.limits.max_webhook_bytes)
-        scheme = ""
-        try:
-            delivery = await verify(scope["headers"], body)
-            scheme = delivery.scheme
-            signal = webhook.parse(body)
-        except (SignatureError, InvalidError) as e:
-            log.warning("webhook_refused", reason=str(e))
-            refusals.put(webhook.worth_keeping(scope["headers"]), body, str(e), scheme=scheme)
-            raise
+        delivery, signal = await believed(scope, body)
         try:
             await doors.intake.deliver(
                 webhook_id=delivery.id,
@@ -103,6 +95,18 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
             # Not taken, whatever the reason: the sender keeps it and comes again.
             doors.failures.failed(scope, e, GEMINI, webhook_id=delivery.id)
             raise UnavailableError("the delivery could not be stored; send it again") from e
+
+    async def believed(scope: Scope, body: bytes) -> tuple[webhook.Delivery, webhook.Signal]:
+        """What is signed and can be read; all else is kept for people to look at, and refused."""
+        scheme = ""
+        try:
+            delivery = await verify(scope["headers"], body)
+            scheme = delivery.scheme
+            return delivery, webhook.parse(body)
+        except (SignatureError, InvalidError) as e:
+            log.warning("webhook_refused", reason=str(e))
+            refusals.put(webhook.worth_keeping(scope["headers"]), body, str(e), scheme=scheme)
+            raise
 
     return gemini_webhook
 

@@ -10,11 +10,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from orchestrator.domain.entitlement import concerns, everybody, waits_for
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
+from orchestrator.domain.entitlement import concerns, in_some_stage, waits_for
 from orchestrator.domain.plain import JsonObject
+from orchestrator.domain.terms import deciders
 from orchestrator.slack import home
-from orchestrator.slack.home import Entry
+from orchestrator.slack.home import HomeEntry
 from orchestrator.slack.incoming import Command, HomeOpened
 from orchestrator.store import waiting
 from orchestrator.web.clicks import ours
@@ -61,7 +62,7 @@ class Inbox:
         """What waits for this person, as a window."""
         return home.window(await self._waiting(user), now=self._doors.clock())
 
-    def _listed(self, title: str, found: Sequence[Entry]) -> JsonObject:
+    def _listed(self, title: str, found: Sequence[HomeEntry]) -> JsonObject:
         return home.listed(title, found, now=self._doors.clock())
 
     # --- the Home tab --------------------------------------------------------------------------------
@@ -109,13 +110,15 @@ class Inbox:
 
     # --- what there is -------------------------------------------------------------------------------
 
-    async def _waiting(self, user: str) -> list[Entry]:
+    async def _waiting(self, user: str) -> list[HomeEntry]:
         cards, standing = await self._questions(user)
-        return [Entry(c) for c in cards if waits_for(c, user, standing)]
+        return [HomeEntry(c) for c in cards if waits_for(c, user, standing)]
 
-    async def _concerning(self, user: str, only: str | None = None) -> list[Entry]:
+    async def _concerning(self, user: str, only: str | None = None) -> list[HomeEntry]:
         cards, standing = await self._questions(user, only)
-        return [Entry(c, opens=_may_look(c, user, standing)) for c in cards if concerns(c, user, standing)]
+        return [
+            HomeEntry(c, opens=_may_look(c, user, standing)) for c in cards if concerns(c, user, standing)
+        ]
 
     async def _questions(self, user: str, only: str | None = None) -> tuple[list[Card], tuple[str, ...]]:
         """The open questions, and which of the entries in them this person stands for."""
@@ -126,14 +129,12 @@ class Inbox:
 
 def _named(card: Card) -> set[str]:
     approval = card.approval
-    return {*everybody(approval.terms, escalated=approval.escalated), *approval.terms.never}
+    return {*deciders(approval.terms, escalated=approval.escalated), *approval.terms.never}
 
 
 def _may_look(card: Card, user: str, standing: Sequence[str]) -> bool:
     """Whether the window with the details would open for them."""
-    stands = {user, *standing}
-    named = everybody(card.approval.terms, escalated=card.approval.escalated)
-    return not stands.isdisjoint(named) and stands.isdisjoint(card.approval.terms.never)
+    return in_some_stage(card.approval.terms, {user, *standing}, escalated=card.approval.escalated)
 
 
 def _questions(count: int, what: str = "waiting") -> str:

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from orchestrator.domain.decision import Refusal
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError
 from orchestrator.store import views
 from orchestrator.store.run_rows import terms_value
@@ -75,7 +75,7 @@ async def answer_back(
     return inquiry_out(number, answer.approval.questions[number - 1])
 
 
-def _heeded(answer: Answer) -> None:
+def _heeded(answer: Decided) -> None:
     if answer.refused is Refusal.NOT_ENTITLED:
         raise ForbiddenError(answer.note)
     if answer.refused is Refusal.NOT_FOUND and answer.approval.open:

@@ -11,7 +11,7 @@ from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.inquiries import CHARS, askable, numbered, told
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.slack import asking_back, modals
 from orchestrator.slack.action import Click, Submission
 from orchestrator.slack.inputs import typed
@@ -75,7 +75,7 @@ class InquiryClicks:
         return clear() if answer.refused is None else not_recorded(_why(sent, asked, answer, by))
 
 
-def _why(sent: Submission, asked: Asked, answer: Answer, by: Actor) -> str:
+def _why(sent: Submission, asked: Asked, answer: Decided, by: Actor) -> str:
     """Why nothing was recorded, for who sent it off."""
     if answer.refused is Refusal.NOT_ENTITLED and sent.kind == "reply":
         return NOT_YOURS.format(who=mention(asked.run.requester))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
 from litestar import Response, get
 from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,16 +17,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from orchestrator.engine.breakers import Position, Standing
-from orchestrator.engine.hearing import Hearing
+from orchestrator.engine.breakers import BreakerState, Position
+from orchestrator.engine.polling import Polling
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import triggers
 from orchestrator.store.numbers import Numbers, ended_runs, numbers
-from orchestrator.web.doors import Doors
-from orchestrator.web.health import PATIENCE_SECONDS
+from orchestrator.web.doors import Check, Doors
+from orchestrator.web.health import PATIENCE_SECONDS, Probe
 from orchestrator.web.problems import problems
 from orchestrator.web.runs import READ
-
-log = structlog.get_logger(__name__)
 
 FRESH: Final = timedelta(seconds=5)
 """So long the database's numbers are told again without asking it: several monitors cost no more than one."""
@@ -49,36 +47,46 @@ class Reading:
 class Scrape:
     """Makes the text. One reading of the database at a time, kept for a while."""
 
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, doors: Doors, probe: Probe) -> None:
+        self._doors, self._probe = doors, probe
         self._turn = asyncio.Lock()
         self._last: Reading | None = None
+        self._unread, self._untold = (
+            FailureStreak("metrics", traced=False),
+            FailureStreak("metrics_of_breakers", traced=False),
+        )
 
     async def text(self) -> str:
         """In Prometheus' text format. A database that does not answer is told as such, by `database_up` 0."""
         once = CollectorRegistry()
-        ours = [*await self._breakers(), *_of_hearing(self._doors.hearing)]
-        once.register(_Families([*ours, *_of_database(await self._reading())]))
+        breakers, checks, reading = await asyncio.gather(
+            self._breakers(), self._probe.others(), self._reading()
+        )
+        ours = [*breakers, *_of_polling(self._doors.polling), _of_checks(checks)]
+        once.register(_Families([*ours, *_of_database(reading)]))
         return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
 
     async def _breakers(self) -> list[Metric]:
         """None where they are told by a database that does not answer, which is told as such."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return _of_breakers(await self._doors.breakers(), await self._doors.openings())
+                told = _of_breakers(await self._doors.breakers(), await self._doors.openings())
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            log.warning("metrics_without_breakers", error=type(e).__name__)
+            self._untold.failed(e)
             return []
+        self._untold.worked()
+        return told
 
     async def _reading(self) -> Reading | None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
                 if self._last is None or not _fresh(self._last.at, self._doors.clock(), FRESH):
                     self._last = await self._read(self._last)
-                return self._last
         except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            log.warning("metrics_without_database", error=type(e).__name__)
+            self._unread.failed(e)
             return None
+        self._unread.worked()
+        return self._last
 
     async def _read(self, last: Reading | None) -> Reading:
         now = self._doors.clock()
@@ -119,7 +127,7 @@ class _Families(Collector):
         return self._families
 
 
-def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int]) -> list[Metric]:
+def _of_breakers(standings: Mapping[str, BreakerState], openings: Mapping[str, int]) -> list[Metric]:
     """Who only answers has opened none itself, so that a sum over processes counts each opening once."""
     state = GaugeMetricFamily(
         "orchestrator_breaker_state",
@@ -143,9 +151,14 @@ def _of_breakers(standings: Mapping[str, Standing], openings: Mapping[str, int])
     return [state, opened, by_all]
 
 
-def _of_hearing(hearing: Hearing | None) -> list[Metric]:
+def _of_checks(checks: Iterable[Check]) -> Metric:
+    amiss = {check.name: float(bool(check.detail) or not check.ok) for check in checks}
+    return _by("check", "degraded", "1 where /readyz finds something amiss, and says what.", amiss)
+
+
+def _of_polling(polling: Polling | None) -> list[Metric]:
     """What this process promises, where it reads interactions at all."""
-    if hearing is None or (told := hearing.told) is None:
+    if polling is None or (told := polling.told) is None:
         return []
     pace, per_second = told
     means = "Within what time an interaction is read again without news: at work, or waiting for us."

@@ -29,7 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.web import expected
 from orchestrator.web.failures import Failures
-from orchestrator.web.heads import allowed
+from orchestrator.web.head_requests import allowed
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -112,10 +112,22 @@ def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Pro
     extra = exc.extra if isinstance(exc.extra, list) else []
     errors = [_field(_as_sent(request, e)) for e in extra if isinstance(e, dict)]
     errors = [(field, expected.named(request, message, field)) for field, message in errors]
-    title = http.HTTPStatus(exc.status_code).phrase
-    detail = "The request does not fit; see errors." if errors else exc.detail
     headers = {name: allowed(v) if name == "allow" else v for name, v in (exc.headers or {}).items()}
-    return answer(exc.status_code, "" if detail == title else detail, errors, headers)
+    detail = "The request does not fit; see errors." if errors else _detail(request, exc, headers)
+    return answer(exc.status_code, detail, errors, headers)
+
+
+def _detail(request: Request[Any, Any, Any], exc: HTTPException, headers: Mapping[str, str]) -> str:
+    """What the title alone leaves open."""
+    if exc.detail != http.HTTPStatus(exc.status_code).phrase:
+        return exc.detail
+    match exc.status_code:
+        case 404:
+            return "there is nothing at this address; /docs tells what there is"
+        case 405 if "allow" in headers:
+            return f"{request.method} is not taken here; taken are: {headers['allow']}"
+        case _:
+            return ""
 
 
 def _as_sent(request: Request[Any, Any, Any], error: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -102,11 +102,11 @@ def routes(
     doors: Doors, streams: Streams, hook: ASGIApp, handler: SlackHandler | None
 ) -> list[ControllerRouterHandler]:
     """The API below `/v1`, the numbers for monitors, the signed endpoints, the probes."""
-    admit = _admission(doors)
-    probes = Router("/", route_handlers=_PROBES, dependencies={"doors": _always(doors)})
+    admit, probe = _admission(doors), health.Probe(doors)
+    probes = Router("/", route_handlers=_PROBES, dependencies={"probe": _always(probe)})
     return [
         _api(doors, streams, admit),
-        _monitors(doors, admit),
+        _monitors(Scrape(doors, probe), admit),
         probes,
         gemini_route(hook),
         *_slack(doors, handler),
@@ -130,12 +130,12 @@ def _api(doors: Doors, streams: Streams, admit: Guard) -> Router:
     )
 
 
-def _monitors(doors: Doors, admit: Guard) -> Router:
+def _monitors(scrape: Scrape, admit: Guard) -> Router:
     return Router(
         "/",
         route_handlers=[metrics],
         guards=[admit],
-        dependencies={"scrape": _always(Scrape(doors))},
+        dependencies={"scrape": _always(scrape)},
         response_headers=_HEADERS,
         security=[{BEARER: []}],
     )
@@ -143,7 +143,7 @@ def _monitors(doors: Doors, admit: Guard) -> Router:
 
 def _slack(doors: Doors, handler: SlackHandler | None) -> list[Router]:
     """Where Slack posts to; nothing without Slack, or where it is heard over a connection of ours."""
-    if doors.slack is None or doors.slack.ear is not None or handler is None:
+    if doors.slack is None or doors.slack.listener is not None or handler is None:
         return []
     posted = slack_hooks(doors, doors.slack, handler)
     return [Router("/", route_handlers=posted, middleware=[doors.counters.at("slack")])]

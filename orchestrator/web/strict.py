@@ -16,7 +16,7 @@ from litestar.handlers.base import BaseRouteHandler
 from orchestrator.errors import InvalidError
 from orchestrator.strictjson import StrictReader
 from orchestrator.web.drain import drain
-from orchestrator.web.patience import BODIES
+from orchestrator.web.stall_timeouts import BODIES
 
 MAX_DEPTH: Final = 32
 _READER: Final = StrictReader(depth=MAX_DEPTH, whole_bits=64, zero=False)

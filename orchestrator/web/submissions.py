@@ -12,7 +12,7 @@ from orchestrator.domain.asking import is_own
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.hidden import kept
 from orchestrator.domain.plain import JsonObject
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import InvalidError, NotFoundError
 from orchestrator.slack import forms, human, modals
 from orchestrator.slack.action import NOTE_CHARS, Submission
@@ -87,7 +87,7 @@ class Submissions:
         reason: str = "",
         stop: bool = False,
         answer: str | JsonObject | None = None,
-    ) -> Answer:
+    ) -> Decided:
         return await self._doors.intake.decide(
             sent.approval,
             approve=approve,

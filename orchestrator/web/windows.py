@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 
 from orchestrator.domain.asking import is_own
-from orchestrator.domain.consent import Actor, Approval, Terms
+from orchestrator.domain.cards import Card
+from orchestrator.domain.consent import Actor, Terms
 from orchestrator.domain.decision import Refusal
-from orchestrator.domain.entitlement import everybody
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.entitlement import in_some_stage
 from orchestrator.domain.proposals import may_edit
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError
 from orchestrator.slack import human, modals, past
@@ -94,10 +94,14 @@ class Windows:
         if (is_own(asked.call) and not back) or not asked.shown_as(click):
             log.warning("click_refused", approval_id=click.approval, reason=str(Refusal.CHANGED))
             return GONE if is_own(asked.call) else CHANGED
+        return await self._about(click, asked)
+
+    async def _about(self, click: Click, asked: Asked) -> modals.View | str:
+        """The window about a question, for who may have it."""
         put = [(click.approval, asked.approval.terms)]
         standing = await self._doors.stands_for(click.user_id, put)
         current = await self._doors.intake.terms_now(click.approval)
-        if back:
+        if click.kind in INQUIRIES:
             return self._inquiries.view(asked, click, standing, current)
         if click.kind == "details":
             if (await self._doors.database.read(questions.replaced, click.approval)) is not None:
@@ -114,8 +118,8 @@ class Windows:
 
     def _details(self, asked: Asked, by: Actor, stands: set[str], current: Terms | None) -> modals.View | str:
         """For whoever may decide in some stage, then and now; also when it is over."""
-        approval = asked.approval
-        if any(_shut_out(terms, approval, stands) for terms in (approval.terms, current) if terms):
+        frozen, escalated = asked.approval.terms, asked.approval.escalated
+        if not all(in_some_stage(terms, stands, escalated=escalated) for terms in (frozen, current) if terms):
             return asked.no(by, Refusal.NOT_ENTITLED)
         card, now = asked.card(self._doors.tools), self._doors.clock()
         return modals.details(card, open_=asked.waits(now), past=past.told(card, now))
@@ -150,9 +154,3 @@ class Windows:
             log.error("window_refused", approval_id=about, code=e.code, reason=str(e))
             return NOT_OPENED
         return ""
-
-
-def _shut_out(terms: Terms, approval: Approval, stands: set[str]) -> bool:
-    """Whether those terms let somebody who stands for these entries decide in no stage."""
-    may = everybody(terms, escalated=approval.escalated)
-    return stands.isdisjoint(may) or not stands.isdisjoint(terms.never)

@@ -355,6 +355,9 @@ class Stage:
         cards = [(m, about["event_payload"]) for m, about in told if about.get("event_type") == EVENT_TYPE]
         return [m for m, payload in cards if payload.get("request_id") == approval_id]
 
+    async def was_posted(self, approval_id: str) -> bool:
+        return bool(self.messages(approval_id))
+
     def whispers(self, user: str) -> list[str]:
         """What only that person was told."""
         return [m.text for m in self.slack.workspace.listed() if m.only_for == user]
@@ -376,6 +379,10 @@ class Stage:
     def book(self, name: str = "ledger") -> list[Json]:
         path = self.folder / f"{name}.jsonl"
         return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+
+    def bought(self) -> list[str]:
+        """What the ledger says was bought, in alphabetical order."""
+        return sorted(row["item"] for row in self.book())
 
     async def begun(self, tool: str, count: int = 1) -> None:
         """Until that tool was started so often."""

@@ -38,10 +38,6 @@ def about(approvals: list[Json], item: str) -> Json:
     return next(a for a in approvals if a["arguments"]["item"] == item)
 
 
-def bought(stage: Stage) -> list[str]:
-    return sorted(row["item"] for row in stage.book())
-
-
 async def test_one_decided_on_its_own_card_and_the_others_in_one_window(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -60,7 +56,7 @@ async def test_one_decided_on_its_own_card_and_the_others_in_one_window(
         assert "2 of 3 recorded" in said
         assert "Already rejected by" in said
         await stage.ended(run_id)
-        assert bought(stage) == ["book", "ink"]
+        assert stage.bought() == ["book", "ink"]
         await says_at_last(over, "Done")
         assert buttons(over) == []
         decided = [e for e in await stage.record(run_id) if e["kind"] == "ApprovalDecided"]
@@ -93,7 +89,7 @@ async def test_all_at_once_each_runs_once_or_none(tmp_path: Path, database_url: 
         await stage.slack.submit("U0BOB")
         assert stage.slack.views.stack("U0BOB") == []
         assert (await stage.ended(run_id))["output"] == "Charged."
-        assert bought(stage) == ["book", "ink", "pen"]
+        assert stage.bought() == ["book", "ink", "pen"]
         assert {row["approved_by"] for row in stage.book()} == {"U0BOB"}
         run_id, _, over = await asked(stage)
         await stage.slack.click(over.channel, over.ts, "reject_all", "U0ALICE")
@@ -101,7 +97,7 @@ async def test_all_at_once_each_runs_once_or_none(tmp_path: Path, database_url: 
         await stage.ended(run_id)
         results = stage.creates(run_id)[1]["body"]["input"]
         assert [r["result"].endswith('In their words: "Too dear."') for r in results] == [True] * 3
-        assert len(bought(stage)) == 3
+        assert len(stage.bought()) == 3
 
 
 async def test_one_by_one_on_their_cards_where_the_terms_say_so(tmp_path: Path, database_url: str) -> None:
@@ -112,5 +108,5 @@ async def test_one_by_one_on_their_cards_where_the_terms_say_so(tmp_path: Path, 
             await stage.click(about(approvals, item))
         await stage.click(about(approvals, "ink"), "reject")
         await stage.ended(run_id)
-        assert bought(stage) == ["book", "pen"]
+        assert stage.bought() == ["book", "pen"]
         await says_at_last(over, "Rejected")

@@ -114,7 +114,7 @@ async def test_before_the_question_could_be_shown(stage: Stage) -> None:
     stage.slack.fault("chat.postMessage", "accept_then_reset")
     run_id = await stage.play(CHARGE, says("Never."))
     [approval] = await stage.asked(run_id, shown=False)
-    await until(lambda: _posted(stage, approval), "the message nobody knows of")
+    await until(lambda: stage.was_posted(approval["id"]), "the message nobody knows of")
     await cancelled(stage, run_id)
     stage.skip(5)
     [message] = stage.messages(approval["id"])
@@ -125,10 +125,6 @@ async def test_before_the_question_could_be_shown(stage: Stage) -> None:
     await until(drawn, "a message without buttons")
     assert len(stage.messages(approval["id"])) == 1
     await nothing_after(stage, run_id)
-
-
-async def _posted(stage: Stage, approval: Json) -> bool:
-    return bool(stage.messages(approval["id"]))
 
 
 async def test_while_a_tool_runs_its_late_result_is_kept_and_not_sent(stage: Stage) -> None:

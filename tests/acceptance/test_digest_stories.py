@@ -45,10 +45,6 @@ async def morning(stage: Stage, ids: list[str]) -> tuple[Message, dict[str, Json
     return over, {a["arguments"]["item"]: a for a in found}
 
 
-def bought(stage: Stage) -> list[str]:
-    return sorted(row["item"] for row in stage.book())
-
-
 async def says_at_last(over: Message, words: str) -> None:
     async def probe() -> bool:
         return words in text_of(over.blocks)
@@ -86,7 +82,7 @@ async def test_two_approved_in_one_go_one_rejected_alone_each_runs_once(
         assert "Already approved by" in said
         for run_id in ids:
             await stage.ended(run_id)
-        assert bought(stage) == ["book", "ink"]
+        assert stage.bought() == ["book", "ink"]
         await says_at_last(over, "nothing to be decided")
         assert buttons(over) == []
         for run_id in ids:
@@ -108,5 +104,5 @@ async def test_an_hour_that_was_slept_through_is_made_up_for_once(tmp_path: Path
             await stage.click(approval)
         for run_id in ids:
             await stage.ended(run_id)
-        assert bought(stage) == sorted(ITEMS)
+        assert stage.bought() == sorted(ITEMS)
         assert digests(stage) == [over]

@@ -47,11 +47,7 @@ async def test_a_revoked_token_is_told_until_there_is_another(tmp_path: Path, da
         stage.slack.fault("chat.postMessage", "ok_false", error="token_revoked", count=99)
         run_id = await stage.play(*STORY)
         await stage.asked(run_id, shown=False)
-
-        async def red() -> bool:
-            return "credentials (token_revoked)" in await told(stage, "slack")
-
-        await until(red, "a word about the token")
+        await revoked(stage)
         stage.slack.faults.clear()
 
         async def shown() -> bool:
@@ -60,6 +56,25 @@ async def test_a_revoked_token_is_told_until_there_is_another(tmp_path: Path, da
 
         await until(shown, "the question in Slack")
         assert await told(stage, "slack") == ""
+        await stage.cancel(run_id)
+
+
+async def revoked(stage: Stage) -> None:
+    async def probe() -> bool:
+        return "credentials (token_revoked)" in await told(stage, "slack")
+
+    await until(probe, "a word about the token")
+
+
+async def test_a_token_revoked_where_others_work_is_told_by_who_only_answers(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stage, "workers", 2)
+    async with staged(tmp_path, postgres_url, **SOON) as stage:
+        stage.slack.fault("chat.postMessage", "ok_false", error="token_revoked", count=99)
+        run_id = await stage.play(*STORY)
+        await stage.asked(run_id, shown=False)
+        await revoked(stage)
         await stage.cancel(run_id)
 
 

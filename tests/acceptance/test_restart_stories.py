@@ -108,17 +108,13 @@ async def test_before_the_question_was_shown(stage: Stage) -> None:
     stage.slack.fault("chat.postMessage", "hang", seconds=60, stored=True)
     run_id = await stage.play(CHARGE, says("Done."))
     [approval] = await stage.asked(run_id, shown=False)
-    await until(lambda: _posted(stage, approval["id"]), "the message nobody knows of")
+    await until(lambda: stage.was_posted(approval["id"]), "the message nobody knows of")
     await stage.stop()
     await back(stage)
     [approval] = await stage.asked(run_id)
     assert len(stage.messages(approval["id"])) == 1  # found again, not posted again
     await stage.click(approval)
     await stage.ended(run_id)
-
-
-async def _posted(stage: Stage, approval: str) -> bool:
-    return bool(stage.messages(approval))
 
 
 async def test_while_the_time_to_answer_runs_out(stage: Stage) -> None:

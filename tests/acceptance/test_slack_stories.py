@@ -264,7 +264,7 @@ async def test_a_question_settled_while_its_post_was_lost_keeps_no_live_button(s
     stage.slack.fault("chat.postMessage", "accept_then_reset")
     run_id = await stage.play(*STORY)
     [approval] = await stage.asked(run_id, shown=False)
-    await until(lambda: _posted(stage, approval), "the message nobody knows of")
+    await until(lambda: stage.was_posted(approval["id"]), "the message nobody knows of")
     assert (await stage.decide(approval["id"], "reject")).status_code == 200
     await stage.ended(run_id)
     stage.skip(5)
@@ -275,10 +275,6 @@ async def test_a_question_settled_while_its_post_was_lost_keeps_no_live_button(s
 
     await until(drawn, "the news in the message")
     assert buttons(message) == ["details"]
-
-
-async def _posted(stage: Stage, approval: Json) -> bool:
-    return bool(stage.messages(approval["id"]))
 
 
 @ON_SQLITE

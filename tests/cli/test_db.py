@@ -293,23 +293,34 @@ def test_a_file_that_may_not_be_written_is_told_as_such(
 
 
 @pytest.mark.parametrize("words", ["upgrade", "check", "vacuum", "copy --to sqlite:///moved.db"])
-@pytest.mark.parametrize("url", [UNREACHABLE, UNREACHABLE.replace(":1/", ":port/")])
-def test_an_address_that_leads_nowhere_names_the_setting(shell: Shell, words: str, url: str) -> None:
+@pytest.mark.parametrize(("url", "ends"), [(UNREACHABLE, 3), (UNREACHABLE.replace(":1/", ":port/"), 2)])
+def test_an_address_that_leads_nowhere_names_the_setting(
+    shell: Shell, words: str, url: str, ends: int
+) -> None:
+    """A server that is not reached may be there in a while."""
     shell.use(url)
     code, told = shell(f"db {words}")
-    assert code == 2
+    assert code == ends
     assert "database.url" in told
     assert "s3cret" not in told
     assert "Traceback" not in told
 
 
 @pytest.mark.parametrize(
-    "url", [UNREACHABLE, UNREACHABLE.replace(":1/", ":port/"), "mysql://u:s3cret@h/d", "moved.db"]
+    ("url", "ends"),
+    [
+        (UNREACHABLE, 3),
+        (UNREACHABLE.replace(":1/", ":port/"), 2),
+        ("mysql://u:s3cret@h/d", 2),
+        ("moved.db", 2),
+    ],
 )
-def test_a_target_that_leads_nowhere_names_the_option(shell: Shell, sqlite_url: str, url: str) -> None:
+def test_a_target_that_leads_nowhere_names_the_option(
+    shell: Shell, sqlite_url: str, url: str, ends: int
+) -> None:
     shell.use(sqlite_url)
     code, told = shell(f"db copy --to {shlex.quote(url)}")
-    assert code == 2
+    assert code == ends
     assert "--to" in told
     assert "database.url" not in told
     assert "s3cret" not in told

@@ -12,7 +12,7 @@ from orchestrator.cli.deliveries import VERDICTS
 from orchestrator.store import inbox
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
-from orchestrator.store.refused import keep, refused
+from orchestrator.store.refused_webhooks import keep, refused
 
 ODD = "a/b?c"
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy.orm import Session
 
-from orchestrator import app, neighbours
+from orchestrator import app, clients
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Terms
 from orchestrator.domain.events import CreateClaimed, InteractionObserved
@@ -43,7 +43,7 @@ def waiting(shell: Any, served: Database) -> tuple[str, str]:
 def path(served: Database, shell: Any) -> str:
     """Of a video that a job of a waiting call has made."""
     run_id, call = waiting(shell, served)
-    storage = neighbours.storage(load(Path("config.yaml")))
+    storage = clients.storage(load(Path("config.yaml")))
     file = asyncio.run(storage.write(f"{run_id}/job_1-1", _one(MP4), accept={"video/mp4"}))
 
     def record(s: Session) -> None:

@@ -112,4 +112,4 @@ def test_asked_back_and_answered(shell: Shell, served: Database) -> None:
 
 def _asks(s: Session, approval: str) -> None:
     person = answers.Person(Actor("U0ALICE", "alice", "slack"), "U0ALICE")
-    answers.ask_back(s, approval, person, "Why?", answers.Bench(None, Policy(), app.now()))
+    answers.ask_back(s, approval, person, "Why?", answers.DecisionContext(None, Policy(), app.now()))

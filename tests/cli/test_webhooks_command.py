@@ -17,7 +17,7 @@ import yaml
 from cli_kit import TOKEN, Shell
 from standardwebhooks import Webhook
 
-from orchestrator import app, neighbours
+from orchestrator import app, clients
 from orchestrator.cli.examination import examine
 from orchestrator.cli.secret_store import SecretFile, rotated
 from orchestrator.domain.registration import EVENTS
@@ -315,7 +315,7 @@ class Receiver:
     def restart(self) -> None:
         """Read the secrets anew."""
         environ = {"GEMINI_WEBHOOK_SECRETS_FILE": str(self.file)}
-        self.verifier = neighbours.static(load(need_secrets=False, environ=environ))
+        self.verifier = clients.static(load(need_secrets=False, environ=environ))
 
     def believes(self, headers: Any, body: bytes) -> bool:
         try:
@@ -357,7 +357,7 @@ async def test_a_rotation_with_overlap_loses_nothing(place: Path) -> None:
         settings = load(
             need_secrets=False, environ={"ORCHESTRATOR_GEMINI__BASE_URL": base, "GEMINI_API_KEY": "k"}
         )
-        registrations = neighbours.registrations(settings, clock.now)
+        registrations = clients.registrations(settings, clock.now)
         first = await registrations.create(f"{address}/hooks", events=EVENTS)
         hook = first.registration
         store.change(lambda _: [first.secret])

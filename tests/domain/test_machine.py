@@ -49,8 +49,8 @@ from orchestrator.domain.events import (
     RunOverdue,
     TakenUp,
 )
+from orchestrator.domain.interaction_status import MEANING
 from orchestrator.domain.lifecycle import decide as decide_about
-from orchestrator.domain.meanings import MEANING
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, Policy, RunStatus, TurnStatus
 from orchestrator.domain.values import replace
 

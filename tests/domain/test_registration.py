@@ -5,8 +5,8 @@ import pytest
 from orchestrator.domain.registration import (
     EVENTS,
     Registration,
+    RegistrationState,
     SecretHint,
-    Standing,
     judge,
     same_address,
 )
@@ -23,25 +23,33 @@ def hook(
 @pytest.mark.parametrize(
     ("registered", "standing", "words"),
     [
-        ([], Standing.NONE, "no webhook is registered for our address"),
-        ([hook(uri="https://else.example/x")], Standing.NONE, "our address; 1 for other addresses"),
-        ([hook()], Standing.WELL, "registered and enabled"),
-        ([hook(events=EVENTS[::-1])], Standing.WELL, "registered and enabled"),
-        ([hook(events=EVENTS[1:])], Standing.OTHER_EVENTS, "it lacks batch.succeeded"),
-        ([hook(events=(*EVENTS, "new.one"))], Standing.OTHER_EVENTS, "it has also new.one"),
-        ([hook(state="disabled")], Standing.DISABLED, "switched off"),
-        ([hook(state="disabled_due_to_failed_deliveries")], Standing.FAILING, "too many deliveries failed"),
-        ([hook(state="paused")], Standing.STRANGE, "a state this program does not know"),
-        ([hook(state="disabled"), hook("h2")], Standing.WELL, "2 webhooks are registered for our address"),
+        ([], RegistrationState.NONE, "no webhook is registered for our address"),
+        ([hook(uri="https://else.example/x")], RegistrationState.NONE, "our address; 1 for other addresses"),
+        ([hook()], RegistrationState.WELL, "registered and enabled"),
+        ([hook(events=EVENTS[::-1])], RegistrationState.WELL, "registered and enabled"),
+        ([hook(events=EVENTS[1:])], RegistrationState.OTHER_EVENTS, "it lacks batch.succeeded"),
+        ([hook(events=(*EVENTS, "new.one"))], RegistrationState.OTHER_EVENTS, "it has also new.one"),
+        ([hook(state="disabled")], RegistrationState.DISABLED, "switched off"),
+        (
+            [hook(state="disabled_due_to_failed_deliveries")],
+            RegistrationState.FAILING,
+            "too many deliveries failed",
+        ),
+        ([hook(state="paused")], RegistrationState.STRANGE, "a state this program does not know"),
+        (
+            [hook(state="disabled"), hook("h2")],
+            RegistrationState.WELL,
+            "2 webhooks are registered for our address",
+        ),
     ],
 )
 def test_what_counts_is_address_state_and_events(
-    registered: list[Registration], standing: Standing, words: str
+    registered: list[Registration], standing: RegistrationState, words: str
 ) -> None:
     verdict = judge(registered, address=OURS, events=EVENTS)
-    assert (verdict.standing, verdict.well) == (standing, standing is Standing.WELL)
+    assert (verdict.standing, verdict.well) == (standing, standing is RegistrationState.WELL)
     assert words in verdict.text
-    assert (verdict.registration is None) is (standing is Standing.NONE)
+    assert (verdict.registration is None) is (standing is RegistrationState.NONE)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from orchestrator.domain.events import (
     InteractionTooLarge,
     RunOverdue,
 )
-from orchestrator.domain.meanings import MEANING
+from orchestrator.domain.interaction_status import MEANING
 from orchestrator.domain.model import Policy, Recipe, RunStatus, TurnStatus
 from orchestrator.domain.pipeline import Step, StepKind, Thinker
 

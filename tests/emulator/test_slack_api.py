@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
-from slack_sdk.errors import SlackApiError
+from slack_kit import refused
 from slack_sdk.web.async_client import AsyncWebClient
 
 from orchestrator.emulator.serving import authorities, running
@@ -51,13 +51,6 @@ async def slack(
             app.state.slack,
             base,
         )
-
-
-async def refused(call: Any) -> Any:
-    """What Slack's client raises for `call`: its response."""
-    with pytest.raises(SlackApiError) as caught:
-        await call
-    return caught.value.response
 
 
 async def test_auth_test_names_the_app() -> None:

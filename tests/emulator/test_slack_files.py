@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from slack_sdk.errors import SlackApiError
+from slack_kit import error_of
 from slack_sdk.web.async_client import AsyncWebClient
 
 from orchestrator.emulator.serving import authorities, running
@@ -28,12 +28,6 @@ async def slack() -> AsyncIterator[tuple[AsyncWebClient, LocalSlack, httpx.Async
         httpx.AsyncClient(base_url=base, timeout=60, verify=authorities()) as http,
     ):
         yield AsyncWebClient("xoxb-local", f"{base}/api/", retry_handlers=[]), app.state.slack, http
-
-
-async def refused(call: Any) -> str:
-    with pytest.raises(SlackApiError) as caught:
-        await call
-    return str(caught.value.response["error"])
 
 
 async def test_slacks_own_client_uploads_into_a_thread_and_the_page_shows_it() -> None:
@@ -67,7 +61,7 @@ async def test_what_slack_refuses() -> None:
         files = [{"id": told["file_id"], "title": "1"}]
 
         async def complete(**more: Any) -> str:
-            return await refused(client.files_completeUploadExternal(files=files, **more))
+            return await error_of(client.files_completeUploadExternal(files=files, **more))
 
         assert await complete(channel_id="C0APPR") == "file_not_found"  # no bytes yet
         assert (await http.post(told["upload_url"], content=b"short")).status_code == 400
@@ -78,8 +72,8 @@ async def test_what_slack_refuses() -> None:
         assert await complete(channel_id="C0OLD") == "is_archived"
         assert await complete(channel_id="C0APPR", thread_ts="1.000001") == "thread_not_found"
         assert (await http.get(f"/files/{told['file_id']}")).status_code == 404, "nobody was shown it"
-        assert await refused(client.files_getUploadURLExternal(filename="", length=1)) == "invalid_arguments"
+        assert await error_of(client.files_getUploadURLExternal(filename="", length=1)) == "invalid_arguments"
         too_much = client.files_getUploadURLExternal(filename="a", length=1, alt_txt="x" * 1_001)
-        assert await refused(too_much) == "alt_txt_too_large"
+        assert await error_of(too_much) == "alt_txt_too_large"
         local.switches.scopes = ("chat:write",)
         assert await complete(channel_id="C0APPR") == "missing_scope"

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, parse_qsl
 
 import httpx
 import pytest
-from slack_sdk.errors import SlackApiError
+from slack_kit import refused
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -120,12 +120,6 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:
         slack.set_events_url(f"{heard}/slack/events")
         client = AsyncWebClient(token="xoxb-local", base_url=f"{base}/api/", retry_handlers=[], timeout=30)
         yield Stage(slack, client, http, app, base)
-
-
-async def refused(call: Any) -> Any:
-    with pytest.raises(SlackApiError) as caught:
-        await call
-    return caught.value.response
 
 
 async def control(s: Stage, path: str, **body: Any) -> Any:

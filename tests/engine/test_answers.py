@@ -10,13 +10,13 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Place, Stage, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.edits import changes
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.engine.answers import Answer
+from orchestrator.engine.answers import Decided
 from orchestrator.errors import InvalidError
 from orchestrator.store import questions, views
 
@@ -30,7 +30,7 @@ def world_under(url: str, terms: Terms) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)})
 
 
-async def edit(world: World, approval: Approval, by: Actor, arguments: dict[str, object]) -> Answer:
+async def edit(world: World, approval: Approval, by: Actor, arguments: dict[str, object]) -> Decided:
     return await world.intake.edit(
         approval.id, arguments, by=by, entitled_as=by.id, digest=approval.digest, reason="less"
     )

@@ -14,8 +14,8 @@ from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine.answers import Person, Wish
-from orchestrator.engine.intake import Answer
-from orchestrator.engine.saying import UNFAMILIAR_TRIES
+from orchestrator.engine.intake import Decided
+from orchestrator.engine.posting import UNFAMILIAR_TRIES
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,11 +27,11 @@ def world_on(url: str, terms: Terms = TERMS) -> World:
     return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK, terms=terms)})
 
 
-async def asks(world: World, approval: Approval, text: str = WHY, by: str = BEN.id) -> Answer:
+async def asks(world: World, approval: Approval, text: str = WHY, by: str = BEN.id) -> Decided:
     return await world.intake.ask_back(approval.id, text, by=BEN, entitled_as=by)
 
 
-async def says(world: World, approval: Approval, text: str = "It broke.") -> Answer:
+async def says(world: World, approval: Approval, text: str = "It broke.") -> Decided:
     return await world.intake.answer_back(approval.id, 1, text, by=ANNA, entitled_as=ANNA.id)
 
 

@@ -8,11 +8,11 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.cards import BatchCard
 from orchestrator.domain.consent import Approval, Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import BatchCard
 from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 

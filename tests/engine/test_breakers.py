@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from support.conversation import recipe
 
 from orchestrator.domain.assessment import CallContext
@@ -489,3 +490,13 @@ async def test_tools_are_counted_by_how_they_end(end: Any, word: str) -> None:
 
 async def test_every_position_has_its_word() -> None:
     assert {p.value for p in Position} == {"closed", "open", "half_open"}
+
+
+async def test_the_log_says_why_it_opened() -> None:
+    hand = Hand()
+    with capture_logs() as logs:
+        await hand.call(*[DOWN] * FAILURES)
+        hand.now += LONGEST_PAUSE_SECONDS
+        await hand.call(LOST, OK)
+    opened = [(line["event"], line["why"]) for line in logs if line["event"] == "breaker_opened"]
+    assert opened == [("breaker_opened", "no connection"), ("breaker_opened", "no answer")]

@@ -16,14 +16,14 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.cards import DigestCard
 from orchestrator.domain.consent import Approval, Verdict
 from orchestrator.domain.daily import Daily
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import Recipe, RunStatus
-from orchestrator.domain.pictures import DigestCard
 from orchestrator.domain.values import replace
-from orchestrator.engine.answers import Bench, Person, Wish, decide_each
+from orchestrator.engine.answers import DecisionContext, Person, Wish, decide_each
 from orchestrator.store import locking, outbox
 from orchestrator.store.tables import RunRow, table
 
@@ -198,7 +198,7 @@ async def test_several_decisions_take_every_run_before_they_write(postgres_url: 
         await world.settle()
         _, second = sorted(await runs_of(world))
         held, tries = threading.Event(), 0
-        bench = Bench(world.toolkit, world.policy, world.clock())
+        bench = DecisionContext(world.toolkit, world.policy, world.clock())
         person, yes = Person(ANNA, ANNA.id), Verdict(True, ANNA, world.clock())
 
         def step_of_the_second(s: Session) -> None:

@@ -2,7 +2,7 @@
 
 The workers' own loops run here, under the computer's clock. Where a test shows that nothing polls, every
 interval of a look without a hint is made an hour. That a paused worker's late outcome commits nothing
-is told in `test_races.py`, for it holds whoever carries the hints.
+is told in `test_races_of_workers.py`, for it holds whoever carries the hints.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine import dispatch, limits, queued, worker
 from orchestrator.engine.limits import Ceilings
-from orchestrator.engine.limits import Pace as Most
+from orchestrator.engine.limits import RateLimit as Most
 from orchestrator.engine.queued import QueuedWorker
-from orchestrator.engine.steady import Steady
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.store import claims, inbox, ledger, outbox
 from orchestrator.store.tables import EffectState
 
@@ -181,7 +181,7 @@ async def test_what_another_machine_wants_now_or_soon_needs_no_look(
 ) -> None:
     """However far its clock is from the others', which is not gone by; also where a place is waited for."""
     pace(HOUR)
-    time = Steady(lambda: now() + apart)
+    time = SharedClock(lambda: now() + apart)
     time.agree(now(), time.stopwatch())
     worker = await place.process(slots={"gemini": 1}, poll=timedelta(milliseconds=100))
     door = await place.process(works=False, clock=time)

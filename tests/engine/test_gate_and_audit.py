@@ -18,7 +18,7 @@ from orchestrator.domain.events import AttentionResolved, Choice
 from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine import step
-from orchestrator.store import attest, audit
+from orchestrator.store import audit, audit_check
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 
 pytestmark = pytest.mark.asyncio
@@ -425,6 +425,6 @@ async def test_a_question_older_than_the_audit_is_left_to_its_digest(sqlite_url:
         await world.database.write(lambda s: s.connection().execute(audit.audit_t.delete()))
         await say_yes(world, run_id, ANNA, BEN)
         call = (await world.run(run_id)).turn.calls[0]
-        assert await world.database.read(attest.doubts, call) == ()
+        assert await world.database.read(audit_check.doubts, call) == ()
         await world.to_the_end(run_id)
         assert len(world.toolkit.ledger) == 1

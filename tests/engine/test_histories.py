@@ -13,7 +13,7 @@ from support import histories
 from orchestrator.domain import calls, entitlement, verdicts
 from orchestrator.domain.consent import Approval
 from orchestrator.domain.model import Run, ToolCall
-from orchestrator.store import attest
+from orchestrator.store import audit_check
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,11 +51,11 @@ def _at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _audit_believes_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attest, "compare", lambda conn: attest.Attested())
+    monkeypatch.setattr(audit_check, "compare", lambda conn: audit_check.Attested())
 
 
 def _the_gate_believes_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attest, "doubts", lambda s, call: ())
+    monkeypatch.setattr(audit_check, "doubts", lambda s, call: ())
 
 
 @pytest.mark.parametrize(

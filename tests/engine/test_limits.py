@@ -16,7 +16,7 @@ from support.world import World
 from orchestrator.domain.assessment import Finding
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe, RunStatus
-from orchestrator.engine.limits import MINUTE, Ceilings, Pace
+from orchestrator.engine.limits import MINUTE, Ceilings, RateLimit
 from orchestrator.store import claims, outbox
 from orchestrator.store.tables import EffectState
 
@@ -79,7 +79,7 @@ async def _at_the_gate(world: World, running: int) -> None:
 
 async def test_no_more_calls_of_a_tool_run_at_once_than_it_may(database_url: str) -> None:
     rule = Rule(gate=asyncio.Event())
-    async with world_with(database_url, rule, Ceilings({"lookup": Pace(at_once=2)})) as world:
+    async with world_with(database_url, rule, Ceilings({"lookup": RateLimit(at_once=2)})) as world:
         run_id = await world.start("three")
         await _at_the_gate(world, 2)
         running = [c for c in (await world.run(run_id)).turn.calls if c.status == "executing"]
@@ -93,7 +93,7 @@ async def test_no_more_calls_of_a_tool_run_at_once_than_it_may(database_url: str
 
 
 async def test_a_tool_is_started_so_often_in_a_minute_and_then_waits(database_url: str) -> None:
-    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+    async with world_with(database_url, Rule(), Ceilings({"lookup": RateLimit(per_minute=2)})) as world:
         run_id = await world.start("three")
         await world.settle()
         assert sum(world.toolkit.starts.values()) == 2
@@ -112,7 +112,7 @@ async def test_a_clock_that_was_set_back_does_not_stretch_the_minute(
     database_url: str, back: timedelta
 ) -> None:
     """What began in a time that is yet to come, by the clock as it is now, began long ago or just now."""
-    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+    async with world_with(database_url, Rule(), Ceilings({"lookup": RateLimit(per_minute=2)})) as world:
         await _started(world, "one")
         await _started(world, "one")
         world.clock.advance(-back)
@@ -124,7 +124,7 @@ async def test_a_clock_that_was_set_back_does_not_stretch_the_minute(
 
 
 async def test_other_tools_are_not_held_back(database_url: str) -> None:
-    async with world_with(database_url, Rule(), Ceilings({"another": Pace(1, 1)})) as world:
+    async with world_with(database_url, Rule(), Ceilings({"another": RateLimit(1, 1)})) as world:
         run_id = await world.start("three")
         await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
@@ -160,7 +160,7 @@ async def test_a_run_that_waits_for_its_turn_can_be_cancelled(database_url: str)
 
 
 async def test_who_leaves_a_place_calls_the_first_in_line(database_url: str) -> None:
-    limits = Ceilings({"lookup": Pace(at_once=1)}, {"refunds": 1})
+    limits = Ceilings({"lookup": RateLimit(at_once=1)}, {"refunds": 1})
     async with world_with(database_url, Rule(), limits) as world:
         waiting = [await _started(world, "three", model=False) for _ in range(3)]
         moment = world.clock()
@@ -257,7 +257,7 @@ async def test_the_further_back_in_line_the_more_seldom_one_looks(database_url: 
 
 
 async def test_of_those_who_wait_for_the_minute_each_knows_its_own(database_url: str) -> None:
-    async with world_with(database_url, Rule(), Ceilings({"lookup": Pace(per_minute=2)})) as world:
+    async with world_with(database_url, Rule(), Ceilings({"lookup": RateLimit(per_minute=2)})) as world:
         first, second, *behind = [await _started(world) for _ in range(6)]
         pauses = await world.database.read(_pauses, world.clock())
         assert pauses == {run: MINUTE * (1 + n // 2) for n, run in enumerate(behind)}
@@ -268,7 +268,7 @@ async def test_two_tools_with_long_names_that_begin_alike_have_each_its_own_line
     long = "look_up_what_the_shop_knows_about_an_order_that_was_placed_in_"
     first, other = f"{long}it", f"{long}us"
     stories = {name: [Plan(((name, {"n": 1}),)), Plan()] for name in (first, other)}
-    limits = Ceilings({name: Pace(per_minute=1) for name in (first, other)})
+    limits = Ceilings({name: RateLimit(per_minute=1) for name in (first, other)})
     async with World(sqlite_url, stories=stories, rules={n: Rule() for n in stories}, limits=limits) as world:
         _, waits, free = [await _started(world, name) for name in (first, first, other)]
         assert {*await world.database.read(_pauses, world.clock())} == {waits}

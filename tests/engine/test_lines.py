@@ -10,10 +10,10 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Terms
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
-from orchestrator.engine.lines import Lines, Manners
+from orchestrator.engine.lines import Lines, PostingRate
 from orchestrator.errors import UnavailableError, UncertainError, UnreachedError
 from orchestrator.store import claims
 
@@ -34,7 +34,7 @@ def world_on(url: str, burst: int, terms: Terms = ALONE) -> World:
         "refund": Rule(Ruling.ASK, terms=terms),
         "pay": Rule(Ruling.ASK, terms=replace(terms, channel="C0OTHER")),
     }
-    return World(url, stories=STORIES, rules=rules, lines=Lines(Manners(SECOND, burst)), eager=True)
+    return World(url, stories=STORIES, rules=rules, lines=Lines(PostingRate(SECOND, burst)), eager=True)
 
 
 class Told:

@@ -13,7 +13,7 @@ from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStatus, JobWish, signal_key
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
 from orchestrator.engine import step
-from orchestrator.engine.claims import claimed_by
+from orchestrator.engine.job_webhooks import claimed_by
 from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.tables import DeliveryRow, RunRow, table

@@ -15,7 +15,7 @@ from orchestrator.domain.consent import ApprovalStatus, Edits, Preview
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.model import CallStatus, Outcome, RunStatus, ToolCall
 from orchestrator.domain.values import replace
-from orchestrator.store import attest, audit
+from orchestrator.store import audit, audit_check
 from orchestrator.store.tables import ApprovalRow, CallRow, table
 
 pytestmark = pytest.mark.asyncio
@@ -37,7 +37,7 @@ async def sound(world: World, run_id: str) -> None:
     """The promises, and the audit tells the same story as the tables."""
     await world.drain()
     await world.check(run_id)
-    found = await world.database.read(lambda s: attest.compare(s.connection()))
+    found = await world.database.read(lambda s: audit_check.compare(s.connection()))
     assert found.faults == ()
 
 
@@ -185,7 +185,7 @@ async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) ->
         )
         assert (answer.refused, answer.approval.status) == (None, ApprovalStatus.WITHDRAWN)
         assert (await the_call(world, run_id)).status is CallStatus.PREVIEWING
-        found = await world.database.read(lambda s: attest.compare(s.connection()))
+        found = await world.database.read(lambda s: audit_check.compare(s.connection()))
         assert found.faults == ()
         await world.settle()
         (anew,) = await world.open_approvals(run_id)

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from support import promises
 
-from orchestrator.domain import calls, decision, evidence, lifecycle, meanings, turns, verdicts
+from orchestrator.domain import calls, decision, evidence, interaction_status, lifecycle, turns, verdicts
 from orchestrator.domain.decision import Decision, create_effect, with_turn
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
@@ -23,7 +23,7 @@ from orchestrator.domain.model import TurnStatus
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, commits, questions, restarting, seal, step
 from orchestrator.engine import calls as engine_calls
-from orchestrator.store import attest, audit, chain, claims, outbox, together, writer
+from orchestrator.store import audit, audit_check, batched_writes, chain, claims, outbox, writer
 from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -37,7 +37,7 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
         self._waiting.append(item)  # "it will be written soon"
         return True
 
-    patch.setattr(together.Together, "put", put)
+    patch.setattr(batched_writes.BatchedWrites, "put", put)
 
 
 def believes_the_savepoint(patch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def trusts_webhooks_to_arrive(patch: pytest.MonkeyPatch) -> None:
     def watch(run: Any, interaction_id: str, every: timedelta, now: Any) -> Effect:
         return Effect(EffectKind.FETCH_INTERACTION, interaction_id, now + timedelta(days=1))
 
-    for room in (turns, meanings):
+    for room in (turns, interaction_status):
         patch.setattr(room, "watch", watch)
 
 
@@ -141,7 +141,7 @@ def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
 
 def believes_the_tables(patch: pytest.MonkeyPatch) -> None:
     """The gate's second look, at the audit, would make up for some other mistakes."""
-    patch.setattr(attest, "doubts", lambda s, call: ())
+    patch.setattr(audit_check, "doubts", lambda s, call: ())
 
 
 def claims_without_looking_again(patch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from support.world import World
 from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.model import Recipe, RunStatus, Step, StepKind
 from orchestrator.domain.values import replace
-from orchestrator.engine.limits import Ceilings, Pace
-from orchestrator.engine.lines import Lines, Manners
+from orchestrator.engine.limits import Ceilings, RateLimit
+from orchestrator.engine.lines import Lines, PostingRate
 from orchestrator.store import lines
 
 pytestmark = pytest.mark.asyncio
@@ -29,7 +29,7 @@ STORIES = {
     " ".join(tools): (Plan(tuple((tool, {"n": n}) for n, tool in enumerate(tools))), Plan(output="told"))
     for tools in (TOOLS, TOOLS[::-1])
 }
-ROOMY = Ceilings(dict.fromkeys(TOOLS, Pace(at_once=9)), {"there": 9, "back": 9})
+ROOMY = Ceilings(dict.fromkeys(TOOLS, RateLimit(at_once=9)), {"there": 9, "back": 9})
 
 
 def world_on(url: str, limits: Ceilings = ROOMY) -> World:
@@ -44,7 +44,7 @@ def world_on(url: str, limits: Ceilings = ROOMY) -> World:
         stories=STORIES,
         rules=rules,
         limits=limits,
-        lines=Lines(Manners(timedelta(seconds=1), 50)),
+        lines=Lines(PostingRate(timedelta(seconds=1), 50)),
         eager=True,
     )
 

@@ -11,6 +11,7 @@ from support.world import World
 
 from orchestrator import failpoints
 from orchestrator.domain.asking import GO_ON, PLAN, RESTART
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
@@ -18,7 +19,6 @@ from orchestrator.domain.events import Choice
 from orchestrator.domain.exchange import Correlation, FunctionResult
 from orchestrator.domain.model import Limits, Recipe, RunStatus
 from orchestrator.domain.pauses import CARRY_OUT
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.engine.restarting import Started
 from orchestrator.errors import ConflictError

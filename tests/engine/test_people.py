@@ -14,7 +14,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.expiry import EXPIRED_TEXT
 from orchestrator.domain.model import RunStatus
-from orchestrator.engine.saying import UNFAMILIAR_TRIES
+from orchestrator.engine.posting import UNFAMILIAR_TRIES
 from orchestrator.store import deadletters
 
 pytestmark = pytest.mark.asyncio

@@ -1,26 +1,22 @@
-"""What meets what, and the one outcome it has (promises.md §4)."""
+"""What meets a cancel or a request, and the one outcome it has (promises.md §4)."""
 
 import asyncio
-import os
 import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from races_kit import until_at_the_gate, world_on
 from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN
-from support.gemini import Plan
 from support.patience import until
+from support.slots import AnyRoom
 from support.toolkit import Rule
-from support.world import World
 
-from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Terms
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import SAME_REFUSALS
-from orchestrator.domain.model import CallStatus, Policy, Recipe, RunStatus
+from orchestrator.domain.model import Policy, Recipe, RunStatus
 from orchestrator.engine.commits import Commits
 from orchestrator.engine.perform import HEEDED, looks
 from orchestrator.engine.tickets import Act, Ticket
@@ -28,37 +24,12 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import claims, outbox
 from orchestrator.store.claims import Claimed, Hold
 from orchestrator.store.database import Database
-from orchestrator.store.tables import AuditRow, EventRow, RunRow, table
+from orchestrator.store.tables import EventRow, RunRow, table
 
 pytestmark = pytest.mark.asyncio
 
-STORIES = {
-    "work": (Plan((("lookup", {"n": 1}),)), Plan(output="worked")),
-    "ask": (Plan((("refund", {"n": 1}),)), Plan(output="refunded")),
-}
 
-
-def world_on(url: str, **rules: Rule) -> World:
-    known = {"lookup": Rule(), "refund": Rule(Ruling.ASK)}
-    return World(url, stories=STORIES, rules={**known, **rules})
-
-
-async def until_at_the_gate(world: World) -> "asyncio.Task[int]":
-    """Turn the world until a tool is running; returns the turn that runs it."""
-    for _ in range(50):
-        task = asyncio.create_task(world.turn())
-        gate = asyncio.create_task(world.toolkit.before_effect.wait())
-        await asyncio.wait({task, gate}, return_when=asyncio.FIRST_COMPLETED)
-        if world.toolkit.before_effect.is_set():
-            return task
-        gate.cancel()
-        world.gemini.move()
-        for webhook in world.gemini.take_webhooks():
-            await world.deliver(webhook)
-    raise AssertionError("no tool ever ran")
-
-
-# --- cancel ---------------------------------------------------------------------------
+# --- cancel --------------------------------------------------------------------------
 
 
 async def test_cancel_while_a_tool_runs(database_url: str) -> None:
@@ -202,317 +173,7 @@ async def test_a_cancel_right_behind_the_claim_reaches_the_tool(sqlite_url: str)
         assert world.toolkit.ledger == []
 
 
-# --- people ---------------------------------------------------------------------------
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("people", [50])
-async def test_many_people_decide_at_once_and_one_decision_stands(database_url: str, people: int) -> None:
-    """Promise P23; `RACE_REQUESTS=100` asks as many questions as a release is held to, all at once."""
-    requests = int(os.environ.get("RACE_REQUESTS", "1"))
-    async with world_on(database_url) as world:
-        run_ids = [await world.start("ask") for _ in range(requests)]
-        await world.settle()
-        asked = [a for run_id in run_ids for a in await world.open_approvals(run_id)]
-        said = [(a, n % 2 == 0, (ANNA, BEN)[n % 3 == 0]) for n in range(people) for a in asked]
-        answers = await asyncio.gather(*(world.decide(a, yes, by=by) for a, yes, by in said))
-        accepted = {a.id: t for (a, _, _), t in zip(said, answers, strict=True) if t.refused is None}
-        assert sum(t.refused is None for t in answers) == len(accepted) == requests
-        for (approval, _, _), told in zip(said, answers, strict=True):
-            first = accepted[approval.id].approval.verdict
-            assert first is not None
-            who_and_when = f"by {first.by.name} at {first.at:%Y-%m-%d %H:%M:%S} UTC"
-            assert told.refused is None or told.refused in (Refusal.ALREADY_DECIDED, Refusal.NOT_FOUND)
-            assert told.refused is None or told.note.endswith(who_and_when), told.note
-        await world.settle()
-        for run_id in run_ids:
-            (turn, *_) = await world.chain(run_id)
-            stands = turn.calls[0].approval
-            assert stands is not None
-            assert stands.verdict is not None
-            assert stands.verdict == accepted[stands.id].approval.verdict
-            ran = sum(entry.run_id == run_id for entry in world.toolkit.ledger)
-            assert ran == (1 if stands.verdict.approve else 0)
-        entries = await world.rows(AuditRow, table(AuditRow).c.kind == "decided")
-        assert len(entries) == requests
-        await world.check(*run_ids)
-
-
-async def test_the_second_person_is_told_who_was_first_even_later(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        await world.decide(approval, False)
-        await world.to_the_end(run_id)
-        late = await world.decide(approval, True, by=BEN)
-        assert late.refused is Refusal.RUN_ENDED
-        assert "anna" in late.note
-        with pytest.raises(NotFoundError):
-            await world.intake.decide("apr_none", approve=True, by=ANNA, entitled_as=ANNA.id, digest=None)
-
-
-async def test_an_empty_digest_is_not_a_digest(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        _, approval = await world.one_question()
-        assert (await world.decide(approval, True, digest="")).refused is Refusal.CHANGED
-        assert (await world.decide(approval, True, digest=None)).refused is None
-
-
-@pytest.mark.parametrize("change", ["version", "policy_version"])
-async def test_the_tool_changes_between_approval_and_start(database_url: str, change: str) -> None:
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        await world.decide(approval, True)
-        setattr(world.toolkit.rules["refund"], change, "2")
-        await world.settle()
-        run = await world.run(run_id)
-        assert run.status is RunStatus.ATTENTION
-        assert world.toolkit.ledger == []
-        await world.intake.resolve(run_id, Choice.RETRY, ANNA, call=run.turn.calls[0].id)
-        await world.settle()
-        (anew,) = await world.open_approvals(run_id)
-        assert (anew.revision, anew.digest != approval.digest) == (2, True)
-        await world.decide(anew, True)
-        await world.settle()
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED
-        assert len(world.toolkit.ledger) == 1
-        await world.check(run_id)
-
-
-@pytest.mark.parametrize("change", ["version", "policy_version"])
-async def test_the_tool_changes_between_question_and_answer(database_url: str, change: str) -> None:
-    """Refused and asked anew: what the person saw is not what would run."""
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        setattr(world.toolkit.rules["refund"], change, "2")
-        told = await world.decide(approval, True)
-        assert (told.refused, "asked anew" in told.note) == (Refusal.CHANGED, True)
-        assert (await world.decide(approval, True)).refused is Refusal.NOT_FOUND, "its buttons are spent"
-        await world.settle()
-        assert world.toolkit.ledger == []
-        (anew,) = await world.open_approvals(run_id)
-        assert (anew.revision, anew.digest != approval.digest) == (2, True)
-        await world.decide(anew, True)
-        await world.settle()
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED
-        assert len(world.toolkit.ledger) == 1
-        await world.check(run_id)
-
-
-async def test_a_preview_is_worked_out_anew_before_it_is_asked_anew(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        rule = world.toolkit.rules["refund"]
-        rule.would = "12 EUR go back"
-        run_id, approval = await world.one_question()
-        rule.version, rule.would = "2", "13 EUR go back"
-        assert (await world.decide(approval, True)).refused is Refusal.CHANGED
-        await world.settle()
-        (anew,) = await world.open_approvals(run_id)
-        assert anew.preview is not None
-        assert (anew.revision, anew.preview.text) == (2, "13 EUR go back {'n': 1}")
-        await world.decide(anew, True)
-        await world.to_the_end(run_id)
-        assert len(world.toolkit.ledger) == 1
-        await world.check(run_id)
-
-
-async def test_a_no_to_what_has_changed_is_a_no(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        world.toolkit.rules["refund"].policy_version = "2"
-        assert (await world.decide(approval, False)).refused is None
-        await world.to_the_end(run_id)
-        await world.check(run_id)
-
-
-async def test_other_people_decide_since_it_was_asked(database_url: str) -> None:
-    """Who may not decide any more is told so; of who may by now the question is asked anew."""
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        rule = world.toolkit.rules["refund"]
-        rule.terms, rule.policy_version = Terms(approvers=(BEN.id,)), "2"
-        assert (await world.decide(approval, True)).refused is Refusal.NOT_ENTITLED
-        assert (await world.decide(approval, True, by=BEN)).refused is Refusal.CHANGED
-        (anew,) = await world.open_approvals(run_id)
-        assert anew.terms.approvers == (BEN.id,)
-        assert (await world.decide(anew, True)).refused is Refusal.NOT_ENTITLED
-        assert (await world.decide(anew, True, by=BEN)).refused is None
-        await world.to_the_end(run_id)
-        assert len(world.toolkit.ledger) == 1
-        await world.check(run_id)
-
-
-async def test_the_policy_forbids_between_question_and_answer(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        rule = world.toolkit.rules["refund"]
-        rule.ruling, rule.policy_version = Ruling.DENY, "2"
-        assert (await world.decide(approval, True)).refused is Refusal.CHANGED
-        await world.to_the_end(run_id)
-        assert world.toolkit.ledger == []
-        (turn, *_) = await world.chain(run_id)
-        assert turn.calls[0].outcome is not None
-        assert turn.calls[0].outcome.kind == "denied"
-        await world.check(run_id)
-
-
-async def test_what_is_asked_is_poked_before_the_answer(database_url: str) -> None:
-    """No change of tool or policy: nobody is asked about what somebody wrote into the tables."""
-    from orchestrator.store.tables import CallRow
-
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        poked = table(CallRow).update().values(arguments={"n": 1_000_000})
-        await world.database.write(lambda s: s.connection().execute(poked) and None)
-        await world.decide(approval, True)
-        await world.settle()
-        assert (await world.run(run_id)).status is RunStatus.ATTENTION
-        assert world.toolkit.ledger == []
-        assert await world.open_approvals(run_id) == []
-
-
-@pytest.mark.parametrize("part", ["arguments", "tool", "call_id"])
-async def test_what_was_approved_is_poked_in_the_database(database_url: str, part: str) -> None:
-    from orchestrator.store.tables import CallRow
-
-    async with world_on(database_url, other=Rule(Ruling.ASK)) as world:
-        run_id, approval = await world.one_question()
-        await world.decide(approval, True)
-        poked = {"arguments": {"n": 1_000_000}, "tool": "other", "call_id": "fc9"}[part]
-        calls = table(CallRow)
-        await world.database.write(
-            lambda s: s.connection().execute(calls.update().values({part: poked})) and None
-        )
-        await world.settle()
-        assert (await world.run(run_id)).status is RunStatus.ATTENTION
-        assert world.toolkit.ledger == []
-
-
-async def test_the_policy_forbids_between_approval_and_start(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        run_id, approval = await world.one_question()
-        await world.decide(approval, True)
-        world.toolkit.rules["refund"].ruling = Ruling.DENY
-        await world.settle()
-        assert world.toolkit.ledger == []
-        (turn, *_) = await world.chain(run_id)
-        assert turn.calls[0].outcome is not None
-        assert turn.calls[0].outcome.kind == "denied"
-
-
-# --- workers --------------------------------------------------------------------------
-
-
-async def test_two_workers_and_a_paused_one_run_a_call_once(database_url: str) -> None:
-    """The first worker holds the call while its lease runs out; the second finds it cut off."""
-    gate = asyncio.Event()
-    async with world_on(database_url, lookup=Rule(gate=gate)) as world:
-        run_id = await world.start("work")
-        running = await until_at_the_gate(world)
-        world.clock.advance(timedelta(minutes=5))
-        await world.second_worker().run_once()
-        assert (await world.run(run_id)).status is RunStatus.ATTENTION
-        gate.set()
-        await running
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "its result settled the doubt"
-        assert sum(world.toolkit.starts.values()) == 1
-        await world.check(run_id)
-
-
-@pytest.mark.parametrize("idempotent", [False, True])
-async def test_a_worker_paused_before_it_began_leaves_its_successor_alone(
-    database_url: str, idempotent: bool
-) -> None:
-    """It claimed the call and stood still; when it goes on, the call is somebody else's."""
-    async with world_on(database_url, lookup=Rule(idempotent=idempotent)) as world:
-        run_id = await world.start("work")
-        await world.settle(model=False)
-        world.gemini.move()
-        for webhook in world.gemini.take_webhooks():
-            await world.deliver(webhook)
-        while not (await world.run(run_id)).turn.calls:
-            await world.turn()
-        now = world.clock()
-        ((effect_id, _),) = await world.database.read(claims.due, now, 9, [EffectKind.EXECUTE_TOOL])
-        taken = await world.performer.commits.take(effect_id)
-        assert taken is not None
-        assert taken.own is not None
-        paused = taken.own
-        world.clock.advance(timedelta(seconds=30))
-        await world.second_worker().run_once()  # it takes the call for cut off
-        await world.performer.perform(paused)
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "there was nothing to doubt"
-        assert sum(world.toolkit.starts.values()) == 1
-        await world.check(run_id)
-
-
-async def test_a_create_claimed_by_a_paused_worker_is_not_sent_by_it(database_url: str) -> None:
-    async with world_on(database_url) as world:
-        run_id = await world.start("work")
-        now = world.clock()
-        ((effect_id, _),) = await world.database.read(claims.due, now, 9, [EffectKind.CREATE_INTERACTION])
-        taken = await world.performer.commits.take(effect_id)
-        assert taken is not None
-        assert taken.own is not None
-        paused = taken.own
-        world.clock.advance(timedelta(seconds=30))
-        await world.second_worker().run_once()
-        assert (await world.run(run_id)).turn.status == "unknown", "it may have been sent"
-        await world.performer.perform(paused)
-        assert world.gemini.creates == {}, "nobody waits for that answer any more"
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED
-        assert set(world.gemini.creates.values()) == {1}
-        await world.check(run_id)
-
-
-async def test_a_paused_workers_idempotent_call_is_not_counted_twice(database_url: str) -> None:
-    gate = asyncio.Event()
-    async with world_on(database_url, lookup=Rule(idempotent=True, gate=gate)) as world:
-        run_id = await world.start("work")
-        running = await until_at_the_gate(world)
-        world.clock.advance(timedelta(minutes=5))
-        second = world.second_worker()
-        await second.run_once()
-        world.toolkit.rules["lookup"].gate = None
-        while await second.run_once():
-            world.gemini.move()
-        gate.set()
-        await running
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED
-        assert len(world.toolkit.ledger) == 1
-        refused = [e for e in await world.events(run_id) if "no longer holds" in e["note"]]
-        assert len(refused) <= 1
-        await world.check(run_id)
-
-
-async def test_a_tool_without_room_is_tried_again(database_url: str) -> None:
-    async with world_on(database_url, lookup=Rule(acts=["busy", "busy"])) as world:
-        run_id = await world.start("work")
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.COMPLETED, "nobody had to look at it"
-        assert len(world.toolkit.ledger) == 1
-
-
-async def test_a_tool_that_nobody_heard_of_again(database_url: str) -> None:
-    async with world_on(database_url, lookup=Rule(acts=["uncertain"])) as world:
-        run_id = await world.start("work")
-        await world.to_the_end(run_id)
-        assert (await world.run(run_id)).status is RunStatus.ATTENTION
-        assert len(world.toolkit.ledger) == 1
-
-
-async def test_a_bug_in_the_toolkit_costs_one_call_not_the_loop(database_url: str) -> None:
-    async with world_on(database_url, lookup=Rule(acts=["raises"])) as world:
-        run_id, other = await world.start("work"), await world.start("ask")
-        await world.to_the_end(run_id, other)
-        assert (await world.run(run_id)).turn.calls[0].status is CallStatus.IN_DOUBT
-        assert (await world.run(other)).status is RunStatus.WAITING
-
-
-# --- requests -------------------------------------------------------------------------
+# --- requests ------------------------------------------------------------------------
 
 
 async def test_one_key_one_run(database_url: str) -> None:
@@ -580,16 +241,6 @@ async def test_released_claims_are_taken_up_and_old_tokens_are_worthless(databas
         assert sum(world.gemini.creates.values()) == 2
 
 
-class _AnyRoom:
-    """`Slots` without an end."""
-
-    def reserve(self, kind: EffectKind) -> bool:
-        return True
-
-    def give_back(self, kind: EffectKind) -> None:
-        pass
-
-
 async def _nothing() -> None:
     """An act."""
 
@@ -599,7 +250,7 @@ async def test_who_shares_a_commit_goes_on_with_its_own_only(sqlite_url: str) ->
     database, begun, held = Database(sqlite_url), threading.Event(), threading.Event()
     commits = Commits(database, policy=Policy(), clock=lambda: datetime.now(UTC))
     taken: list[Ticket] = []
-    commits.slots, commits.accept = _AnyRoom(), taken.extend
+    commits.slots, commits.accept = AnyRoom(), taken.extend
     commits.gate = lambda s, effect: _nothing
 
     def hold(s: Session) -> None:

@@ -109,3 +109,17 @@ async def test_a_write_that_is_wrong_by_itself_says_nothing_about_the_next(datab
     with pytest.raises(sa.exc.DBAPIError):
         await database.write(_said, "INSERT INTO nowhere VALUES (1)")
     assert await bench.after(0) == ""
+
+
+async def test_a_role_that_may_not_write_is_named_as_that(postgres_url: str) -> None:
+    """Such as after tables were made anew by another one, while this one serves."""
+    with closing(Database(postgres_url)) as database:
+
+        def refused(s: Session) -> None:
+            _said(s, "SET LOCAL ROLE pg_monitor")
+            sightings.forget(s, "anything")
+
+        bench = Bench(database)
+        with pytest.raises(sa.exc.ProgrammingError):
+            await database.write(refused)
+        assert await bench.writes.told() == "it takes no writes: our role has no right to"

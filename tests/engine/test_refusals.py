@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from support.clock import NOON
 
-from orchestrator.engine.refusals import MOST_WAITING, Refusals
+from orchestrator.engine.refused_webhooks import MOST_WAITING, Refusals
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import delivery_t
 
@@ -116,7 +116,7 @@ async def test_a_database_that_hangs_does_not_hold_up_the_end(
     opened: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Watched(opened)
-    monkeypatch.setattr("orchestrator.engine.refusals.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.engine.refused_webhooks.GRACE_SECONDS", 0.05)
     watched.gate.clear()
     refusals = made(watched, [])
     async with asyncio.timeout(30), refusals.owned():

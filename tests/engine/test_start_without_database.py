@@ -1,16 +1,19 @@
 """A database that fails between the look at it and the start: said in a line, and begun by nobody."""
 
+import secrets
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
+from support.databases import administer
 from support.postgres import stoppable
 from support.signing import WHSEC
 
-from orchestrator import app, jobs
-from orchestrator.errors import UnavailableError
+from orchestrator import app, jobs, running
+from orchestrator.errors import ConfigError, UnavailableError
 from orchestrator.settings import Settings, load
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
@@ -59,3 +62,17 @@ async def test_one_that_takes_no_writes_has_not_gone_away(
                 raise AssertionError("it has begun")
     finally:
         database.close()
+
+
+def test_a_role_without_rights_is_a_mistake_in_the_setting(
+    settings_of: Callable[[str], Settings], postgres_url: str
+) -> None:
+    """Such as one that was made for the service while another one made the tables."""
+    server, role = sa.make_url(postgres_url), f"weak_{secrets.token_hex(6)}"
+    administer(server, f"CREATE ROLE {role} LOGIN PASSWORD 'weak'")
+    try:
+        weak = server.set(username=role, password="weak").render_as_string(False)
+        with pytest.raises(ConfigError, match=r"^database.url: .* failed: permission denied for [^\n]+$"):
+            running.work(settings_of(weak))
+    finally:
+        administer(server, f"DROP ROLE {role}")

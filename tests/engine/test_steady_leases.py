@@ -7,7 +7,7 @@ from support.clock import NOON, SettableClock
 from support.world import World
 
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.engine.steady import Steady, awake_or_not
+from orchestrator.engine.shared_clock import SharedClock, awake_or_not
 from orchestrator.store import claims, outbox
 from orchestrator.store.claims import Hold
 
@@ -27,7 +27,7 @@ class Seconds:
 
 def test_it_goes_on_evenly_from_where_it_was_set() -> None:
     clock, seconds = SettableClock(), Seconds()
-    steady = Steady(clock, seconds)
+    steady = SharedClock(clock, seconds)
     clock.advance(FIVE)
     seconds.now += 2
     assert steady() == NOON + timedelta(seconds=2)
@@ -46,7 +46,7 @@ LATE = timedelta(seconds=9)
 def test_an_agreed_time_that_is_set_makes_nobody_look_gone(by: timedelta, then: timedelta) -> None:
     """Two processes, each holding what it renews every five seconds; the database's clock is set twice."""
     seconds, agreed, start = Seconds(), NOON, Seconds.now
-    processes = [Steady(SettableClock(), seconds) for _ in range(2)]
+    processes = [SharedClock(SettableClock(), seconds) for _ in range(2)]
     until = dict.fromkeys(processes, NOON + LEASE)
     for second in range(200):
         set_by = (by if second >= 30 else timedelta(0)) + (then if second >= 45 else timedelta(0))
@@ -67,7 +67,7 @@ def test_an_agreed_time_that_is_set_makes_nobody_look_gone(by: timedelta, then: 
 
 def test_who_is_gone_is_missed_also_while_an_agreed_time_that_was_set_forward_settles() -> None:
     seconds = Seconds()
-    process = Steady(SettableClock(), seconds)
+    process = SharedClock(SettableClock(), seconds)
     process.agree(NOON, asked=seconds.now)
     until = process.hold(LEASE).until
     process.agree(NOON + FIVE, asked=seconds.now)
@@ -79,10 +79,10 @@ def test_who_is_gone_is_missed_also_while_an_agreed_time_that_was_set_forward_se
 def test_who_starts_right_after_the_agreed_time_was_set_forward_takes_nobody_for_gone() -> None:
     """His own machine's clock tells, where it is right."""
     seconds = Seconds()
-    others = Steady(SettableClock(), seconds)
+    others = SharedClock(SettableClock(), seconds)
     others.agree(NOON, asked=seconds.now)
     until = others.hold(LEASE).until
-    newcomer = Steady(SettableClock(), seconds)
+    newcomer = SharedClock(SettableClock(), seconds)
     newcomer.agree(NOON + FIVE, asked=seconds.now)
     assert newcomer() == NOON + FIVE
     assert newcomer.hold(LEASE).over < until
@@ -91,7 +91,7 @@ def test_who_starts_right_after_the_agreed_time_was_set_forward_takes_nobody_for
 def test_who_starts_with_a_wrong_clock_of_his_own_holds_what_he_takes_no_longer_than_others() -> None:
     """Were he gone at once, others would wait for that."""
     seconds = Seconds()
-    newcomer = Steady(SettableClock(NOON + FIVE), seconds)
+    newcomer = SharedClock(SettableClock(NOON + FIVE), seconds)
     newcomer.agree(NOON, asked=seconds.now)
     assert newcomer.hold(LEASE).until == NOON + LEASE
 
@@ -111,7 +111,7 @@ async def _due(world: World) -> list[int]:
 @pytest.mark.parametrize("by", [FIVE, -FIVE])
 async def test_a_clock_that_is_set_leaves_what_runs_to_who_runs_it(database_url: str, by: timedelta) -> None:
     seconds = Seconds()
-    leases = Steady(SettableClock(), seconds)
+    leases = SharedClock(SettableClock(), seconds)
     async with World(database_url, leases=leases.hold, lease=LEASE) as world:
         commits = world.performer.commits
         await world.database.write(outbox.add, "", [Effect(KIND, "interaction", world.clock() - FIVE)])

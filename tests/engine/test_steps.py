@@ -8,6 +8,7 @@ import pytest
 from support.conversation import ANNA, BEN, TERMS
 from support.deaths import BY_NO_RUN, arm
 from support.gemini import Plan
+from support.slots import AnyRoom
 from support.toolkit import Rule
 from support.world import World
 
@@ -423,16 +424,6 @@ async def test_a_first_step_that_cannot_begin_is_told_and_written_down(database_
         assert kinds == ["run_opened", "run_closed"]
 
 
-class _AnyRoom:
-    """`Slots` without an end."""
-
-    def reserve(self, kind: EffectKind) -> bool:
-        return True
-
-    def give_back(self, kind: EffectKind) -> None:
-        pass
-
-
 async def test_an_answer_is_committed_before_a_step_behind_it_claims_its_tool(database_url: str) -> None:
     """As a yes is: a tool that is claimed with it would be in doubt if the process ended there."""
     first = Step("film", StepKind.TOOL, tool="film", arguments={"prompt": "dusk"})
@@ -444,7 +435,7 @@ async def test_an_answer_is_committed_before_a_step_behind_it_claims_its_tool(da
         [approval] = await world.open_approvals(run_id)
         taken: list[Ticket] = []
         commits = world.performer.commits
-        commits.slots, commits.accept = _AnyRoom(), taken.extend
+        commits.slots, commits.accept = AnyRoom(), taken.extend
         assert (await world.decide(approval, False, answer={"files": []})).refused is None
         assert (await world.run(run_id)).step == 1, "it goes straight on"
         assert EffectKind.EXECUTE_TOOL not in {ticket.effect.kind for ticket in taken}

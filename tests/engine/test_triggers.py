@@ -18,7 +18,7 @@ from support.toolkit import FakeToolkit
 from orchestrator.domain.consent import Actor, AtTimeout, Contract, Stage, Terms
 from orchestrator.domain.model import Policy, Recipe
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.triggers import Entry, First, Happened, Look, Missed, under
+from orchestrator.domain.triggers import FeedEntry, FeedReading, First, Happened, Missed, under
 from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Cron, Feed, Hook
 from orchestrator.engine.dispatch import LANES
@@ -64,22 +64,24 @@ class Source:
     """A feed in memory. `trouble` is raised in place of the next readings, one each."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[FeedEntry] = []
         self.trouble: list[BaseException] = []
         self.looks: list[str] = []
 
     def put(self, *names: str, title: str = "") -> None:
         """The newest first, as feeds have them."""
         for name in names:
-            self.entries.insert(0, Entry(name, {"title": title or name}))
+            self.entries.insert(0, FeedEntry(name, {"title": title or name}))
 
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
+    async def look(
+        self, url: str, *, etag: str = "", last_modified: str = "", inside: str = ""
+    ) -> FeedReading:
         self.looks.append(etag)
         await asyncio.sleep(0)
         if self.trouble:
             raise self.trouble.pop(0)
         now = str(hash(tuple((e.key, str(e.seen)) for e in self.entries)))
-        return Look(None, now) if etag == now else Look(tuple(self.entries), now)
+        return FeedReading(None, now) if etag == now else FeedReading(tuple(self.entries), now)
 
 
 class Service:
@@ -194,7 +196,7 @@ def test_days_of_a_clock_and_a_feed_with_three_processes_and_restarts(database_u
                     written.append(f"entry-{len(written)}")
                     service.source.put(written[-1])
                 if dice.random() < 0.2 and service.source.entries:
-                    service.source.entries[0] = Entry(service.source.entries[0].key, {"title": "edited"})
+                    service.source.entries[0] = FeedEntry(service.source.entries[0].key, {"title": "edited"})
                 if dice.random() < 0.2:
                     dice.shuffle(service.source.entries)
                 if dice.random() < 0.1:  # a process dies while it reads: nobody says what became of it

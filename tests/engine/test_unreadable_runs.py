@@ -1,13 +1,11 @@
 """A run whose rows say what no run can: it is set aside and told of, and the others go on."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 from support.gemini import Plan
+from support.poking import poked
 from support.toolkit import Rule
 from support.world import World
 
@@ -27,13 +25,6 @@ POKES = {
     "turn": (run_t, {"turn": 7}),
     "verdict": (approval_t, {"verdict": [1]}),
 }
-
-
-def poked(s: Session, run_id: str, table: sa.Table, values: dict[str, Any]) -> None:
-    """By hand; what this process remembers of the run is not what stands there any more."""
-    key = run_t.c.id if table is run_t else table.c.run_id
-    s.execute(table.update().where(key == run_id).values(**values))
-    s.execute(run_t.update().where(run_t.c.id == run_id).values(version=run_t.c.version + 1))
 
 
 @pytest.mark.parametrize("what", POKES)

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.clock import SettableClock
 
-from orchestrator.domain.registration import EVENTS, Judgement, Registration, Standing
+from orchestrator.domain.registration import EVENTS, Judgement, Registration, RegistrationState
 from orchestrator.domain.values import replace
 from orchestrator.engine.webhook_care import NOWHERE, RETRY_SECONDS, Wanted, WebhookCare
 from orchestrator.errors import RejectedError, UnavailableError
@@ -71,14 +71,14 @@ def care(records: Records, *, heal: bool = False, **options: Any) -> WebhookCare
 @pytest.mark.parametrize(
     ("hooks", "standing"),
     [
-        ([], Standing.NONE),
-        ([hook(FAILING)], Standing.FAILING),
-        ([hook("disabled")], Standing.DISABLED),
-        ([hook(events=EVENTS[:1])], Standing.OTHER_EVENTS),
+        ([], RegistrationState.NONE),
+        ([hook(FAILING)], RegistrationState.FAILING),
+        ([hook("disabled")], RegistrationState.DISABLED),
+        ([hook(events=EVENTS[:1])], RegistrationState.OTHER_EVENTS),
     ],
 )
 async def test_what_is_amiss_is_said_each_time_and_left_alone(
-    hooks: list[Registration], standing: Standing
+    hooks: list[Registration], standing: RegistrationState
 ) -> None:
     records = Records(list(hooks))
     watching = care(records)
@@ -116,7 +116,7 @@ async def test_what_could_not_be_healed_is_still_said_and_tried_again_soon() -> 
     watching = care(records, heal=True, sleep=sleep, chance=lambda: 0.5)
     with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
         await watching.run()
-    assert (watching.verdict.standing, slept) == (Standing.FAILING, [RETRY_SECONDS])
+    assert (watching.verdict.standing, slept) == (RegistrationState.FAILING, [RETRY_SECONDS])
     assert "switched the webhook off" in watching.verdict.text
     assert [entry["event"] for entry in logs] == ["webhook_not_healed", "webhook_amiss"]
 
@@ -156,7 +156,7 @@ async def test_trouble_is_an_unknown_and_no_more(trouble: Exception, told: str) 
     records.trouble = trouble
     with capture_logs() as logs:
         verdict = await watching.look()
-    assert (verdict.standing, watching.verdict.text) == (Standing.UNASKED, told)
+    assert (verdict.standing, watching.verdict.text) == (RegistrationState.UNASKED, told)
     assert [entry["event"] for entry in logs] == ["webhook_not_checked"]
 
 
@@ -204,7 +204,11 @@ async def test_each_look_is_told_and_who_cannot_be_told_stops_nothing() -> None:
 
     with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
         await care(records, sleep=sleep, tell=tell).run()
-    assert [verdict.standing for verdict in told] == [Standing.WELL, Standing.NONE, Standing.NONE]
+    assert [verdict.standing for verdict in told] == [
+        RegistrationState.WELL,
+        RegistrationState.NONE,
+        RegistrationState.NONE,
+    ]
     assert [e["event"] for e in logs if e["event"].startswith("webhook_sighting")] == [
         "webhook_sighting_failed",
         "webhook_sighting_recovered",
@@ -217,13 +221,13 @@ async def test_every_process_tells_what_one_saw_and_for_how_long_nobody_has_look
     clock, every = SettableClock(), timedelta(hours=1)
     worker, web = (WebhookSeen(database, every, clock) for _ in range(2))
     assert await web.told() == "not looked at yet"
-    await worker.keep(Judgement(Standing.WELL, "all is well"))
+    await worker.keep(Judgement(RegistrationState.WELL, "all is well"))
     assert await web.told() == ""
     clock.advance(3 * every)
     assert await web.told() == ""
     clock.advance(seconds=1)
     assert await web.told() == "not checked since 2026-11-21 12:00 UTC"
-    await worker.keep(Judgement(Standing.NONE, "none is registered"))
+    await worker.keep(Judgement(RegistrationState.NONE, "none is registered"))
     assert await web.told() == "none is registered"
     await database.write(sightings.put, sightings.WEBHOOK, Sighting(clock() - every, True, ""))
     assert await web.told() == "none is registered", "who saw it before knows less"

@@ -11,7 +11,7 @@ from support.patience import until
 
 from orchestrator import jobs
 from orchestrator.jobs import Job, Jobs
-from orchestrator.jobs.hands import Handle
+from orchestrator.jobs.handlers import Handle
 
 LANES = {"gemini": 4, "tools": 2}
 

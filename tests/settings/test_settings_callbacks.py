@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator import neighbours
+from orchestrator import clients
 from orchestrator.domain.callbacks import ALL_NEWS, Callback, News
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
@@ -24,7 +24,7 @@ def clock() -> datetime:
 
 def test_without_anything_nobody_is_told(load_text: Load) -> None:
     settings = load_text(BASE)
-    assert neighbours.callbacks(settings, clock) is None
+    assert clients.callbacks(settings, clock) is None
     assert (settings.callbacks.retry, settings.callbacks.disable) == (timedelta(days=1), timedelta(days=3))
     patient = load_text(BASE + "callbacks: {retry_hours: 100}").callbacks
     assert patient.disable == timedelta(hours=100)
@@ -34,7 +34,7 @@ def test_a_workflow_with_a_callback(load_text: Load) -> None:
     settings = load_text(CALLING % (HOOK, ", events: [run.completed]"), CALLBACK_SECRETS=f"{NEW} {OLD}")
     assert settings.recipe("w").callbacks == (Callback(HOOK, (News.RUN_COMPLETED,)),)
     assert load_text(CALLING % (HOOK, "")).recipe("w").callbacks == (Callback(HOOK, ALL_NEWS),)
-    sender = neighbours.callbacks(settings, clock)
+    sender = clients.callbacks(settings, clock)
     assert sender is not None
     assert len(sender.signed("msg_1", "{}")["webhook-signature"].split(" ")) == 2
     assert NEW not in repr(settings)
@@ -58,7 +58,7 @@ def test_a_callback_that_cannot_be_called_does_not_start(
 ) -> None:
     settings = load_text(text, CALLBACK_SECRETS=secret)
     with pytest.raises(ConfigError) as caught:
-        neighbours.callbacks(settings, clock)
+        clients.callbacks(settings, clock)
     assert key in str(caught.value)
     assert "t0ken" not in str(caught.value)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import neighbours
+from orchestrator import clients
 from orchestrator.cli.examination import _address
 from orchestrator.errors import ConfigError
 
@@ -34,7 +34,7 @@ def test_static_needs_a_secret(load_text: Any) -> None:
 
 def test_dynamic_needs_our_address_and_a_token(load_text: Any) -> None:
     settings = load_text(HERE + mode("dynamic"), GEMINI_WEBHOOK_SECRETS=None, GEMINI_WEBHOOK_TOKEN=TOKEN)
-    assert neighbours.dynamic_address(settings) == f"https://agents.example.com/webhooks/gemini/{TOKEN}"
+    assert clients.dynamic_address(settings) == f"https://agents.example.com/webhooks/gemini/{TOKEN}"
     told = fault(load_text, HERE + mode("dynamic"))
     assert told.startswith("environment GEMINI_WEBHOOK_TOKEN: webhooks.dynamic_tokens: is missing")
     told = fault(load_text, mode("dynamic"), GEMINI_WEBHOOK_TOKEN=TOKEN)
@@ -43,18 +43,18 @@ def test_dynamic_needs_our_address_and_a_token(load_text: Any) -> None:
 
 def test_poll_needs_neither(load_text: Any) -> None:
     settings = load_text(mode("poll"), GEMINI_WEBHOOK_SECRETS=None)
-    assert neighbours.dynamic_address(settings) is None
-    assert neighbours.dynamic(settings) is None
+    assert clients.dynamic_address(settings) is None
+    assert clients.dynamic(settings) is None
 
 
 def test_only_dynamic_names_an_address_and_the_first_token_is_sent(load_text: Any) -> None:
     both = f"{TOKEN}, canary_previous-token-0123456789\n"
     settings = load_text(HERE + mode("dynamic"), GEMINI_WEBHOOK_TOKEN=both)
-    assert (neighbours.dynamic_address(settings) or "").endswith(f"/{TOKEN}")
+    assert (clients.dynamic_address(settings) or "").endswith(f"/{TOKEN}")
     later = load_text(HERE + SLACK, GEMINI_WEBHOOK_TOKEN=both)
-    assert neighbours.dynamic_address(later) is None
+    assert clients.dynamic_address(later) is None
     for each in (settings, later):
-        door = neighbours.dynamic(each)  # what was asked for before the mode changed still comes
+        door = clients.dynamic(each)  # what was asked for before the mode changed still comes
         assert door is not None
         assert door.knows(TOKEN)
         assert door.knows("canary_previous-token-0123456789")

@@ -9,9 +9,9 @@ import pytest
 from support.slack_cards import ALICE, NOW, card
 from support.slack_standing import standing, thread
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Inquiry, Place, Terms
 from orchestrator.domain.inquiries import MOST, Telling
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.faults import Kind
 from orchestrator.emulator.slack.local import LocalSlack

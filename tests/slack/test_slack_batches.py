@@ -10,9 +10,9 @@ from support.slack_limits import faults, markup, texts
 from support.slack_messages import shown
 from support.slack_server import ME, FakeSlack, no, ok
 
+from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.domain.consent import Place, Preview, Vote
 from orchestrator.domain.model import RunStatus
-from orchestrator.domain.pictures import BatchCard, Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER, Click, OtherAction, Submission

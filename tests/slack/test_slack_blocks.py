@@ -14,9 +14,9 @@ from support.slack_cards import ALICE, DIGEST, ID, LINK, NOW, card, decided, on,
 from support.slack_limits import faults, markup
 from support.slack_messages import block, shown
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.slack.blocks import TEXT_BUDGET, draw, plain

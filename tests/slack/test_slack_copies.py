@@ -8,8 +8,8 @@ from support.slack_cards import NOW, card, states
 from support.slack_people import Person
 from support.slack_server import POSTED, FakeSlack, no, ok
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.slack_cards import NOW, card
 
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.slack import arguments, batches, digests, pages
 from orchestrator.slack.text import Shown, first_of, least_of, render
 

@@ -9,8 +9,8 @@ from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
 from support.slack_limits import faults, markup, texts
 from support.slack_messages import shown
 
+from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.consent import Place
-from orchestrator.domain.pictures import Card, DigestCard
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build
@@ -18,7 +18,7 @@ from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.slack.action import MOST_TOGETHER
 from orchestrator.slack.digests import MOST_LINES, draw_digest, in_one_go, is_digest, plain_digest
 from orchestrator.slack.gateway import SlackGateway
-from orchestrator.slack.home import Entry, home
+from orchestrator.slack.home import HomeEntry, home
 from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ <@U0BOB>\u202e"
@@ -147,6 +147,6 @@ def test_the_plainer_form_says_where_they_are_and_is_the_same_message() -> None:
 def test_on_the_home_tab_one_that_waits_for_its_hour_says_when_it_is_shown() -> None:
     asked = one(1)
     waits = replace(asked.approval, collected=digest().name, expires_at=NOW + timedelta(days=50))
-    there = "\n".join(markup(home([Entry(replace(asked, approval=waits))], [], now=NOW)["blocks"]))
+    there = "\n".join(markup(home([HomeEntry(replace(asked, approval=waits))], [], now=NOW)["blocks"]))
     assert "Shown in its channel" in there
     assert "Expires" not in there

@@ -8,10 +8,10 @@ import pytest
 from support.slack_cards import ALICE, DIGEST, NOW, YES, C, K, S, card, decided
 from support.slack_limits import faults, texts
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.edits import Edited, changes
 from orchestrator.domain.model import Outcome
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals

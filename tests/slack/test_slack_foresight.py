@@ -7,11 +7,11 @@ from support.slack_cards import NOW, YES, C, S, card, decided, states
 from support.slack_limits import faults, texts
 from support.slack_messages import actions, shown
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Edits, Preview
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
-from orchestrator.slack import foresight, modals, pages
+from orchestrator.slack import modals, pages, previews
 from orchestrator.slack.blocks import draw
 from orchestrator.slack.forms import form
 from orchestrator.slack.looks import look, sentence
@@ -30,27 +30,27 @@ def telling(text: str = "-12.50 EUR", base: Card | None = None, **more: Any) -> 
 def test_it_stands_before_the_arguments() -> None:
     message = draw(telling(), now=NOW)
     said = shown(message)
-    assert said.index(foresight.WOULD) < said.index("-12.50 EUR") < said.index("Arguments")
+    assert said.index(previews.WOULD) < said.index("-12.50 EUR") < said.index("Arguments")
     assert actions(message) == ["approve", "reject_reason", "details"]
     assert faults(message.blocks) == []
 
 
 def test_after_a_drift_both_are_shown_and_what_happened() -> None:
     said = shown(draw(telling("-99 EUR", before="-12.50 EUR"), now=NOW))
-    assert foresight.CHANGED in said
-    assert said.index("-99 EUR") < said.index(foresight.BEFORE) < said.index("-12.50 EUR")
+    assert previews.CHANGED in said
+    assert said.index("-99 EUR") < said.index(previews.BEFORE) < said.index("-12.50 EUR")
     over = shown(
         draw(telling("-99 EUR", decided(S.APPROVED, C.READY, verdict=YES), before="-12.50 EUR"), now=NOW)
     )
-    assert foresight.CHANGED not in over, "news of yesterday"
+    assert previews.CHANGED not in over, "news of yesterday"
     assert "-99 EUR" in over
 
 
 def test_where_there_is_none_that_is_said() -> None:
     said = shown(draw(telling("", trouble="The preview failed."), now=NOW))
-    assert foresight.BLIND in said
+    assert previews.BLIND in said
     assert "The preview failed." in said
-    assert foresight.WOULD not in said
+    assert previews.WOULD not in said
 
 
 @pytest.mark.parametrize("name", sorted(states()))
@@ -72,7 +72,7 @@ def test_what_is_not_whole_has_no_approve_button(text: str, note: str) -> None:
     asked = telling(text, card({"note": note}), before="y" * 4000)
     message = draw(asked, now=NOW)
     assert faults(message.blocks) == []
-    whole = foresight.would(Preview(text)).text in shown(message) and (note in shown(message))
+    whole = previews.would(Preview(text)).text in shown(message) and (note in shown(message))
     assert ("approve" in actions(message)) == whole
     view = modals.details(asked, open_=True)
     assert validate_view(view) == ()

@@ -8,9 +8,9 @@ from support.slack_limits import faults
 from support.slack_messages import actions
 
 from orchestrator.domain import human as questions
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state

@@ -8,9 +8,9 @@ import pytest
 from support.slack_cards import ALICE, DIGEST, ID, NOW, card, decided, states, under
 from support.slack_limits import texts
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Vote
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import VIEW_BYTES, validate_blocks, validate_view, view_bytes
 from orchestrator.slack import modals, past

@@ -9,9 +9,9 @@ from support.slack_cards import ID, NOW, card, limit_card, plan_card, states
 from support.slack_server import ME, POSTED, FakeSlack, no, ok
 from support.slack_standing import standing, thread
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, AtTimeout, Stage, Terms
 from orchestrator.domain.outcomes import OUTCOME
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks
 from orchestrator.engine.ports import SlackPort

@@ -25,9 +25,9 @@ from support.slack_cards import (
 from support.slack_limits import faults, markup, texts
 from support.slack_messages import block, shown
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import ApprovalStatus, Verdict
 from orchestrator.domain.model import CallStatus, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import text_length, validate_blocks
 from orchestrator.errors import InvalidError

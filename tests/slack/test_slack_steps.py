@@ -7,12 +7,12 @@ import pytest
 from support.slack_cards import ALICE, NO, NOW, YES, C, K, S, card, decided
 from support.slack_limits import faults, markup, texts
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.choosing import CHOOSE_MEDIA, anew
 from orchestrator.domain.consent import ApprovalStatus, Stage, Verdict, Vote
 from orchestrator.domain.jobreports import results
 from orchestrator.domain.jobs import Job, JobKind, JobStatus, StoredFile
 from orchestrator.domain.model import Outcome, RunStatus
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.pipeline import asked_by, confirms, step_call, step_of
 from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_blocks, validate_view

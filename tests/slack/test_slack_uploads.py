@@ -9,8 +9,8 @@ from support.slack_cards import NOW, card
 from support.slack_messages import actions
 from support.slack_server import FakeSlack, ok
 
+from orchestrator.domain.cards import Card, Picture
 from orchestrator.domain.choosing import CHOOSE_MEDIA
-from orchestrator.domain.pictures import Card, Picture
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build

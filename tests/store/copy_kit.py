@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from releases.kept import RELEASES, restore
 
-from orchestrator.store import copying, migrate
+from orchestrator.store import database_copy, migrate
 from orchestrator.store.database import Database
 
 NewUrl = Callable[[str], str]
@@ -30,6 +30,6 @@ class Opened:
         return database
 
 
-def contents(database: Database) -> dict[str, copying.Content]:
+def contents(database: Database) -> dict[str, database_copy.Content]:
     with database.engine.connect() as conn:
-        return {t.name: copying.content(conn, t) for t in migrate.TABLES}
+        return {t.name: database_copy.content(conn, t) for t in migrate.TABLES}

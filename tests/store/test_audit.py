@@ -1,26 +1,21 @@
-"""The audit: a chain in which every change shows, and a record the tables are held against."""
+"""The audit: a chain in which every change shows, what is written there, and its head."""
 
 import asyncio
 import json
 import os
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
-import sqlalchemy as sa
 import structlog
+from audit_kit import ON_POSTGRESQL, SECRET, STORIES, WORDS, Row, all_entries, attested, noted, world_on
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import ANNA, BEN, TERMS
-from support.databases import sqlite_copy
-from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
@@ -31,37 +26,11 @@ from orchestrator.domain.events import Choice
 from orchestrator.domain.evidence import MOST_REFUSALS, SAME_REFUSALS, Entry, EntryKind, Sealed
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers
-from orchestrator.engine.heads import Heads
+from orchestrator.engine.audit_heads import AuditHeads
 from orchestrator.errors import InvalidError, UnavailableError
-from orchestrator.store import attest, audit, copying
+from orchestrator.store import audit, audit_check
 from orchestrator.store.chain import GENESIS, Head, hash_of, sha256_of, verify
 from orchestrator.store.database import Database
-
-SECRET = "sk_live_4711"
-WORDS = 'she\ncalled 🙂 "me"\x01\x7f'
-STORIES = {"ask": (Plan((("refund", {"card": SECRET}),)), Plan(output="done"))}
-ON_POSTGRESQL = pytest.mark.parametrize("new_database_url", ["postgresql"], indirect=True)
-Row = dict[str, Any]
-
-
-def world_on(url: str) -> World:
-    return World(url, stories=STORIES, rules={"refund": Rule(Ruling.ASK)})
-
-
-def noted(s: Session, name: str, count: int = 1) -> None:
-    facts = {"input_sha256": Sealed(name)}
-    audit.note(s, [Entry(EntryKind.RUN_OPENED, f"{name}_{n}", facts) for n in range(count)], NOON)
-
-
-async def all_entries(database: Database) -> list[Row]:
-    return await database.read(audit.entries, limit=10_000)
-
-
-def attested(database: Database) -> attest.Attested:
-    with database.engine.connect() as conn:
-        assert attest.walk(conn).broken is None
-        return attest.compare(conn, batch=2)
-
 
 # ------------------------------------------------------------------ the chain
 
@@ -282,7 +251,7 @@ async def test_the_story_of_a_run(database_url: str) -> None:
         assert SECRET not in "".join(r["body"] for r in rows)
         for row in rows:
             assert row["body"] == rfc8785.dumps(json.loads(row["body"])).decode()
-        assert attested(world.database) == attest.Attested(1, 0, ())
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 @pytest.mark.asyncio
@@ -309,7 +278,7 @@ async def test_two_yeses_and_an_edit_between(sqlite_url: str) -> None:
         assert new[0]["instead_of"] == asked.id
         assert new[0]["arguments_sha256"] == sha256_of({"card": "other"})
         assert [v["by"]["id"] for v in new[2]["votes"]] == [ANNA.id, BEN.id]
-        assert attested(world.database) == attest.Attested(2, 0, ())
+        assert attested(world.database) == audit_check.Attested(2, 0, ())
 
 
 @pytest.mark.asyncio
@@ -333,7 +302,7 @@ async def test_the_other_endings(sqlite_url: str) -> None:
             assert "call_claimed" not in kinds[run_id]
         closed = (await world.database.read(audit.entries, run_id=runs[1]))[-1]
         assert json.loads(closed["body"])["by"]["id"] == ANNA.id
-        assert attested(world.database) == attest.Attested(3, 0, ())
+        assert attested(world.database) == audit_check.Attested(3, 0, ())
 
 
 @pytest.mark.asyncio
@@ -367,7 +336,7 @@ async def test_what_was_shown_and_a_second_start_are_as_the_tables_have_them(sql
         assert (more["by"]["id"], more["approval"]) == (ANNA.id, approval.id)
         assert more["start_by"] > first["start_by"]
         assert first["preview_sha256"] == sha256_of("gone {'card': 'sk_live_4711'}")
-        assert attested(world.database) == attest.Attested(1, 0, ())
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 @pytest.mark.asyncio
@@ -377,14 +346,14 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
     clicks = int(os.environ.get("REFUSED_CLICKS", "240"))
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
-        bench = answers.Bench(world.toolkit, world.policy, world.clock())
+        bench = answers.DecisionContext(world.toolkit, world.policy, world.clock())
 
-        def press(s: Session, names: Sequence[str]) -> list[answers.Answer]:
+        def press(s: Session, names: Sequence[str]) -> list[answers.Decided]:
             yes = [Verdict(True, Actor(name, name, "slack"), world.clock()) for name in names]
             people = [answers.Person(v.by, v.by.id, (), approval.digest) for v in yes]
             return [answers.decide(s, approval.id, p, v, bench) for p, v in zip(people, yes, strict=True)]
 
-        async def pressed(*names: str) -> list[answers.Answer]:
+        async def pressed(*names: str) -> list[answers.Decided]:
             if together:
                 return await world.database.write(press, names)
             return [a for name in names for a in await world.database.write(press, [name])]
@@ -399,168 +368,7 @@ async def test_answers_that_do_not_count_cannot_fill_it(sqlite_url: str, togethe
         assert len(await all_entries(world.database)) <= MOST_REFUSALS + 3
         assert (await world.run(run_id)).seq < MOST_REFUSALS + 20, "nor the run's own record"
         assert (await world.decide(approval, True)).refused is None
-        assert attested(world.database) == attest.Attested(1, 0, ())
-
-
-# ------------------------------------------------------------------ the tables held against it
-
-BY = {"approve": True, "by": {"id": "U0EVE", "name": "", "door": "api"}, "at": "2026-11-21T12:00:00Z"}
-FORGED = json.dumps(BY)
-YES = json.dumps({"by": BY["by"], "at": BY["at"], "stage": 0})
-APPROVE = f"UPDATE approval SET status = 'approved', verdict = '{FORGED}' WHERE status = 'pending'"  # noqa: S608
-DIRECT = {
-    "a verdict of somebody else": (
-        f"UPDATE approval SET verdict = '{FORGED}'",  # noqa: S608
-        "the audit says approve by U0",
-    ),
-    "a verdict that was not there": (APPROVE, "the audit says pending"),
-    "a verdict taken back": ("UPDATE approval SET verdict = NULL", "its decision is none"),
-    "another status": ("UPDATE approval SET status = 'rejected'", "the audit says approved"),
-    "another digest": ("UPDATE approval SET digest = 'e'", "its digest is not the one"),
-    "other arguments": ("UPDATE call SET arguments = '{}'", "not those people were asked about"),
-    "a start nobody made": ("UPDATE call SET claim = 'abc'", "was started, which the audit does not know"),
-    "arguments no hash is agreed on": (
-        "UPDATE call SET arguments = '{\"n\": 9007199254740993}'",
-        "not those people were asked about",
-    ),
-    "a call that forgot its question": ("UPDATE call SET approval = NULL, arguments = '{}'", "does not know"),
-    "a call taken away": ("DELETE FROM call", "is gone, or does not know"),
-    "a yes nobody gave": (f"UPDATE approval SET votes = '[{YES}]'", "a yes by U0EVE"),  # noqa: S608
-    "one more who may decide": (
-        "UPDATE approval SET terms = json_set(terms, '$.approvers[0]', 'U0EVE')",
-        "who may decide it is not",
-    ),
-    "nobody who may not": (
-        "UPDATE approval SET terms = json_set(terms, '$.four_eyes', json('true'))",
-        "who may decide it is not",
-    ),
-    "a later end": ("UPDATE approval SET expires_at = '2031-01-01 00:00:00.000000'", "does not lapse"),
-    "more time to start in": (
-        "UPDATE approval SET start_by = '2031-01-01 00:00:00.000000'",
-        "may not start until when",
-    ),
-    "a later end of one decided": (
-        "UPDATE approval SET expires_at = '2031-01-01 00:00:00.000000' WHERE status = 'approved'",
-        "does not lapse",
-    ),
-    "something it would do": (
-        """UPDATE approval SET preview = '{"text": "nothing at all", "trouble": ""}'""",
-        "what it would do is not",
-    ),
-    "somebody else who asked": (
-        "UPDATE run SET requester = json_set(requester, '$.id', 'U0EVE')",
-        "who asked for its run",
-    ),
-    "an end that is no instant": ("UPDATE approval SET expires_at = 'noon'", "cannot be read"),
-    "a decision of no shape": ("UPDATE approval SET verdict = '[7]'", "cannot be read"),
-    "a run taken away": (
-        "DELETE FROM run WHERE status = 'completed'",
-        "the audit does not say that it was removed",
-    ),
-    "a question taken away": ("DELETE FROM approval", "is gone, and its run is there"),
-    "another outcome": ("UPDATE call SET outcome = 'failed' WHERE outcome IS NOT NULL", "what came of it"),
-    "another result": ("UPDATE call SET result = '{}' WHERE outcome IS NOT NULL", "what came of it"),
-    "an outcome nobody heard of": (
-        "UPDATE call SET outcome = 'succeeded', result = '{}' WHERE outcome IS NULL",
-        "the audit does not know that",
-    ),
-    "an outcome taken back": ("UPDATE call SET outcome = NULL", "what came of it"),
-    "a result of no shape": ("UPDATE call SET result = '{' WHERE outcome IS NOT NULL", "cannot be read"),
-    "another output": ("UPDATE run SET output = 'all is well' WHERE status = 'completed'", "its end is not"),
-    "another end": ("UPDATE run SET status = 'failed' WHERE status = 'completed'", "which says completed"),
-    "an end taken back": ("UPDATE run SET status = 'running' WHERE status = 'completed'", "its end is not"),
-    "an end nobody heard of": (
-        "UPDATE run SET status = 'cancelled' WHERE status = 'waiting'",
-        "does not know that it ended",
-    ),
-    "another request": ("UPDATE run SET input = 'refund all of them'", "what was asked for"),
-    "another call asked about": (
-        "UPDATE approval SET \"call\" = 'call_other' WHERE status = 'approved'",
-        "is not about the call",
-    ),
-    "an audit without the decision": (
-        "UPDATE audit SET kind = 'voted' WHERE kind = 'decided'",
-        "nobody had approved just that",
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with one run that ended after an approval, and one that waits."""
-    path = tmp_path_factory.mktemp("audit") / "told.db"
-
-    async def tell() -> None:
-        async with world_on(sqlite_copy(path)) as world:
-            first, _ = [await world.start("ask") for _ in range(2)]
-            await world.settle()
-            (approval,) = await world.open_approvals(first)
-            await world.decide(approval, True)
-            await world.to_the_end(first)
-
-    asyncio.run(tell())
-    return path
-
-
-@pytest.mark.parametrize("change", DIRECT)
-def test_a_direct_change_in_the_tables_is_found(told: Path, scratch: Path, change: str) -> None:
-    copy = scratch / "changed.db"
-    copy.write_bytes(told.read_bytes())
-    database = Database(f"sqlite:///{copy}")
-    statement, found = DIRECT[change]
-    try:
-        assert attested(database) == attest.Attested(2, 0, ())
-        with closing(sqlite3.connect(copy)) as tool:  # it knows nothing of our foreign keys
-            tool.execute(statement)
-            tool.commit()
-        with database.engine.connect() as conn:
-            faults = attest.compare(conn).faults
-        assert any(found in fault for fault in faults), faults
-    finally:
-        database.close()
-
-
-def test_an_entry_that_cannot_be_read_is_found(told: Path, scratch: Path) -> None:
-    copy = scratch / "garbage.db"
-    copy.write_bytes(told.read_bytes())
-    with closing(sqlite3.connect(copy)) as tool:
-        tool.execute("UPDATE audit SET at = 'noon' WHERE seq = 5")
-        tool.commit()
-    database = Database(f"sqlite:///{copy}")
-    try:
-        with database.engine.connect() as conn:
-            broken = attest.walk(conn, batch=2).broken
-        assert broken is not None
-        assert broken.seq == 5
-    finally:
-        database.close()
-
-
-def test_what_is_older_than_the_audit_is_no_fault(told: Path, scratch: Path) -> None:
-    copy = scratch / "older.db"
-    copy.write_bytes(told.read_bytes())
-    database = Database(f"sqlite:///{copy}")
-    try:
-        with database.engine.begin() as conn:
-            conn.execute(sa.delete(audit.audit_t))
-        assert attested(database) == attest.Attested(2, 2, ())
-    finally:
-        database.close()
-
-
-def test_a_move_keeps_the_chain(told: Path, scratch: Path) -> None:
-    moved = scratch / "source.db"
-    moved.write_bytes(told.read_bytes())
-    source, target = Database(f"sqlite:///{moved}"), Database(f"sqlite:///{scratch / 'target.db'}")
-    try:
-        copying.copy(source, target, now=NOON)
-        with source.engine.connect() as here, target.engine.connect() as there:
-            head = attest.walk(here).head
-            assert attest.walk(there, head, batch=3).head == head
-        assert attested(target) == attest.Attested(2, 0, ())
-    finally:
-        source.close()
-        target.close()
+        assert attested(world.database) == audit_check.Attested(1, 0, ())
 
 
 # ------------------------------------------------------------------ the head
@@ -575,7 +383,7 @@ async def test_the_head_is_published_once_a_day(sqlite_url: str) -> None:
 
     async with world_on(sqlite_url) as world:
         day = timedelta(hours=24)
-        one, other = (Heads(world.database, say, every=day, clock=world.clock) for _ in range(2))
+        one, other = (AuditHeads(world.database, say, every=day, clock=world.clock) for _ in range(2))
         with structlog.testing.capture_logs() as logs:
             await one.look()
             assert (logs, posted) == ([], []), "there is nothing to publish yet"
@@ -600,7 +408,7 @@ async def test_a_head_that_is_not_posted_is_in_the_log(sqlite_url: str) -> None:
 
     async with world_on(sqlite_url) as world:
         await world.database.write(noted, "a")
-        heads = Heads(world.database, say, every=timedelta(hours=24), clock=world.clock)
+        heads = AuditHeads(world.database, say, every=timedelta(hours=24), clock=world.clock)
         with structlog.testing.capture_logs() as logs:
             await heads.look()
         assert [e["event"] for e in logs] == ["audit_head", "audit_head_not_posted"]

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from orchestrator.store.changes import CONNECTION, Changes
 from orchestrator.store.database import Database
-from orchestrator.store.sql import telling
-from orchestrator.store.sql.afterwards import grew
+from orchestrator.store.sql import notify
+from orchestrator.store.sql.after_commit import grew
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,7 +48,7 @@ async def listening(changes: Changes) -> AsyncIterator[Changes]:
 
 async def told_all(changes: Changes) -> None:
     """PostgreSQL tells twice, by the watcher and by its own NOTIFY; here all of the second has come."""
-    told = changes._database._telling
+    told = changes._database._notifier
     if told is None:
         return
     with changes.watch("marker") as signal:
@@ -139,7 +139,7 @@ async def test_another_process_is_heard(database: Database, elsewhere: Database)
 
 @ON_POSTGRESQL
 async def test_many_are_told_and_the_last_before_the_end(database: Database, elsewhere: Database) -> None:
-    many = [f"run_{n}" for n in range(telling.MOST + 1)]
+    many = [f"run_{n}" for n in range(notify.MOST + 1)]
     async with listening(Changes(database)) as changes:
         with changes.watch(many[0]) as first, changes.watch(many[-1]) as last, changes.watch("late") as late:
             await elsewhere.write(grow, *many)
@@ -168,7 +168,7 @@ async def test_a_log_that_fails_keeps_nobody_from_being_told(
         said.set()
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(telling, "log", SimpleNamespace(warning=fails))
+    monkeypatch.setattr(notify, "log", SimpleNamespace(warning=fails))
     async with listening(Changes(database)) as changes:
         with changes.watch("run_a") as signal:
             await elsewhere.write(grow, "x" * 8000)
@@ -184,7 +184,7 @@ async def test_who_could_not_begin_to_tell_begins_with_the_next(
     def fails(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    told, never = telling.Teller(elsewhere.engine), telling.Teller(elsewhere.engine)
+    told, never = notify.Notifier(elsewhere.engine), notify.Notifier(elsewhere.engine)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", fails)
         for each in (told, never):

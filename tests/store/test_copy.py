@@ -17,7 +17,7 @@ from orchestrator.domain.assessment import Ruling
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.domain.plain import exact
-from orchestrator.store import copying, migrate, outbox, views
+from orchestrator.store import database_copy, migrate, outbox, views
 from orchestrator.store.database import Database
 from orchestrator.store.tables import CallRow, EffectRow, EffectState, table
 
@@ -42,7 +42,7 @@ def test_every_row_arrives_and_the_source_stays_as_it_was(
 ) -> None:
     source, target = opened.full(new_url(kind)), opened(new_url(to))
     before, claimed = contents(source), effects(source)
-    copied = copying.copy(source, target, now=NOON, batch=7)
+    copied = database_copy.copy(source, target, now=NOON, batch=7)
     migrate.require_current(target.engine)
     assert contents(source) == before
     assert {c.table: c for c in copied.tables} == before
@@ -64,8 +64,8 @@ def test_every_table_there_is_goes_there_and_back_to_the_last_bit(new_url: NewUr
         for t in migrate.TABLES:
             made[t.name] = [odd_row(t, number, made) for number in (1, 2)]
             conn.execute(t.insert(), made[t.name])
-    copying.copy(first, second, now=NOON)
-    copying.copy(second, third, now=NOON)
+    database_copy.copy(first, second, now=NOON)
+    database_copy.copy(second, third, now=NOON)
     for database in (first, second, third):
         with database.engine.connect() as conn:
             for t in migrate.TABLES:
@@ -113,7 +113,7 @@ ODD_JSON: Any = {
 @TO
 def test_numbers_of_effects_go_on_after_the_last_one(to: str, new_url: NewUrl, opened: Opened) -> None:
     source, target = opened.full(new_url("sqlite")), opened(new_url(to))
-    copying.copy(source, target, now=NOON)
+    database_copy.copy(source, target, now=NOON)
     with Session(target.engine) as s, s.begin():
         outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, "i_new", NOON)])
     assert max(effects(target)) > max(effects(source))
@@ -126,7 +126,7 @@ async def test_every_run_goes_on_in_its_new_place(
 ) -> None:
     url = new_url(to)
     source, target = opened.full(new_url(kind)), opened(url)
-    copying.copy(source, target, now=NOON)
+    database_copy.copy(source, target, now=NOON)
     target.close()
     opened.all.remove(target)
     async with await revived(url) as world:
@@ -161,7 +161,7 @@ async def test_a_run_that_waits_for_a_person_is_decided_after_the_move(
     await before.settle()
     (asked,) = await before.open_approvals(run_id)
     target = opened(new)
-    copied = copying.copy(database, target, now=before.clock())
+    copied = database_copy.copy(database, target, now=before.clock())
     assert {c.table: c.rows for c in copied.tables}["approval"] == 1
     after = World("", rules={"refund": Rule(Ruling.ASK)}, database=target)
     after.clock, after.gemini, after.slack, after.toolkit = (
@@ -187,7 +187,7 @@ def test_numbers_that_databases_spell_differently_are_the_same_rows(new_url: New
     odd = '{"a": 1e16, "b": 1.5e300, "c": -0.0, "d": 1152921504606846976, "e": 1.0, "f": 1e-9, "g": [0.1]}'
     with source.engine.begin() as conn:
         conn.exec_driver_sql("UPDATE event SET data = ?", (odd,))
-    copying.copy(source, target, now=NOON)
+    database_copy.copy(source, target, now=NOON)
     assert contents(target)["event"] == contents(source)["event"]
 
 
@@ -199,7 +199,7 @@ def test_a_result_that_is_no_object_arrives(
     source, target = opened.full(new_url(kind)), opened(new_url(to))
     with source.engine.begin() as conn:
         conn.execute(table(CallRow).update().values(result=result))
-    copying.copy(source, target, now=NOON)
+    database_copy.copy(source, target, now=NOON)
     with target.engine.connect() as conn:
         assert conn.execute(sa.select(table(CallRow).c.result)).scalars().first() == result
 

@@ -8,7 +8,7 @@ from support.clock import NOON
 
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.errors import ConfigError, ConflictError, UnavailableError, UncertainError
-from orchestrator.store import copying, migrate, outbox
+from orchestrator.store import database_copy, migrate, outbox
 from orchestrator.store.database import Database
 
 
@@ -28,7 +28,7 @@ def test_a_target_that_holds_rows_is_refused(to: str, new_url: NewUrl, opened: O
         outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, "i_new", NOON)])
     before = contents(target)
     with pytest.raises(ConflictError, match="its table effect holds rows"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert contents(target) == before
 
 
@@ -38,7 +38,7 @@ def test_tables_of_somebody_else_are_not_taken_for_ours(to: str, new_url: NewUrl
     with target.engine.begin() as conn:
         conn.exec_driver_sql("CREATE TABLE run (distance INTEGER)")
     with pytest.raises(ConflictError, match="a table run that this program did not make"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert rows_in(target) == {"run": 0}
 
 
@@ -55,7 +55,7 @@ def test_a_target_with_tables_of_others_is_refused_by_name(
         conn.exec_driver_sql("CREATE TABLE customers (id INTEGER)")
     before = rows_in(target)
     with pytest.raises(ConflictError, match="a table customers that is not ours"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert rows_in(target) == before
 
 
@@ -66,7 +66,7 @@ def test_a_row_the_target_refuses_is_named_and_nothing_is_kept(new_url: NewUrl, 
         (call,) = conn.exec_driver_sql("SELECT id FROM call ORDER BY id DESC").first() or ()
         conn.exec_driver_sql("UPDATE call SET arguments = ? WHERE id = ?", ('{"a": "secret\\u0000"}', call))
     with pytest.raises(ConflictError, match=f"row {call} of table call") as refused:
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert "secret" not in str(refused.value)
     assert rows_in(target) == {}, "the schema is gone too"
 
@@ -82,7 +82,7 @@ def test_a_row_nobody_can_read_is_told_by_its_table(
         conn.exec_driver_sql("PRAGMA ignore_check_constraints=ON")
         conn.execute(sa.update(sa.table("run", sa.column(column))).values({column: text}))
     with pytest.raises(ConflictError, match="table run holds a row that") as refused:
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert "secret" not in str(refused.value)
     assert rows_in(target) == {}
 
@@ -97,7 +97,7 @@ def test_rows_that_arrive_changed_are_noticed_and_nothing_is_kept(
         for statement in FALSIFIER[to]:
             conn.exec_driver_sql(statement)
     with pytest.raises(ConflictError, match="table run is not the same"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert {n: rows for n, rows in rows_in(target).items() if rows} == {"alembic_version": 1}
 
 
@@ -120,7 +120,7 @@ def test_rows_that_do_not_arrive_are_noticed(new_url: NewUrl, opened: Opened) ->
     with target.engine.begin() as conn:
         conn.exec_driver_sql("CREATE RULE swallow AS ON INSERT TO event DO INSTEAD NOTHING")
     with pytest.raises(ConflictError, match="table event is not the same"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert rows_in(target)["run"] == 0
 
 
@@ -128,7 +128,7 @@ def test_rows_that_do_not_arrive_are_noticed(new_url: NewUrl, opened: Opened) ->
 def test_a_source_without_our_schema_is_refused(kind: str, new_url: NewUrl, opened: Opened) -> None:
     source, target = opened(new_url(kind)), opened(new_url("sqlite"))
     with pytest.raises(ConfigError, match="db upgrade"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
     assert rows_in(target) == {}
 
 
@@ -139,7 +139,7 @@ def test_a_newer_target_is_refused(to: str, new_url: NewUrl, opened: Opened) -> 
     with target.engine.begin() as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="older than the database"):
-        copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON)
 
 
 def test_a_target_that_is_gone_at_the_last_word_is_not_said_to_be_empty(
@@ -155,21 +155,21 @@ def test_a_target_that_is_gone_at_the_last_word_is_not_said_to_be_empty(
             )
 
     with pytest.raises(UncertainError, match="everything or nothing"):
-        copying.copy(source, target, now=NOON, last=end)
-    copying.copy(source, target, now=NOON)
+        database_copy.copy(source, target, now=NOON, last=end)
+    database_copy.copy(source, target, now=NOON)
 
 
 @pytest.mark.parametrize("whose", ["source", "target"])
 def test_tables_that_others_use_are_waited_for_and_then_refused(
     whose: str, new_url: NewUrl, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(database_copy, "LOCK_SECONDS", 0.05)
     source, target = opened.full(new_url("postgresql")), opened(new_url("postgresql"))
     migrate.upgrade(target.engine)
     with {"source": source, "target": target}[whose].engine.begin() as other:
         other.exec_driver_sql("UPDATE run SET output = 'still running'")
         other.exec_driver_sql("LOCK TABLE run IN ROW EXCLUSIVE MODE")
         with pytest.raises(UnavailableError, match="stop every service"):
-            copying.copy(source, target, now=NOON)
+            database_copy.copy(source, target, now=NOON)
     assert rows_in(target)["run"] == 0
-    copying.copy(source, target, now=NOON)
+    database_copy.copy(source, target, now=NOON)

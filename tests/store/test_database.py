@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from support.things import batch
 
 from orchestrator.errors import ConflictError
-from orchestrator.store import sharing
+from orchestrator.store import group_commit
 from orchestrator.store.database import Database
-from orchestrator.store.sql.afterwards import after_commit, grew
+from orchestrator.store.sql.after_commit import after_commit, grew
 from orchestrator.store.sql.races import StaleRowError
 
 pytestmark = pytest.mark.asyncio
@@ -130,7 +130,7 @@ async def test_where_jobs_fail_their_neighbours_are_not_done_twice_each_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else who sends what must be refused would take from the others what is no row and cannot be undone."""
-    monkeypatch.setattr(sharing, "APART_SECONDS", 60.0)
+    monkeypatch.setattr(group_commit, "APART_SECONDS", 60.0)
     tries: list[int] = []
 
     def job(s: Session, n: int) -> int:

@@ -19,7 +19,7 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import retention, runs
 from orchestrator.store.database import Database
-from orchestrator.store.sql.afterwards import after_commit
+from orchestrator.store.sql.after_commit import after_commit
 from orchestrator.store.sql.held import hold
 from orchestrator.store.sql.prepared import Prepared
 from orchestrator.store.sql.races import StaleRowError

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from support.clock import NOON
 
 from orchestrator.store import inbox, parked
+from orchestrator.store.batched_writes import BatchedWrites
 from orchestrator.store.database import Database
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.store.sql.held import flush
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
-from orchestrator.store.together import Together
 
 delivery_t = table(DeliveryRow)
 HOUR = timedelta(hours=1)
@@ -175,7 +175,7 @@ async def test_a_delivery_that_is_being_kept_elsewhere_is_not_kept_again(databas
 
 @pytest.mark.asyncio
 async def test_gathered_deliveries_are_each_kept_once(database: Database) -> None:
-    door = Together(database, inbox.put)
+    door = BatchedWrites(database, inbox.put)
     await asyncio.gather(*(door.put(hook(f"w{n % 30}")) for n in range(60)))
     await door.put(hook("w0"))
     assert await database.read(lambda s: row(s, "w0")["duplicates"]) == 2
@@ -185,7 +185,7 @@ async def test_gathered_deliveries_are_each_kept_once(database: Database) -> Non
 
 @pytest.mark.asyncio
 async def test_a_failing_batch_is_told_to_each_and_the_next_one_works(database: Database) -> None:
-    door = Together(database, inbox.put)
+    door = BatchedWrites(database, inbox.put)
     bad = Arrived("w1", "k", "i1", 2**70, b"", NOON)  # no database has a place for that number
     told = await asyncio.gather(door.put(bad), door.put(hook("w2")), return_exceptions=True)
     assert any(isinstance(t, Exception) for t in told)
@@ -195,7 +195,7 @@ async def test_a_failing_batch_is_told_to_each_and_the_next_one_works(database: 
 
 @pytest.mark.asyncio
 async def test_a_caller_that_hangs_up_leaves_its_delivery_to_be_written(database: Database) -> None:
-    door = Together(database, inbox.put)
+    door = BatchedWrites(database, inbox.put)
     task = asyncio.create_task(door.put(hook("w1")))
     await asyncio.sleep(0)
     task.cancel()

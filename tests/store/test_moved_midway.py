@@ -17,7 +17,7 @@ from orchestrator.domain.model import Recipe, RunStatus
 from orchestrator.domain.values import replace
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.outbound.callbacks import CallbackSender
-from orchestrator.store import callback_care, copying
+from orchestrator.store import callback_care, database_copy
 from orchestrator.store.callbacks import AddressRow, CallbackRow
 from orchestrator.store.database import Database
 
@@ -61,7 +61,7 @@ async def test_votes_questions_edits_and_held_messages_go_on(sqlite_url: str, po
         await before.settle()
         said = len(receiver.heard)
         moved = Database(postgres_url)
-        copying.copy(before.database, moved, now=before.clock())
+        database_copy.copy(before.database, moved, now=before.clock())
         moved.close()
         async with house(receiver, postgres_url, before) as world:
             (address,) = await world.rows(AddressRow)

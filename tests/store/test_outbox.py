@@ -89,7 +89,7 @@ def test_an_old_token_settles_nothing(s: Session) -> None:
     for settled in (
         claims.done(s, mine),
         claims.retry(s, mine, NOON, "x"),
-        claims.bury(s, mine, "x"),
+        claims.give_up(s, mine, "x"),
         claims.renew(s, mine, NOON + LEASE),
     ):
         assert settled is False
@@ -132,7 +132,7 @@ def test_a_wish_for_now_is_not_put_off_by_one_for_later(s: Session) -> None:
 
 
 def test_asked_again_after_it_was_done_or_given_up(s: Session) -> None:
-    for settle in (lambda c: claims.done(s, c), lambda c: claims.bury(s, c, "no"), None):
+    for settle in (lambda c: claims.done(s, c), lambda c: claims.give_up(s, c, "no"), None):
         ask(s, due=NOON)
         if settle is None:
             outbox.drop(s, "r1", [f"{FETCH}:i1"])
@@ -168,8 +168,8 @@ def test_buried_is_kept_to_be_seen(s: Session) -> None:
     ask(s)
     (mine,) = take(s)
     with structlog.testing.capture_logs() as logs:
-        assert claims.bury(s, mine, "x" * 5000)
-        assert not claims.bury(s, mine, "too late")
+        assert claims.give_up(s, mine, "x" * 5000)
+        assert not claims.give_up(s, mine, "too late")
     (said,) = logs
     assert (said["event"], said["effect"], said["run_id"]) == ("effect_given_up", f"eff_{mine.id}", "r1")
     assert said["why"] == "x" * 1000

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.domain.effects import EffectKind
-from orchestrator.store import attest, claims, inbox, migrate, questions
+from orchestrator.store import audit_check, claims, inbox, migrate, questions
 from orchestrator.store.database import Database
 from orchestrator.store.sql.prepared import Prepared
 
@@ -17,8 +17,8 @@ BY: dict[str, tuple[Prepared, str]] = {
         questions._REJECTED,
         "SEARCH call USING INDEX sqlite_autoindex_call_2 (run_id=?)",
     ),
-    "entries about a question": (attest._OF_QUESTION, "USING INDEX ix_audit_approval (approval=?)"),
-    "entries about a run": (attest._OF_RUN, "USING INDEX ix_audit_run (run_id=?)"),
+    "entries about a question": (audit_check._OF_QUESTION, "USING INDEX ix_audit_approval (approval=?)"),
+    "entries about a run": (audit_check._OF_RUN, "USING INDEX ix_audit_run (run_id=?)"),
     "abandoned effects": (ABANDONED, "USING INDEX ix_effect_lease (lease_until<?)"),
     "due effects": (WAITING, "USING INDEX ix_effect_due (due_at<?)"),
     "the next one due": (NEXT, "ix_effect_due"),

@@ -13,7 +13,7 @@ from orchestrator.errors import ConflictError
 from orchestrator.gemini.headers import _VISIBLE_NO_DOT
 from orchestrator.store import inbox, ledger
 from orchestrator.store.inbox import Arrived, DeliveryVerdict, delivery_t
-from orchestrator.store.refused import BODY_BYTES, Refused, keep, refused
+from orchestrator.store.refused_webhooks import BODY_BYTES, Refused, keep, refused
 
 SECOND = timedelta(seconds=1)
 WHY = "no signature matches"

@@ -78,3 +78,24 @@ async def test_a_machine_that_is_gone_is_not_waited_for_longer_where_something_w
         told = driver.info.get_parameters()
     idle, every, often = (int(told[f"keepalives_{n}"]) for n in ("idle", "interval", "count"))
     assert int(told["tcp_user_timeout"]) == (idle + every * often) * 1000
+
+
+class NotNowError(Exception):
+    """Nobody is called in this test."""
+
+
+@pytest.mark.parametrize(("asked", "waits"), [("", 10), ("?connect_timeout=3", "3")])
+async def test_a_server_that_hangs_is_not_waited_for_as_long_as_libpq_would(
+    asked: str, waits: int | str
+) -> None:
+    with closing(Database(f"postgresql+psycopg://anna@127.0.0.1:1/runs{asked}")) as database:
+        seen: list[object] = []
+
+        @sa.event.listens_for(database.engine, "do_connect")
+        def called(_dialect: object, _record: object, _args: object, given: dict[str, object]) -> None:
+            seen.append(given["connect_timeout"])
+            raise NotNowError
+
+        with pytest.raises(NotNowError):
+            database.durable()
+    assert seen == [waits]

@@ -156,6 +156,6 @@ def test_the_backlog(s: Session) -> None:
     due = claims.due(s, NOON, 1, [fetch])
     claimed = claims.claim(s, due[0][0], NOON, Hold.at(NOON, SECOND))
     assert claimed is not None
-    claims.bury(s, claimed, "x")
+    claims.give_up(s, claimed, "x")
     inbox.put(s, [inbox.Arrived("w", "k", "i", 1, b"", NOON)])
     assert views.backlog(s, NOON) == {"deliveries": 1, "effects_due": 1, "effects_dead": 1}

@@ -41,7 +41,7 @@ from orchestrator.domain.model import CallStatus, OutcomeKind, Policy, Recipe, R
 from orchestrator.domain.values import replace
 from orchestrator.engine import answers, step
 from orchestrator.errors import InvalidError
-from orchestrator.store import attest, audit, claims, migrate, outbox, run_rows, runs, turns
+from orchestrator.store import audit, audit_check, claims, migrate, outbox, run_rows, runs, turns
 
 COUNT: Final = 10_000
 CLEO, EVE = Actor("U0CLEO", "cleo", "slack"), Actor("U0EVE", "eve", "slack")
@@ -267,7 +267,7 @@ class History:
         answer = "red" if word == "answer" else None
         verdict = Verdict(word == "yes", by, self.clock(), "because", answer=answer, stop=word == "stop")
         person = answers.Person(by, by.id, (), shown)
-        told: answers.Answer | None = None
+        told: answers.Decided | None = None
         with suppress(InvalidError):
             told = self.write(answers.decide, approval.id, person, verdict, self.bench())
         if told is None or told.refused is not None:
@@ -284,8 +284,8 @@ class History:
             self.books.ended.setdefault(self.id, len(self.toolkit.seen))
         self.found[word] += 1
 
-    def bench(self) -> answers.Bench:
-        return answers.Bench(self.toolkit, self.policy, self.clock())
+    def bench(self) -> answers.DecisionContext:
+        return answers.DecisionContext(self.toolkit, self.policy, self.clock())
 
     def edit(self) -> None:
         """Other arguments; the old question is spent, whatever was said about it."""
@@ -432,8 +432,8 @@ class History:
         self.books.judge(self.toolkit.seen)
         self.found["effects"] += len(self.toolkit.seen)
         with self.database.engine.connect() as conn:
-            assert attest.walk(conn).broken is None
-            faults = attest.compare(conn).faults
+            assert audit_check.walk(conn).broken is None
+            faults = audit_check.compare(conn).faults
         if self.poked is None:
             assert faults == (), faults
             return

@@ -12,7 +12,7 @@ import socket
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 PORTS: Final = range(20_000, 32_000)
 
@@ -30,9 +30,10 @@ def own_port() -> int:
 
 
 @cache
-def _claims() -> IO[bytes]:
+def _claims() -> int:
     """Of a port, the byte of that number; open as long as the process, because to close it gives all back."""
-    return (Path(tempfile.gettempdir()) / f"orchestrator-ports-{os.getuid()}").open("ab")
+    file = Path(tempfile.gettempdir()) / f"orchestrator-ports-{os.getuid()}"
+    return os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
 
 
 def _claimed(port: int) -> bool:

@@ -4,10 +4,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.domain.cards import BatchCard, Card, DigestCard, Overview, Picture
 from orchestrator.domain.consent import Place
 from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.outcomes import OUTCOME
-from orchestrator.domain.pictures import BatchCard, Card, DigestCard, Overview, Picture
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnfamiliarError
 
 NOT_DONE = ("busy", "lost", "refused", "gone", "odd")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Terms, Verdict
 from orchestrator.domain.model import CallStatus, Outcome, OutcomeKind, RunStatus, ToolCall
-from orchestrator.domain.pictures import Card
 from orchestrator.domain.values import replace
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)

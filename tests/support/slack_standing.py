@@ -6,7 +6,7 @@ from typing import Any
 
 from support.slack_cards import NOW
 
-from orchestrator.domain.pictures import Card
+from orchestrator.domain.cards import Card
 from orchestrator.domain.values import replace
 from orchestrator.emulator.serving import running
 from orchestrator.emulator.slack.app import build

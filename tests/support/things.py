@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from orchestrator.store import sharing
+from orchestrator.store import group_commit
 from orchestrator.store.database import Database
 from orchestrator.store.sql.prepared import Prepared
 
@@ -44,7 +44,7 @@ async def busy(database: Database) -> AsyncIterator[threading.Event]:
     """While steps have to wait, until the block ends or the event is set."""
     loop, go = asyncio.get_running_loop(), threading.Event()
     first: list[asyncio.Future[None]] = []
-    for _ in range(1 if database.sqlite else sharing.AT_ONCE):
+    for _ in range(1 if database.sqlite else group_commit.AT_ONCE):
         begun = asyncio.Event()
 
         def holds(s: Session, begun: asyncio.Event = begun) -> None:

@@ -25,15 +25,15 @@ from orchestrator.domain.effects import SURVIVES_CLOSING
 from orchestrator.domain.model import ENDED, CallStatus, Limits, Policy, Recipe, Run, RunStatus, Turn
 from orchestrator.engine.callbacks import CallbackPort
 from orchestrator.engine.commits import Leases
-from orchestrator.engine.hearing import Allowance, Hearing
-from orchestrator.engine.intake import Answer, Intake
+from orchestrator.engine.intake import Decided, Intake
 from orchestrator.engine.limits import Ceilings
 from orchestrator.engine.lines import Lines
 from orchestrator.engine.perform import Performer
+from orchestrator.engine.polling import Allowance, Polling
 from orchestrator.engine.ports import PicturesPort
 from orchestrator.engine.tickets import Ticket
 from orchestrator.engine.worker import Worker
-from orchestrator.store import asked, attest, audit, claims, run_rows, runs, turns
+from orchestrator.store import asked, audit, audit_check, claims, run_rows, runs, turns
 from orchestrator.store.database import Database
 from orchestrator.store.tables import ApprovalRow, CallRow, EffectRow, EventRow, RunRow, TurnRow, table
 
@@ -153,7 +153,7 @@ class World:
             roll=self._roll,
             lease=self._lease,
             limits=self._limits,
-            hearing=self.hears(),
+            polling=self.hears(),
             lines=self._lines,
             leases=self._leases,
             outcomes=self._outcomes,
@@ -180,9 +180,9 @@ class World:
         """Of a restart."""
         return self.recipes.get(workflow)
 
-    def hears(self) -> Hearing:
+    def hears(self) -> Polling:
         """Of one process."""
-        return Hearing(self.policy, self._allowance, clock=self.clock, roll=self._roll)
+        return Polling(self.policy, self._allowance, clock=self.clock, roll=self._roll)
 
     def second_worker(self) -> Worker:
         """Another loop over the same rows, as a second process would run it."""
@@ -331,7 +331,7 @@ class World:
         self.hooks += 1
         await self.deliver(Webhook(f"extra_{self.hooks}", kind, interaction_id))
 
-    async def decide(self, approval: Approval, approve: bool, by: Actor = ANNA, **more: Any) -> Answer:
+    async def decide(self, approval: Approval, approve: bool, by: Actor = ANNA, **more: Any) -> Decided:
         return await self.intake.decide(
             approval.id,
             approve=approve,
@@ -463,8 +463,8 @@ def _check_asked(s: Session) -> None:
 
 def _check_audit(s: Session) -> None:
     """The chain holds, and tells of every question and every start what the tables tell."""
-    assert attest.walk(s.connection()).broken is None
-    assert attest.compare(s.connection()).faults == ()
+    assert audit_check.walk(s.connection()).broken is None
+    assert audit_check.compare(s.connection()).faults == ()
 
 
 def _rows(s: Session, columns: Iterable[Any], where: Any) -> list[Mapping[str, Any]]:

@@ -1,7 +1,8 @@
 """Short ways to a toolkit, a call and a context."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -52,3 +53,11 @@ def eager(waits: list[float]) -> Executor:
         waits.append(seconds)
 
     return Executor(2, sleep=sleep)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Holds sync tools until the test lets them go; always opened in the end."""
+    event = threading.Event()
+    yield event
+    event.set()

@@ -1,48 +1,34 @@
-"""Running tools: threads, time limits, retries, cancellation, and what comes back."""
+"""Running tools: threads, retries, cancellation, and that it happens in one place."""
 
 import ast
 import asyncio
-import dataclasses
-import enum
 import re
 import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
-import msgspec
 import pydantic
 import pytest
 import structlog
 from support.patience import until
 
 import orchestrator
-from orchestrator import ContentBlocks, Secret, ToolContext, ToolError, tool
+from orchestrator import Secret, ToolContext, ToolError, tool
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.model import OutcomeKind
-from orchestrator.errors import UnavailableError, UncertainError
+from orchestrator.errors import UncertainError
 from orchestrator.toolkit import Executor
 from orchestrator.toolkit.execute import is_transient
-from orchestrator.toolkit.results import encode
 
 pytestmark = pytest.mark.asyncio
 SHORT = 0.05  # seconds; long enough to be scheduled, short enough not to be noticed
 LONG = 30.0  # seconds; a bound on waiting for a condition, never slept through
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Holds sync tools until the test lets them go; always opened in the end."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 async def test_a_sync_tool_runs_in_a_thread_of_its_own(bench: Any) -> None:
@@ -193,170 +179,6 @@ async def test_a_forgotten_async_is_a_failure_not_a_result(bench: Any) -> None:
         return inner()
 
     assert (await bench(outer).run()).result == "The tool failed."
-
-
-# Time limits
-
-
-async def test_a_sync_tool_cut_off_leaves_doubt_and_hears_of_it(bench: Any, gate: threading.Event) -> None:
-    heard = threading.Event()
-
-    @tool(timeout_seconds=SHORT)
-    def slow(ctx: ToolContext) -> None:
-        """Take long."""
-        gate.wait(LONG)
-        if ctx.is_cancelled():
-            heard.set()
-
-    executor = Executor(1)
-    with pytest.raises(UncertainError, match=r"slow was cut off after 0\.05 seconds"):
-        await bench(slow, executor=executor).run()
-    assert executor.threads.stuck == 1
-    gate.set()
-    await until(lambda: executor.threads.stuck == 0)
-    assert heard.is_set()
-
-
-async def test_an_async_tool_cut_off_leaves_doubt_and_is_cancelled(bench: Any) -> None:
-    ended: list[bool] = []
-
-    @tool(timeout_seconds=SHORT)
-    async def slow(ctx: ToolContext) -> None:
-        """Take long."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append(ctx.is_cancelled())
-
-    with pytest.raises(UncertainError):
-        await bench(slow).run()
-    await until(lambda: ended)
-    assert ended == [True]
-
-
-async def test_an_async_tool_that_ignores_its_end_holds_nobody_up(bench: Any) -> None:
-    release = asyncio.Event()
-
-    @tool(timeout_seconds=SHORT)
-    async def stubborn() -> None:
-        """Go on and on."""
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-
-    async with asyncio.timeout(LONG):
-        with pytest.raises(UncertainError):
-            await bench(stubborn).run()
-    release.set()
-
-
-@pytest.mark.parametrize(("retry", "starts"), [("none", 1), ("transient", 3)])
-async def test_an_idempotent_tool_cut_off_is_tried_again_then_fails(
-    bench: Any, eager: Executor, retry: Any, starts: int
-) -> None:
-    started: list[str] = []
-
-    @tool(timeout_seconds=SHORT, idempotent=True, retry=retry)
-    async def slow(ctx: ToolContext) -> None:
-        """Take long."""
-        started.append(ctx.call_id)
-        await asyncio.Event().wait()
-
-    outcome = await bench(slow, executor=eager).run()
-    assert (outcome.kind, outcome.result) == (OutcomeKind.FAILED, "The tool timed out after 0.05 seconds.")
-    assert started == ["call_1"] * starts
-
-
-async def test_stuck_threads_starve_nobody_until_there_are_too_many(
-    bench: Any, gate: threading.Event
-) -> None:
-    @tool(timeout_seconds=SHORT)
-    def stuck() -> None:
-        """Get stuck."""
-        gate.wait(LONG)
-
-    @tool
-    def quick() -> str:
-        """Be quick."""
-        return "ok"
-
-    executor = Executor(1)  # one at a time, four may be stuck
-    probe = bench(stuck, quick, executor=executor)
-    for count in range(1, 5):
-        assert (await probe.run(name="quick")).result == "ok"
-        with pytest.raises(UncertainError):
-            await probe.run(name="stuck")
-        assert executor.threads.stuck == count
-    with pytest.raises(UnavailableError, match="stuck"):
-        await probe.run(name="quick")
-    gate.set()
-    await until(lambda: executor.threads.stuck == 0)
-    assert (await probe.run(name="quick")).result == "ok"
-
-
-async def test_no_more_than_the_workers_run_at_a_time(bench: Any, gate: threading.Event) -> None:
-    running: list[int] = []
-
-    @tool
-    def hold(n: int) -> int:
-        """Hold a place."""
-        running.append(n)
-        gate.wait(LONG)
-        return n
-
-    probe = bench(hold, workers=2)
-    calls = [asyncio.create_task(probe.run({"n": n})) for n in range(5)]
-    await until(lambda: len(running) == 2)
-    await asyncio.sleep(SHORT)
-    assert len(running) == 2
-    gate.set()
-    outcomes = await asyncio.gather(*calls)
-    assert [o.result for o in outcomes] == [{"result": n} for n in range(5)]
-
-
-async def test_stopping_the_service_does_not_wait_for_a_thread(bench: Any, gate: threading.Event) -> None:
-    started = threading.Event()
-
-    @tool
-    def slow() -> None:
-        """Take long."""
-        started.set()
-        gate.wait(LONG)
-
-    executor = Executor(1)
-    call = asyncio.create_task(bench(slow, executor=executor).run())
-    await until(started.is_set)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert executor.threads.stuck == 1
-
-
-async def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
-    script = """
-import asyncio, time
-from orchestrator import tool
-from orchestrator.domain.assessment import CallContext
-from orchestrator.domain.consent import SYSTEM
-from orchestrator.toolkit import Toolkit
-@tool(approval="allow", timeout_seconds=0.01)
-def stuck() -> None:
-    "Get stuck."
-    time.sleep(600)
-async def main():
-    try:
-        await Toolkit([stuck]).execute("stuck", {}, CallContext("c", "r", "w", SYSTEM), asyncio.Event())
-    except Exception as error:
-        print(type(error).__name__, flush=True)
-asyncio.run(main())
-"""
-    run = [sys.executable, "-c", script]
-    done = await asyncio.to_thread(
-        subprocess.run, run, capture_output=True, text=True, timeout=100, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "UncertainError"
 
 
 # Retries
@@ -512,140 +334,6 @@ async def test_a_cancelled_run_tries_nothing_again(bench: Any, eager: Executor) 
     probe = bench(flaky, executor=eager)
     assert (await probe.run()).kind is OutcomeKind.FAILED
     assert started == [1]
-
-
-# Results
-
-
-class Colour(enum.Enum):
-    RED = "red"
-
-
-class Model(pydantic.BaseModel):
-    amount: Decimal
-    inner: list["Model"] = []
-    alias: str = pydantic.Field("a", alias="theirAlias")
-
-
-@dataclasses.dataclass
-class Point:
-    x: int
-    when: datetime
-
-
-class Spot(msgspec.Struct):
-    x: int
-    at: tuple[Decimal, ...] = ()
-
-
-class Unreadable:
-    pass
-
-
-UID = uuid.UUID("12345678-1234-5678-1234-567812345678")
-BLOCK = {"type": "text", "text": "hi"}
-
-
-@pytest.mark.parametrize(
-    ("value", "result"),
-    [
-        ("text", "text"),
-        ("", ""),
-        ("a\0\ud800", "a\ufffd\ufffd"),
-        ({"a": Decimal("1.50"), 1: {UID}}, {"a": "1.50", "1": [str(UID)]}),
-        ({}, {}),
-        (Spot(1, (Decimal("1.50"),)), {"x": 1, "at": ["1.50"]}),
-        (
-            Model(amount=Decimal("2"), inner=[Model(amount=Decimal("1e2"))]),
-            {"amount": "2", "inner": [{"amount": "100", "inner": [], "theirAlias": "a"}], "theirAlias": "a"},
-        ),
-        (Point(1, datetime(2026, 1, 2, tzinfo=UTC)), {"x": 1, "when": "2026-01-02T00:00:00+00:00"}),
-        (
-            {Colour.RED: Colour.RED, "d": date(2026, 1, 2), "t": timedelta(hours=1)},
-            {"red": "red", "d": "2026-01-02", "t": "PT1H"},
-        ),
-        (1, {"result": 1}),
-        (2**60, {"result": str(2**60)}),
-        (1.5, {"result": 1.5}),
-        (True, {"result": True}),
-        (None, {"result": None}),
-        ([1, "a"], {"result": [1, "a"]}),
-        ((1, 2), {"result": [1, 2]}),
-        ({3, 1, 2}, {"result": [1, 2, 3]}),
-        ([BLOCK], {"result": [BLOCK]}),
-        (Decimal("1.10"), {"result": "1.10"}),
-        (Colour.RED, {"result": "red"}),
-        (ContentBlocks(BLOCK), [BLOCK]),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-async def test_results_become_what_gemini_takes(bench: Any, value: Any, result: Any) -> None:
-    @tool
-    def give() -> Any:
-        """Give it."""
-        return value
-
-    outcome = await bench(give).run()
-    assert (outcome.kind, outcome.result) == (OutcomeKind.SUCCEEDED, result)
-
-
-def loop() -> list[Any]:
-    ring: list[Any] = []
-    ring.append(ring)
-    return ring
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"x",
-        {"a": b"x"},
-        float("nan"),
-        [float("inf")],
-        Decimal("NaN"),
-        Unreadable(),
-        {"a": Unreadable},
-        {(1, 2): 1},
-        {1: 1, "1": 2},
-        loop(),
-    ],
-    ids=lambda v: type(v).__name__,
-)
-async def test_a_result_that_is_no_json_is_a_failure_with_its_reason_in_the_log(
-    bench: Any, value: Any
-) -> None:
-    @tool
-    def give() -> Any:
-        """Give it."""
-        return value
-
-    with structlog.testing.capture_logs() as lines:
-        outcome = await bench(give).run()
-    assert (outcome.kind, outcome.result) == (
-        OutcomeKind.FAILED,
-        "The tool ran, but its result could not be read.",
-    )
-    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["tool_result_not_json"]
-
-
-@pytest.mark.parametrize(("extra", "kind"), [(-1, "succeeded"), (0, "succeeded"), (1, "failed")])
-async def test_a_result_has_at_most_256_kib(bench: Any, extra: int, kind: str) -> None:
-    @tool
-    def much() -> str:
-        """Say much."""
-        return "a" * (256 * 1024 - 2 + extra)
-
-    outcome = await bench(much).run()
-    assert outcome.kind == kind
-    assert (kind == "succeeded") or "too large" in outcome.result
-
-
-async def test_content_blocks_are_checked_where_they_are_made() -> None:
-    for blocks in ((), ({"type": "function_call"},), ({"text": "x"},)):
-        with pytest.raises(ValueError, match="block"):
-            ContentBlocks(*blocks)
-    image = {"type": "image", "mime_type": "image/png", "data": "aGk="}
-    assert encode(ContentBlocks(BLOCK, image)) == [BLOCK, image]
 
 
 # One place

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from orchestrator import neighbours
+from orchestrator import clients
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.outbound import Outbound, Rules
 from orchestrator.triggers import feeds
@@ -196,7 +196,7 @@ def test_conditional_and_redirected_over_a_real_connection() -> None:
         app.add_routes([web.get("/feed", feed), web.get("/old", moved), web.get("/away", away)])
         async with TestServer(app) as server:
             host = f"127.0.0.1:{server.port}"
-            inside = neighbours.feeds(lambda: NOW)
+            inside = clients.feeds(lambda: NOW)
             first = await inside.look(f"http://{host}/old", inside=host)
             again = await inside.look(
                 f"http://{host}/old", etag=first.etag, last_modified=first.last_modified, inside=host

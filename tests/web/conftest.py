@@ -7,12 +7,19 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import House, build
 
+from orchestrator.storage.files import Storage, opened
+
 
 @pytest.fixture
 def house(scratch: Path) -> Iterator[House]:
     built = build(scratch)
     yield built
     built.database.close()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return opened(str(tmp_path / "files"), max_bytes=1 << 24, min_free_bytes=0)
 
 
 @pytest.fixture(scope="module")

@@ -218,19 +218,20 @@ def test_probes_have_no_pace(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "detail"),
     [
-        ("GET", "/nope", 404),
-        ("DELETE", "/v1/runs", 405),
-        ("PUT", "/v1/runs/run_x/cancel", 405),
-        ("GET", "/", 404),
+        ("GET", "/nope", 404, "there is nothing at this address; /docs tells what there is"),
+        ("DELETE", "/v1/runs", 405, "DELETE is not taken here; taken are: GET, HEAD, OPTIONS"),
+        ("PUT", "/v1/runs/run_x/cancel", 405, "PUT is not taken here; taken are: OPTIONS, POST"),
+        ("GET", "/", 404, "there is nothing at this address; /docs tells what there is"),
     ],
 )
 def test_errors_of_the_framework_have_the_same_shape(
-    shared: TestClient, method: str, path: str, status: int
+    shared: TestClient, method: str, path: str, status: int, detail: str
 ) -> None:
     answer = shared.request(method, path, headers=bearer())
-    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["detail"]) == (status, status, detail)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
 

@@ -54,10 +54,6 @@ def sent(approval: Approval, values: Any, kind: str = "answer", user: str = "U0A
     }
 
 
-def said(house: House) -> list[str]:
-    return [w["text"] for w in house.whispered.said]
-
-
 def test_a_choice_is_taken_by_its_place(house: House) -> None:
     approval = asked(house, COLOUR)
     by_place = [click_payload(approval.id, kind=f"choose_{n}") for n in (4, 1, 0)]
@@ -69,7 +65,7 @@ def test_a_choice_is_taken_by_its_place(house: House) -> None:
     assert now.verdict is not None
     assert (now.status, now.verdict.approve, now.verdict.answer) == (ApprovalStatus.APPROVED, False, "blue")
     again = "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."
-    assert said(house) == [
+    assert house.whispered.texts == [
         GONE,
         "You are not one of those who may answer this question. Ask <@U0ALICE> or <@U0BOB>.",
         again,
@@ -80,7 +76,7 @@ def test_a_choice_is_taken_by_its_place(house: House) -> None:
 def test_a_choice_of_a_question_without_choices_is_none(house: House) -> None:
     approval, plain = asked(house, WHY), asked(house)
     press(house, *(click_payload(a.id, kind="choose_0") for a in (approval, plain)))
-    assert said(house) == [GONE, GONE]
+    assert house.whispered.texts == [GONE, GONE]
     assert house.stands(approval).open
     assert house.stands(plain).open
 
@@ -104,7 +100,7 @@ def test_a_file_is_chosen_by_its_place(house: House) -> None:
     now = house.stands(approval)
     assert now.verdict is not None
     assert now.verdict.answer == {"file": FILES[12], "number": 13}
-    assert said(house) == [GONE, "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."]
+    assert house.whispered.texts == [GONE, "Already answered by <@U0ALICE> at 2026-11-21 12:00 UTC."]
 
 
 def test_files_are_asked_for_anew_in_a_window(house: House) -> None:
@@ -127,7 +123,7 @@ def test_files_are_asked_for_anew_in_a_window(house: House) -> None:
 def test_where_nothing_is_made_anew_there_is_no_window(house: House) -> None:
     approval = choosing(house, again_allowed=False)
     press(house, click_payload(approval.id, kind="again"))
-    assert (said(house), house.windows) == ([NOT_ANEW], [])
+    assert (house.whispered.texts, house.windows) == ([NOT_ANEW], [])
     press(house, sent(approval, {"reason": {"reason": {"value": "Darker."}}}, "again"))
     assert house.stands(approval).open
 
@@ -151,7 +147,7 @@ def test_words_are_given_in_a_window(house: House) -> None:
 def test_where_the_terms_allow_no_answer_there_is_no_window(house: House) -> None:
     approval = asked(house)
     press(house, click_payload(approval.id, kind="answer"))
-    assert said(house) == [NO_ANSWERS]
+    assert house.whispered.texts == [NO_ANSWERS]
     assert house.windows == []
     field = {"f:0:9bdfbb42": {"v": {"value": "x"}}}
     [(status, _)] = press(house, sent(approval, field))

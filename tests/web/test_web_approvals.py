@@ -7,15 +7,9 @@ import pytest
 from litestar.testing import TestClient
 from web_kit import CHANNEL, DIGEST, House, bearer, later
 
-from orchestrator.domain.consent import Approval, Terms
+from orchestrator.domain.consent import Terms
 from orchestrator.domain.model import CallStatus
 from orchestrator.domain.verdicts import NO_REASON
-
-
-def asked(house: House, **more: Any) -> Approval:
-    approval = house.asked(**more).turn.calls[0].approval
-    assert approval is not None
-    return approval
 
 
 def answer(client: TestClient, approval: str, body: Any, caller: str = "ops") -> Any:
@@ -23,7 +17,7 @@ def answer(client: TestClient, approval: str, body: Any, caller: str = "ops") ->
 
 
 def test_an_approval_is_shown(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     shown = client.get(f"/v1/approvals/{approval.id}", headers=bearer("reader")).json()
     assert shown["tool"] == "refund_order"
     assert shown["arguments"] == {"order_id": "A-1042", "amount_cents": 1250}
@@ -35,7 +29,7 @@ def test_an_approval_is_shown(client: TestClient, house: House) -> None:
 
 
 def test_a_machine_approves_under_its_own_name(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     body = {"verdict": "approve", "reason": "fine", "digest": DIGEST[:16]}
     got = answer(client, approval.id, body)
     assert got.status_code == 200
@@ -54,7 +48,7 @@ def test_a_machine_approves_under_its_own_name(client: TestClient, house: House)
 
 
 def test_a_token_that_stands_for_a_person_decides_as_that_person(client: TestClient, house: House) -> None:
-    approval = asked(house, approvers=("U0ALICE",))
+    approval = house.question(approvers=("U0ALICE",))
     got = answer(client, approval.id, {"verdict": "reject", "reason": "no"}, caller="alice")
     assert got.status_code == 200
     assert got.json()["verdict"]["by"] == {"id": "U0ALICE", "name": "alice", "door": "api"}
@@ -62,7 +56,7 @@ def test_a_token_that_stands_for_a_person_decides_as_that_person(client: TestCli
 
 
 def test_who_is_not_named_may_not(client: TestClient, house: House) -> None:
-    approval = asked(house, approvers=("U0BOB",))
+    approval = house.question(approvers=("U0BOB",))
     for token in ("ops", "alice", "all"):
         got = answer(client, approval.id, {"verdict": "approve"}, caller=token)
         assert got.status_code == 403
@@ -71,14 +65,14 @@ def test_who_is_not_named_may_not(client: TestClient, house: House) -> None:
 
 
 def test_a_machine_does_not_stand_for_a_person(client: TestClient, house: House) -> None:
-    approval = asked(house, approvers=("U0ALICE",))
+    approval = house.question(approvers=("U0ALICE",))
     assert answer(client, approval.id, {"verdict": "approve"}).status_code == 403
-    machines = asked(house, approvers=("api:ops",))
+    machines = house.question(approvers=("api:ops",))
     assert answer(client, machines.id, {"verdict": "approve"}, caller="alice").status_code == 403
 
 
 def test_the_second_is_told_who_was_first(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     answer(client, approval.id, {"verdict": "approve"}, caller="alice")
     late = answer(client, approval.id, {"verdict": "reject"})
     assert late.status_code == 409
@@ -86,7 +80,7 @@ def test_the_second_is_told_who_was_first(client: TestClient, house: House) -> N
 
 
 def test_of_many_at_once_one_decides(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     wishes = [("approve", "ops"), ("reject", "alice")] * 10
     with ThreadPoolExecutor(8) as pool:
         codes = list(
@@ -99,20 +93,20 @@ def test_of_many_at_once_one_decides(client: TestClient, house: House) -> None:
 def test_an_answer_counts_until_the_last_second(
     client: TestClient, house: House, seconds: int, status: int
 ) -> None:
-    approval = asked(house)
+    approval = house.question()
     house.clock.now = later(seconds=seconds)
     assert answer(client, approval.id, {"verdict": "approve"}).status_code == status
 
 
 def test_a_question_that_has_changed(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     got = answer(client, approval.id, {"verdict": "approve", "digest": "0" * 16})
     assert got.status_code == 409
     assert "changed" in got.json()["detail"]
 
 
 def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     for nothing in ({}, {"reason": ""}, {"reason": "\u3164 \u2800"}):
         mute = answer(client, approval.id, {"verdict": "refine"} | nothing)
         assert (mute.status_code, mute.json()["errors"][0]["field"]) == (400, "reason")
@@ -121,7 +115,7 @@ def test_only_plans_are_sent_back(client: TestClient, house: House) -> None:
 
 
 def test_a_rejection_that_needs_a_reason_is_told_which_field_lacks(client: TestClient, house: House) -> None:
-    approval = asked(house, terms=Terms(("U0ALICE", "api:ops"), CHANNEL, reason_required=True))
+    approval = house.question(terms=Terms(("U0ALICE", "api:ops"), CHANNEL, reason_required=True))
     for nothing in ({}, {"reason": " \u034f\u3164"}):
         mute = answer(client, approval.id, {"verdict": "reject"} | nothing)
         assert (mute.status_code, mute.json()["detail"]) == (409, NO_REASON)
@@ -157,7 +151,7 @@ def test_the_question_of_an_ended_run_takes_no_answer(client: TestClient, house:
     ],
 )
 def test_an_answer_that_does_not_fit(client: TestClient, house: House, body: Any) -> None:
-    approval = asked(house)
+    approval = house.question()
     assert answer(client, approval.id, body).status_code == 400
     assert client.get(f"/v1/approvals/{approval.id}", headers=bearer()).json()["status"] == "pending"
 
@@ -169,7 +163,7 @@ def test_an_unknown_approval_is_not_found(client: TestClient, approval: str) -> 
 
 
 def test_approvals_are_listed_and_filtered(client: TestClient, house: House) -> None:
-    ids = [asked(house).id for _ in range(5)]
+    ids = [house.question().id for _ in range(5)]
     answer(client, ids[0], {"verdict": "approve"})
     pending = client.get("/v1/approvals?status=pending", headers=bearer()).json()
     assert {a["id"] for a in pending["items"]} == set(ids[1:])

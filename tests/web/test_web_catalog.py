@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from litestar.testing import TestClient
+from structlog.testing import capture_logs
 from web_kit import WEBHOOK_SECRET, House, bearer
 
 from orchestrator.web.doors import Check
@@ -101,6 +102,44 @@ def test_a_database_that_does_not_answer(house: House) -> None:
         False,
         {},
     )
+
+
+def test_an_outage_is_told_once_and_not_by_each_probe(house: House) -> None:
+    broken = True
+
+    async def readiness() -> Sequence[Check]:
+        if broken:
+            raise RuntimeError("postgresql://user:canary@host")
+        return []
+
+    with capture_logs() as logs, TestClient(house.app(readiness=readiness)) as client:
+        for _ in range(3):
+            assert client.get("/readyz").status_code == 503
+            client.get("/metrics", headers=bearer("reader"))
+        broken = False
+        assert client.get("/readyz").status_code == 200
+    told = [(line["event"], line.get("error")) for line in logs if line["event"].startswith("readiness_")]
+    assert told == [("readiness_failed", "RuntimeError"), ("readiness_recovered", None)]
+    assert "canary" not in str(logs)
+
+
+def test_one_look_does_not_wait_for_the_other(house: House) -> None:
+    """Who asks has little patience, and where the database hangs each look takes all of its own."""
+    begun, read = asyncio.Event(), house.database.read
+
+    async def readiness() -> Sequence[Check]:
+        begun.set()
+        return []
+
+    class Slow:
+        url, sqlite, watcher = house.database.url, True, None
+
+        async def read(self, *asked: Any) -> Any:
+            await begun.wait()
+            return await read(*asked)
+
+    with TestClient(house.app(readiness=readiness, database=Slow())) as client:
+        assert client.get("/readyz").status_code == 200
 
 
 def test_probes_show_no_secrets(client: TestClient) -> None:

@@ -13,7 +13,7 @@ from web_kit import NOW, House, bearer, event_body, later, signed
 
 from orchestrator.domain.values import replace
 from orchestrator.engine import webhooks
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.store import inbox, interactions
 from orchestrator.store.inbox import Arrived, Closed, DeliveryVerdict
 from orchestrator.web.counters import Counters

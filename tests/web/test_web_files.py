@@ -7,21 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from litestar.testing import TestClient
 from sqlalchemy.orm import Session
 from web_kit import House, bearer
 
 from orchestrator.domain.jobs import JobKind, JobStatus, StoredFile
-from orchestrator.storage.files import Storage, opened
+from orchestrator.storage.files import Storage
 from orchestrator.store.jobs import job_t
 
 MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) * 4000
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return opened(str(tmp_path / "files"), max_bytes=1 << 24, min_free_bytes=0)
 
 
 async def _one(content: bytes) -> AsyncIterator[bytes]:

@@ -230,7 +230,7 @@ def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: 
         click_payload(approval.id, kind="ask", digest="0" * 16),
     ]
     press(house, *clicks)
-    words = [w["text"] for w in house.whispered.said]
+    words = house.whispered.texts
     assert words[0].startswith("You are not an approver")
     assert words[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, CHANGED]
     assert len(house.windows) == shown
@@ -269,5 +269,5 @@ def test_when_it_is_over_they_are_told_how_it_ended(house: House) -> None:
 def test_who_asked_for_the_run_does_not_ask_themselves(house: House) -> None:
     approval = asked(house, requester="U0ALICE")
     press(house, click_payload(approval.id, kind="ask"))
-    assert [w["text"] for w in house.whispered.said] == [NO_MORE]
+    assert house.whispered.texts == [NO_MORE]
     assert said(press(house, sent("ask", approval, "?", "U0ALICE"))[0]).startswith("Not recorded: you asked")

@@ -1,6 +1,7 @@
 """Numbers for monitors, read back by Prometheus' own parser."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -25,10 +26,11 @@ from web_kit import (
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.values import replace
 from orchestrator.engine.breakers import FAILURES, Breaker, own, own_openings
-from orchestrator.engine.refusals import Refusals
+from orchestrator.engine.refused_webhooks import Refusals
 from orchestrator.errors import UnavailableError
 from orchestrator.store import outbox
 from orchestrator.web.counters import Counters, program_version
+from orchestrator.web.doors import Check
 from orchestrator.web.hooks import gemini_hook
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -270,6 +272,19 @@ def test_how_the_breakers_stand(house: House) -> None:
             assert at(samples, "breaker_state", neighbour="slack", state="closed") == 1
             assert at(samples, "breaker_opened_total", neighbour="gemini") == 1
             assert at(samples, "breaker_opened_by_all_total", neighbour="gemini") == 1
+
+
+def test_what_readyz_finds_amiss_is_a_number_too(house: House) -> None:
+    async def checks() -> Sequence[Check]:
+        return [Check("worker", False, "it is not running"), Check("slack", True, "no"), Check("jobs", True)]
+
+    with TestClient(house.app(readiness=checks)) as client:
+        samples = scraped(client)
+    assert {check: at(samples, "degraded", check=check) for check in ("worker", "slack", "jobs")} == {
+        "worker": 1,
+        "slack": 1,
+        "jobs": 0,
+    }
 
 
 # ------------------------------------------------------------------ what it does not say

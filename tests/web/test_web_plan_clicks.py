@@ -14,7 +14,7 @@ from orchestrator.domain.events import CreateClaimed, InteractionObserved
 from orchestrator.domain.exchange import Snapshot
 from orchestrator.domain.model import Recipe, Run, RunStatus
 from orchestrator.domain.values import replace
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.slack.action import NOTE_CHARS, note_block
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_NOTE, words
 
@@ -50,7 +50,7 @@ def story(house: House, *payloads: Any) -> tuple[list[int], list[str]]:
         for body in map(form, payloads):
             answer = client.post("/slack/interactivity", content=body, headers=slack_signed(body))
             codes.append(answer.status_code)
-    return codes, [w["text"] for w in house.whispered.said]
+    return codes, house.whispered.texts
 
 
 def test_sent_back_with_a_note(house: House) -> None:
@@ -174,5 +174,5 @@ def test_a_note_beside_a_tools_call_goes_nowhere(house: House) -> None:
 def test_words_about_a_token_limit(house: House, refused: Refusal, approve: bool, said: str) -> None:
     approval = planned(house)[1]
     verdict = Verdict(approve, Actor("api:ops", "ops", "api"), NOW)
-    answer = Answer(replace(approval, verdict=verdict), "run:go_on", "", refused)
+    answer = Decided(replace(approval, verdict=verdict), "run:go_on", "", refused)
     assert words(answer, by=Actor("U0ALICE"), approve=True) == said

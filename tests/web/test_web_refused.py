@@ -12,8 +12,8 @@ import structlog
 from litestar.testing import TestClient
 from web_kit import House, bearer, event_body, later, signed
 
-from orchestrator.engine.refusals import Refusals
-from orchestrator.store import refused
+from orchestrator.engine.refused_webhooks import Refusals
+from orchestrator.store import refused_webhooks
 from orchestrator.web.hooks import gemini_hook
 
 HOOK = "/webhooks/gemini"
@@ -102,6 +102,6 @@ def test_a_flood_of_forgeries_costs_little(house: House, quiet: None) -> None:
             .one()
         )
     )
-    assert 64 <= found[1] <= refused.MOST
-    assert (found[0] - found[1], found[2]) == (FORGED / 1_000, refused.BODY_BYTES)
+    assert 64 <= found[1] <= refused_webhooks.MOST
+    assert (found[0] - found[1], found[2]) == (FORGED / 1_000, refused_webhooks.BODY_BYTES)
     assert sorted(waits)[len(waits) // 2] < 30, "an honest one comes through meanwhile"

@@ -1,23 +1,16 @@
 """What the doors say of what was let go: a run that is no more, and files that are no more."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from litestar.testing import TestClient
 from test_web_files import stored
 from web_kit import House, bearer
 
-from orchestrator.storage.files import Storage, opened
+from orchestrator.storage.files import Storage
 from orchestrator.store import outbox, retention, runs
 
 LATER = timedelta(days=100)
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return opened(str(tmp_path / "files"), max_bytes=1 << 24, min_free_bytes=0)
 
 
 def let_go(house: House, run_id: str, how: Any) -> None:

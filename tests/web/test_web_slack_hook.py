@@ -37,18 +37,12 @@ def press(client: TestClient, payload: Any, **headers: str) -> Any:
     return client.post(DOOR, content=body, headers={**slack_signed(body), **headers})
 
 
-def asked(house: House, **more: Any) -> Approval:
-    approval = house.asked(**more).turn.calls[0].approval
-    assert approval is not None
-    return approval
-
-
 def now_is(client: TestClient, approval: Approval) -> Any:
     return client.get(f"/v1/approvals/{approval.id}", headers=bearer("reader")).json()
 
 
 def test_a_click_decides(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     with TestClient(house.app()) as client:
         answer = press(client, click_payload(approval.id))
         assert (answer.status_code, answer.content) == (200, b"")
@@ -61,7 +55,7 @@ def test_a_click_decides(house: House) -> None:
 
 
 def test_a_click_rejects(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     with TestClient(house.app()) as client:
         assert press(client, click_payload(approval.id, kind="reject")).status_code == 200
         assert now_is(client, approval)["status"] == "rejected"
@@ -71,7 +65,7 @@ def story(house: House, *payloads: Any, app: Any = None) -> tuple[list[int], lis
     """Press in order, let the service end; the statuses and what was whispered."""
     with TestClient(app or house.app(), raise_server_exceptions=False) as client:
         codes = [press(client, p).status_code for p in payloads]
-    return codes, [w["text"] for w in house.whispered.said]
+    return codes, house.whispered.texts
 
 
 def stands(house: House, approval: Approval) -> ApprovalStatus:
@@ -80,7 +74,7 @@ def stands(house: House, approval: Approval) -> ApprovalStatus:
 
 
 def test_a_bystander_is_told_whom_to_ask(house: House) -> None:
-    approval = asked(house, approvers=("U0ALICE", "U0BOB", "api:ops"))
+    approval = house.question(approvers=("U0ALICE", "U0BOB", "api:ops"))
     codes, said = story(house, click_payload(approval.id, user="U0EVE"))
     assert (codes, said) == ([200], ["You are not an approver for refund_order. Ask <@U0ALICE> or <@U0BOB>."])
     (whisper,) = house.whispered.said
@@ -90,7 +84,7 @@ def test_a_bystander_is_told_whom_to_ask(house: House) -> None:
 
 
 def test_where_only_machines_decide(house: House) -> None:
-    approval = asked(house, approvers=("api:ops",))
+    approval = house.question(approvers=("api:ops",))
     _, said = story(house, click_payload(approval.id))
     assert said == [
         "You are not an approver for refund_order. Nobody in Slack is; it is decided by the HTTP API."
@@ -98,7 +92,7 @@ def test_where_only_machines_decide(house: House) -> None:
 
 
 def test_the_second_is_told_who_was_first(house: House) -> None:
-    approval = asked(house, approvers=("U0ALICE", "U0BOB"))
+    approval = house.question(approvers=("U0ALICE", "U0BOB"))
     codes, said = story(
         house, click_payload(approval.id), click_payload(approval.id, kind="reject", user="U0BOB")
     )
@@ -108,7 +102,7 @@ def test_the_second_is_told_who_was_first(house: House) -> None:
 
 
 def test_pressing_twice_is_pressing_once(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     codes, said = story(house, *[click_payload(approval.id)] * 3)
     assert (codes, said) == ([200] * 3, [])
 
@@ -116,7 +110,7 @@ def test_pressing_twice_is_pressing_once(house: House) -> None:
 @pytest.mark.parametrize("kind", ["approve", "reject_reason"])
 def test_a_button_counts_only_on_a_message_that_shows_its_question(house: House, kind: str) -> None:
     """A value copied onto another question's message, in the channel or a copy, or onto another app's."""
-    approval, other = asked(house), asked(house)
+    approval, other = house.question(), house.question()
     house.write(questions.place, approval.id, CHANNEL, "17.000001")
     house.write(questions.place, other.id, CHANNEL, "17.000002")
     house.write(questions.place_copy, other.id, Place("D0BOB", "18.000001", "U0BOB"), 9)
@@ -142,7 +136,7 @@ def test_a_button_counts_only_on_a_message_that_shows_its_question(house: House,
 
 
 def test_a_stray_is_redrawn_whatever_comes_of_the_click(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     house.write(questions.place, approval.id, CHANNEL, "17.000001")
     story(house, click_payload(approval.id, user="U0MAL"))  # at another place, by nobody who may
     assert stands(house, approval) is ApprovalStatus.PENDING
@@ -166,7 +160,7 @@ def on_message(ts: str, **more: Any) -> Any:
 
 
 def test_a_global_shortcut_shows_what_waits(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     assert story(house, shortcut("shortcut")) == ([200], [])
     [window] = house.windows
     assert (window["type"], window["pushed"]) == ("modal", False)
@@ -179,7 +173,7 @@ def test_a_global_shortcut_shows_what_waits(house: House) -> None:
 
 
 def test_a_message_shortcut_shows_the_question_our_rows_name(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     house.write(questions.place, approval.id, CHANNEL, "17.000001")
     forged = on_message("17.000009", message={"ts": "17.000009", "text": approval.id, "app_id": APP})
     assert story(house, on_message("17.000001"), forged) == ([200, 200], [SHOWS_NONE])
@@ -194,18 +188,18 @@ def test_a_window_that_cannot_be_opened_for_a_shortcut_shows_as_a_failure(house:
 
 
 def test_changing_ones_mind_is_too_late(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     _, said = story(house, click_payload(approval.id), click_payload(approval.id, kind="reject"))
     assert said == ["Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."]
 
 
 def test_decided_by_the_api_meanwhile(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     with TestClient(house.app()) as client:
         body = {"verdict": "reject"}
         client.post(f"/v1/approvals/{approval.id}/decision", json=body, headers=bearer("ops"))
         assert press(client, click_payload(approval.id)).status_code == 200
-    assert [w["text"] for w in house.whispered.said] == ["Already rejected by ops at 2026-11-21 12:00 UTC."]
+    assert house.whispered.texts == ["Already rejected by ops at 2026-11-21 12:00 UTC."]
 
 
 def test_a_decision_of_a_run_that_ended_since(house: House) -> None:
@@ -216,26 +210,24 @@ def test_a_decision_of_a_run_that_ended_since(house: House) -> None:
         press(client, click_payload(approval.id))
         client.post(f"/v1/runs/{run.id}/cancel", headers=bearer())
         press(client, click_payload(approval.id, user="U0BOB"))
-    assert [w["text"] for w in house.whispered.said] == [
-        "Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."
-    ]
+    assert house.whispered.texts == ["Already approved by <@U0ALICE> at 2026-11-21 12:00 UTC."]
 
 
 def test_a_click_that_comes_too_late_lets_the_question_expire(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     body = form(click_payload(approval.id))
     house.clock.now = later(hours=24)
     with TestClient(house.app()) as client:
         assert (
             client.post(DOOR, content=body, headers=slack_signed(body, at=later(hours=24))).status_code == 200
         )
-    assert [w["text"] for w in house.whispered.said] == [GONE]
+    assert house.whispered.texts == [GONE]
     assert stands(house, approval) is ApprovalStatus.EXPIRED
 
 
 @pytest.mark.parametrize("more", [{"digest": "0" * 16}, {"revision": 2}])
 def test_a_picture_of_another_question(house: House, more: dict[str, Any]) -> None:
-    approval = asked(house)
+    approval = house.question()
     assert story(house, click_payload(approval.id, **more)) == ([200], [CHANGED])
     assert stands(house, approval) is ApprovalStatus.PENDING
 
@@ -247,7 +239,7 @@ def test_the_run_has_ended(house: House) -> None:
     with TestClient(house.app()) as client:
         client.post(f"/v1/runs/{run.id}/cancel", headers=bearer())
         assert press(client, click_payload(approval.id)).status_code == 200
-    assert [w["text"] for w in house.whispered.said] == [GONE]
+    assert house.whispered.texts == [GONE]
 
 
 def test_an_unknown_question(house: House) -> None:
@@ -256,7 +248,7 @@ def test_an_unknown_question(house: House) -> None:
 
 def test_a_value_copied_from_another_question(house: House) -> None:
     """The digest binds the picture to its question; here both look alike but for what they ask."""
-    mine, theirs = asked(house), asked(house, approvers=("U0BOB",))
+    mine, theirs = house.question(), house.question(approvers=("U0BOB",))
     codes, said = story(house, click_payload(theirs.id))
     assert (codes, said) == ([200], ["You are not an approver for refund_order. Ask <@U0BOB>."])
     assert stands(house, mine) is stands(house, theirs) is ApprovalStatus.PENDING
@@ -274,7 +266,7 @@ def test_a_value_copied_from_another_question(house: House) -> None:
     ],
 )
 def test_another_workspace_app_or_a_bot(house: House, changes: dict[str, Any]) -> None:
-    approval = asked(house)
+    approval = house.question()
     assert story(house, {**click_payload(approval.id), **changes}) == ([403], [])
     assert stands(house, approval) is ApprovalStatus.PENDING
 
@@ -287,14 +279,14 @@ def test_a_person_of_another_workspace(
     house: House, team: dict[str, str], codes: list[int], said: list[str]
 ) -> None:
     """Somebody of another company, in a channel we share with it; not being told counts as foreign."""
-    approval = asked(house)
+    approval = house.question()
     payload = {**click_payload(approval.id), "user": {"id": "U0ALICE", "name": "alice", **team}}
     assert story(house, payload) == (codes, said)
     assert stands(house, approval) is ApprovalStatus.PENDING
 
 
 def test_while_our_workspace_is_not_known_no_click_counts(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     assert house.doors.slack is not None
     app = house.app(slack=replace(house.doors.slack, teams=lambda: ()))
     assert story(house, click_payload(approval.id), app=app) == ([403], [])
@@ -305,7 +297,7 @@ def test_while_our_workspace_is_not_known_no_click_counts(house: House) -> None:
     "smuggled", [{"arguments": {"amount_cents": 1}}, {"decision": "approve"}, {"token": "x"}]
 )
 def test_what_is_smuggled_in_reaches_nothing(house: House, smuggled: dict[str, Any]) -> None:
-    approval = asked(house)
+    approval = house.question()
     payload = {**click_payload(approval.id), **smuggled}
     payload["actions"][0].update(smuggled)
     with TestClient(house.app()) as client:
@@ -332,7 +324,7 @@ def test_other_payloads_of_another_workspace(house: House) -> None:
 
 
 def test_a_whisper_that_fails_changes_nothing(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
     house.whispered.fail = True
     with structlog.testing.capture_logs() as logs:
         codes, _ = story(house, click_payload(approval.id, user="U0EVE"), click_payload(approval.id))
@@ -342,7 +334,7 @@ def test_a_whisper_that_fails_changes_nothing(house: House) -> None:
 
 
 def test_a_mistake_of_ours_shows_as_a_failure(house: House) -> None:
-    approval = asked(house)
+    approval = house.question()
 
     class Broken:
         async def terms_now(self, _: str) -> None: ...
@@ -359,7 +351,7 @@ def test_a_mistake_of_ours_shows_as_a_failure(house: House) -> None:
 
 def test_slack_hears_of_a_failure_before_it_gives_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.web.slack_handler.ANSWER_SECONDS", 0.05)
-    approval = asked(house)
+    approval = house.question()
 
     class Stuck:
         async def terms_now(self, _: str) -> None: ...
@@ -464,7 +456,7 @@ def test_too_large(shared: TestClient) -> None:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Any:
     built = build(tmp_path_factory.mktemp("clicks"))
-    approval = asked(built)
+    approval = built.question()
     with TestClient(built.app(), raise_server_exceptions=False) as client:
         yield built, client, approval
     built.database.close()

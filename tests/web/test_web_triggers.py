@@ -12,7 +12,7 @@ from litestar.testing import TestClient
 from web_kit import POLICY, RECIPE, Flaky, House, away, bearer, later, render_fields, signed
 
 from orchestrator.domain.plain import JsonObject
-from orchestrator.domain.triggers import Look
+from orchestrator.domain.triggers import FeedReading
 from orchestrator.domain.values import replace
 from orchestrator.engine.armed import Armed, Cron, Feed, Fired, Hook
 from orchestrator.engine.commits import Commits
@@ -38,7 +38,9 @@ def short(seen: JsonObject) -> str:
 
 
 class NoFeeds:
-    async def look(self, url: str, *, etag: str = "", last_modified: str = "", inside: str = "") -> Look:
+    async def look(
+        self, url: str, *, etag: str = "", last_modified: str = "", inside: str = ""
+    ) -> FeedReading:
         raise AssertionError("nothing is read here")
 
 

@@ -1,11 +1,8 @@
 """A run whose rows say what no run can: whoever asks for it is told which one, and the others are there."""
 
-from typing import Any
-
 import pytest
-import sqlalchemy as sa
 from litestar.testing import TestClient
-from sqlalchemy.orm import Session
+from support.poking import poked
 from web_kit import House, bearer
 
 from orchestrator.store.run_rows import approval_t, run_t
@@ -17,13 +14,6 @@ POKES = {
     "recipe": (run_t, {"recipe": {}}),
     "requester": (run_t, {"requester": {}}),
 }
-
-
-def poked(s: Session, run_id: str, table: sa.Table, values: dict[str, Any]) -> None:
-    """By hand; what this process remembers of the run is not what stands there any more."""
-    key = run_t.c.id if table is run_t else table.c.run_id
-    s.execute(table.update().where(key == run_id).values(**values))
-    s.execute(run_t.update().where(run_t.c.id == run_id).values(version=run_t.c.version + 1))
 
 
 @pytest.mark.parametrize("what", POKES)

@@ -29,7 +29,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.inputs import usable_errors
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.emulator.slack.workspace import initial_state
-from orchestrator.engine.intake import Answer
+from orchestrator.engine.intake import Decided
 from orchestrator.errors import InvalidError, RejectedError, UnavailableError
 from orchestrator.store import questions
 from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDER
@@ -93,10 +93,6 @@ def press(house: House, *payloads: Any) -> list[Any]:
     return [(a.status_code, a.json() if a.content else None) for a in answers]
 
 
-def said(house: House) -> list[str]:
-    return [w["text"] for w in house.whispered.said]
-
-
 def words(answer: Any) -> str:
     """What stands in the window that was put in place of the one sent off."""
     status, body = answer
@@ -112,7 +108,7 @@ def test_a_press_opens_a_window_and_decides_nothing(house: House) -> None:
         assert press(house, click_payload(approval.id, kind=kind)) == [(200, None)]
         assert house.windows[-1]["callback_id"] == callback
         assert validate_view({k: v for k, v in house.windows[-1].items() if k != "pushed"}) == ()
-    assert said(house) == []
+    assert house.whispered.texts == []
     assert house.stands(approval).open
 
 
@@ -227,11 +223,13 @@ def test_who_may_not_is_told_and_no_window_opens(house: House) -> None:
     kinds = ("details", "edit", "reject_reason")
     press(house, *(click_payload(approval.id, kind=k, user="U0EVE") for k in kinds))
     assert house.windows == []
-    assert said(house) == ["You are not an approver for refund_order. Ask <@U0ALICE> or <@U0BOB>."] * 3
+    assert (
+        house.whispered.texts == ["You are not an approver for refund_order. Ask <@U0ALICE> or <@U0BOB>."] * 3
+    )
     house.whispered.said.clear()
     fixed = asked(house)
     press(house, click_payload(fixed.id, kind="edit"), click_payload(fixed.id, kind="details", revision=2))
-    assert said(house) == [NO_EDITS, CHANGED]
+    assert house.whispered.texts == [NO_EDITS, CHANGED]
 
 
 def test_in_a_window_the_words_stand_in_another(house: House) -> None:
@@ -259,7 +257,7 @@ def test_a_window_that_does_not_open_is_told_of(house: House, trouble: Exception
     approval = asked(house)
     house.trouble = trouble
     assert press(house, click_payload(approval.id, kind="reject_reason")) == [(200, None)]
-    assert said(house) == [told]
+    assert house.whispered.texts == [told]
     assert house.stands(approval).open
     assert press(house, click_payload(approval.id, kind="approve")) == [(200, None)]  # one press all the same
     assert not house.stands(approval).open
@@ -270,7 +268,7 @@ def test_the_details_of_what_is_over_can_still_be_read(house: House) -> None:
     press(house, sent("reject", approval), click_payload(approval.id, kind="details", user="U0BOB"))
     assert "submit" not in house.windows[-1]
     press(house, click_payload(approval.id, kind="reject_reason", user="U0BOB"))
-    assert said(house) == ["Already rejected by <@U0ALICE> at 2026-11-21 12:00 UTC."]
+    assert house.whispered.texts == ["Already rejected by <@U0ALICE> at 2026-11-21 12:00 UTC."]
 
 
 # ------------------------------------------------------------------ edits
@@ -285,11 +283,11 @@ class Editing:
 
     async def terms_now(self, approval_id: str) -> None: ...
 
-    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Answer:
+    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Decided:
         if self.problem is not None:
             raise self.problem
         self.taken.append((arguments, more))
-        return Answer(self.approval, "refund_order")
+        return Decided(self.approval, "refund_order")
 
 
 def filled_in(house: House, approval: Approval, **changes: str) -> dict[str, Any]:
@@ -387,7 +385,9 @@ def test_groups_count_by_what_they_are_at_that_moment(house: House) -> None:
     house.doors = replace(house.doors, standing=standing)
     press(house, click_payload(approval.id, kind="details"), click_payload(approval.id, user="U0EVE"))
     assert len(house.windows) == 1
-    assert said(house) == ["You are not an approver for refund_order. Ask somebody of the user group S0TEAM."]
+    assert house.whispered.texts == [
+        "You are not an approver for refund_order. Ask somebody of the user group S0TEAM."
+    ]
     members.clear()
     assert "not an approver" in words(press(house, sent("details", approval))[0])
     members["U0ALICE"] = ("S0TEAM",)
@@ -409,7 +409,7 @@ def test_no_form_opens_for_arguments_that_may_not_be_changed_by_now(house: House
     approval = asked(house, edits=Edits.SAME)
     now_asked_under(house, replace(approval.terms, edits=Edits.NO))
     press(house, click_payload(approval.id, kind="edit"))
-    assert (said(house), house.windows) == ([NO_EDITS], [])
+    assert (house.whispered.texts, house.windows) == ([NO_EDITS], [])
 
 
 @pytest.mark.parametrize("way", ["button", "window", "api"])
@@ -424,7 +424,7 @@ def test_who_was_put_on_the_deny_list_as_a_group_since_decides_nothing(house: Ho
     house.doors = replace(house.doors, standing=standing)
     if way == "button":
         press(house, click_payload(approval.id))
-        assert "may not decide" in said(house)[0]
+        assert "may not decide" in house.whispered.texts[0]
     elif way == "window":
         assert "may not decide" in words(press(house, sent("details", approval))[0])
     else:
@@ -472,7 +472,7 @@ def test_what_was_decided_can_still_be_read_by_who_may_decide(house: House) -> N
     [window] = house.windows
     assert "A-1042" in json.dumps(window)
     assert "submit" not in window
-    assert "You are not an approver" in said(house)[-1]
+    assert "You are not an approver" in house.whispered.texts[-1]
 
 
 def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: House) -> None:
@@ -494,7 +494,9 @@ def test_an_edit_that_is_sent_again_is_not_told_that_nothing_was_changed(house: 
     assert not house.stands(approval).open
     shown = len(house.windows)
     press(house, click_payload(approval.id, kind="details"))
-    assert (said(house), len(house.windows)) == ([CHANGED], shown), "the old seal beside the new arguments"
+    assert (house.whispered.texts, len(house.windows)) == ([CHANGED], shown), (
+        "the old seal beside the new arguments"
+    )
     house.doors = replace(house.doors, intake=Over(approval))  # type: ignore[arg-type]
     assert words(press(house, sent("edit", approval, values))[0]) == BY_ALICE
 
@@ -525,7 +527,7 @@ def test_an_edit_that_is_sent_twice_is_told_what_came_of_the_first(
     assert first == (200, {"response_action": "clear"})
     assert words(again) == told
     press(house, click_payload(approval.id, user="U0BOB"))
-    assert said(house) == [told]
+    assert house.whispered.texts == [told]
 
 
 @pytest.mark.parametrize("tool", ["as it was", "changed", "gone"])
@@ -546,8 +548,8 @@ def test_a_window_that_is_sent_too_late_is_told_who_decided(house: House, tool: 
 class Over(Editing):
     """Refuses, as the intake does for a question that has another in its place."""
 
-    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Answer:
-        return Answer(self.approval, "refund_order", "already withdrawn", Refusal.NOT_FOUND)
+    async def edit(self, approval_id: str, arguments: Any, **more: Any) -> Decided:
+        return Decided(self.approval, "refund_order", "already withdrawn", Refusal.NOT_FOUND)
 
 
 def test_where_nobody_can_be_told_slack_shows_a_failure(house: House) -> None:

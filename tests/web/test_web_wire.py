@@ -62,7 +62,7 @@ async def test_a_raw_request_is_answered_by_the_table_or_closed(house: House) ->
 async def test_a_sender_that_goes_away_or_stalls_holds_nobody(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.web.patience.BODIES.seconds", 600)
+    monkeypatch.setattr("orchestrator.web.stall_timeouts.BODIES.seconds", 600)
     async with served(house) as port:
         stalled = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
         for _, writer in stalled:
@@ -78,7 +78,7 @@ async def test_a_sender_that_goes_away_or_stalls_holds_nobody(
 
 @pytest.mark.asyncio
 async def test_a_body_that_never_ends_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.web.patience.BODIES.seconds", 0.05)
+    monkeypatch.setattr("orchestrator.web.stall_timeouts.BODIES.seconds", 0.05)
     async with served(house) as port:
         assert status(await talk(port, request(POST, LENGTH, body=GOOD[:10]))) == 408
         assert status(await talk(port, start().replace(START, START[:5]))) == 408

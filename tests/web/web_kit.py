@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from litestar import Litestar
 from sqlalchemy.exc import OperationalError
+from support.clock import SettableClock
 from support.databases import sqlite_copy
 
 from orchestrator.domain.assessment import Assessment, Ruling
@@ -45,19 +46,16 @@ REFUND = {"order_id": "A-1042", "amount_cents": 1250}
 
 
 @dataclass
-class Clock:
-    now: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@dataclass
 class Whispered:
     """Keeps what was whispered; `fail` makes it raise."""
 
     said: list[dict[str, str]] = field(default_factory=list)
     fail: bool = False
+
+    @property
+    def texts(self) -> list[str]:
+        """The words alone, in their order."""
+        return [one["text"] for one in self.said]
 
     async def __call__(self, **words: str) -> None:
         if self.fail:
@@ -146,7 +144,7 @@ class House:
     """The doors and what stands behind them."""
 
     database: Database
-    clock: Clock
+    clock: SettableClock
     intake: Intake
     whispered: Whispered
     doors: Doors
@@ -209,6 +207,12 @@ class House:
         seen = tuple(Assessment(n, tool, Ruling.ASK, arguments, digest=DIGEST, terms=terms) for n in names)
         return self.apply(run_id, CreateClaimed(1, 1), InteractionObserved(1, 1, snapshot, seen))
 
+    def question(self, **more: Any) -> Approval:
+        """The one question of such a run."""
+        approval = self.asked(**more).turn.calls[0].approval
+        assert approval is not None
+        return approval
+
     def doubtful(self, *, calls: int = 1) -> Run:
         """A run whose calls were cut off while running."""
         run_id = self.run()
@@ -234,7 +238,7 @@ class House:
 
 
 def intake_on(
-    database: Database, clock: Clock, woken: list[int], toolkit: ToolkitPort | None = None
+    database: Database, clock: SettableClock, woken: list[int], toolkit: ToolkitPort | None = None
 ) -> Intake:
     """The one way in; `woken` counts how often a worker was told."""
     told = {"wake": lambda: woken.append(1), "stop_tools": lambda run_id: None}
@@ -249,7 +253,7 @@ def build(
     readiness: Callable[[], Awaitable[Sequence[Check]]] = all_fine,
 ) -> House:
     database = Database(sqlite_copy(tmp_path / "web.db"))
-    clock, whispered, woken = Clock(), Whispered(), []
+    clock, whispered, woken = SettableClock(NOW), Whispered(), []
     intake = intake_on(database, clock, woken)
     doors = Doors(
         database=database,

@@ -4,7 +4,7 @@ import threading
 
 import sqlalchemy as sa
 
-from orchestrator.spells import Spell
+from orchestrator.failure_streak import FailureStreak
 
 TIDY_SECONDS = 2.0
 """Between two checkpoints, as long as there is something to move."""
@@ -36,15 +36,15 @@ class Checkpoints:
 
         Left to SQLite, every so-manieth commit would do it, and all that wait for that one with it.
         """
-        spell = Spell("checkpoint")
+        streak = FailureStreak("checkpoint")
         while self.due.wait() and not self._closing.wait(TIDY_SECONDS):
             self.due.clear()
             try:
                 self._move()
-            except Exception as e:  # noqa: BLE001  told by the spell; SQLite still does it, at LONGEST_LOG
-                spell.failed(e)
+            except Exception as e:  # noqa: BLE001  told by the streak; SQLite still does it, at LONGEST_LOG
+                streak.failed(e)
             else:
-                spell.worked()
+                streak.worked()
 
     def _move(self) -> None:
         connection = self._engine.raw_connection()

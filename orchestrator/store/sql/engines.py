@@ -13,16 +13,19 @@ from orchestrator.errors import ConflictError
 from orchestrator.store.sql import standstill
 from orchestrator.store.sql.encoding import dumps, loads
 
-KEEPALIVES = {
+PATIENCE = {
+    "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""Seconds, the last milliseconds; a machine that is gone without a word is noticed, and what it held let go.
+"""Seconds, the last milliseconds, unless the address says other ones; a machine that is gone without a word
+is noticed, and what it held let go.
 
-Linux asks nothing of a machine that has not acknowledged what it was sent, and gives that up after some
-15 minutes: hence the last, as long as the others come to together.
+For a connection to come about libpq itself waits over two minutes: so long a server that hangs would keep a
+start, a command or a thread. Linux asks nothing of a machine that has not acknowledged what it was sent, and
+gives that up after some 15 minutes: hence the last, as long as the others come to together.
 """
 SETTLED = {
     "standard_conforming_strings": "on",
@@ -53,7 +56,7 @@ def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
         json_deserializer=loads,
         hide_parameters=True,
         connect_args={
-            **KEEPALIVES,
+            **{name: value for name, value in PATIENCE.items() if name not in url.query},
             "client_encoding": "utf8",
             "fallback_application_name": standstill.APPLICATION,
         },

@@ -21,7 +21,7 @@ class Held:
     wire: Wire
     seen: dict[str, Any] = field(default_factory=dict)
     """What this transaction has read or written and holds alone, by key; of SQLite's only writer also what
-    those before it had, as long as nobody else writes (see `memory`)."""
+    those before it had, as long as nobody else writes (see `cache`)."""
     over: bool = False
     """Whether the session began or ended a transaction since, perhaps within this one."""
 

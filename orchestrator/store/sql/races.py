@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from orchestrator.store.sql import standstill
@@ -11,8 +10,6 @@ from orchestrator.store.sql.wire import CutOffError, ForgottenError
 
 T = TypeVar("T")
 
-AWAY = (OperationalError, InterfaceError)
-"""What a database that is away comes to."""
 RACES = 10
 """How often a transaction is tried that others are faster than."""
 LOCK_SECONDS = 60.0

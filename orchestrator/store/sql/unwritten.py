@@ -1,4 +1,4 @@
-"""What the database refused to write though it answers: the next write will fare no better."""
+"""Whether the database refuses writes though it answers, as with a full disk: then the next is, too."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ _POSTGRESQL: Final[Mapping[str, str]] = {
     "53100": "the disk is full",
     "25006": "it may only be read",
     "58030": "the disk fails",
+    "42501": "our role has no right to",
 }
 
 

@@ -36,6 +36,7 @@ from orchestrator.domain.consent import ApprovalStatus
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import RunStatus
 from orchestrator.emulator.serving import free_port
+from orchestrator.engine.worker import PRUNE_MOST
 from orchestrator.store import claims, inbox, migrate, run_rows, views
 from orchestrator.store.database import Database
 from orchestrator.store.sql import standstill
@@ -55,7 +56,7 @@ Job = Callable[[Session], Any]
 
 CARE: Final[Mapping[str, Job]] = {
     "the hourly pruning of webhooks, nothing to prune": lambda s: inbox.prune(
-        s, datetime(2020, 1, 1, tzinfo=UTC)
+        s, datetime(2020, 1, 1, tzinfo=UTC), PRUNE_MOST
     ),
     "the release of claims at a start, nothing claimed": lambda s: claims.release_all(s, datetime.now(UTC)),
 }

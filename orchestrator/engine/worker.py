@@ -44,6 +44,8 @@ SORT_EVERY: Final = 0.025
 LONGEST_SLEEP: Final = 15.0
 """Seconds. Only a safety net: every row made in this process wakes the worker."""
 PRUNE_EVERY: Final = timedelta(hours=1)
+PRUNE_MOST: Final = 500
+"""Rows that are forgotten in one transaction."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -305,9 +307,13 @@ class Worker:
 
     async def _prune(self) -> None:
         now = self._clock()
-        if now >= self._prune_at:
-            self._prune_at = now + PRUNE_EVERY
-            await self._db.write(inbox.prune, now - self._keep)
-            await self._db.write(claims.prune, now - self._keep)
-            if self._tidy is not None and not self._stopping and (not self._tidying or self._tidying.done()):
-                self._tidying = asyncio.create_task(self._tidy())
+        if now < self._prune_at:
+            return
+        before = now - self._keep
+        gone = await self._db.write(inbox.prune, before, PRUNE_MOST)
+        if max(gone, await self._db.write(claims.prune, before, PRUNE_MOST)) == PRUNE_MOST:
+            self.wake()  # the rest comes with the next turns: others write, and work is taken, in between
+            return
+        self._prune_at = now + PRUNE_EVERY
+        if self._tidy is not None and not self._stopping and (not self._tidying or self._tidying.done()):
+            self._tidying = asyncio.create_task(self._tidy())

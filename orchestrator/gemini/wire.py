@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -30,6 +31,7 @@ from orchestrator.errors import RejectedError, UncertainError
 
 MAX_TEXT: Final = 500  # characters of a foreign message that are kept
 MAX_SOURCES: Final = 500
+MAX_ERRORS: Final = 20
 MAX_URL: Final = 2_048
 MAX_TITLE: Final = 300
 MAX_CODE: Final = 128
@@ -230,7 +232,7 @@ def snapshot(raw: object) -> Snapshot:
         calls=_pending(steps),
         output=_output(steps),
         usage=_usage(raw.get("usage")),
-        errors=tuple(_errors(raw, steps)),
+        errors=tuple(islice(_errors(raw, steps), MAX_ERRORS)),
         previous_id=previous if is_interaction_id(previous) else None,
         correlation=correlation(metadata),
         job=job,

@@ -16,6 +16,7 @@ from typing import Any, Final
 from orchestrator.domain.cards import BatchCard, Card
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
+from orchestrator.slack.arguments import least
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import HEADLINES, Look, look
 from orchestrator.slack.message import Message
@@ -68,7 +69,9 @@ def open_cards(batch: BatchCard, now: datetime) -> tuple[Card, ...]:
 
 def fits(cards: Sequence[Card]) -> bool:
     """Whether one window shows all of them whole."""
-    if not 1 < len(cards) <= MOST_TOGETHER or not all(pages.fits(card) for card in cards):
+    if not 1 < len(cards) <= MOST_TOGETHER or sum(map(least, cards)) > _MOST_BYTES:
+        return False
+    if not all(pages.fits(card) for card in cards):
         return False
     view = approve_all(cards)
     small = len(json.dumps(view["blocks"])) <= _MOST_BYTES and len(view["private_metadata"]) <= _MOST_METADATA

@@ -11,6 +11,7 @@ Source: Slack, "Block Kit" reference (limits of a message and of a view).
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from orchestrator.domain.asking import is_own
@@ -18,7 +19,7 @@ from orchestrator.domain.cards import Card, DigestCard
 from orchestrator.domain.digests import groups, together
 from orchestrator.slack import kit, modals, pages
 from orchestrator.slack.action import MOST_TOGETHER
-from orchestrator.slack.arguments import seen
+from orchestrator.slack.arguments import beginning
 from orchestrator.slack.batches import fits, state_of
 from orchestrator.slack.kit import Block
 from orchestrator.slack.looks import Look, look
@@ -69,9 +70,9 @@ def is_digest(metadata: Any, digest: DigestCard) -> bool:
 
 def in_one_go(cards: Sequence[Card]) -> tuple[Card, ...]:
     """As many of those as one window shows whole, the first ones; one that it cannot show is left out."""
-    able = [card for card in cards if pages.fits(card)][:MOST_TOGETHER]
+    able = tuple(islice(filter(pages.fits, cards), MOST_TOGETHER))
     further = bisect_left(range(2, len(able) + 1), True, key=lambda count: not fits(able[:count]))
-    return tuple(able[: further + 1])
+    return able[: further + 1]
 
 
 # --- what stands in the message ----------------------------------------------------------------------------
@@ -131,8 +132,7 @@ def _piece(card: Card) -> str:
     """The beginning of the arguments, made visible as on a card; nothing where the channel sees none."""
     if card.approval.terms.discreet or is_own(card.call) or not card.call.arguments:
         return ""
-    shown = seen(card)
-    return line(shown.text, _PIECE) if shown.whole else ""
+    return beginning(card, _PIECE)
 
 
 def _buttons(waiting: Sequence[Card], index: int) -> list[Block]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from orchestrator.domain.cards import Card
 from orchestrator.slack import kit, previews
-from orchestrator.slack.arguments import label, seen
+from orchestrator.slack.arguments import label, least, seen
 from orchestrator.slack.kit import Block
 from orchestrator.slack.text import Shown, weight
 
@@ -19,6 +19,8 @@ MOST_BYTES: Final = 200_000  # a view may have 250 kB
 
 def fits(card: Card) -> bool:
     """Whether a window can show all of the arguments, and what the call would do."""
+    if least(card) > MOST_BYTES:
+        return False
     shown = seen(card)
     return shown.whole and of(shown, would(card), label(card)) is not None
 

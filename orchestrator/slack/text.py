@@ -46,6 +46,15 @@ def visible(text: str) -> tuple[str, bool]:
     """
     if _HARMLESS.fullmatch(text):
         return text, False
+    kinds = set(text)  # far fewer than the text is long
+    if not any(unicodedata.category(ch) in ("Mn", "Me") for ch in kinds):
+        hidden = {ord(ch): _code(ch) for ch in kinds if unseen(ch)}
+        return text.translate(hidden), bool(hidden)
+    return _marked(text)
+
+
+def _marked(text: str) -> tuple[str, bool]:
+    """The same, character by character, for accents count by what stands before them."""
     out: list[str] = []
     odd, marks = False, 0
     for ch in text:
@@ -135,6 +144,27 @@ def render(value: Any) -> Shown:
     return _shown(text, _notes(plain, hidden=hidden))
 
 
+def least_of(value: Any) -> int:
+    """How many bytes what `render` makes of it takes as JSON at least; 0 where that is not known.
+
+    Only a hidden character beyond 16 bits is longer in plain JSON, by one part in six.
+    """
+    try:
+        return len(json.dumps(value)) * 5 // 6
+    except (RecursionError, TypeError, ValueError):
+        return 0
+
+
+def first_of(value: Any, most: int) -> str:
+    """The beginning of a JSON value as one visible line of at most `most` units; empty for what is none."""
+    try:
+        raw = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except (RecursionError, TypeError, ValueError):
+        return ""
+    flat = re.sub("[ \n]+", " ", raw)[: 2 * most]
+    return line(visible(flat)[0], most)
+
+
 def facts(values: Mapping[str, Any]) -> Shown:
     """Named values, short ones first: a text as it is written, anything else as JSON.
 
@@ -181,7 +211,7 @@ def _notes(value: Any, *, hidden: bool) -> tuple[str, ...]:
     texts = [text for text in _strings(value) if not text.isascii()]
     mixed, alike = doubtful(texts)
     notes = [HIDDEN_NOTE] if hidden else []
-    if any(unicodedata.bidirectional(ch) in ("R", "AL") for text in texts for ch in text):
+    if any(unicodedata.bidirectional(ch) in ("R", "AL") for ch in set().union(*texts)):
         notes.append(BIDI_NOTE)
     if mixed:
         notes.append(f"Letters of different alphabets in one word: {_some(mixed)}.")
@@ -208,10 +238,10 @@ def doubtful(texts: list[str]) -> tuple[list[str], list[str]]:
     mixed: dict[str, None] = {}
     alike: dict[str, None] = {}
     for text in texts:
-        words = [word for word in _words(text) if not word.isascii()]
-        foreign = any(_alphabet(ch) not in ("", "Latin") and ch not in _LIKE_LATIN for ch in text)
+        words = dict.fromkeys(word for word in _words(text) if not word.isascii())
+        foreign = any(_alphabet(ch) not in ("", "Latin") and ch not in _LIKE_LATIN for ch in set(text))
         for word in words:
-            if len({_alphabet(ch) for ch in word} - {""} - _EAST_ASIAN) > 1:
+            if len({_alphabet(ch) for ch in set(word)} - {""} - _EAST_ASIAN) > 1:
                 mixed[word] = None
             elif _copies(word) or (not foreign and _disguised(word)):
                 alike[word] = None
@@ -220,16 +250,16 @@ def doubtful(texts: list[str]) -> tuple[list[str], list[str]]:
 
 def _words(text: str) -> Iterator[str]:
     """Runs of letters, accents and digits; punctuation that copies ASCII comes one by one."""
-    word = ""
-    for ch in text:
-        if unicodedata.category(ch)[0] in "LMN" and ch not in _LIKE_PUNCTUATION:
-            word += ch
-            continue
-        yield word
-        word = ""
-        if _copies_ascii(ch):
-            yield ch
-    yield word
+    between = [ch for ch in set(text) if not _in_words(ch)]
+    if not between:
+        return iter((text,))
+    alone = "".join(ch for ch in between if _copies_ascii(ch))
+    single = f"|[{re.escape(alone)}]" if alone else ""
+    return iter(re.findall(f"[^{re.escape(''.join(between))}]+{single}", text))
+
+
+def _in_words(ch: str) -> bool:
+    return unicodedata.category(ch)[0] in "LMN" and ch not in _LIKE_PUNCTUATION
 
 
 @lru_cache(maxsize=4096)
@@ -257,16 +287,16 @@ def _copies(word: str) -> bool:
     """Copies of ASCII, other scripts' digits, accents as characters of their own, or on no letter."""
     if unicodedata.category(word[0])[0] == "M":
         return True
-    foreign = [ch for ch in word if not ch.isascii() and ch not in _UNITS]
+    foreign = [ch for ch in set(word) if not ch.isascii() and ch not in _UNITS]
     if any(unicodedata.category(ch) == "Nd" or _copies_ascii(ch) for ch in foreign):
         return True
     letters = "".join(ch for ch in word if unicodedata.category(ch)[0] in "LM")
-    return unicodedata.normalize("NFC", letters) != letters
+    return not unicodedata.is_normalized("NFC", letters)  # to sort accents takes the square of their number
 
 
 def _disguised(word: str) -> bool:
     """Nothing but letters that look Latin and are not; odd where the text is not in that alphabet anyway."""
-    letters = [ch for ch in word if ch.isalpha()]
+    letters = [ch for ch in set(word) if ch.isalpha()]
     return bool(letters) and all(ch in _LIKE_LATIN for ch in letters)
 
 

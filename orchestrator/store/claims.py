@@ -14,6 +14,7 @@ from orchestrator.domain.effects import EffectKind, Urgency, key_of
 from orchestrator.domain.values import Value
 from orchestrator.store import outbox
 from orchestrator.store.outbox import Asked, effect_t
+from orchestrator.store.sql.oldest import oldest
 from orchestrator.store.sql.prepared import Prepared, words
 from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import EffectState
@@ -254,11 +255,23 @@ def renew(s: Session, effect: Claimed, until: datetime) -> bool:
     return _RENEW.run(s, of_effect=effect.id, token=effect.token, lease_until=until) == 1
 
 
-def prune(s: Session, before: datetime) -> int:
-    """Forget what was done before that time and belongs to no run; a run's effects are kept with it."""
-    over = effect_t.c.state.in_((EffectState.DONE, EffectState.DROPPED))
-    nobodys = sa.and_(effect_t.c.run_id == "", over, effect_t.c.due_at < before)
-    return s.connection().execute(effect_t.delete().where(nobodys)).rowcount
+_PRUNE = oldest(
+    effect_t,
+    effect_t.c.id,
+    sa.and_(
+        effect_t.c.run_id == "",
+        effect_t.c.state.in_(words((EffectState.DONE, EffectState.DROPPED))),
+        effect_t.c.due_at < sa.bindparam("before", type_=effect_t.c.due_at.type),
+    ),
+    effect_t.c.due_at,
+)
+
+
+def prune(s: Session, before: datetime, most: int) -> int:
+    """Forget what was done before that time and belongs to no run, so many at most; a run's effects are
+    kept with it.
+    """
+    return _PRUNE.run(s, before=before, most=most)
 
 
 def done(s: Session, effect: Claimed) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from orchestrator.domain.values import Value
 from orchestrator.store.sql.after_commit import after_commit
 from orchestrator.store.sql.held import hold, on_sqlite
+from orchestrator.store.sql.oldest import oldest
 from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.sql.spelled import Row
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
@@ -266,18 +267,21 @@ def lingering(s: Session, before: datetime) -> bool:
     return _LINGERING.first(s, before=before) is not None
 
 
-def prune(s: Session, before: datetime) -> int:
-    """Forget what came before that time, but for what nobody has worked on yet.
+_PRUNE = oldest(
+    delivery_t,
+    delivery_t.c.id,
+    sa.and_(
+        delivery_t.c.received_at < sa.bindparam("before", type_=delivery_t.c.received_at.type),
+        delivery_t.c.state != DeliveryState.NEW,
+    ),
+    delivery_t.c.received_at,
+)
+
+
+def prune(s: Session, before: datetime, most: int) -> int:
+    """Forget what came before that time, but for what nobody has worked on yet; so many at most.
 
     Deliveries about unknown interactions go like any other. Keep all longer than the sender's 24 h of
     retries: a forgotten id would be taken for a new one.
     """
-    return (
-        s.connection()
-        .execute(
-            delivery_t.delete().where(
-                delivery_t.c.received_at < before, delivery_t.c.state != DeliveryState.NEW
-            )
-        )
-        .rowcount
-    )
+    return _PRUNE.run(s, before=before, most=most)

@@ -30,6 +30,7 @@ from orchestrator.store.jobs import job_t
 from orchestrator.store.outbox import effect_t
 from orchestrator.store.run_rows import approval_t, call_t, run_t
 from orchestrator.store.sql.held import forget
+from orchestrator.store.sql.oldest import MOST, oldest
 from orchestrator.store.sql.prepared import Prepared, insert_into, listed, words
 from orchestrator.store.tables import ID, EffectState, table
 
@@ -56,7 +57,6 @@ class Due(NamedTuple):
     id: str
 
 
-_MOST: Final = sa.bindparam("most", type_=sa.Integer)
 _LAST: Final = sa.bindparam("last", type_=sa.String)
 
 
@@ -74,8 +74,8 @@ _OVER: Final = sa.and_(run_t.c.closed_at < _instant("before"), ~_ACTIVE)
 _KEPT: Final = run_t.c.id.in_(sa.select(job_t.c.run_id).where(job_t.c.files_gone_at.is_(None)))
 _IN_ORDER: Final = (run_t.c.closed_at, run_t.c.id)
 _ENDED: Final = sa.select(run_t.c.closed_at.label("at"), run_t.c.id).where(_OVER, _PAST)
-_DUE_RUNS: Final = Prepared(_ENDED.order_by(*_IN_ORDER).limit(_MOST))
-_DUE_FILES: Final = Prepared(_ENDED.where(_KEPT).order_by(*_IN_ORDER).limit(_MOST))
+_DUE_RUNS: Final = Prepared(_ENDED.order_by(*_IN_ORDER).limit(MOST))
+_DUE_FILES: Final = Prepared(_ENDED.where(_KEPT).order_by(*_IN_ORDER).limit(MOST))
 
 
 def due(
@@ -98,7 +98,7 @@ _LIVE: Final = Prepared(
     sa.select(run_t.c.id)
     .where(run_t.c.closed_at.is_(None), run_t.c.id > _LAST)
     .order_by(run_t.c.id)
-    .limit(_MOST)
+    .limit(MOST)
 )
 
 
@@ -225,7 +225,7 @@ def _removed(row: Any) -> Entry:
 
 
 _LEAVING: Final = Prepared(
-    sa.select(leaving_t.c.folder).where(leaving_t.c.folder > _LAST).order_by(leaving_t.c.folder).limit(_MOST)
+    sa.select(leaving_t.c.folder).where(leaving_t.c.folder > _LAST).order_by(leaving_t.c.folder).limit(MOST)
 )
 _LEFT: Final = Prepared(leaving_t.delete().where(leaving_t.c.folder == sa.bindparam("of_folder")))
 
@@ -243,20 +243,7 @@ def left(s: Session, folder: str) -> None:
 # ------------------------------------------------------------------ logs
 
 
-def _some(t: sa.Table, key: sa.Column[Any], where: sa.ColumnElement[bool], by: sa.Column[Any]) -> Prepared:
-    """Delete so many of those at most, the oldest; what others hold is passed by."""
-
-    def statement(dialect: str) -> Any:
-        found = sa.select(key).where(where).order_by(by).limit(_MOST)
-        if dialect == "postgresql":
-            # With a name of its own it is looked for once, however the DELETE is planned.
-            found = sa.select(found.with_for_update(skip_locked=True, of=t).cte("found").c[0])
-        return t.delete().where(key.in_(found))
-
-    return Prepared(statement)
-
-
-_CALLBACKS: Final = _some(
+_CALLBACKS: Final = oldest(
     callback_t,
     callback_t.c.id,
     sa.and_(
@@ -266,7 +253,7 @@ _CALLBACKS: Final = _some(
     ),
     callback_t.c.created_at,
 )
-_DIGESTS: Final = _some(
+_DIGESTS: Final = oldest(
     digest_t,
     digest_t.c.name,
     sa.and_(

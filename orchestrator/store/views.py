@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -129,15 +130,29 @@ def calls(s: Session, run_id: str) -> list[Row]:
     return [dict(r) for r in s.connection().execute(query).mappings()]
 
 
-def events(s: Session, run_id: str, *, after: int = 0, limit: int = 100) -> list[Row]:
-    """The run's history after sequence number `after`."""
-    query = (
-        sa.select(event_t)
-        .where(event_t.c.run_id == run_id, event_t.c.seq > after)
-        .order_by(event_t.c.seq)
-        .limit(limit)
-    )
-    return [dict(r) for r in s.connection().execute(query).mappings()]
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Entries of a run's record, in their order; `more` says whether others follow."""
+
+    rows: Sequence[Row]
+    more: bool
+
+
+MOST_AT_ONCE: Final = 8 * 1024 * 1024
+"""Characters of the JSON in entries read together: a turn's may hold all its calls' arguments, twice."""
+_SIZE: Final = sa.func.length(sa.cast(event_t.c.data, sa.Text))
+
+
+def events(s: Session, run_id: str, *, after: int = 0, limit: int = 100, room: int = MOST_AT_ONCE) -> Record:
+    """The run's history after sequence number `after`: within `room`, but one entry at least."""
+    query = sa.select(event_t).where(event_t.c.run_id == run_id, event_t.c.seq > after)
+    sizes = query.with_only_columns(event_t.c.seq, _SIZE).order_by(event_t.c.seq).limit(limit + 1)
+    found = s.connection().execute(sizes).all()
+    taken = accumulate(size for _, size in found)
+    fitting = [seq for (seq, _), sum_ in zip(found, taken, strict=True) if sum_ <= room][:limit]
+    last = fitting[-1] if fitting else found[0][0] if found else after
+    rows = s.connection().execute(query.where(event_t.c.seq <= last).order_by(event_t.c.seq)).mappings()
+    return Record([dict(r) for r in rows], bool(found) and found[-1][0] > last)
 
 
 def by_idempotency_key(s: Session, owner: str, key: str) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 
 from orchestrator.domain.plain import MAX_HANDED_ON, JsonObject
-from orchestrator.toolkit.plain import give, size
+from orchestrator.toolkit.plain import PlainError, Room, TooLargeError, give, size
 
 MAX_RESULT_BYTES: Final = MAX_HANDED_ON
 """Of a result's compact JSON in UTF-8."""
@@ -56,21 +56,32 @@ def encode(value: Any, limit: int = MAX_RESULT_BYTES) -> Result:
         PlainError: The value cannot be JSON (bytes, NaN, a foreign class, nested too deeply).
         ResultTooLargeError: Its JSON has more than `limit` bytes.
     """
-    result = _shape(value)
-    if size(result) > limit:
+    try:
+        result = _shape(value, Room(limit))
+    except TooLargeError:
+        result = None  # no more was read of it than could be sent
+    if result is None or size(result) > limit:
         raise ResultTooLargeError(f"the result has more than {limit} bytes")
     return result
 
 
-def _shape(value: Any) -> Result:
+def _shape(value: Any, room: Room) -> Result:
     if isinstance(value, ContentBlocks):
-        return [give(block, path=f"block {i}") for i, block in enumerate(value.blocks)]
-    plain = give(value)
+        return [_block(block, i, room) for i, block in enumerate(value.blocks)]
+    plain = give(value, room=room)
     if isinstance(value, str) and isinstance(plain, str):
         return plain
     if _is_object(value) and isinstance(plain, dict):
         return plain
     return {"result": plain}
+
+
+def _block(block: Mapping[str, Any], number: int, room: Room) -> JsonObject:
+    try:
+        plain: JsonObject = give(block, room=room)
+    except PlainError as error:
+        raise error.inside(f"block {number}") from None
+    return plain
 
 
 def _is_object(value: Any) -> bool:

@@ -8,8 +8,9 @@ enums come as JSON has them: text. A decimal may come as a number and is always 
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, get_type_hints
 
 import docstring_parser
@@ -21,7 +22,7 @@ from pydantic_core import ErrorDetails
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError, InvalidError
 from orchestrator.toolkit.gemini_schema import SchemaWriter, tidy
-from orchestrator.toolkit.plain import PlainError, compact, give, join, size, take
+from orchestrator.toolkit.plain import PlainError, compact, decimal_text, give, join, size, take, weigh
 from orchestrator.toolkit.secret import MARK, in_log, is_secret, marked
 
 MAX_ARGUMENTS_BYTES: Final = 64 * 1024
@@ -29,6 +30,8 @@ MAX_ARGUMENTS_BYTES: Final = 64 * 1024
 
 MAX_PROBLEMS: Final = 10
 """That one answer names."""
+MAX_ALTERNATIVES: Final = 10
+"""Of what one field could have been."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,15 +72,27 @@ class Parameter:
             pydantic.ValidationError: It does not fit.
             PlainError: It fits, but not in a way that everyone would read alike.
         """
+        try:
+            return self._converted(raw)
+        except PlainError as error:
+            raise error.inside(self.name) from None
+
+    def _converted(self, raw: Any) -> tuple[Any, Any, Any]:
         value, dumped = self._read(compact(raw))
-        shown = give(dumped, path=self.name)
-        _refuse_drift(raw, shown, self.name)
+        decimals: list[Decimal] = []
+
+        def noted(value: Decimal) -> str:
+            decimals.append(value)
+            return decimal_text(value)
+
+        shown = give(dumped, decimal=noted)
+        _refuse_drift(raw, shown)
         text = compact(shown)
         again, dumped_again = self._read(text)
         # What was shown must be what runs, also after it was stored and read again.
         if again != value or compact(give(dumped_again)) != text:
-            raise PlainError(self.name, "has no form that stays the same when it is read again")
-        return value, shown, give(dumped, decimal=float, path=self.name)
+            raise PlainError("", "has no form that stays the same when it is read again")
+        return value, shown, give(dumped, decimal=float) if decimals else shown
 
     def _read(self, text: str) -> tuple[Any, Any]:
         value = self.adapter.validate_json(text, strict=True, extra="forbid")
@@ -88,21 +103,27 @@ EPOCH: Final = re.compile(r"[+-]?\d+(\.\d*)?")
 ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def _refuse_drift(raw: Any, shown: Any, path: str) -> None:
+def _refuse_drift(raw: Any, shown: Any) -> None:
     """Pydantic, strict as it is, reads `true` as the literal 1 and "1735689600" as a date; we do not."""
     match raw, shown:
         case (bool(), bool()):
             return
         case (bool(), _):
-            raise PlainError(path, "should not be a boolean")
+            raise PlainError("", "should not be a boolean")
         case (str(), str()) if EPOCH.fullmatch(raw) and ISO_DATE.match(shown):
-            raise PlainError(path, "should be an ISO 8601 date")
+            raise PlainError("", "should be an ISO 8601 date")
         case (dict(), dict()):
-            for key in raw.keys() & shown.keys():
-                _refuse_drift(raw[key], shown[key], join(path, key))
+            _refuse_drifts((key, raw[key], shown[key]) for key in raw.keys() & shown.keys())
         case (list(), list()) if len(raw) == len(shown):
-            for index, (before, after) in enumerate(zip(raw, shown, strict=True)):
-                _refuse_drift(before, after, join(path, index))
+            _refuse_drifts(zip(range(len(raw)), raw, shown, strict=True))
+
+
+def _refuse_drifts(parts: Iterable[tuple[object, Any, Any]]) -> None:
+    for part, before, after in parts:
+        try:
+            _refuse_drift(before, after)
+        except PlainError as error:
+            raise error.inside(part) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +169,7 @@ class Signature:
         if not isinstance(arguments, Mapping):
             raise refusal([("arguments", "should be a JSON object")])
         try:
+            weigh(arguments, self.most_bytes)  # first of all: whoever sent them waits in a transaction
             raw: dict[str, Any] = take(arguments)
         except PlainError as error:
             raise refusal([(error.path or "arguments", error.text)]) from None
@@ -208,21 +230,24 @@ def _explain(detail: ErrorDetails, given: Any, name: str) -> tuple[str, str]:
 
 def refusal(problems: list[tuple[str, str]]) -> InvalidError:
     """The problems as one answer to the model; several about one field share a line."""
-    merged: dict[str, str] = {}
+    merged: dict[str, dict[str, None]] = {}
     for path, text in problems:
-        path, text = _line(path, 100), _line(text, 200)
-        merged[path] = f"{merged[path]}, or {text}" if path in merged else text
-    lines = [f"- {path}: {text}" for path, text in merged.items()]
+        told = merged.setdefault(_line(path, 100), {})
+        if len(told) < MAX_ALTERNATIVES:
+            told[_line(text, 200)] = None
+    joined = {path: ", or ".join(told) for path, told in merged.items()}
+    lines = [f"- {path}: {text}" for path, text in joined.items()]
     rest = len(lines) - MAX_PROBLEMS
     more = [f"- and {rest} more"] if rest > 0 else []
     text = "\n".join(["The arguments do not fit:", *lines[:MAX_PROBLEMS], *more])
-    return InvalidError(text, tuple(merged.items())[:MAX_PROBLEMS])
+    return InvalidError(text, tuple(joined.items())[:MAX_PROBLEMS])
 
 
 def _line(text: str, limit: int) -> str:
     """One printable line of bounded length; field names in it may be the model's own."""
-    clean = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else " " for c in text)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    start = text[:limit]  # of a long one no more is read
+    clean = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else " " for c in start)
+    return clean if len(text) <= limit else clean[: limit - 1] + "…"
 
 
 def _object_schema(parameters: tuple[Parameter, ...]) -> JsonObject:

@@ -173,6 +173,8 @@ async def list_events(
 ) -> Response[EventPage]:
     """A page of it; or, asked for as `text/event-stream`, all of it as it is written.
 
+    A page of large entries has fewer than `limit`; `next` says whether more follow.
+
     Of a stream each `entry` event is one item of the page, its id is the item's `seq`. `end` comes last,
     once the run is closed. A stream that stops without it is gone on with by `Last-Event-ID`.
     """
@@ -181,9 +183,9 @@ async def list_events(
 
     def job(s: Session, run_id: str) -> EventPage:
         views.run(s, run_id)
-        rows = views.events(s, run_id, after=after, limit=limit + 1)
-        items = [event_out(e, doors.hidden) for e in rows[:limit]]
-        return EventPage(items=items, next=items[-1].seq if len(rows) > limit else None)
+        record = views.events(s, run_id, after=after, limit=limit)
+        items = [event_out(e, doors.hidden) for e in record.rows]
+        return EventPage(items=items, next=items[-1].seq if record.more else None)
 
     return Response(await doors.database.read(job, own_id(run_id, "run")))
 

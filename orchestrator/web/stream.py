@@ -90,17 +90,21 @@ def _wrong(parameter: str, what: str) -> InvalidError:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of a record: entries after a place, and the status its run was closed with, if it was."""
+    """Some of a record: entries after a place, whether more follow, and the status its run was closed with,
+    if it was.
+    """
 
     entries: Sequence[EventOut]
+    more: bool
     ended: str | None
 
 
 def part(s: Session, run_id: str, after: int, hidden: Hidden) -> Part:
     """Raises `NotFoundError`."""
     run = views.run(s, run_id)  # before its entries: once it is closed, they are all there
-    entries = [event_out(e, hidden) for e in views.events(s, run_id, after=after, limit=BATCH)]
-    return Part(entries, run["status"] if run["closed_at"] is not None else None)
+    record = views.events(s, run_id, after=after, limit=BATCH)
+    entries = [event_out(e, hidden) for e in record.rows]
+    return Part(entries, record.more, run["status"] if run["closed_at"] is not None else None)
 
 
 class Streams:
@@ -155,7 +159,7 @@ class Streams:
                 for entry in found.entries:
                     yield _message("entry", entry, id=entry.seq)
                     after = entry.seq
-                if len(found.entries) == BATCH:
+                if found.more:
                     continue
                 if found.ended is not None:
                     yield _message("end", {"status": found.ended})

@@ -17,8 +17,11 @@ from orchestrator.store.sql.pipeline import Pipeline
 pytestmark = pytest.mark.asyncio
 
 STORIES = {"work": (Plan((("refund", {"n": 1}),)), Plan(output="worked"))}
-WRITES = 99
-"""Of a run with one call that a person lets through. More of them need a reason."""
+WRITES = 101
+"""Of a run with one call that a person lets through. More of them need a reason.
+
+Two are none of the run's: what a worker forgets in its first turn, and once an hour.
+"""
 
 
 def world_on(url: str) -> World:

@@ -54,7 +54,7 @@ async def seen_by_api(world: World, run_id: str, logins: Logins) -> dict[str, An
     hidden = {t.name: t.secret for t in list_tools(logins.toolkit)}
     asked = (await world.database.read(views.approvals, limit=50, run_id=run_id)).rows
     calls = await world.database.read(views.calls, run_id)
-    events = await world.database.read(views.events, run_id, after=0, limit=500)
+    events = (await world.database.read(views.events, run_id, after=0, limit=500)).rows
     return {
         "approvals": [approval_out(a, hidden).arguments for a in asked],
         "edited": [getattr(approval_out(a, {}).edited, "changes", None) for a in asked],

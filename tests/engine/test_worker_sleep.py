@@ -7,14 +7,16 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from support.clock import pass_by
 from support.patience import until
 from support.processes import Probed
 from support.world import World
 
 from orchestrator.domain.effects import Effect, EffectKind
-from orchestrator.engine.worker import LONGEST_SLEEP, SLOTS, Worker
-from orchestrator.store import outbox
+from orchestrator.engine.worker import LONGEST_SLEEP, PRUNE_MOST, SLOTS, Worker
+from orchestrator.store import inbox, outbox
 
 pytestmark = pytest.mark.asyncio
 
@@ -105,3 +107,22 @@ async def test_what_has_room_is_looked_for_when_it_is_due(database_url: str) -> 
             assert worker.looks == 1
             await later(6)
             await until(lambda: worker.looks == 2, "a look")
+
+
+async def test_old_webhooks_are_forgotten_some_in_a_turn_and_the_rest_at_once_behind(sqlite_url: str) -> None:
+    """Everybody who writes waits for the transaction that deletes them."""
+    many = 2 * PRUNE_MOST + 1
+    async with World(sqlite_url) as world:
+        at = world.clock() - timedelta(days=8)
+        old = [inbox.Arrived(f"w{n}", "k", "i", 1, b"{}", at, run_id="r") for n in range(many)]
+        await world.database.write(inbox.put, old)
+        worker = Counting(world.database, world.performer, policy=world.policy, clock=world.clock)
+        for left in (many - PRUNE_MOST, 1, 0):
+            worker.bell.clear()
+            await worker.run_once()
+            assert await world.database.read(_kept) == left
+            assert worker.bell.is_set() is (left > 0)
+
+
+def _kept(s: Session) -> int:
+    return s.connection().execute(sa.select(sa.func.count()).select_from(inbox.delivery_t)).scalar_one()

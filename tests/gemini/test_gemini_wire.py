@@ -218,6 +218,12 @@ def test_an_interaction_that_waits() -> None:
     )
 
 
+@pytest.mark.parametrize(("told", "kept"), [(19, 19), (20, 20), (21, 20)])
+def test_of_many_errors_the_first_are_read(told: int, kept: int) -> None:
+    errors = [{"code": f"e{n}"} for n in range(told)]
+    assert len(wire.snapshot({"id": "v1_a", "status": "failed", "errors": errors}).errors) == kept
+
+
 def test_an_interaction_that_failed() -> None:
     snapshot = wire.snapshot(
         {

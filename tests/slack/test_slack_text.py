@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -184,3 +185,18 @@ def test_shortening_never_halves_a_spelled_character(most: int) -> None:
 @given(st.text(), st.integers(1, 50))
 def test_what_is_shortened_fits(text: str, most: int) -> None:
     assert weight(shorten(text, most)[0]) <= most
+
+
+def test_accents_are_not_sorted_to_judge_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To normalise a text sorts the accents of a letter one by one: of 64 KB of them for seconds."""
+    lengths: list[int] = []
+
+    def counted(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    normalize = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", counted)
+    shown = render({"a": "a" + "\u0301\u0316" * 50})
+    assert max(lengths, default=0) <= 1
+    assert any("mistaken for others" in note for note in shown.notes)

@@ -214,7 +214,7 @@ def test_the_record_says_who_did_it_and_the_run_stays_what_it_is(s: Session) -> 
     after = runs.load(s, before.id)
     assert (after.seq, after.version) == (3, 3)
     assert (after.status, after.turn, after.reason) == (before.status, before.turn, before.reason)
-    _, retried, dropped = views.events(s, before.id)
+    _, retried, dropped = views.events(s, before.id).rows
     assert (retried["kind"], retried["at"], retried["status"]) == ("EffectRetried", NOON + SECOND, "queued")
     assert retried["data"] == {
         "effect": effect,

@@ -134,7 +134,7 @@ def test_only_what_was_worked_on_is_forgotten(s: Session) -> None:
     inbox.put(s, [hook(f"w{n}", hours=n) for n in range(4)])
     inbox.close(s, [Closed("w0", DeliveryVerdict.KNOWN), Closed("w1", DeliveryVerdict.PARKED)], NOON)
     inbox.close(s, [Closed("w3", DeliveryVerdict.PARKED)], NOON)
-    assert inbox.prune(s, NOON + 3 * HOUR) == 2
+    assert inbox.prune(s, NOON + 3 * HOUR, 9) == 2
     assert s.connection().execute(sa.select(delivery_t.c.id).order_by(delivery_t.c.id)).scalars().all() == [
         "w2",
         "w3",
@@ -218,3 +218,10 @@ def test_a_delivery_may_be_worked_on_again(s: Session) -> None:
     assert inbox.lingering(s, NOON - HOUR), "who sweeps finds it, should the hint get lost"
     inbox.close(s, [Closed("w1", DeliveryVerdict.IGNORED, note="not about an interaction")], NOON)
     assert row(s, "w1")["note"] == "replayed by ops; not about an interaction"
+
+
+def test_of_many_old_ones_some_are_forgotten_at_a_time_the_oldest_first(s: Session) -> None:
+    inbox.put(s, [hook(f"w{n}", hours=n) for n in range(5)])
+    inbox.close(s, [Closed(f"w{n}", DeliveryVerdict.KNOWN) for n in range(5)], NOON)
+    assert [inbox.prune(s, NOON + 4 * HOUR, 3) for _ in range(3)] == [3, 1, 0]
+    assert s.connection().execute(sa.select(delivery_t.c.id)).scalars().all() == ["w4"]

@@ -274,7 +274,7 @@ def test_what_an_earlier_release_wrote_is_read(inherited: str) -> None:
             assert [t["number"] for t in chain] == list(range(1, run.turn.number + 1))
             told = [c.id for t in chain for c in turns.load(s, run.id, t["number"]).calls]
             assert told == [c["id"] for c in calls]
-            record = views.events(s, run.id)
+            record = views.events(s, run.id).rows
             assert record[0]["kind"] == "RunRequested"
             assert record[-1]["seq"] == run.seq or run.input == "job"
         for row in views.approvals(s, limit=100).rows:

@@ -233,8 +233,8 @@ def test_what_was_done_for_nobody_is_forgotten_after_a_while(s: Session) -> None
         if effect.subject != "waiting":
             claims.done(s, effect)
     outbox.add(s, "", [Effect(EffectKind.FETCH_INTERACTION, "new", NOON + timedelta(days=9))])
-    assert claims.prune(s, NOON) == 0
-    assert claims.prune(s, NOON + timedelta(days=8)) == 1
+    assert claims.prune(s, NOON, 9) == 0
+    assert claims.prune(s, NOON + timedelta(days=8), 9) == 1
     left = s.connection().execute(sa.select(table(EffectRow).c.subject)).scalars()
     assert set(left) == {"kept", "waiting", "new"}
 

@@ -73,5 +73,5 @@ def test_the_oldest_give_way_to_new_ones_and_never_the_genuine(s: Session) -> No
         keep(s, [forged(f"m{i}", seconds=i) for i in range(n, n + 10)], 12)
     assert listed(s) == [forged(f"m{i}").id for i in range(29, 17, -1)]
     assert listed(s, None) == ["msg_1"]
-    assert inbox.prune(s, NOON + 25 * SECOND) == 7
+    assert inbox.prune(s, NOON + 25 * SECOND, 9) == 7
     assert s.connection().execute(sa.select(sa.func.count()).select_from(delivery_t)).scalar() == 6

@@ -126,17 +126,35 @@ def test_a_runs_whole_story(s: Session) -> None:
     run = runs.load(s, "run_001")
     for seq in range(2, 6):
         runs.record(s, replace(run, seq=seq), "X", {}, f"n{seq}", None, NOON)
-    assert [e["seq"] for e in views.events(s, "run_001", after=1, limit=3)] == [2, 3, 4]
-    assert [e["seq"] for e in views.events(s, "run_001", after=4)] == [5]
+    assert [e["seq"] for e in views.events(s, "run_001", after=1, limit=3).rows] == [2, 3, 4]
+    assert [e["seq"] for e in views.events(s, "run_001", after=4).rows] == [5]
     assert [t["number"] for t in views.turns(s, "run_001")] == [1]
     assert [c["call_id"] for c in views.calls(s, "run_001")] == ["c1"]
+
+
+def test_a_record_is_read_within_its_room_and_one_entry_at_least(s: Session) -> None:
+    run = runs.load(s, opened(s, 1))
+    for seq, text in enumerate(("a" * 500, "b" * 100, "c" * 100, "d" * 100), start=2):
+        runs.record(s, replace(run, seq=seq), "Told", {"text": text}, "", None, NOON)
+
+    def read(after: int, limit: int = 100, room: int = 300) -> tuple[list[int], bool]:
+        record = views.events(s, run.id, after=after, limit=limit, room=room)
+        return [row["seq"] for row in record.rows], record.more
+
+    assert read(1) == ([2], True), "alone it is larger than the room"
+    assert read(2) == ([3, 4], True)
+    assert read(4) == ([5], False)
+    assert read(5) == ([], False)
+    assert read(2, limit=1) == ([3], True)
+    assert read(0, room=10_000) == ([1, 2, 3, 4, 5], False)
+    assert read(0, limit=5, room=10_000) == ([1, 2, 3, 4, 5], False)
 
 
 def test_what_is_not_there(s: Session) -> None:
     for ask in (views.run, views.approval):
         with pytest.raises(NotFoundError):
             ask(s, "nobody")
-    assert views.turns(s, "x") == views.calls(s, "x") == views.events(s, "x") == []
+    assert views.turns(s, "x") == views.calls(s, "x") == views.events(s, "x").rows == []
     assert views.by_idempotency_key(s, "ci", "k") is None
 
 

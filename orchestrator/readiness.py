@@ -31,6 +31,10 @@ STALE_AFTER: Final = 3
 LATE_SECONDS: Final = 60.0
 """That due work may wait for somebody to take it up."""
 
+DIFFERS: Final = (
+    "other processes were started with other tools, rules or workflows; the log says which: configs_differ"
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -112,8 +116,8 @@ class State:
         # Other processes that answer could do no more about it.
         checks.append(Check("backlog", True, await self._late()))
         if self.configs is not None:
-            # Which of them is wrong is for people to say, and may be the others.
-            checks.append(Check("config", True, self.configs.trouble))
+            # Which of them is wrong is for people to say, and may be the others. Probes are open to anybody.
+            checks.append(Check("config", True, DIFFERS if self.configs.trouble else ""))
         # No reason to take webhooks elsewhere: what is meant for a neighbour waits for it in the outbox.
         for name, how in (await self.standings()).items():
             checks.append(Check(name, True, await self._told(name, how)))

@@ -32,6 +32,8 @@ class FailureStreak:
         self._since: float | None = None
         self._told_at = 0.0
         self._times = 0
+        self.ever = 0
+        """How often it failed, in this streak and before."""
         self._kinds: set[str] = set()
 
     def failed(self, error: Exception, *, kind: str = "", **about: Any) -> None:
@@ -44,6 +46,7 @@ class FailureStreak:
         kind = kind or name
         self._since = now if self._since is None else self._since
         self._times += 1
+        self.ever += 1
         if kind not in self._kinds:
             self._kinds.add(kind)
             self._told_at = now
@@ -58,9 +61,14 @@ class FailureStreak:
             return {"why": why}
         return {"exc_info": error} if self._traced else {}
 
-    def worked(self) -> None:
-        """It did its work: whatever was is over."""
-        if self._since is not None:
+    def worked(self, begun: int | None = None) -> None:
+        """It did its work: whatever was is over.
+
+        Args:
+            begun: `ever` when this work began, where several do theirs at once: what began before the last
+                failure may have had what it needs from before, and shows nothing.
+        """
+        if self._since is not None and begun in (None, self.ever):
             log.info(f"{self._name}_recovered", **self._so_far(self._clock()))
             self._since, self._times = None, 0
             self._kinds.clear()

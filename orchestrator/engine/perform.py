@@ -140,12 +140,12 @@ class Performer:
         one without the database, which leaves its effects to whoever looks when their leases are over.
         Whatever is logged meanwhile, by a gateway or a tool, says which effect of which run it is about.
         """
-        effect = ticket.effect
+        effect, begun = ticket.effect, self._acting.ever
         with bound_contextvars(**_about(effect)):
             try:
                 if await self._still_ours(effect):
                     await self._act(ticket)
-                    self._acting.worked()
+                    self._acting.worked(begun)
             except AWAY as e:
                 self._acting.failed(e, **_about(effect))
 
@@ -184,6 +184,7 @@ class Performer:
         commits = self.commits
         pause, renewing = looks(effect.kind, commits.lease)
         for look in count():
+            begun = self._renewing.ever
             try:
                 if look % renewing == 0:
                     await commits.renewed(effect)
@@ -192,7 +193,7 @@ class Performer:
             except Exception as e:  # noqa: BLE001  told by the streak
                 self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
             else:
-                self._renewing.worked()
+                self._renewing.worked(begun)
             await asyncio.sleep(pause.total_seconds())
 
 

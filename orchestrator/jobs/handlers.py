@@ -79,13 +79,14 @@ class Handlers:
         await self.idle()
 
     async def _work(self, job: "Picked") -> Outcome:
+        begun = self._streak.ever
         try:
             await self._handle(job.entrypoint, job.payload or b"")
         except Exception as e:  # noqa: BLE001  told by the streak
             # The rows know about attempts and what comes next; the job has said what it had to say.
             self._streak.failed(e, lane=job.entrypoint, job=job.id)
             return "exception"
-        self._streak.worked()
+        self._streak.worked(begun)
         return "successful"
 
     def _ended(self, job: "Picked", task: asyncio.Task[Outcome]) -> None:

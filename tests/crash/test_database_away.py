@@ -141,11 +141,13 @@ async def test_postgresql_is_restarted_in_mid_load(tmp_path: Path, server: Serve
 
 
 def _told_once(lab: Laboratory) -> None:
-    """What fails says so and why once in each process for each kind of error, and when it is over."""
+    """What fails says so once in each process for each of the reasons it meets, and when it is over."""
     lines = [json.loads(text) for text in lab.log.read_text().splitlines() if text.startswith("{")]
     assert not [line for line in lines if "exception" in line], "it is no mistake of the program's"
     at_length = Counter(
-        (line["event"], line.get("error", "")) for line in lines if line["event"].endswith("_failed")
+        (line["event"], line.get("error", ""), line.get("why", ""))
+        for line in lines
+        if line["event"].endswith("_failed")
     )
     assert max(at_length.values(), default=0) <= len(lab.workers) + 1, at_length
     failed = [line["error"] for line in lines if line["event"] == "worker_failed"]

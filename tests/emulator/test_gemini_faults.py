@@ -337,3 +337,27 @@ def test_faults_are_used_in_order_and_as_often_as_said() -> None:
     taken = [faults.take("get", subject) for subject in ("b", "a", "a", "a")]
     assert [fault.kind if fault else None for fault in taken] == ["stale", "not_found", "not_found", None]
     assert faults.view() == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [({"times": "often"}, "times: Expected"), ({"probability": "half"}, "probability: Exp")],
+)
+async def test_a_faults_option_of_another_type_is_refused_by_its_name(
+    option: dict[str, str], said: str
+) -> None:
+    async with stage() as s:
+        refused = await s.http(
+            "POST", "/_emulator/faults", json={"operation": "get", "kind": "reset", **option}
+        )
+        assert refused.status_code == 400
+        assert said in refused.json()["error"]["message"]
+
+
+@pytest.mark.asyncio
+async def test_forever_is_also_said_over_http() -> None:
+    async with stage() as s:
+        fault = {"operation": "get", "kind": "reset", "times": "forever"}
+        [queued] = (await s.http("POST", "/_emulator/faults", json=fault)).json()["faults"]
+        assert queued["times"] is None

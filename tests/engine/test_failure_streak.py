@@ -85,6 +85,21 @@ def test_the_next_spell_is_told_anew() -> None:
     assert [line["event"] for line in logs] == ["worker_failed", "worker_recovered"] * 2
 
 
+def test_what_began_before_the_last_failure_ends_no_streak() -> None:
+    """Of two things done at once one fails, the other had its connection from before."""
+    streak = FailureStreak("effect", Minute())
+    with capture_logs() as logs:
+        for _ in range(3):
+            begun = streak.ever
+            streak.failed(ConnectionError("gone"))
+            streak.worked(begun)
+        streak.worked(streak.ever)
+    assert [(line["event"], line.get("failures")) for line in logs] == [
+        ("effect_failed", None),
+        ("effect_recovered", 3),
+    ]
+
+
 class Away(Worker):
     """Its database is away for so many rounds."""
 
@@ -177,6 +192,37 @@ async def test_effects_that_meet_an_outage_tell_of_it_once_and_end(sqlite_url: s
         ("effect_failed", "run_1"),
         ("effect_recovered", None),
     ]
+
+
+@pytest.mark.asyncio
+async def test_an_effect_under_way_when_another_met_the_outage_does_not_say_that_it_is_over(
+    sqlite_url: str,
+) -> None:
+    async with World(sqlite_url) as world:
+        met = asyncio.Event()
+
+        async def act() -> None:
+            met.set()
+            raise sa.exc.OperationalError("SELECT", {}, ConnectionError("gone"))
+
+        async def well() -> None:
+            await met.wait()
+
+        async def no_sooner() -> None: ...
+
+        def ticket(act: Any) -> Ticket:
+            until = world.clock() + timedelta(seconds=10)
+            kind = EffectKind.FETCH_INTERACTION
+            return Ticket(Claimed(1, "run_1", kind, "int_1", 1, 1, "t", until, "", Urgency.TURN), act)
+
+        with capture_logs() as logs:
+            under_way = asyncio.create_task(world.performer.perform(ticket(well)))
+            await asyncio.sleep(0)
+            await world.performer.perform(ticket(act))
+            await under_way
+            assert [line["event"] for line in logs] == ["effect_failed"]
+            await world.performer.perform(ticket(no_sooner))
+    assert [line["event"] for line in logs] == ["effect_failed", "effect_recovered"]
 
 
 @pytest.mark.asyncio

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
+
+import msgspec
 
 from orchestrator.emulator.gemini import jobkinds
 
@@ -120,7 +122,7 @@ class Fault:
     Args:
         operation: One of `OPERATIONS`.
         kind: What goes wrong; `KINDS` has the list.
-        times: How often, before the entry is used up; None (`forever` on a command line) for good.
+        times: How often, before the entry is used up; None (or `forever`) for good.
         skip: How many operations pass untouched first.
         probability: Of striking when it could, from 0 to 1.
         for_seconds: In force for so long on the emulator's clock, instead of `times`.
@@ -183,6 +185,9 @@ class Fault:
         return default if self.copies is None else self.copies
 
 
+_OPTIONS: Final = get_type_hints(Fault)
+
+
 class Faults:
     """The queue. The first entry that fits an operation, and strikes, is used.
 
@@ -211,7 +216,7 @@ class Faults:
         unknown = set(options) - {f.name for f in fields(Fault) if f.init}
         if unknown:
             raise ValueError(f"unknown option '{sorted(unknown)[0]}'")
-        fault = Fault(operation, kind, **options)
+        fault = Fault(operation, kind, **{name: _option(name, value) for name, value in options.items()})
         fault.dice = random.Random(f"{self._seed}:{self._added}")  # noqa: S311 - to be repeatable
         self._added += 1
         if fault.for_seconds is not None:
@@ -342,6 +347,15 @@ def _number(name: str, value: str) -> Any:
         return float(value) if "float" in kind else int(value) if "int" in kind else value
     except ValueError as error:
         raise ValueError(f"{name}: '{value}' is not a number") from error
+
+
+def _option(name: str, value: Any) -> Any:
+    if name == "times" and value == FOREVER:
+        return None
+    try:
+        return msgspec.convert(value, _OPTIONS[name])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _utc() -> datetime:

@@ -155,6 +155,18 @@ def events(s: Session, run_id: str, *, after: int = 0, limit: int = 100, room: i
     return Record([dict(r) for r in rows], bool(found) and found[-1][0] > last)
 
 
+def record(s: Session, run_id: str, *, after: int, limit: int) -> tuple[Row, Record]:
+    """A run and some of its `events`, read in this order: once it is closed, they are all there.
+
+    Raises:
+        NotFoundError: Also where it is removed between the two.
+    """
+    row, found = run(s, run_id), events(s, run_id, after=after, limit=limit)
+    if after < row["seq"] and not found.rows:
+        raise NotFoundError(not_there(s, run_id))
+    return row, found
+
+
 def by_idempotency_key(s: Session, owner: str, key: str) -> tuple[str, str] | None:
     """Run id and body hash of an earlier request under that key."""
     row = (

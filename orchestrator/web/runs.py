@@ -182,8 +182,7 @@ async def list_events(
         return await streams.start(own_id(run_id, "run"), request, after, caller)
 
     def job(s: Session, run_id: str) -> EventPage:
-        views.run(s, run_id)
-        record = views.events(s, run_id, after=after, limit=limit)
+        _, record = views.record(s, run_id, after=after, limit=limit)
         items = [event_out(e, doors.hidden) for e in record.rows]
         return EventPage(items=items, next=items[-1].seq if record.more else None)
 

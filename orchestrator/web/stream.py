@@ -101,8 +101,7 @@ class Part:
 
 def part(s: Session, run_id: str, after: int, hidden: Hidden) -> Part:
     """Raises `NotFoundError`."""
-    run = views.run(s, run_id)  # before its entries: once it is closed, they are all there
-    record = views.events(s, run_id, after=after, limit=BATCH)
+    run, record = views.record(s, run_id, after=after, limit=BATCH)
     entries = [event_out(e, hidden) for e in record.rows]
     return Part(entries, record.more, run["status"] if run["closed_at"] is not None else None)
 

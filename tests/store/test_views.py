@@ -1,8 +1,11 @@
 """Read-only questions: newest first, page by page, nothing twice and nothing left out."""
 
+from contextlib import closing
 from datetime import timedelta
+from itertools import count
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.clock import NOON
 from support.conversation import ANNA, Conversation, recipe, wish
@@ -18,6 +21,8 @@ from orchestrator.domain.values import replace
 from orchestrator.errors import NotFoundError
 from orchestrator.store import claims, inbox, outbox, runs, views
 from orchestrator.store.claims import Hold
+from orchestrator.store.database import Database
+from orchestrator.store.run_rows import run_t
 
 SECOND = timedelta(seconds=1)
 
@@ -148,6 +153,25 @@ def test_a_record_is_read_within_its_room_and_one_entry_at_least(s: Session) -> 
     assert read(2, limit=1) == ([3], True)
     assert read(0, room=10_000) == ([1, 2, 3, 4, 5], False)
     assert read(0, limit=5, room=10_000) == ([1, 2, 3, 4, 5], False)
+
+
+@pytest.mark.parametrize("before", range(1, 4), ids=["it is read", "its entries are found", "they are read"])
+def test_a_record_whose_run_is_removed_meanwhile_is_not_there(postgres_url: str, before: int) -> None:
+    """Each statement sees what is committed by then; a run and its record go in one transaction."""
+    with closing(Database(postgres_url)) as database, Session(database.engine) as s:
+        opened(s, 1)
+        s.commit()
+        sent = count(1)
+
+        @sa.event.listens_for(database.engine, "before_cursor_execute")
+        def remove(conn: sa.Connection, *_: object) -> None:
+            if conn is s.connection() and next(sent) == before:
+                with database.engine.begin() as other:
+                    other.execute(run_t.delete())
+
+        with pytest.raises(NotFoundError, match="there is no run run_001"):
+            views.record(s, "run_001", after=0, limit=1)
+        assert next(sent) > before
 
 
 def test_what_is_not_there(s: Session) -> None:

@@ -44,6 +44,7 @@ class Database:
         threads: Connections (PostgreSQL).
         max_batch: Most jobs in one commit (SQLite).
         still_seconds: How long a transaction may wait for this process, should it stand still (PostgreSQL).
+        silent_seconds: How long this process waits for a server that says nothing (PostgreSQL).
 
     Raises:
         ConflictError: Another process has this SQLite file open.
@@ -57,6 +58,7 @@ class Database:
         threads: int = 16,
         max_batch: int = 64,
         still_seconds: float = standstill.LONGEST_SECONDS,
+        silent_seconds: float = engines.SILENT_SECONDS,
     ) -> None:
         self.url = sa.make_url(url)
         self.still_seconds = still_seconds
@@ -83,7 +85,9 @@ class Database:
             grown = self._checkpoints.due.set
             self._writer = Writer(self.engine, self._queue, most=max_batch, grown=grown, tell=self._tell)
         else:
-            self.engine = self._read_engine = engines.postgres(self.url, threads, still_seconds)
+            self.engine = self._read_engine = engines.postgres(
+                self.url, threads, still_seconds, silent_seconds
+            )
             self._pool = Threads(threads, "db")
             self._transactions = Transactions(self.engine, tell=self._tell)
             patience = round(standstill.patience(still_seconds) * 1000)
@@ -136,8 +140,10 @@ class Database:
 
         On a thread and a connection beside the pool's, which may all be waiting for just that.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._aside, once, self.engine, standstill.end, self.still_seconds)
+        loop, server = asyncio.get_running_loop(), self._transactions
+        assert server is not None  # noqa: S101  only there can anybody stand still
+        end = lambda: retried(lambda: server.read(standstill.end, self.still_seconds))  # noqa: E731
+        return await loop.run_in_executor(self._aside, end)
 
     def durable(self) -> bool:
         """Whether a commit survives a power cut, as the database says of itself."""

@@ -113,4 +113,6 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Conversation]]:
                 connection.invalidate()  # or its rollback, which fails, would be what is told
                 if isinstance(e, Exception) and not wire.committing and not pipeline.only_reads(e):
                     raise CutOffError(None, None, e) from e
+                if isinstance(e, sa.exc.DBAPIError) and not pipeline.only_reads(e):
+                    e.connection_invalidated = True  # whoever tells of it knows: it may have been committed
             raise

@@ -27,6 +27,9 @@ For a connection to come about libpq itself waits over two minutes: so long a se
 start, a command or a thread. Linux asks nothing of a machine that has not acknowledged what it was sent, and
 gives that up after some 15 minutes: hence the last, as long as the others come to together.
 """
+SILENT_SECONDS = 25.0
+"""How long a server is waited for that says nothing, which TCP does not notice: as long as TCP waits. A disk
+may be busy for a while, and a transaction of ours that lasts 15 s the server ends; see `standstill`."""
 SETTLED = {
     "standard_conforming_strings": "on",
     "DateStyle": "ISO",
@@ -42,11 +45,12 @@ LONGEST_LOG = 16_000
 """Pages of 4 KiB: a log longer than that is moved by the commit that finds it so."""
 
 
-def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
+def postgres(url: sa.URL, threads: int, still_seconds: float, silent_seconds: float) -> sa.Engine:
     """As many connections as threads.
 
     Args:
         still_seconds: How long the server waits for this process; see `standstill`.
+        silent_seconds: How long this process waits for the server; see `silence`.
     """
     engine = sa.create_engine(
         url,
@@ -67,9 +71,9 @@ def postgres(url: sa.URL, threads: int, still_seconds: float) -> sa.Engine:
         dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in SETTLED.items()))
         standstill.limit(dbapi, still_seconds)
 
-    from orchestrator.store.sql import pipeline  # needs the driver, which comes with the extra `postgres`
+    from orchestrator.store.sql import pipeline, silence  # need the driver, of the extra `postgres`
 
-    pipeline.listen(engine)
+    pipeline.listen(engine, silence.Silence(silent_seconds))
     return engine
 
 

@@ -22,6 +22,7 @@ from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 
 from orchestrator.domain.values import Value
+from orchestrator.store.sql.silence import Listening, Silence
 from orchestrator.store.sql.wire import Check, ForgottenError, Hear
 
 DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -84,6 +85,7 @@ class Pipeline:
         self._spoilt = False
         """Something was not as it must be: whoever caught that, nothing of this transaction may stay."""
         self.foreign = self.loose = self.committing = False
+        self._silence: Silence = driver.silence
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
@@ -275,7 +277,7 @@ class Pipeline:
         while self._pg.flush():
             self._poll.modify(self._pg.socket, select.POLLIN | select.POLLOUT)
             try:
-                ready = self._poll.poll()
+                ready = self._listen()
             finally:
                 self._poll.modify(self._pg.socket, select.POLLIN)
             if any(event & ~select.POLLOUT for _, event in ready):
@@ -284,9 +286,16 @@ class Pipeline:
     def _next(self) -> Any:
         pg = self._pg
         while pg.is_busy():
-            self._poll.poll()  # the other threads go on meanwhile
+            self._listen()
             pg.consume_input()
         return pg.get_result()
+
+    def _listen(self) -> list[tuple[int, int]]:
+        """What the socket is ready for; the other threads go on meanwhile."""
+        ready = self._poll.poll(self._silence.seconds * 1000)
+        if not ready:
+            raise self._silence.met()
+        return ready
 
     def _hang_up(self) -> None:
         with suppress(psycopg.Error):
@@ -329,8 +338,9 @@ def wrapped(sql: str, error: Exception) -> Exception:
     return sa.exc.DBAPIError.instance(sql, {}, error, psycopg.Error, hide_parameters=True, dialect=DIALECT)
 
 
-def listen(engine: sa.Engine) -> None:
+def listen(engine: sa.Engine, silence: Silence) -> None:
     """Keep the order where SQLAlchemy sends a statement of its own; give out no connection that is gone."""
+    engine.dialect.connect = silence.connect  # type: ignore[method-assign]  # behind whoever listens for it
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def _before(conn: sa.Connection, _cursor: Any, sql: str, *_: Any) -> None:
@@ -340,8 +350,9 @@ def listen(engine: sa.Engine) -> None:
             known.flush()
 
     @sa.event.listens_for(engine, "checkout")
-    def _checkout(dbapi: Any, _record: Any, _proxy: Any) -> None:
-        if _hung_up(dbapi):
+    def _checkout(dbapi: Listening, _record: Any, _proxy: Any) -> None:
+        dbapi.hurried = True
+        if silence.distrusts(dbapi) or _hung_up(dbapi):
             raise sa.exc.InvalidatePoolError("the server ended this session")
 
 

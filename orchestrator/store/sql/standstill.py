@@ -73,6 +73,8 @@ def unhurried(connection: sa.Connection, *, session: bool = False) -> None:
     """
     if connection.dialect.name != "postgresql":
         return
+    driver: Any = connection.connection.dbapi_connection  # also of one that has left the pool
+    driver.hurried = False
     scope = "SESSION" if session else "LOCAL"
     names = ["idle_in_transaction_session_timeout", "lock_timeout"]
     if (connection.dialect.server_version_info or ()) >= (17,):

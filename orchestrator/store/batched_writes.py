@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy.orm import Session
 
 from orchestrator.store.database import Database
+from orchestrator.store.sql.crowded import admit
 
 Item = TypeVar("Item")
 
@@ -31,7 +32,11 @@ class BatchedWrites(Generic[Item]):
         self._writing: asyncio.Task[None] | None = None
 
     async def put(self, item: Item) -> None:
-        """Write it with whatever else is there; a caller that is cancelled leaves it to be written."""
+        """Write it with whatever else is there; a caller that is cancelled leaves it to be written.
+
+        Raises `CrowdedError`.
+        """
+        admit(len(self._waiting))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._writing is None or self._writing.done():

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from orchestrator.store.group_commit import GroupCommit
 from orchestrator.store.sql import after_commit, engines, standstill
 from orchestrator.store.sql.checkpoints import Checkpoints
+from orchestrator.store.sql.crowded import admit
 from orchestrator.store.sql.notify import Notifier
 from orchestrator.store.sql.races import retried
 from orchestrator.store.sql.sessions import once
@@ -99,13 +100,14 @@ class Database:
         """Run `job` in a transaction; returns after COMMIT.
 
         Once begun it is never interrupted: a caller that is cancelled stops waiting, the
-        transaction still completes.
+        transaction still completes. Raises `CrowdedError` where too much waits already.
         """
         try:
             if (server := self._transactions) is not None:
                 return await self._pool.run(
                     lambda: retried(lambda: server.write(self.ending, job, *args, **kwargs))
                 )
+            admit(self._queue.qsize())
             done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             self._queue.put((partial(_called, job, args, kwargs), done))
             return await done

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from orchestrator.store.sql.crowded import admit
 from orchestrator.store.sql.held import hold
 from orchestrator.store.sql.races import StaleRowError, lost_race, retried
 from orchestrator.store.sql.threads import Result, Threads, answer
@@ -72,7 +73,8 @@ class GroupCommit:
         self._apart_until = 0.0
 
     async def write(self, job: Job, of: str = "") -> Any:
-        """Returns after the COMMIT; see `Database.step`."""
+        """Returns after the COMMIT; see `Database.step`. Raises `CrowdedError`."""
+        admit(len(self._waiting))
         asked = _Asked(job, of, asyncio.get_running_loop().create_future())
         with self._lock:
             if self._under_way < AT_ONCE:

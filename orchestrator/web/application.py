@@ -20,6 +20,7 @@ from orchestrator.web import stream, trigger_hook
 from orchestrator.web.doors import Doors
 from orchestrator.web.head_requests import answering_heads
 from orchestrator.web.hooks import DYNAMIC, GEMINI, dynamic_hook, gemini_hook
+from orchestrator.web.patience import in_time
 from orchestrator.web.problems import MEDIA, handlers
 from orchestrator.web.reference import POLICY, ReferencePage
 from orchestrator.web.router import BEARER, routes
@@ -58,7 +59,7 @@ def build_app(
         logging_config=None,
         openapi_config=_openapi(),
     )
-    litestar = answering_heads(trigger_hook.beside(app.asgi_handler, doors))
+    litestar = answering_heads(trigger_hook.beside(in_time(app.asgi_handler, doors.failures), doors))
     app.asgi_handler = _ahead(doors.failures.heard(_beside(litestar, doors, refusals)), hook)
     return app
 

@@ -1,7 +1,7 @@
 """Requests that failed by our own fault, as the log tells of them: which error, where, and never its text.
 
 That of a database error holds the row, so a body or a secret; what a database that is away, locked or full
-says of itself is told. An outage of it is one thing, however many requests meet it.
+says of itself is told. An outage of it is one thing, however many requests meet it, by a refusal or in vain.
 """
 
 import traceback
@@ -10,11 +10,13 @@ from typing import Final
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.errors import UncertainError
 from orchestrator.failure_streak import FailureStreak
-from orchestrator.outages import AWAY, outage
+from orchestrator.outages import outage
 
 log = structlog.get_logger(__name__)
 
+_LATE: Final = "no answer in time"
 FRAMES: Final = 8
 """Innermost places of a traceback that are told."""
 
@@ -33,10 +35,11 @@ class Failures:
     def failed(self, scope: Scope, error: Exception, route: str = "", **more: str) -> None:
         """A request could not be answered as it should; `route` where the router has not said it."""
         method, path = _asked(scope, route)
-        about = {"method": method, "route": path, "why": outage(error), "where": _where(error), **more}
-        if isinstance(error, AWAY):
+        why = _LATE if isinstance(error, TimeoutError | UncertainError) else outage(error)
+        about = {"method": method, "route": path, "why": why, "where": _where(error), **more}
+        if why:
             self._met.add((method, path))
-            self._streak.failed(error, kind=outage(error), **about)
+            self._streak.failed(error, kind=why, **about)
         else:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.error("request_failed", error=type(error).__name__, cause=cause, **about)

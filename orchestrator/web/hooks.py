@@ -21,6 +21,7 @@ from orchestrator.slack import incoming, interactivity, signature
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors, DynamicDoor, SlackDoor
 from orchestrator.web.drain import DRAIN_BYTES, drain
+from orchestrator.web.patience import DELIVERIES
 from orchestrator.web.slack_handler import Kind, SlackHandler
 from orchestrator.web.stall_timeouts import BODIES
 
@@ -82,7 +83,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
         body = await read_body(scope, receive, doors.limits.max_webhook_bytes)
         delivery, signal = await believed(scope, body)
         try:
-            await doors.intake.deliver(
+            storing = doors.intake.deliver(
                 webhook_id=delivery.id,
                 kind=_printable(signal.type),
                 subject=signal.subject or "",
@@ -91,6 +92,7 @@ def _gemini(doors: Doors, refusals: Refusals, verify: _Verify) -> ASGIApp:
                 scheme=delivery.scheme,
                 headers=delivery.headers,
             )
+            await DELIVERIES.wait(storing)
         except Exception as e:
             # Not taken, whatever the reason: the sender keeps it and comes again.
             doors.failures.failed(scope, e, GEMINI, webhook_id=delivery.id)

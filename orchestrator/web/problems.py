@@ -25,6 +25,7 @@ from orchestrator.errors import (
     OrchestratorError,
     SignatureError,
     UnavailableError,
+    UncertainError,
     UnreadableError,
 )
 from orchestrator.web import expected
@@ -33,6 +34,8 @@ from orchestrator.web.head_requests import allowed
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
+_SOON: Final = {"retry-after": str(RETRY_SECONDS)}
+_UNCHANGED: Final = "nothing was changed"
 _NAMED: Final = re.compile(r"field `([^`]{1,80})`")
 _SHOWN: Final = 80  # characters of a name that a stranger made up
 
@@ -164,6 +167,8 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
         case UnavailableError():
             wait = max(1, round(exc.retry_after or RETRY_SECONDS))
             return answer(503, str(exc), headers={"retry-after": str(wait)})
+        case UncertainError():
+            return answer(503, str(exc), headers=_SOON)
         case UnreadableError():
             return answer(500, str(exc))
         case _:
@@ -171,9 +176,9 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
 
 
 def on_database(request: Request[Any, Any, Any], exc: OperationalError) -> Response[Problem]:
-    """The database is away or locked: nothing was kept, another try may work."""
-    headers = {"retry-after": str(RETRY_SECONDS)}
-    return answer(503, "the database does not answer; nothing was changed", headers=headers)
+    """The database is away or locked; another try may work. One that was lost over a COMMIT has not said."""
+    what = "it may have been done: ask again, with the same key" if exc.connection_invalidated else _UNCHANGED
+    return answer(503, f"the database does not answer; {what}", headers=_SOON)
 
 
 def on_error(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]:
@@ -191,7 +196,7 @@ _ANSWERS: Final[Mapping[type[Exception], Callable[[Request[Any, Any, Any], Any],
 
 def ours(told: Response[Problem], exc: Exception) -> bool:
     """Whether it is our own fault that this was the answer."""
-    return told.status_code == 500 or isinstance(exc, OperationalError)
+    return told.status_code == 500 or isinstance(exc, OperationalError | UncertainError)
 
 
 def handlers(failures: Failures) -> ExceptionHandlersMap:

@@ -24,6 +24,7 @@ from orchestrator.strictjson import StrictReader
 from orchestrator.web import problems
 from orchestrator.web.doors import Doors
 from orchestrator.web.hooks import read_body
+from orchestrator.web.patience import DELIVERIES
 from orchestrator.web.triggers import fired_out
 
 _PATH: Final = re.compile(r"/v1/triggers/([^/]+)")
@@ -75,7 +76,7 @@ async def _take(name: str, scope: Scope, receive: Receive, doors: Doors) -> Fire
         raise NotFoundError("there is no trigger of that name")
     value = _read(body)
     try:
-        fired = await door.triggers.deliver(name, delivery.id, body, value)
+        fired = await DELIVERIES.wait(door.triggers.deliver(name, delivery.id, body, value))
     except OrchestratorError:
         raise
     except Exception as e:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from orchestrator.store.sql.crowded import admit
+
 T = TypeVar("T")
 
 _Asked = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
@@ -40,7 +42,9 @@ class Threads:
 
         Raises:
             RuntimeError: They have ended, or none could begin.
+            CrowdedError: Too much waits for one already.
         """
+        admit(-self._free)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if not self._put(call, done):
             raise RuntimeError("the database is closed")

@@ -5,7 +5,6 @@ can see that anything is wrong.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,19 +16,14 @@ from sqlalchemy.orm import Session
 from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
-from orchestrator.store.sightings import Sighting
+from orchestrator.store.words import Word, Words
 
 LOOK_SECONDS: Final = 15.0
 """Between two looks; with each of them a process says that it is still there."""
 STAYS: Final = timedelta(seconds=90)
 """So long after it was seen first, who differs still says so; a deploy that goes round is over by then."""
-LASTS: Final = timedelta(minutes=3)
-"""Since its last word, until a process is gone."""
 SHOWN: Final = 5
 """Names of one kind, and processes."""
-
-_ALL: Final = "config:"
-_WHO_CHARS: Final = 120
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +84,8 @@ class DifferingConfigs:
         known: Known,
         moment: Callable[[Session], datetime] = sightings.moment,
     ) -> None:
-        self._database, self._known, self._moment = database, known, moment
-        self._ours = f"{_ALL}{secrets.token_hex(8)}:{who[:_WHO_CHARS]}"
+        self._known = known
+        self._words = Words(database, "config", moment, who)
         self._text = msgspec.json.encode(known, order="sorted").decode()
         self._since: dict[str, datetime] = {}
         """Since when what differs is there: whoever keeps starting anew is another process each time."""
@@ -111,36 +105,18 @@ class DifferingConfigs:
 
     async def look(self) -> None:
         """Say that this process is there, and find who differs. Raises what the database raises."""
-        others = await self._database.write(self._exchange)
-        unlike = {key: (seen, why) for key, seen in others.items() if (why := self._unlike(seen))}
-        self._since = {seen.text: self._since.get(seen.text, seen.at) for seen, _ in unlike.values()}
-        told = {
-            f"{key.split(':', 2)[2]} {why}"
-            for key, (seen, why) in unlike.items()
-            if seen.at - self._since[seen.text] >= STAYS
-        }
+        others = await self._words.say(self._text)
+        unlike = [(word, why) for word in others if (why := self._unlike(word))]
+        self._since = {word.text: self._since.get(word.text, word.at) for word, _ in unlike}
+        told = {f"{word.who} {why}" for word, why in unlike if word.at - self._since[word.text] >= STAYS}
         self._found(_shown(sorted(told), "; "))
 
     async def leave(self) -> None:
         """This process decides nothing any more."""
-        try:
-            await self._database.write(sightings.forget, self._ours)
-        except Exception as e:  # noqa: BLE001  then it is forgotten as one that was killed
-            log.warning("config_not_forgotten", error=type(e).__name__)
+        await self._words.leave()
 
-    def _exchange(self, s: Session) -> dict[str, Sighting]:
-        """Ours is written and what is old forgotten; returns the others'."""
-        now = self._moment(s)
-        others = sightings.of(s, _ALL)
-        others.pop(self._ours, None)
-        for key in [key for key, seen in others.items() if now - seen.at >= LASTS]:
-            sightings.forget(s, key)
-            del others[key]
-        sightings.put(s, self._ours, Sighting(now, True, self._text))
-        return others
-
-    def _unlike(self, seen: Sighting) -> str:
-        return msgspec.json.decode(seen.text, type=Known).unlike(self._known)
+    def _unlike(self, word: Word) -> str:
+        return msgspec.json.decode(word.text, type=Known).unlike(self._known)
 
     def _found(self, trouble: str) -> None:
         if trouble and not self.trouble:

@@ -5,10 +5,9 @@ process tells of its own: another one may have been started with newer ones.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -17,11 +16,11 @@ from sqlalchemy.orm import Session
 from orchestrator.engine.meters import Stopwatch
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
-from orchestrator.store.sightings import Sighting
+from orchestrator.store.words import Words
 
-LASTS: Final = timedelta(minutes=3)
-"""So long it counts, unless it is said again: what waits to be sent is tried each minute or two."""
 AGAIN_SECONDS: Final = 60.0
+"""Between two times that the same is told: what waits to be sent is tried each minute or two, and a word that
+is not said again counts no longer than `words.LASTS`."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +40,8 @@ class RefusedCredentials:
         moment: Callable[[Session], datetime] = sightings.moment,
         stopwatch: Stopwatch = time.monotonic,
     ) -> None:
-        self._database, self._moment, self._stopwatch = database, moment, stopwatch
-        self._all = f"refused:{neighbour}:"
-        self._ours = self._all + secrets.token_hex(8)
+        self._words = Words(database, f"refused:{neighbour}", moment)
+        self._stopwatch = stopwatch
         self._why, self._told_at = "", 0.0
         self._telling: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -64,7 +62,8 @@ class RefusedCredentials:
 
     async def why(self) -> str:
         """The newest word of all processes; empty where none is refused. Raises what the database raises."""
-        return await self._database.read(self._newest)
+        words = await self._words.heard()
+        return max(words).text if words else ""
 
     async def leave(self) -> None:
         """This process sends nothing any more; the next one may have others."""
@@ -75,19 +74,6 @@ class RefusedCredentials:
         """As it is by then; one after the other, so that none overtakes what is newer."""
         async with self._turn:
             try:
-                await self._database.write(self._write, self._why)
+                await self._words.say(self._why)
             except Exception as e:  # noqa: BLE001  the log has said it; monitors hear of the database itself
                 log.warning("refused_credentials_not_told", error=type(e).__name__)
-
-    def _write(self, s: Session, why: str) -> None:
-        now = self._moment(s)
-        for key, seen in sightings.of(s, self._all).items():
-            if key == self._ours or now - seen.at >= LASTS:
-                sightings.forget(s, key)
-        if why:
-            sightings.put(s, self._ours, Sighting(now, False, why))
-
-    def _newest(self, s: Session) -> str:
-        now = self._moment(s)
-        lasting = [seen for seen in sightings.of(s, self._all).values() if now - seen.at < LASTS]
-        return max(lasting, default=Sighting(now, True, "")).text

@@ -13,11 +13,12 @@ from support.clock import NOON, pass_by
 from support.signing import WHSEC
 
 from orchestrator import app, jobs, tooling
-from orchestrator.differing_configs import LASTS, LOOK_SECONDS, STAYS, DifferingConfigs, Known
+from orchestrator.differing_configs import LOOK_SECONDS, STAYS, DifferingConfigs, Known
 from orchestrator.readiness import DIFFERS
 from orchestrator.settings import Settings, load
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
+from orchestrator.store.words import LASTS
 
 pytestmark = pytest.mark.asyncio
 TOOLS = {"lookup": "t1", "send_note": "t2"}

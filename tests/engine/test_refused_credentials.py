@@ -7,8 +7,9 @@ import pytest
 from support.clock import NOON
 from support.patience import until
 
-from orchestrator.refused_credentials import LASTS, RefusedCredentials
+from orchestrator.refused_credentials import RefusedCredentials
 from orchestrator.store.database import Database
+from orchestrator.store.words import LASTS
 
 pytestmark = pytest.mark.asyncio
 REVOKED = "token_revoked"

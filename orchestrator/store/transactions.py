@@ -13,6 +13,7 @@ from orchestrator.store import audit
 from orchestrator.store.run_cache import RunCache
 from orchestrator.store.sql.held import attach, hold
 from orchestrator.store.sql.races import StaleRowError
+from orchestrator.store.sql.unwritten import refusal
 from orchestrator.store.sql.wire import Conversation, CutOffError
 
 T = TypeVar("T")
@@ -109,10 +110,22 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Conversation]]:
             yield s, wire
         except BaseException as e:
             wire.rollback()
-            if wire.lost:
+            if pipeline.only_reads(e):
+                wire.distrust()  # a new session may lead to another server
+                connection.invalidate()
+            elif wire.lost:
                 connection.invalidate()  # or its rollback, which fails, would be what is told
-                if isinstance(e, Exception) and not wire.committing and not pipeline.only_reads(e):
+                if isinstance(e, Exception) and not wire.committing:
                     raise CutOffError(None, None, e) from e
-                if isinstance(e, sa.exc.DBAPIError) and not pipeline.only_reads(e):
+                if isinstance(e, sa.exc.DBAPIError):
                     e.connection_invalidated = True  # whoever tells of it knows: it may have been committed
+            if isinstance(e, sa.exc.DBAPIError) and not isinstance(e, sa.exc.OperationalError) and refusal(e):
+                raise _outage(e) from e
             raise
+
+
+def _outage(error: sa.exc.DBAPIError) -> sa.exc.OperationalError:
+    """A server that takes no writes, or none from us: no mistake in a statement, as its class would say."""
+    told = sa.exc.OperationalError(error.statement, {}, error.orig, hide_parameters=True)
+    told.connection_invalidated = error.connection_invalidated
+    return told

@@ -28,6 +28,7 @@ from orchestrator.errors import (
     UncertainError,
     UnreadableError,
 )
+from orchestrator.store.sql.unwritten import refusal
 from orchestrator.web import expected
 from orchestrator.web.failures import Failures
 from orchestrator.web.head_requests import allowed
@@ -177,8 +178,9 @@ def on_ours(request: Request[Any, Any, Any], exc: OrchestratorError) -> Response
 
 def on_database(request: Request[Any, Any, Any], exc: OperationalError) -> Response[Problem]:
     """The database is away or locked; another try may work. One that was lost over a COMMIT has not said."""
+    how = "takes no writes" if refusal(exc) else "does not answer"
     what = "it may have been done: ask again, with the same key" if exc.connection_invalidated else _UNCHANGED
-    return answer(503, f"the database does not answer; {what}", headers=_SOON)
+    return answer(503, f"the database {how}; {what}", headers=_SOON)
 
 
 def on_error(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]:

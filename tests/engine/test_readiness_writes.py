@@ -120,6 +120,6 @@ async def test_a_role_that_may_not_write_is_named_as_that(postgres_url: str) -> 
             sightings.forget(s, "anything")
 
         bench = Bench(database)
-        with pytest.raises(sa.exc.ProgrammingError):
+        with pytest.raises(sa.exc.OperationalError):
             await database.write(refused)
         assert await bench.writes.told() == "it takes no writes: our role has no right to"

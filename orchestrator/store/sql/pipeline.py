@@ -100,6 +100,10 @@ class Pipeline:
         """See `Wire`."""
         return bool(self._pg.status != pq.ConnStatus.OK)
 
+    def distrust(self) -> None:
+        """See `Conversation`."""
+        self._silence.distrust()
+
     def later(self, sql: str, values: Sequence[Any], check: Check | None = None) -> None:
         """Send it with what follows, the COMMIT even."""
         self._add(sql, values, check, read=False)
@@ -352,7 +356,7 @@ def listen(engine: sa.Engine, silence: Silence) -> None:
     @sa.event.listens_for(engine, "checkout")
     def _checkout(dbapi: Listening, _record: Any, _proxy: Any) -> None:
         dbapi.hurried = True
-        if silence.distrusts(dbapi) or _hung_up(dbapi):
+        if silence.distrusted(dbapi) or _hung_up(dbapi):
             raise sa.exc.InvalidatePoolError("the server ended this session")
 
 

@@ -22,16 +22,20 @@ class Silence:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._met_at = 0.0
+        self._distrusted_at = 0.0
 
     def met(self) -> psycopg.OperationalError:
         """The error to raise."""
-        self._met_at = time.monotonic()
+        self.distrust()
         return psycopg.OperationalError(f"the server has said nothing for {self.seconds:g} s")
 
-    def distrusts(self, connection: "Listening") -> bool:
-        """Whether it came about before another met with silence."""
-        return connection.since < self._met_at
+    def distrust(self) -> None:
+        """None that there is by now is used again: where one leads nowhere, so may all."""
+        self._distrusted_at = time.monotonic()
+
+    def distrusted(self, connection: "Listening") -> bool:
+        """Whether it is one of those."""
+        return connection.since < self._distrusted_at
 
     def connect(self, *args: Any, **named: Any) -> "Listening":
         """As the driver does."""

@@ -31,11 +31,12 @@ class Unwritten:
 
     def heard(self, error: Exception) -> None:
         """A write ended with that."""
-        if why := _reason(error):
+        if why := refusal(error):
             self.times, self.why = self.times + 1, why
 
 
-def _reason(error: Exception) -> str:
+def refusal(error: BaseException) -> str:
+    """Why nothing is written, in words that anybody may read; empty where the error is another one."""
     told = getattr(error, "orig", None) or error
     if isinstance(told, sqlite3.Error):
         return _SQLITE.get(getattr(told, "sqlite_errorcode", 0) & 0xFF, "")  # the rest says where it happened

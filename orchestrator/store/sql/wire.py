@@ -89,6 +89,10 @@ class Conversation(Wire, Protocol):
         """Whether the connection is gone."""
         ...
 
+    def distrust(self) -> None:
+        """No connection that there is by now is used again."""
+        ...
+
     def commit(self) -> None:
         """Send what waits, and end the transaction."""
         ...

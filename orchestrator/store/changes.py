@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 30.0
+LONGEST_PAUSE_SECONDS: Final = 5.0
+QUIET_SECONDS: Final = 10.0
+"""Without a notice, until the server is asked whether it is still there."""
+ANSWER_SECONDS: Final = 5.0
+"""That it may take to say so."""
 CONNECTION: Final = {
     "application_name": "orchestrator-changes",
     "connect_timeout": 10,
-    # It only ever waits, so nothing but these tells that the other side is gone.
+    # It mostly waits: these tell that the other side is gone, unless something on the way takes its place.
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -123,8 +127,11 @@ class Changes:
                     log.info("changes_heard")
                     # What was committed while nobody listened was told to nobody.
                     self._ring(tuple(self._signals))
-                    async for notice in connection.notifies():
-                        self._ring((notice.payload,))
+                    while True:
+                        async for notice in connection.notifies(timeout=QUIET_SECONDS):
+                            self._ring((notice.payload,))
+                        async with asyncio.timeout(ANSWER_SECONDS):
+                            await connection.execute("SELECT")  # or it would be listened to for ever
             except Exception as e:  # noqa: BLE001  whatever it is, nobody else would start it again
                 log.warning("changes_not_heard", error=type(e).__name__, again_in=pause)
             await asyncio.sleep(pause)

@@ -126,6 +126,6 @@ def _spoken(engine: sa.Engine) -> Iterator[tuple[Session, Conversation]]:
 
 def _outage(error: sa.exc.DBAPIError) -> sa.exc.OperationalError:
     """A server that takes no writes, or none from us: no mistake in a statement, as its class would say."""
-    told = sa.exc.OperationalError(error.statement, {}, error.orig, hide_parameters=True)
+    told = sa.exc.OperationalError(error.statement, {}, error.orig or error, hide_parameters=True)
     told.connection_invalidated = error.connection_invalidated
     return told

@@ -3,14 +3,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import asynccontextmanager, closing, contextmanager
 from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
+from support.line import Line, line_to
 
 from orchestrator.store.changes import CONNECTION, Changes
 from orchestrator.store.database import Database
@@ -44,6 +44,17 @@ async def listening(changes: Changes) -> AsyncIterator[Changes]:
         with changes.watch("anything") as signal:
             assert changes._database.sqlite or await signal.wait(SOON), "it rings when it has begun to listen"
         yield changes
+
+
+@contextmanager
+def over_line(url: str) -> Iterator[tuple[Database, Database, Line]]:
+    """A process beside the server, and one behind a line to it."""
+    with (
+        line_to(url) as line,
+        closing(Database(url)) as near,
+        closing(Database(line.url.render_as_string(hide_password=False))) as distant,
+    ):
+        yield near, distant, line
 
 
 async def told_all(changes: Changes) -> None:
@@ -217,68 +228,37 @@ def _cut(s: Session) -> int:
     return int(s.connection().execute(own, {"name": CONNECTION["application_name"]}).scalar_one())
 
 
-class Line:
-    """The way to the server, which can be cut and mended: a port that leads to its socket."""
-
-    def __init__(self, socket: str) -> None:
-        self._socket = socket
-        self.port = 0
-        self.tried = 0
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.tried += 1
-        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
-        self._open |= {writer, far_writer}
-        with suppress(OSError):
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-
-
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await source.read(65536):
-            target.write(piece)
-    finally:
-        target.close()
-
-
 @ON_POSTGRESQL
 async def test_an_outage_is_sat_out(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was committed while the server could not be reached was told to nobody: all look again."""
     monkeypatch.setattr("orchestrator.store.changes.LONGEST_PAUSE_SECONDS", 0.2)
-    direct = sa.make_url(database_url)
-    folder = direct.query.get("host")
-    if not isinstance(folder, str) or not folder.startswith("/"):
-        pytest.skip("needs a server behind a socket of this machine")
-    line = Line(str(Path(folder) / ".s.PGSQL.5432"))
-    await line.mend()
-    far = direct.set(host="127.0.0.1", port=line.port, query={"sslmode": "disable", "gssencmode": "disable"})
-    near, distant = Database(database_url), Database(far.render_as_string(hide_password=False))
-    try:
+    with over_line(database_url) as (near, distant, line):
         async with listening(Changes(distant)) as changes:
             with changes.watch("run_a") as signal:
-                await line.cut()
+                line.cut()
                 await near.write(grow, "run_a")
                 assert not await signal.wait(0.8), "cut off, and nothing rings by itself"
-                await line.mend()
+                line.mend()
                 assert await signal.wait(SOON), "it looks again once it listens"
                 await near.write(grow, "run_a")
                 assert await signal.wait(SOON)
-        await line.cut()
-    finally:
-        near.close()
-        distant.close()
+
+
+@ON_POSTGRESQL
+async def test_a_server_that_says_nothing_any_more_is_left(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another has taken over behind a proxy that keeps the old connections."""
+    for name in ("QUIET_SECONDS", "ANSWER_SECONDS", "FIRST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"orchestrator.store.changes.{name}", 0.2)
+    with over_line(database_url) as (near, distant, line):
+        async with listening(Changes(distant)) as changes:
+            with changes.watch("run_a") as signal:
+                line.hold()
+                line.release(anew=True)
+                assert await signal.wait(SOON), "it looks again once it listens"
+                await near.write(grow, "run_a")
+                assert await signal.wait(SOON)
 
 
 @ON_POSTGRESQL

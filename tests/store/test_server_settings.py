@@ -10,6 +10,7 @@ from support.clock import NOON
 from orchestrator.domain.evidence import Entry, EntryKind
 from orchestrator.store import audit, inbox
 from orchestrator.store.database import Database
+from orchestrator.store.sql import standstill
 from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = pytest.mark.asyncio
@@ -82,6 +83,16 @@ async def test_a_machine_that_is_gone_is_not_waited_for_longer_where_something_w
 
 class NotNowError(Exception):
     """Nobody is called in this test."""
+
+
+async def test_a_server_whose_clocks_are_short_is_none_of_our_clocks(
+    postgres_url: str, administered: sa.Connection
+) -> None:
+    for clock in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        administered.exec_driver_sql(f"ALTER DATABASE {name(postgres_url)} SET {clock} = '200ms'")
+    with closing(Database(postgres_url)) as database, database.engine.begin() as conn:
+        standstill.unhurried(conn)
+        conn.exec_driver_sql("SELECT pg_sleep(0.5)")
 
 
 @pytest.mark.parametrize(("asked", "waits"), [("", 10), ("?connect_timeout=3", "3")])

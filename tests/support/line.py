@@ -1,7 +1,7 @@
-"""A line to a PostgreSQL that can be held: nothing passes any more, and nobody is told so.
+"""A line to a PostgreSQL that can be cut; or held, so that nothing passes any more and nobody is told.
 
-To whoever speaks over it that is a server that stands still, or one that is gone from behind a proxy: what is
-sent is taken, and comes to nothing.
+Over one that is held the server stands still, or is gone from behind a proxy: what is sent is taken, and comes
+to nothing.
 """
 
 import asyncio
@@ -32,8 +32,9 @@ class Line:
         self._open.set()
         self._age = 0
         self._passing: set[asyncio.Task[Any]] = set()
-        self._server = self._done(asyncio.start_server(self._connected, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = 0
+        self.mend()
+        self.port = int(self._server.sockets[0].getsockname()[1])
         self.url = behind.difference_update_query(["host", "port"]).set(host="127.0.0.1", port=self.port)
 
     def hold(self) -> None:
@@ -44,8 +45,16 @@ class Line:
         """What was held passes; with `anew` only what is begun now, as where another server took over."""
         self._done(self._set(is_open=True, older=anew))
 
-    def close(self) -> None:
+    def cut(self) -> None:
+        """Every connection ends, and none comes about."""
         self._done(self._end())
+
+    def mend(self) -> None:
+        """Connections come about again."""
+        self._server = self._done(asyncio.start_server(self._connected, "127.0.0.1", self.port))
+
+    def close(self) -> None:
+        self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

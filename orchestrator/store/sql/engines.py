@@ -68,8 +68,11 @@ def postgres(url: sa.URL, threads: int, still_seconds: float, silent_seconds: fl
 
     @sa.event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
-        dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in SETTLED.items()))
-        standstill.limit(dbapi, still_seconds)
+        settled = {**SETTLED, **standstill.clocks(still_seconds, dbapi.info.server_version)}
+        # In one, and in no transaction: whatever clock the server comes with, it finds none that is idle.
+        dbapi.autocommit = True
+        dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in settled.items()))
+        dbapi.autocommit = False
 
     from orchestrator.store.sql import pipeline, silence  # need the driver, of the extra `postgres`
 

@@ -344,7 +344,7 @@ def wrapped(sql: str, error: Exception) -> Exception:
 
 def listen(engine: sa.Engine, silence: Silence) -> None:
     """Keep the order where SQLAlchemy sends a statement of its own; give out no connection that is gone."""
-    engine.dialect.connect = silence.connect  # type: ignore[method-assign]  # behind whoever listens for it
+    engine.dialect.connect = silence.connect  # type: ignore[assignment]  # behind whoever listens for it
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def _before(conn: sa.Connection, _cursor: Any, sql: str, *_: Any) -> None:

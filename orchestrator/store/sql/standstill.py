@@ -55,14 +55,12 @@ def patience(seconds: float) -> float:
     return seconds * LOCK_SHARE
 
 
-def limit(dbapi: Any, seconds: float) -> None:
-    """Set the server's clocks for a new connection of the driver's."""
-    clocks = {"idle_in_transaction_session_timeout": seconds, "lock_timeout": patience(seconds)}
-    if dbapi.info.server_version >= 170000:
-        clocks["transaction_timeout"] = TRANSACTION_SECONDS
-    for name, most in clocks.items():
-        dbapi.execute(f"SET {name} = {round(most * 1000)}")
-    dbapi.commit()
+def clocks(seconds: float, release: int) -> dict[str, str]:
+    """The server's, for a session of ours, by the names they have in that release, as libpq numbers them."""
+    most = {"idle_in_transaction_session_timeout": seconds, "lock_timeout": patience(seconds)}
+    if release >= 170000:
+        most["transaction_timeout"] = TRANSACTION_SECONDS
+    return {name: f"{round(of * 1000)}ms" for name, of in most.items()}
 
 
 def unhurried(connection: sa.Connection, *, session: bool = False) -> None:
@@ -76,7 +74,7 @@ def unhurried(connection: sa.Connection, *, session: bool = False) -> None:
     driver: Any = connection.connection.dbapi_connection  # also of one that has left the pool
     driver.hurried = False
     scope = "SESSION" if session else "LOCAL"
-    names = ["idle_in_transaction_session_timeout", "lock_timeout"]
+    names = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]
     if (connection.dialect.server_version_info or ()) >= (17,):
         names.append("transaction_timeout")
     for name in names:

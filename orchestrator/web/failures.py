@@ -39,7 +39,7 @@ class Failures:
         about = {"method": method, "route": path, "why": why, "where": _where(error), **more}
         if why:
             self._met.add((method, path))
-            self._streak.failed(error, kind=why, **about)
+            self._streak.failed(error, why, **about)
         else:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.error("request_failed", error=type(error).__name__, cause=cause, **about)

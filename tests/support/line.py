@@ -1,7 +1,6 @@
 """A line to a PostgreSQL that can be cut; or held, so that nothing passes any more and nobody is told.
 
-Over one that is held the server stands still, or is gone from behind a proxy: what is sent is taken, and comes
-to nothing.
+Over one that is held the server stands still, or is gone from behind a proxy: what is sent comes to nothing.
 """
 
 import asyncio

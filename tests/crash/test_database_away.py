@@ -12,8 +12,8 @@ import resource
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from laboratory import BUSY_SECONDS, Laboratory, laboratory, meanwhile, until
 from storm import Size, Storm, judged, play, seed
+from support.line import Line, line_to
 from support.postgres import Server, stoppable
 
 from orchestrator import jobs
@@ -89,7 +90,20 @@ class Outage(Storm):
             assert process.returncode is None, self.lab.said()
 
 
-class Restart(Outage):
+class OfPostgres(Outage):
+    """Of a PostgreSQL, from which workers have their jobs."""
+
+    async def works(self) -> bool:
+        """Each worker listens for jobs, and the process that answers says that it can."""
+        [(count,)] = self.lab.rows(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name = 'orchestrator jobs' AND starts_with(query, 'LISTEN')"
+        )
+        ready = await self.lab.api.get("/readyz")
+        return int(count) == len(self.lab.workers) and ready.status_code == httpx.codes.OK
+
+
+class Restart(OfPostgres):
     """PostgreSQL is stopped, and started again."""
 
     server: Server
@@ -109,24 +123,43 @@ class Restart(Outage):
     def _touched(self, name: str) -> float:
         return self.lab.pulse(name).stat().st_mtime
 
-    async def works(self) -> bool:
-        """Each worker listens for jobs, and the process that answers says that it can."""
-        [(count,)] = self.lab.rows(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE application_name = 'orchestrator jobs' AND starts_with(query, 'LISTEN')"
-        )
-        ready = await self.lab.api.get("/readyz")
-        return int(count) == len(self.lab.workers) and ready.status_code == httpx.codes.OK
+
+class StandsStill(OfPostgres):
+    """PostgreSQL says nothing for a while, and refuses nothing."""
+
+    line: Line
+
+    async def away(self) -> None:
+        self.line.hold()
+        await asyncio.sleep(AWAY_SECONDS)
+        self.line.release()
 
 
-async def test_postgresql_is_restarted_in_mid_load(tmp_path: Path, server: Server) -> None:
-    url = server.url.render_as_string(hide_password=False)
-    async with laboratory(tmp_path, url, pause_seconds=0.5) as lab:
+@asynccontextmanager
+async def several(folder: Path, url: sa.URL) -> AsyncIterator[Laboratory]:
+    """One process that answers and two that work."""
+    async with laboratory(folder, url.render_as_string(hide_password=False), pause_seconds=0.5) as lab:
         lab.command_line = ("serve", "--web")
         await lab.start()
         for name in ("w0", "w1"):
             await lab.hire(name)
         await lab.at_work(*lab.workers)
+        yield lab
+
+
+async def test_postgresql_stands_still_in_mid_load(tmp_path: Path, server: Server) -> None:
+    with line_to(server.url) as line:
+        async with several(tmp_path, line.url) as lab:
+            storm = StandsStill(lab, Size(0, deliveries=150, runs=15), random.Random(seed()), ask_every=0.2)
+            storm.line = line
+            raged = await play(storm)
+            told = f"PostgreSQL stood still for {AWAY_SECONDS:g} s within {raged:.0f}"
+            await judged(storm, f"{told}, all back {storm.back:.1f} s later")
+            _told_once(lab)
+
+
+async def test_postgresql_is_restarted_in_mid_load(tmp_path: Path, server: Server) -> None:
+    async with several(tmp_path, server.url) as lab:
         storm = Restart(lab, Size(0, deliveries=150, runs=15), random.Random(seed()), ask_every=0.2)
         storm.server = server
         pulses: dict[str, float] = {}

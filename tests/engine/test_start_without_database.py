@@ -12,7 +12,7 @@ from support.databases import administer
 from support.postgres import stoppable
 from support.signing import WHSEC
 
-from orchestrator import app, jobs, running
+from orchestrator import app, jobs, opening, running
 from orchestrator.errors import ConfigError, UnavailableError
 from orchestrator.settings import Settings, load
 from orchestrator.store import migrate
@@ -44,6 +44,21 @@ async def test_it_is_unavailable_and_no_traceback(settings_of: Callable[[str], S
         finally:
             database.close()
             server.start()  # or its end is waited for in vain
+
+
+def test_a_standby_ends_a_command_as_one_that_is_away_does(
+    settings_of: Callable[[str], Settings], postgres_url: str
+) -> None:
+    server, ours = sa.make_url(postgres_url).set(database="postgres"), sa.make_url(postgres_url).database
+    administer(server, f"ALTER DATABASE {ours} SET default_transaction_read_only = on")
+    with (
+        closing(Database(postgres_url)) as database,
+        pytest.raises(UnavailableError, match="in a read-only transaction$"),
+        opening.failures_told(settings_of(postgres_url)),
+        database.engine.begin() as conn,
+    ):
+        conn.exec_driver_sql("DELETE FROM sighting")
+    administer(server, f"ALTER DATABASE {ours} RESET default_transaction_read_only")
 
 
 @pytest.mark.asyncio

@@ -53,7 +53,7 @@ def test_a_standby_ends_a_command_as_one_that_is_away_does(
     administer(server, f"ALTER DATABASE {ours} SET default_transaction_read_only = on")
     with (
         closing(Database(postgres_url)) as database,
-        pytest.raises(UnavailableError, match="in a read-only transaction$"),
+        pytest.raises(UnavailableError, match=r"in a read-only transaction$"),
         opening.failures_told(settings_of(postgres_url)),
         database.engine.begin() as conn,
     ):

@@ -103,7 +103,7 @@ class Commits:
 
     async def write(self, job: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A caller that is cancelled stops waiting; what it left to the rows is told of all the same."""
-        return await asyncio.shield(self._kept(self._write(lambda s: job(s, *args, **kwargs))))
+        return await self._finished(self._write(lambda s: job(s, *args, **kwargs)))
 
     async def _write(self, job: Callable[[Session], T], of: str = "") -> T:
         value, due = await self._db.step(partial(self._told, job=job), of)
@@ -159,7 +159,7 @@ class Commits:
                 right behind the step.
             of: The run, where it is known before; see `Database.step`.
         """
-        return await asyncio.shield(self._kept(self._advance(job, tools, of)))
+        return await self._finished(self._advance(job, tools, of))
 
     async def _advance(self, job: Callable[[Session], tuple[str | None, T]], tools: bool, of: str) -> T:
         places = Places(self.slots)
@@ -209,7 +209,7 @@ class Commits:
 
         The place for the effect itself is the caller's; what follows has places of its own.
         """
-        return await asyncio.shield(self._kept(self._taken(which)))
+        return await self._finished(self._taken(which))
 
     async def _taken(self, which: Which) -> Taken | None:
         places = Places(self.slots)
@@ -237,11 +237,16 @@ class Commits:
             return None
         return Taken(self._passed(s, effect), self._next(s, effect.run_id, places))
 
-    def _kept(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    async def _finished(self, work: Coroutine[Any, Any, T]) -> T:
+        """It comes to its end, whoever stops waiting for that."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_unheard)
+            raise
 
     def _next(self, s: Session, run_id: str, places: Places, tools: bool = True) -> list[Ticket]:
         """What the run has due now, and what that makes due in turn."""
@@ -339,6 +344,13 @@ def alarm(run_id: str, applied: step.Applied) -> None:
     """Ask for a person's eye, where a decision says that one is needed."""
     if applied.alarm:
         log.warning("run_needs_a_look", run_id=run_id, why=applied.note)
+
+
+def _unheard(task: "asyncio.Task[Any]") -> None:
+    """Nobody waits for it any more: a mistake is told here, an outage by others who meet it."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, AWAY):
+        log.error("step_failed", error=type(error).__name__, exc_info=error)
 
 
 def _no_gate(s: Session, effect: Claimed) -> Act | None:

@@ -1,14 +1,17 @@
 """Signed deliveries that start runs, and the surfaces that show triggers."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from litestar.testing import TestClient
+from support.clock import pass_by
 from web_kit import POLICY, RECIPE, Flaky, House, away, bearer, later, render_fields, signed
 
 from orchestrator.domain.plain import JsonObject
@@ -23,6 +26,7 @@ from orchestrator.store import triggers
 from orchestrator.triggers.cron import Cron as Schedule
 from orchestrator.triggers.mapping import Mapped
 from orchestrator.web.doors import TriggerDoor
+from orchestrator.web.patience import DELIVERIES
 
 KEY = b"k" * 24
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -98,6 +102,31 @@ def test_what_could_not_be_stored_is_not_taken(house: House) -> None:
     with TestClient(house.app(triggers=door), raise_server_exceptions=False) as client:
         answer = send(client)
     assert (answer.status_code, "disk" in answer.text) == (503, False)
+
+
+class Standing(Triggers):
+    """Its database has stood still since the delivery came."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def deliver(self, name: str, delivery: str, body: bytes, value: object) -> Fired:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.asyncio
+async def test_whoever_delivers_is_not_kept_waiting_by_a_database_that_stands_still(house: House) -> None:
+    standing = Standing()
+    door = TriggerDoor(standing, {"orders": StaticVerifier([SECRET])})
+    transport = httpx.ASGITransport(house.app(triggers=door))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        sending = asyncio.create_task(http.post(PATH, content=BODY, headers=signed(BODY, key=KEY)))
+        await standing.asked.wait()
+        pass_by(1.1 * DELIVERIES.seconds)
+        answer = await sending
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 STALE, EARLY = later(seconds=-301), later(seconds=301)

@@ -18,13 +18,16 @@ from orchestrator import failpoints
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.model import Policy
 from orchestrator.engine import webhooks
+from orchestrator.engine.clock_watch import ClockWatch
 from orchestrator.engine.dispatch import LANE_OF
+from orchestrator.engine.meters import Stopwatch
 from orchestrator.engine.perform import Performer
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.shared_clock import NOT_AT_ALL, awake_or_not
 from orchestrator.engine.tickets import Ticket
 from orchestrator.errors import UnreadableError
 from orchestrator.failure_streak import FailureStreak
-from orchestrator.store import claims, inbox
+from orchestrator.store import claims, inbox, set_back
 from orchestrator.store.claims import Which
 from orchestrator.store.database import Database
 
@@ -59,6 +62,7 @@ class Worker:
         keep_deliveries: How long a webhook that was worked on is kept.
         beat: Called with each round, every `LONGEST_SLEEP` at least, for who watches over this process.
         tidy: Called every `PRUNE_EVERY`, beside the work, to remove what else is old; a stop cancels it.
+        stopwatch: By which is seen that the clock was set.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class Worker:
         keep_deliveries: timedelta = timedelta(days=7),
         beat: Callable[[], None] = lambda: None,
         tidy: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        stopwatch: Stopwatch = awake_or_not,
     ) -> None:
         self._db = database
         self._performer = performer
         self._policy = policy
         self._clock = clock
+        self._set = ClockWatch(clock, stopwatch)
         self._free = dict(slots)
         self._keep = keep_deliveries
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -101,7 +107,8 @@ class Worker:
         self._wake.set()
 
     def clock_moved(self) -> None:
-        """The clock was set anew: what was due later may be due now."""
+        """The clock was set anew, on purpose: what was due later may be due now."""
+        self._set.heed(self._set.step())
         self._wake.set()
 
     def mail(self) -> None:
@@ -141,6 +148,7 @@ class Worker:
             self._wake.clear()
             mail, self._mail = self._mail, False
             try:
+                await self._mind_the_clock()
                 taken = await self._take(mail=mail)
                 self._streak.worked()
                 if taken == 0:
@@ -150,6 +158,17 @@ class Worker:
                 self._mail = True
                 await asyncio.sleep(1.0)
             self.beat()
+
+    async def _mind_the_clock(self) -> None:
+        """A clock that was set back must not put off what is due after a while: readings, retries."""
+        step = self._set.step()
+        if step == NOT_AT_ALL:
+            return
+        if step < NOT_AT_ALL:
+            await self._db.write(set_back.keep_intervals, self._clock(), -step)
+            self._prune_at += step
+        self._set.heed(step)
+        log.warning("clock_set", by_seconds=round(step.total_seconds()))
 
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and give what runs its time; what is left is found after the restart."""

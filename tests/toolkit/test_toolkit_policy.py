@@ -112,7 +112,7 @@ def test_only_parameters_are_taken_for_parameters(when: str) -> None:
 def test_what_would_go_through_too_much_counts_as_failed(bench: Any, approval: Any, when: str) -> None:
     """It would hold all that goes on in this process for seconds, and cannot be stopped."""
     probe = bench(paying(approval=approval, when=when))
-    within, beyond = ({"amount": 60, "days": [7] * n} for n in (1000, 9000))
+    within, beyond = ({"amount": 60, "days": [7] * n} for n in (1000, 8000))
     sure = {"allow": Ruling.ALLOW, "ask": Ruling.ASK, "deny": Ruling.DENY}[approval]
     unsure = {"allow": Ruling.ASK, "ask": Ruling.ASK, "deny": Ruling.DENY}[approval]
     assert probe.find(within).ruling is sure

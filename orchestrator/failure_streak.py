@@ -36,7 +36,7 @@ class FailureStreak:
         """How often it failed, in this streak and before."""
         self._kinds: set[str] = set()
 
-    def failed(self, error: Exception, *, kind: str = "", **about: Any) -> None:
+    def failed(self, error: Exception, kind: str = "", /, **about: Any) -> None:
         """It failed once more; called where it was caught. `about` tells what it failed at, on its lines.
 
         Args:

@@ -36,7 +36,7 @@ class Failures:
         about = {"method": method, "route": path, "why": outage(error), "where": _where(error), **more}
         if isinstance(error, AWAY):
             self._met.add((method, path))
-            self._streak.failed(error, kind=outage(error), **about)
+            self._streak.failed(error, outage(error), **about)
         else:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.error("request_failed", error=type(error).__name__, cause=cause, **about)

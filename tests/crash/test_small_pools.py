@@ -12,6 +12,7 @@ from orchestrator.web.stream import MEDIA
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
+READY = "/readyz"
 STREAMED = 12
 """So many runs, each with somebody who watches it grow."""
 
@@ -26,7 +27,7 @@ async def test_everything_goes_on_with_hardly_a_connection(
         for name in ("w0", "w1"):
             await lab.hire(name)
         await lab.at_work("w0", "w1")
-        looked: list[int] = []
+        looked: dict[str, list[int]] = {}
         async with meanwhile(look(lab, looked)):
             asked = [
                 lab.ask(Wish(f"Please {STORIES[n % len(STORIES)]} order A-17.")) for n in range(STREAMED)
@@ -38,19 +39,29 @@ async def test_everything_goes_on_with_hardly_a_connection(
                 seen = await asyncio.gather(*watching)
         assert {run["status"] for run in runs} == {"completed"}, [run["reason"] for run in runs]
         assert seen == [{"status": "completed"}] * STREAMED
-        assert set(looked) == {200}
+        assert starved(looked) == {}
         lab.judge(runs)
         await lab.judge_chain(runs)
         await lab.buttons_gone()
         assert await lab.stop_all() == {0}
 
 
-async def look(lab: Laboratory, looked: list[int]) -> None:
+async def look(lab: Laboratory, looked: dict[str, list[int]]) -> None:
     """Monitors, and a caller who lists."""
     while True:
-        for path in ("/readyz", "/metrics", "/v1/runs", "/v1/approvals"):
-            looked.append((await lab.api.get(path)).status_code)
+        for path in (READY, "/metrics", "/v1/runs", "/v1/approvals"):
+            looked.setdefault(path, []).append((await lab.api.get(path)).status_code)
         await asyncio.sleep(0.1)
+
+
+def starved(looked: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The paths that had other answers than they should, with those.
+
+    A probe has two seconds, which a busy machine may take: 503 once is a blip, thrice in a row it is not.
+    """
+    ready = looked[READY]
+    blips = set(ready) <= {200, 503} and (503,) * 3 not in zip(ready, ready[1:], ready[2:], strict=False)
+    return {path: a for path, a in looked.items() if set(a) != {200} and not (path == READY and blips)}
 
 
 async def watched(lab: Laboratory, run_id: str) -> dict[str, str]:

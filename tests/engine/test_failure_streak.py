@@ -175,16 +175,15 @@ async def test_effects_that_meet_an_outage_tell_of_it_once_and_end(sqlite_url: s
 
         async def well() -> None: ...
 
-        def ticket(act: Any) -> Ticket:
+        def ticket(act: Any, kind: EffectKind = EffectKind.FETCH_INTERACTION) -> Ticket:
             until = world.clock() + timedelta(seconds=10)
-            kind = EffectKind.FETCH_INTERACTION
             return Ticket(Claimed(1, "run_1", kind, "int_1", 1, 1, "t", until, "", Urgency.TURN), act)
 
         whole = world.performer.commits.again
         world.performer.commits.again = lambda *_: act()  # type: ignore[method-assign]
         with capture_logs() as logs:
             await world.performer.perform(ticket(act))
-            await world.performer.perform(ticket(act))
+            await world.performer.perform(ticket(act, EffectKind.UPDATE_APPROVAL))
             world.performer.commits.again = whole  # type: ignore[method-assign]
             await world.performer.perform(ticket(act))
             await world.performer.perform(ticket(well))

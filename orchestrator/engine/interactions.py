@@ -26,6 +26,7 @@ from orchestrator.engine.commits import Commits, alarm
 from orchestrator.engine.job_webhooks import echoed_by
 from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import GeminiPort, ToolkitPort
+from orchestrator.engine.seal import Assessed, assess_all
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
@@ -63,9 +64,9 @@ class Interactions:
         if applied.refused:
             claims.done(s, effect)
             return None
-        return partial(self._send, effect, _request(s, applied.run, self._toolkit))
+        return partial(self._send, effect, applied.run, _request(s, applied.run, self._toolkit))
 
-    async def _send(self, effect: Claimed, request: CreateRequest) -> None:
+    async def _send(self, effect: Claimed, run: Run, request: CreateRequest) -> None:
         turn, attempt = request.correlation.turn, request.correlation.attempt
         failpoints.hit("before_create")
         try:
@@ -78,7 +79,7 @@ class Interactions:
             await self._refused(effect, turn, attempt, e)
         else:
             failpoints.hit("after_create")
-            await self._observed(effect, (effect.run_id, turn, attempt), snapshot)
+            await self._observed(effect, (effect.run_id, turn, attempt), run, snapshot)
             failpoints.hit("after_observe")
 
     async def _refused(self, effect: Claimed, turn: int, attempt: int, error: RejectedError) -> None:
@@ -91,32 +92,41 @@ class Interactions:
         if applied is not None and applied.run.status is RunStatus.FAILED and not applied.before.closed:
             log.warning("run_refused", run_id=effect.run_id, why=applied.run.reason)
 
-    async def _observed(self, effect: Claimed, owner: Owner, snapshot: Snapshot) -> None:
+    async def _observed(self, effect: Claimed, owner: Owner, run: Run | None, snapshot: Snapshot) -> None:
         run_id = owner[0]
+        assessed = await self._assessed(run_id, run, snapshot) if snapshot.calls else None
 
         def job(s: Session) -> tuple[str, None]:
             locking.run(s, run_id)
             overtaken = step.overtaking(s, owner, snapshot.interaction_id)
             claims.done(s, effect)
             tools, policy, now = self._toolkit, self._commit.policy(s), self._commit.now()
-            seen = step.observe(s, owner, snapshot, tools, policy=policy, now=now, overtaken=overtaken)
+            seen = step.observe(
+                s, owner, snapshot, tools, policy=policy, now=now, overtaken=overtaken, assessed=assessed
+            )
             alarm(run_id, seen)
             return run_id, None
 
         await self._commit.outlast(job, run_id)
 
+    async def _assessed(self, run_id: str, run: Run | None, snapshot: Snapshot) -> Assessed:
+        """Its calls, before there is any transaction."""
+        if run is None:
+            run = await self._commit.read(runs.load, run_id)
+        return await self._toolkit.aside(partial(assess_all, self._toolkit, run, snapshot))
+
     def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""
-        owner = self._wanted_by(s, effect)
+        owner, run = self._wanted_by(s, effect)
         if owner is None and effect.run_id:
             claims.done(s, effect)
             return None
         room = self._commit.room(s, effect)
         if room is None:
             return None
-        return partial(self._read, effect, owner, room)
+        return partial(self._read, effect, owner, run, room)
 
-    async def _read(self, effect: Claimed, owner: Owner | None, room: Go) -> None:
+    async def _read(self, effect: Claimed, owner: Owner | None, run: Run | None, room: Go) -> None:
         await self._commit.polling.wait(room)
         try:
             snapshot = await self._gemini.fetch(effect.subject)
@@ -136,18 +146,18 @@ class Interactions:
         if owner is None:
             await self._look_again(effect, "it carries no metadata of a run of ours", seen=True)
             return
-        await self._observed(effect, owner, snapshot)
+        await self._observed(effect, owner, run, snapshot)
 
-    def _wanted_by(self, s: Session, effect: Claimed) -> Owner | None:
-        """Run, turn and attempt for which this reading matters."""
+    def _wanted_by(self, s: Session, effect: Claimed) -> tuple[Owner | None, Run | None]:
+        """Run, turn and attempt for which this reading matters; and the run, where that took reading it."""
         if not effect.run_id:
-            return interactions.owner_of(s, effect.subject)
+            return interactions.owner_of(s, effect.subject), None
         try:
             run = runs.load(s, effect.run_id)
         except NotFoundError:
-            return None
+            return None, None
         current = run.turn.interaction_id == effect.subject and not run.closed
-        return (run.id, run.turn.number, run.turn.attempt) if current else None
+        return ((run.id, run.turn.number, run.turn.attempt), run) if current else (None, None)
 
     def _claims_to_be(self, s: Session, snapshot: Snapshot) -> Owner | None:
         """The run named in the metadata that Gemini echoes to our own key."""

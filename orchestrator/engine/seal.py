@@ -11,10 +11,10 @@ import rfc8785
 
 from orchestrator.domain.assessment import Assessment, Finding
 from orchestrator.domain.consent import SEAL, TENANT, Approval, Preview
-from orchestrator.domain.exchange import FunctionCall
-from orchestrator.domain.model import Run
+from orchestrator.domain.exchange import FunctionCall, Snapshot
+from orchestrator.domain.model import Recipe, Run
 from orchestrator.domain.plain import canonical
-from orchestrator.domain.values import replace
+from orchestrator.domain.values import Value, replace
 from orchestrator.engine.ports import ToolkitPort
 
 
@@ -33,6 +33,30 @@ def assess(
         about: The question it is to be compared with, which may have been sealed by an earlier release.
     """
     return sealed(toolkit.find(run.acting, call), run, interaction_id, call, preview, about=about)
+
+
+class Assessed(Value):
+    """The calls of a reading, as policy was asked about them while the run acted by that recipe."""
+
+    acting: Recipe
+    calls: tuple[Assessment, ...]
+
+
+def assess_all(
+    toolkit: ToolkitPort, run: Run, snapshot: Snapshot, before: Assessed | None = None
+) -> Assessed:
+    """What policy says about all calls of a reading.
+
+    Nothing follows from too many but the run's end: no more is found out about them than that.
+
+    Args:
+        before: What was found outside of the transaction that asks: how long the calls take is up to whoever
+            wrote them, and nobody else could write meanwhile. It stands while the run acts as it did.
+    """
+    if before is not None and before.acting == run.acting:
+        return before
+    calls = snapshot.calls[: run.recipe.limits.max_calls_per_turn + 1]
+    return Assessed(run.acting, tuple(assess(toolkit, run, snapshot.interaction_id, c) for c in calls))
 
 
 def sealed(

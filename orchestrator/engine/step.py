@@ -26,7 +26,7 @@ from orchestrator.domain.lifecycle import decide
 from orchestrator.domain.model import Policy, Run
 from orchestrator.domain.values import Value
 from orchestrator.engine.ports import ToolkitPort
-from orchestrator.engine.seal import assess
+from orchestrator.engine.seal import Assessed, assess_all
 from orchestrator.store import (
     asked,
     audit,
@@ -180,20 +180,20 @@ def observe(
     policy: Policy,
     now: datetime,
     overtaken: Sequence[object] = (),
+    assessed: Assessed | None = None,
 ) -> Applied:
     """A reading of an interaction that is ours: remembered, its calls assessed, decided about.
 
     Args:
         overtaken: See `overtaking`.
+        assessed: Its calls, where that was done before; see `assess_all`.
     """
     run_id, turn, attempt = owner
     if not _known(s, owner, snapshot.interaction_id):
         interactions.remember(s, snapshot.interaction_id, run_id, turn, attempt)
 
     def event(run: Run) -> Event:
-        # Nothing follows from too many calls but the run's end: no more is found out about them than that.
-        calls = snapshot.calls[: run.recipe.limits.max_calls_per_turn + 1]
-        seen = asked.counted(s, [assess(toolkit, run, snapshot.interaction_id, c) for c in calls])
+        seen = asked.counted(s, assess_all(toolkit, run, snapshot, assessed).calls)
         behind = turns.load(s, run_id, turn) if turn < run.turn.number else None
         former = behind is not None and behind.interaction_id == snapshot.interaction_id
         return InteractionObserved(turn, attempt, snapshot, seen, former)

@@ -7,6 +7,7 @@ response holds no content, because the prompt was blocked or the answer kept bac
 Source: Gemini API, "Batch API"; "GenerateContentResponse" (`promptFeedback.blockReason`, `finishReason`).
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -203,11 +204,14 @@ def _has_content(candidate: Mapping[str, Any]) -> bool:
 
 
 async def tallied(chunks: AsyncIterator[bytes], tally: Tally) -> AsyncGenerator[bytes, None]:
-    """What is kept of them, counted on its way. Raises as `Tally.feed` and `Tally.rest`."""
+    """What is kept of them, counted on its way. Raises as `Tally.feed` and `Tally.rest`.
+
+    In a thread: one line may be all there is, and a small piece may be very many of them.
+    """
     async for chunk in chunks:
-        if kept := tally.feed(chunk):
+        if kept := await asyncio.to_thread(tally.feed, chunk):
             yield kept
-    if kept := tally.rest():
+    if kept := await asyncio.to_thread(tally.rest):
         yield kept
 
 

@@ -24,6 +24,8 @@ from orchestrator.gemini.mapping import (
 )
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
+MAX_REFUSAL_BYTES: Final = 1024 * 1024
+"""What is larger is no word about a request."""
 _VERSION: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 P = ParamSpec("P")
@@ -131,9 +133,8 @@ class Connection:
 
     def refusal(self, what: str, answer: Answer, *, missing: Collection[int] = ()) -> Refusal:
         """An answer that is a no, read; `missing` as in `Words.refusal`."""
-        return self.words.refusal(
-            what, answer.status, wire.decoded(answer.content), answer.retry_after, missing=missing
-        )
+        said = wire.decoded(answer.content) if len(answer.content) <= MAX_REFUSAL_BYTES else None
+        return self.words.refusal(what, answer.status, said, answer.retry_after, missing=missing)
 
 
 def _checked(base_url: str) -> str:

@@ -95,7 +95,7 @@ class GeminiGateway:
             if request.correlation.attempt == 1 and _PASSING in str(refused).lower():
                 raise UncertainError(str(refused)) from refused
             raise
-        snapshot = _read(answer)
+        snapshot = await _read(answer)
         if not _answers(request, snapshot):
             raise UncertainError(
                 self.connection.words.tell("create", "the answer is about another interaction")
@@ -143,7 +143,7 @@ class GeminiGateway:
         answer = await self.connection.heard("fetch", form)
         if answer.status != 200:
             raise self.connection.refusal("fetch", answer, missing=MISSING).of_repeatable()
-        snapshot = _readable(answer, interaction_id)
+        snapshot = await _readable(answer, interaction_id)
         if snapshot is None:
             raise BlipError(self.connection.words.tell("fetch", "the answer is not this interaction"))
         return snapshot
@@ -151,12 +151,12 @@ class GeminiGateway:
     async def _cancel(self, interaction_id: str) -> Snapshot | None:
         """None where the interaction has to be read to know."""
         form = (await self.connection.opened()).cancel.of(interaction_id)
-        return _readable(await self.connection.stop("cancel", form), interaction_id)
+        return await _readable(await self.connection.stop("cancel", form), interaction_id)
 
 
-def _read(answer: Answer) -> Snapshot:
+async def _read(answer: Answer) -> Snapshot:
     try:
-        return wire.snapshot(wire.decode(answer.content))
+        return await answer.read(lambda content: wire.snapshot(wire.decode(content)))
     except ValueError as error:
         raise UncertainError(f"the answer is not JSON: {error}"[: wire.MAX_TEXT]) from error
 
@@ -168,12 +168,12 @@ def _answers(request: CreateRequest, snapshot: Snapshot) -> bool:
     return new and (told is None or told.run == request.correlation.run)
 
 
-def _readable(answer: Answer, interaction_id: str) -> Snapshot | None:
+async def _readable(answer: Answer, interaction_id: str) -> Snapshot | None:
     """The reading of that very interaction, if the answer is one."""
     if answer.status != 200:
         return None
     try:
-        snapshot = _read(answer)
+        snapshot = await _read(answer)
     except UncertainError:
         return None
     return snapshot if snapshot.interaction_id == interaction_id else None

@@ -86,7 +86,7 @@ class GeminiJobs:
         form = (await self._connection.opened()).at("POST", path)
         answer = await self._connection.once(f"start of a {order.kind}", form, content)
         try:
-            read = job_wire.reading(order.kind, wire.decode(answer.content))
+            read = job_wire.reading(order.kind, await answer.read(wire.decode))
         except ValueError as e:
             raise UncertainError(f"the answer is not JSON: {e}"[: wire.MAX_TEXT]) from e
         return replace(read, job=read.job or order.id)
@@ -204,11 +204,8 @@ class GeminiJobs:
         return raw
 
     async def _read(self, what: str, answer: Answer) -> Any:
-        """JSON; a large one in a thread, for the loop would stand still over it."""
         try:
-            if len(answer.content) < 1 << 20:
-                return wire.decode(answer.content)
-            return await asyncio.to_thread(wire.decode, answer.content)
+            return await answer.read(wire.decode)
         except ValueError:
             raise BlipError(self._connection.words.tell(what, "the answer is not JSON")) from None
 

@@ -18,13 +18,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from orchestrator.domain.retry import MOST_TOLD_SECONDS, told_wait
 from orchestrator.domain.values import replace
 
+T = TypeVar("T")
+
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+MAX_ANSWER_VALUES: Final = 1_000_000
+"""In such an answer, roughly: while they are made, for some tenths of a second, nothing else runs here."""
+MOST_ON_THE_LOOP: Final = 64 * 1024
+"""Bytes of an answer that are read where they come; what is larger, in a thread."""
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _SLOT: Final = "interaction-id-goes-here"
 
@@ -50,6 +56,12 @@ class Answer:
     content: bytes = b""
     retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    async def read(self, how: Callable[[bytes], T]) -> T:
+        """What that makes of the body; of a large one in a thread, for the loop would stand still over it."""
+        if len(self.content) <= MOST_ON_THE_LOOP:
+            return how(self.content)
+        return await asyncio.to_thread(how, self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +127,23 @@ class Library:
     async def exchange(
         self, form: Form, content: bytes | None = None, *, most: int | None = None
     ) -> Answer | Silence:
-        """Send it once; an answer above `most` bytes is none. No redirect is followed: the key stays here."""
+        """Send it once. No redirect is followed: the key stays here.
+
+        Args:
+            most: Bytes of an answer; what is above is none. Without, there are bounds for bytes and values.
+        """
         if self._closed:
             return Silence("the client is closed", sent=False)
         try:
             async with asyncio.timeout(2 * self._timeout):  # the client's own count from byte to byte
-                return await self._send(self._request(form, content), most or MAX_ANSWER_BYTES)
+                answer = await self._send(self._request(form, content), most or MAX_ANSWER_BYTES)
         except self._unsent as fault:
             return Silence(f"no connection: {_words(fault)}", sent=False)
         except self._faults as fault:
             return Silence(f"no answer: {_words(fault)}", sent=True)
+        if most is None and isinstance(answer, Answer) and _values(answer.content) > MAX_ANSWER_VALUES:
+            return Silence("the answer holds too many values", sent=True, too_large=True)
+        return answer
 
     def at(self, method: str, path: str, *, upload: bool = False, **headers: str) -> Form:
         """Any other request of the API, under the same address, version and key.
@@ -234,6 +253,11 @@ def _http_library(client: Any) -> Any:
     """The HTTP library under the client: `httpx2`, or `httpx` where the environment says so."""
     base = next(kind for kind in type(client).__mro__ if kind.__name__ == "AsyncClient")
     return importlib.import_module(base.__module__.partition(".")[0])
+
+
+def _values(content: bytes) -> int:
+    """How many there are in that JSON at most; what stands in its texts is counted with them."""
+    return sum(map(content.count, (b",", b"{", b"[")))
 
 
 def _words(fault: Exception) -> str:

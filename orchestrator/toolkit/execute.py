@@ -97,6 +97,11 @@ class _Look:
         return self.preview.foretell(**values)
 
 
+async def _fits(tool: Tool, arguments: JsonObject) -> None:
+    """Raises `InvalidError`. In a thread: a turn's calls come in one moment, each with all it may have."""
+    await asyncio.to_thread(tool.signature.check, arguments)
+
+
 class Executor:
     """Runs tools for one event loop.
 
@@ -136,7 +141,7 @@ class Executor:
             return _failed(NOT_FOR_US)
         call = _Call(tool, arguments, _context(context, cancelled))
         try:
-            tool.signature.check(arguments)
+            await _fits(tool, arguments)
             return self._succeeded(call, await self._attempts(call))
         except InvalidError as error:
             return _failed(str(error))
@@ -197,7 +202,7 @@ class Executor:
         look = _Look(tool, preview, arguments, about)
         said = log.bind(tool=tool.name, run_id=context.run_id)
         try:
-            tool.signature.check(arguments)
+            await _fits(tool, arguments)
             return Shown(previews.encode(await self._looks(look)))
         except InvalidError as error:
             return Shown("", str(error))

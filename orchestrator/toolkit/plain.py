@@ -33,6 +33,11 @@ PLACES: Final = 64
 """So many times its size may come together if the place of every value within is written out."""
 
 
+VALUE_BYTES: Final = 8
+"""Of their limit for each value within: what is done about arguments takes its time for each, small or not,
+while others wait in line for the same transaction."""
+
+
 class PlainError(ValueError):
     """A value that is no plain JSON. `path` is dotted, empty for the whole; `text` begins with a verb."""
 
@@ -73,15 +78,18 @@ def weigh(value: Any, most: int) -> None:
     JSON has: a word about each of 8 000 numbers in a list, of a name of 30 000 characters, is 240 MB.
 
     Raises:
-        PlainError: It has more bytes for sure, or the places of all it holds come to far more text.
+        PlainError: It has more bytes for sure, more values than there may be in as many bytes, or the places
+            of all it holds come to far more text.
     """
-    room, places = Room(most), PLACES * most
+    room, places, values = Room(most), PLACES * most, most // VALUE_BYTES
     stack: list[tuple[Any, int]] = [(value, 0)]
     try:
         while stack:
             top, above = stack.pop()
             room.spend(top)
-            places -= above
+            places, values = places - above, values - 1
+            if values < 0:
+                raise PlainError("", f"hold more than {most // VALUE_BYTES} values")
             if isinstance(top, Mapping):
                 for name, inner in top.items():
                     room.spend(name)

@@ -3,7 +3,8 @@
 Expressions are CEL (github.com/google/cel-spec), evaluated by the CEL project's own runtime. They
 see `args`, the validated arguments with decimals as numbers and dates as ISO 8601 text, and
 `workflow`, its name: `args.amount > 50.0 && workflow != "night-shift"`. The runtime stops after
-10 000 steps of a comprehension, which counts as a failure.
+10 000 steps of a comprehension, which counts as a failure; so does what is too much to be asked over, see
+`domain.expressions`.
 """
 
 import re
@@ -12,14 +13,12 @@ from typing import Final
 
 import structlog
 
+from orchestrator.domain.expressions import bare, effort
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-STRINGS: Final = re.compile(
-    r"""[rRbB]{0,2}(\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|"(\\.|[^"\\])*"|'(\\.|[^'\\])*')"""
-)
 ARGUMENT: Final = re.compile(r"\bargs\s*\.\s*([A-Za-z_]\w*)(?!\w*\s*\()")
 
 
@@ -27,7 +26,8 @@ class Predicate:
     """A compiled `when`.
 
     Raises:
-        ConfigError: It is no CEL, can never be true or false, or names a parameter the tool has not.
+        ConfigError: It is no CEL, can never be true or false, names a parameter the tool has not, or takes
+            a pattern from the arguments.
     """
 
     def __init__(self, text: str, parameters: Collection[str]) -> None:
@@ -42,12 +42,19 @@ class Predicate:
             raise ConfigError(f"when: `{text}` is no expression: {_first_line(error)}") from error
         if self._program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
             raise ConfigError(f"when: `{text}` is neither true nor false")
-        for name in ARGUMENT.findall(STRINGS.sub('""', text)):
+        for name in ARGUMENT.findall(bare(text)):
             if name not in parameters:
                 raise ConfigError(f"when: `{text}` names args.{name}, which is no parameter of the tool")
+        try:
+            self._effort = effort(text, ("args",))
+        except ConfigError as error:
+            raise ConfigError(f"when: {error}") from None
 
     def holds(self, seen: JsonObject, workflow: str) -> bool | None:
         """True or false, or None when that cannot be said; never raises."""
+        if not self._effort.bears(seen):
+            log.warning("when_too_much", when=self.text)
+            return None
         try:
             value = self._program.eval(data={"args": dict(seen), "workflow": workflow}).value()
         except Exception as error:  # noqa: BLE001 (the runtime has no base class of its own; fails closed)

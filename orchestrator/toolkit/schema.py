@@ -78,7 +78,8 @@ class Parameter:
             raise error.inside(self.name) from None
 
     def _converted(self, raw: Any) -> tuple[Any, Any, Any]:
-        value, dumped = self._read(compact(raw))
+        written = compact(raw)
+        value, dumped = self._read(written)
         decimals: list[Decimal] = []
 
         def noted(value: Decimal) -> str:
@@ -86,11 +87,11 @@ class Parameter:
             return decimal_text(value)
 
         shown = give(dumped, decimal=noted)
-        _refuse_drift(raw, shown)
-        text = compact(shown)
+        if (text := compact(shown)) != written:
+            _refuse_drift(raw, shown)
         again, dumped_again = self._read(text)
         # What was shown must be what runs, also after it was stored and read again.
-        if again != value or compact(give(dumped_again)) != text:
+        if again != value or (text != written and compact(give(dumped_again)) != text):
             raise PlainError("", "has no form that stays the same when it is read again")
         return value, shown, give(dumped, decimal=float) if decimals else shown
 

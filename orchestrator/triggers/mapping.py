@@ -2,26 +2,22 @@
 
 They see `occurrence` (`key`, `trigger`, `at`, `local`, `missed`, which counts to 1000) and, of a feed,
 `entry`, of a webhook, `body`. What a sender writes is data to them and never an expression. The runtime
-stops after 10 000 steps of a comprehension; what each step of a `map` may copy is bounded here, for the
-runtime bounds no memory.
+stops after 10 000 steps of a comprehension; what they may copy and search is bounded before, see
+`domain.expressions`.
 """
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+from orchestrator.domain.expressions import Effort, effort
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import ConfigError, InvalidError, OversizeError
 
 MAX_CHARS: Final = 1_000_000
 """Of all texts of one input together, before the workflow's own bounds."""
 MAX_DEPTH: Final = 32
-MAX_COPIED: Final = 50_000_000
-"""Characters that the steps of a `map` could copy while it is worked out, at about four bytes each."""
-_STEPS: Final = 10_000
-_MAP: Final = re.compile(r"\.\s*map\s*\(", re.ASCII)
 
 
 class Mapped:
@@ -33,7 +29,8 @@ class Mapped:
         sees: The names the expressions may use.
 
     Raises:
-        ConfigError: One of them is no expression, or uses another name; the text begins with its field.
+        ConfigError: One of them is no expression, or uses another name, or takes a pattern from what it
+            sees; the text begins with its field.
     """
 
     def __init__(self, text: str | None, fields: Mapping[str, str], sees: tuple[str, ...]) -> None:
@@ -42,21 +39,22 @@ class Mapped:
         self._wrong = (cel.Type.ERROR, cel.Type.UNKNOWN)
         env = cel.NewEnv(variables=dict.fromkeys(sees, cel.Type.DYN))
 
-        def compiled(name: str, expression: str) -> Any:
+        def compiled(name: str, expression: str) -> tuple[Any, Effort]:
             try:
-                return env.compile(expression)
+                program = env.compile(expression)
             except Exception as e:  # noqa: BLE001  the runtime has no base class of its own
                 why = (str(e).splitlines() or [type(e).__name__])[0]
                 raise ConfigError(f"{name}: `{expression}` is no expression: {why}") from None
+            try:
+                return program, effort(expression, sees)
+            except ConfigError as e:
+                raise ConfigError(f"{name}: {e}") from None
 
         self._text = compiled("text", text) if text is not None else None
         self._fields = {name: compiled(f"input.{name}", e) for name, e in fields.items()}
-        self._maps = max(len(_MAP.findall(e)) for e in (text or "", *fields.values()))
 
     def __call__(self, seen: JsonObject) -> object:
         """The input. Raises `InvalidError` where an expression fails; the text names its field, no value."""
-        if self._maps:
-            _bound(seen, self._maps)
         value = self._built(seen)
         if (size := _size(value)) > MAX_CHARS:
             raise OversizeError(f"the mapping makes {size} characters; at most {MAX_CHARS} are taken")
@@ -70,7 +68,10 @@ class Mapped:
             raise InvalidError("text: the expression does not make a text", [("text", "must be text")])
         return value
 
-    def _one(self, name: str, expression: Any, seen: JsonObject) -> Any:
+    def _one(self, name: str, compiled: tuple[Any, Effort], seen: JsonObject) -> Any:
+        expression, effort = compiled
+        if not effort.bears(seen):
+            raise OversizeError(f"{name}: the lists and texts are too much for the expression")
         try:
             found = expression.eval(data=dict(seen))
             wrong = found.type() in self._wrong
@@ -81,25 +82,6 @@ class Mapped:
         if wrong:
             raise InvalidError(f"{name}: the expression failed: {_said(found)}", [(name, "cannot be made")])
         return _plain(name, value)
-
-
-def _bound(seen: JsonObject, maps: int) -> None:
-    """Raises `InvalidError` where so many `map`s over the longest list copy too much of the longest text."""
-    longest = most = 0
-    level: list[object] = [seen]
-    while level:
-        item = level.pop()
-        if isinstance(item, str):
-            longest = max(longest, len(item))
-        elif isinstance(item, Mapping):
-            most = max(most, len(item))
-            level += item.values()
-        elif isinstance(item, list | tuple):
-            most = max(most, len(item))
-            level += item
-    if min(most ** min(maps, 4), _STEPS) * longest > MAX_COPIED:
-        told = f"a list of {most} and a text of {longest} characters are too much for `map`"
-        raise OversizeError(f"{told}: at most {MAX_COPIED} characters may be copied")
 
 
 def _said(found: Any) -> str:

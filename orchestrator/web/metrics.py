@@ -64,7 +64,9 @@ class Scrape:
         )
         ours = [*breakers, *_of_polling(self._doors.polling), _of_checks(checks)]
         once.register(_Families([*ours, *_of_database(reading)]))
-        return (generate_latest(self._doors.counters.registry) + generate_latest(once)).decode()
+        # In a thread: hundreds of tools are megabytes of text.
+        counted = await asyncio.to_thread(generate_latest, self._doors.counters.registry)
+        return (counted + generate_latest(once)).decode()
 
     async def _breakers(self) -> list[Metric]:
         """None where they are told by a database that does not answer, which is told as such."""

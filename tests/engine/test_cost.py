@@ -1,5 +1,6 @@
 """What one run asks of the database: not how long that takes, but how often it is spoken to."""
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from support.toolkit import Rule
 from support.world import World
 
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.model import RunStatus
+from orchestrator.domain.model import CallStatus, RunStatus
 from orchestrator.store.sql import spelled
 from orchestrator.store.sql.pipeline import Pipeline
 
@@ -47,6 +48,27 @@ async def test_a_run_writes_no_more_than_it_did(sqlite_url: str, monkeypatch: py
     async with world_on(sqlite_url) as world:
         await played(world)
     assert said.total() <= WRITES, said.most_common(10)
+
+
+async def test_no_call_is_assessed_while_nobody_else_can_write(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long that takes is up to whoever wrote its arguments."""
+    asked: list[tuple[str, bool]] = []
+    async with world_on(sqlite_url) as world:
+        world.gemini.stories["work"] = (Plan((("refund", {"n": 1}), ("refund", {"n": 2}))),)
+        plain = world.toolkit.find
+
+        def noted(recipe: Any, call: Any) -> Any:
+            asked.append((call.id, threading.current_thread() is threading.main_thread()))
+            return plain(recipe, call)
+
+        monkeypatch.setattr(world.toolkit, "find", noted)
+        run_id = await world.start("work")
+        await world.settle()
+        calls = (await world.run(run_id)).turn.calls
+    assert [c.status for c in calls] == [CallStatus.AWAITING_APPROVAL] * 2
+    assert asked == [(c.call_id, True) for c in calls]
 
 
 async def test_no_step_waits_for_the_database_twice_where_once_does(

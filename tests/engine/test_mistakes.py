@@ -21,7 +21,7 @@ from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.domain.events import ApprovalDecided, CallCutOff, CancelRequested, CreateUncertain
 from orchestrator.domain.model import TurnStatus
 from orchestrator.domain.values import replace
-from orchestrator.engine import answers, commits, questions, restarting, seal, step
+from orchestrator.engine import answers, commits, questions, restarting, seal
 from orchestrator.engine import calls as engine_calls
 from orchestrator.store import audit, audit_check, batched_writes, chain, claims, outbox, writer
 from orchestrator.store.sql.prepared import Prepared
@@ -133,7 +133,7 @@ def seals_without_the_arguments(patch: pytest.MonkeyPatch) -> None:
         return replace(original(toolkit, run, interaction_id, call, *more, **about), digest=bare.digest)
 
     original = seal.assess
-    patch.setattr(step, "assess", assess)
+    patch.setattr(seal, "assess", assess)
     patch.setattr(engine_calls, "assess", assess)
     patch.setattr(answers, "assess", assess)
     believes_the_tables(patch)

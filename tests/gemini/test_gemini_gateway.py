@@ -1,9 +1,11 @@
 """What each answer, and each kind of silence, means: nothing happened, it may have, or it is final."""
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,8 +26,9 @@ from orchestrator.errors import (
     UnavailableError,
     UncertainError,
 )
+from orchestrator.gemini.connection import MAX_REFUSAL_BYTES
 from orchestrator.gemini.gateway import GeminiGateway
-from orchestrator.gemini.library import asked_pause
+from orchestrator.gemini.library import MOST_ON_THE_LOOP, Answer, asked_pause
 
 KEY = "AIza-canary-key"
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -465,6 +468,47 @@ async def test_a_large_answer_is_read_and_an_endless_one_is_not(
         assert isinstance(refused, RejectedError)
         assert (refused.code, len(server.requests)) == ("too_large", 1)
         assert await gemini.cancel("v1_a") is None
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("more", "read"), [(-1, True), (0, True), (1, False)])
+async def test_an_answer_of_too_many_values_is_not_read(
+    opened: Any, reply: Any, monkeypatch: pytest.MonkeyPatch, more: int, read: bool
+) -> None:
+    """A few megabytes of empty objects are as many values as nobody waits for: 20 million held the loop."""
+    told = reply.of({**LIVE, "steps": [{}] * 500})
+    values = sum(told.body.count(mark) for mark in (b",", b"{", b"["))
+    monkeypatch.setattr("orchestrator.gemini.library.MAX_ANSWER_VALUES", values - more)
+    async with opened() as (server, gemini):
+        server.answer(told)
+        if read:
+            assert (await gemini.fetch("v1_a")).interaction_id == "v1_a"
+            return
+        assert isinstance(await fails(gemini.create(REQUEST)), UncertainError)
+        refused = await fails(gemini.fetch("v1_a"))
+        assert isinstance(refused, RejectedError)
+        assert refused.code == "too_large"
+        assert await gemini.cancel("v1_a") is None
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("more", "beside"), [(-1, False), (0, False), (1, True)])
+async def test_a_large_answer_is_read_beside_the_loop(more: int, beside: bool) -> None:
+    answer = Answer(200, b"x" * (MOST_ON_THE_LOOP + more))
+    reader = await answer.read(lambda content: (len(content), threading.get_ident()))
+    assert reader[0] == len(answer.content)
+    assert (reader[1] != threading.get_ident()) is beside
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("more", "told"), [(0, True), (1, False)])
+async def test_a_refusal_of_a_megabyte_is_none(opened: Any, reply: Any, more: int, told: bool) -> None:
+    body = json.dumps({"error": {"code": "invalid_request", "message": "no such model"}}).encode()
+    async with opened() as (server, gemini):
+        padding = b" " * (MAX_REFUSAL_BYTES - len(body) + more)
+        server.answer(reply(400, body + padding, {"content-type": "application/json"}))
+        refused = await fails(gemini.fetch("v1_a"))
+    assert ("no such model" in str(refused)) is told
 
 
 @pytest.mark.parametrize(

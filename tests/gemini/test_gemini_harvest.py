@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import json
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from orchestrator.domain.jobs import JobKind, JobOrder
 from orchestrator.domain.values import replace
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError
-from orchestrator.gemini.batch_results import Tally
+from orchestrator.gemini.batch_results import Tally, tallied
 from orchestrator.gemini.connection import Connection
 from orchestrator.gemini.jobs import GeminiJobs
 from orchestrator.gemini.transfers import Transfers
@@ -497,3 +498,27 @@ def test_lines_may_be_cut_anywhere_and_must_end() -> None:
     assert tally.end() == FACTS
     with pytest.raises(RejectedError, match="longer than 10 bytes"):
         Tally(KEYS, max_line_bytes=10).feed(b"x" * 11)
+
+
+@pytest.mark.asyncio
+async def test_lines_are_counted_beside_the_loop() -> None:
+    """One may be 64 MB long, and 64 KB may be 30 000 of them."""
+    threads: set[int] = set()
+
+    class Noted(Tally):
+        def feed(self, chunk: bytes) -> bytes:
+            threads.add(threading.get_ident())
+            return super().feed(chunk)
+
+        def rest(self) -> bytes:
+            threads.add(threading.get_ident())
+            return super().rest()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"key":"a","error":{}}\n{"key":'
+        yield b'"b","error":{}}'
+
+    kept = [piece async for piece in tallied(chunks(), Noted(None))]
+    assert [json.loads(line)["key"] for line in b"".join(kept).splitlines()] == ["a", "b"]
+    assert threading.get_ident() not in threads
+    assert threads

@@ -68,7 +68,8 @@ class Attributed:
         self._tools = tools
         self._takes = takes
         self.calls: list[str] = []
-        self.declarations, self.find, self.describe = tools.declarations, tools.find, tools.describe
+        self.declarations, self.describe = tools.declarations, tools.describe
+        self.find, self.aside = tools.find, tools.aside
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event

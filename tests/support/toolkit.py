@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from support.conversation import TERMS
 
@@ -14,6 +15,8 @@ from orchestrator.domain.jobs import JobWish, Waiting
 from orchestrator.domain.model import Outcome, OutcomeKind, Recipe
 from orchestrator.domain.plain import JsonObject
 from orchestrator.errors import UnavailableError, UncertainError
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -84,6 +87,9 @@ class FakeToolkit:
             bool(rule.would),
             rule.must_see,
         )
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        return work()
 
     def terms(self, recipe: Recipe, tool: str) -> Terms | None:
         return self.rules[tool].terms if tool in self.rules else None

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import ToolContext
 from orchestrator.errors import InvalidError
-from orchestrator.toolkit.plain import PLACES, PlainError, size, weigh
+from orchestrator.toolkit.plain import PLACES, VALUE_BYTES, PlainError, size, weigh
 from orchestrator.toolkit.results import ResultTooLargeError, encode
 from orchestrator.toolkit.schema import MAX_ALTERNATIVES, read, refusal
 
@@ -41,20 +41,40 @@ def nested(lists: int, each: int) -> Counted:
     return Counted(Counted([1] * each) for _ in range(lists))
 
 
-def test_of_arguments_that_are_too_large_no_more_is_looked_at_than_may_be() -> None:
-    with pytest.raises(PlainError, match="are larger than 64 KiB"):
-        weigh({"x": nested(1_000, 1_000)}, 64 * 1024)
+TOO_LARGE = [
+    (nested(1_000, 1_000), "hold more than 8192 values"),
+    (Counted(["x" * 4_000] * 8_000), "are larger than 64 KiB"),
+]
+
+
+@pytest.mark.parametrize(("value", "why"), TOO_LARGE)
+def test_of_arguments_that_are_too_large_no_more_is_looked_at_than_may_be(value: Counted, why: str) -> None:
+    with pytest.raises(PlainError, match=why):
+        weigh({"x": value}, 64 * 1024)
     assert Counted.taken < 64 * 1024
 
 
-def test_too_large_arguments_are_refused_before_they_are_copied() -> None:
+@pytest.mark.parametrize(("value", "why"), TOO_LARGE)
+def test_too_large_arguments_are_refused_before_they_are_copied(value: Counted, why: str) -> None:
     def wide(x: list[list[int]]) -> None:
         """Takes lists."""
 
-    with pytest.raises(InvalidError, match="larger") as refused:
-        read(wide, ToolContext).check({"x": nested(1_000, 1_000)})
-    assert refused.value.fields == (("arguments", "are larger than 64 KiB"),)
+    with pytest.raises(InvalidError, match=why) as refused:
+        read(wide, ToolContext).check({"x": value})
+    assert refused.value.fields == (("arguments", why),)
     assert Counted.taken < 64 * 1024
+
+
+@pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, True), (1, False)])
+def test_the_values_in_arguments_are_bounded(more: int, fits: bool) -> None:
+    """Each takes its time, however small: 64 KiB of empty lists took as long as 2 MB of text."""
+    most = 64 * 1024
+    value = {"x": [[]] * (most // VALUE_BYTES - 2 + more)}  # the whole is one, and the list
+    if fits:
+        weigh(value, most)
+        return
+    with pytest.raises(PlainError, match="hold more than 8192 values"):
+        weigh(value, most)
 
 
 @pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, True), (1, False)])

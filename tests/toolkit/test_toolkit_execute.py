@@ -42,6 +42,24 @@ async def test_a_sync_tool_runs_in_a_thread_of_its_own(bench: Any) -> None:
     assert outcome.result == {"n": 1, "main": False, "call": "call_1"}
 
 
+async def test_arguments_are_checked_beside_the_loop(bench: Any) -> None:
+    """All calls of a turn may come in one moment, each with all it may have."""
+    threads: set[int] = set()
+
+    def noted(text: str) -> str:
+        threads.add(threading.get_ident())
+        return text
+
+    def note(text: Annotated[str, pydantic.AfterValidator(noted)]) -> str:
+        """Note it."""
+        return text
+
+    probe = bench(tool(note))
+    await probe.run({"text": "x"})
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 async def test_an_async_tool_runs_on_the_loop_and_knows_its_context(bench: Any) -> None:
     seen: list[ToolContext] = []
 

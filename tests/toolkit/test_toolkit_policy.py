@@ -85,6 +85,9 @@ def test_an_expression_sees_the_workflow(bench: Any, workflow: str, ruling: Ruli
         ("nosuch(args.amount)", "no expression"),
         ("1 + 2", "neither true nor false"),
         ("args.amuont > 1.0", "args.amuont"),
+        ("args.to.matches(args.to)", "a pattern from elsewhere"),
+        ('args.to.matches("a" + args.to)', "a pattern from elsewhere"),
+        ('matches(args.to, "a")', "a pattern from elsewhere"),
         ("(" * 500 + "true" + ")" * 500, "no expression"),
         ("  ", "should be an expression"),
     ],
@@ -100,6 +103,20 @@ def test_a_broken_expression_stops_the_start_and_names_the_tool(bench: Any, when
 )
 def test_only_parameters_are_taken_for_parameters(when: str) -> None:
     assert Predicate(when, ["to"]).holds({"to": "x"}, "w") is not None
+
+
+@pytest.mark.parametrize("approval", ["allow", "ask", "deny"])
+@pytest.mark.parametrize(
+    "when", ["args.days.exists(a, a in args.days)", "args.days.filter(a, a > 0).size() > 0", BIG]
+)
+def test_what_would_go_through_too_much_counts_as_failed(bench: Any, approval: Any, when: str) -> None:
+    """It would hold all that goes on in this process for seconds, and cannot be stopped."""
+    probe = bench(paying(approval=approval, when=when))
+    within, beyond = ({"amount": 60, "days": [7] * n} for n in (1000, 8000))
+    sure = {"allow": Ruling.ALLOW, "ask": Ruling.ASK, "deny": Ruling.DENY}[approval]
+    unsure = {"allow": Ruling.ASK, "ask": Ruling.ASK, "deny": Ruling.DENY}[approval]
+    assert probe.find(within).ruling is sure
+    assert probe.find(beyond).ruling is (sure if when == BIG else unsure)
 
 
 def test_the_tools_own_terms_go_before_the_defaults(bench: Any) -> None:

@@ -117,6 +117,36 @@ def test_a_feed_is_bounded() -> None:
     assert max(len(str(v)) for v in found[0].seen.values()) == feeds.MAX_TEXT
 
 
+@pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, True), (1, False)])
+def test_the_attributes_of_an_element_are_bounded(more: int, fits: bool) -> None:
+    named = " ".join(f'a{n}="x"' for n in range(feeds.MAX_ATTRIBUTES + more))
+    feed = RSS.format(f"<item {named}><guid>1</guid></item>").encode()
+    if fits:
+        assert [e.key for e in parse(feed)] == ["1"]
+        return
+    with pytest.raises(InvalidError, match="more than 100 attributes"):
+        parse(feed)
+
+
+@pytest.mark.parametrize(
+    ("written", "author"),
+    [
+        ("<author>ann@a.example (Ann)</author>", "ann@a.example (Ann)"),
+        ("<author><name>Ann</name></author>", "Ann"),
+        ("<author><name>Ann</name><email>ann@a.example</email></author>", "Ann (ann@a.example)"),
+        ("<author></author>", ""),
+        ("<webMaster>ann@a.example</webMaster>", ""),
+        (f"<author>{'a' * 90_000}@</author>", "a" * 90_000 + "@"),
+    ],
+)
+def test_nobody_looks_for_an_address_in_an_author(written: str, author: str) -> None:
+    """It took the square of the time: 100 KB would hold the whole process for a minute."""
+    feed = RSS.format(item(1, more=written)).encode()
+    (found,) = feeds._library().parse(feed).entries
+    assert "email" not in found.get("author_detail", {}) or "<email>" in written
+    assert parse(feed)[0].seen["author"] == author
+
+
 # ------------------------------------------------------------------ over HTTP
 
 

@@ -96,13 +96,15 @@ def test_endless_work_is_cut_off() -> None:
 def test_many_copies_of_a_long_text_are_not_even_begun(expression: str) -> None:
     """The runtime would make gigabytes of it before anybody could count them."""
     body = {"n": [1] * 9000, "m": [2], "t": "x" * 30_000}
-    with pytest.raises(InvalidError, match="too much for `map`"):
+    with pytest.raises(InvalidError, match="too much for the expression"):
         made(expression, body)
     assert made("body.n.size()", body) == 9000
-    assert made("body.n.map(a, a + body.m[0])", {**body, "t": ""}) == [3] * 9000
+    assert made("body.n.map(a, a + body.m[0])", {**body, "n": [1] * 1000, "t": ""}) == [3] * 1000
 
 
-@pytest.mark.parametrize("expression", ["body.", "entry.title", "nope(body)", "import os", "body = 1"])
+@pytest.mark.parametrize(
+    "expression", ["body.", "entry.title", "nope(body)", "import os", "body = 1", "body.t.matches(body.re)"]
+)
 def test_what_is_no_expression(expression: str) -> None:
     with pytest.raises(ConfigError, match=r"input\.it"):
         Mapped(None, {"it": expression}, ("occurrence", "body"))

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from sqlalchemy.orm import Session
 
-from orchestrator import failpoints
+from orchestrator import beside, failpoints
 from orchestrator.domain.asking import PLAN, is_own
 from orchestrator.domain.effects import parse_attempt
 from orchestrator.domain.events import (
@@ -113,7 +113,8 @@ class Interactions:
         """Its calls, before there is any transaction."""
         if run is None:
             run = await self._commit.read(runs.load, run_id)
-        return await self._toolkit.aside(partial(assess_all, self._toolkit, run, snapshot))
+        written = [call.arguments for call in snapshot.calls]
+        return await beside.unless_slight(written, partial(assess_all, self._toolkit, run, snapshot))
 
     def fetch(self, s: Session, effect: Claimed) -> Act | None:
         """Read an interaction: one of ours whose reading still matters, or one nobody knows."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from orchestrator.domain.assessment import CallContext, Finding
 from orchestrator.domain.consent import Preview, Terms
@@ -14,7 +14,6 @@ from orchestrator.domain.plain import JsonObject
 from orchestrator.engine.ports import ToolkitPort
 from orchestrator.errors import RejectedError, UnavailableError, UncertainError
 
-T = TypeVar("T")
 Stopwatch = Callable[[], float]
 """Seconds that only ever grow; the difference of two readings is a duration."""
 
@@ -69,9 +68,6 @@ class MeteredToolkit:
 
     def find(self, recipe: Recipe, call: FunctionCall) -> Finding:
         return self._toolkit.find(recipe, call)
-
-    async def aside(self, work: Callable[[], T]) -> T:
-        return await self._toolkit.aside(work)
 
     def terms(self, recipe: Recipe, tool: str) -> Terms | None:
         return self._toolkit.terms(recipe, tool)

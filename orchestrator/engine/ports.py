@@ -7,7 +7,7 @@ Every method raises only the classes of `errors.py`: `UnavailableError` (nothing
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from orchestrator.domain.assessment import CallContext, Finding
 from orchestrator.domain.cards import Card, Overview, Picture
@@ -17,8 +17,6 @@ from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading, StoredFile, Waiting
 from orchestrator.domain.model import Outcome, Recipe
 from orchestrator.domain.plain import JsonObject
-
-T = TypeVar("T")
 
 
 class GeminiPort(Protocol):
@@ -166,10 +164,6 @@ class ToolkitPort(Protocol):
 
     def find(self, recipe: Recipe, call: FunctionCall) -> Finding:
         """Validate the arguments and apply the policy; never raises on what a model wrote."""
-        ...
-
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do what asks `find` about many calls, where nobody else waits for that."""
         ...
 
     def terms(self, recipe: Recipe, tool: str) -> Terms | None:

@@ -12,12 +12,14 @@ import errno
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 import tenacity
 from tenacity.wait import wait_base
 
+from orchestrator import beside
 from orchestrator.domain.assessment import CallContext
 from orchestrator.domain.consent import Preview as Shown
 from orchestrator.domain.human import QUESTIONS
@@ -98,8 +100,8 @@ class _Look:
 
 
 async def _fits(tool: Tool, arguments: JsonObject) -> None:
-    """Raises `InvalidError`. In a thread: a turn's calls come in one moment, each with all it may have."""
-    await asyncio.to_thread(tool.signature.check, arguments)
+    """Raises `InvalidError`. A turn's calls come in one moment, each with all it may have."""
+    await beside.unless_slight(arguments, partial(tool.signature.check, arguments))
 
 
 class Executor:

@@ -6,7 +6,7 @@ All that can be wrong is found when it is built; afterwards `find` only answers.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from orchestrator.domain.assessment import CallContext, Finding, Ruling
 from orchestrator.domain.consent import Preview, Terms
@@ -24,7 +24,6 @@ from orchestrator.toolkit.modules import PACKAGE
 from orchestrator.toolkit.plain import give
 from orchestrator.toolkit.policy import Ban, Forbidden, Gate, Judgement, Rule, Sources
 
-T = TypeVar("T")
 Override = Mapping[str, Any] | Rule
 """What a config says about one tool; see `Rule.merged`."""
 
@@ -188,10 +187,6 @@ class Toolkit:
         """
         found = self.explain(recipe, call).finding
         return replace(found, terms=under(found.terms, recipe.contract)) if found.terms else found
-
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do what asks `find` about many calls in a thread of its own."""
-        return await asyncio.to_thread(work)
 
     def explain(self, recipe: Recipe, call: FunctionCall) -> Explained:
         """What `find` finds, and why; for people who test their policy."""

@@ -470,9 +470,6 @@ async def test_tools_are_counted_by_how_they_end(end: Any, word: str) -> None:
         def find(self, recipe: object, call: object) -> object:
             return ("found", recipe, call)
 
-        async def aside(self, work: Any) -> Any:
-            return "aside", work()
-
         def describe(self, tool: str) -> str:
             return f"what {tool} does"
 
@@ -488,7 +485,6 @@ async def test_tools_are_counted_by_how_they_end(end: Any, word: str) -> None:
     assert heard.tools == [("refund", word, 2.0)]
     assert tools.declarations(["a"]) == ("declared", ["a"])
     assert tools.find(1, 2) == ("found", 1, 2)
-    assert await tools.aside(lambda: 1) == ("aside", 1)
     assert tools.describe("refund") == "what refund does"
 
 

@@ -69,7 +69,7 @@ class Attributed:
         self._takes = takes
         self.calls: list[str] = []
         self.declarations, self.describe = tools.declarations, tools.describe
-        self.find, self.aside = tools.find, tools.aside
+        self.find = tools.find
 
     async def execute(
         self, tool: str, arguments: JsonObject, context: CallContext, cancelled: asyncio.Event

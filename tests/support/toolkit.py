@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -87,9 +87,6 @@ class FakeToolkit:
             bool(rule.would),
             rule.must_see,
         )
-
-    async def aside(self, work: Callable[[], T]) -> T:
-        return work()
 
     def terms(self, recipe: Recipe, tool: str) -> Terms | None:
         return self.rules[tool].terms if tool in self.rules else None

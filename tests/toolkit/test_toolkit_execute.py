@@ -55,7 +55,7 @@ async def test_arguments_are_checked_beside_the_loop(bench: Any) -> None:
         return text
 
     probe = bench(tool(note))
-    await probe.run({"text": "x"})
+    await probe.run({"text": "x" * 5_000})
     assert threads
     assert threading.get_ident() not in threads
 

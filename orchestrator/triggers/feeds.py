@@ -156,7 +156,7 @@ def parse(body: bytes) -> tuple[FeedEntry, ...]:
 def _library() -> Any:
     """The library, imported late, and kept from looking for an address in what names an author.
 
-    It does so by an expression that takes the square of the time over a long word, a minute over 60 KB, and
+    It does so by an expression that takes the square of the time over a long word, some 20 s over 60 KB, and
     nothing else of this process goes on meanwhile. What it finds we do not read.
     """
     import feedparser  # type: ignore[import-untyped]  # ships no types

@@ -19,6 +19,7 @@ from orchestrator.store.sql.held import hold, on_sqlite
 from orchestrator.store.sql.oldest import oldest
 from orchestrator.store.sql.prepared import Prepared, insert_into
 from orchestrator.store.sql.spelled import Row
+from orchestrator.store.sql.wire import Hear
 from orchestrator.store.tables import DeliveryRow, DeliveryState, table
 
 delivery_t = table(DeliveryRow)
@@ -262,9 +263,9 @@ _LINGERING = Prepared(
 )
 
 
-def lingering(s: Session, before: datetime) -> bool:
-    """Whether a delivery that came before that time still waits."""
-    return _LINGERING.first(s, before=before) is not None
+def lingering(s: Session, hear: Hear, before: datetime) -> None:
+    """Have `hear` told a delivery that came before that time and still waits, if there is one."""
+    _LINGERING.learn(s, hear, before=before)
 
 
 _PRUNE = oldest(

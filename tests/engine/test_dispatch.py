@@ -7,9 +7,10 @@ is told in `test_races_of_workers.py`, for it holds whoever carries the hints.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pytest
 import pytest_asyncio
@@ -31,6 +32,7 @@ from orchestrator.engine.limits import RateLimit as Most
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.store import claims, inbox, ledger, outbox
+from orchestrator.store.sql.pipeline import Pipeline
 from orchestrator.store.tables import EffectState
 
 pytestmark = pytest.mark.asyncio
@@ -600,3 +602,27 @@ async def test_an_idle_worker_costs_next_to_nothing(alone: Place) -> None:
 
     (short, brief), (long, lasting) = await lived(0.5), await lived(9.5)
     assert 0 < long - short <= 6 * (lasting - brief), (short, long)
+
+
+@QUEUED
+async def test_a_worker_with_nothing_to_do_asks_in_one_transaction_whether_something_lies_about(
+    place: Place, pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a commit of the server's, every three seconds, of every worker there is."""
+    pace(HOUR)
+    process = await place.process()
+    assert isinstance(process.worker, QueuedWorker)
+    said: list[Sequence[Any]] = []
+    plain = Pipeline._exchange
+
+    def noted(wire: Pipeline, words: Sequence[Any], last: Sequence[bytes]) -> Any:
+        said.append([" ".join(word.sql.split())[:20] for word in words])
+        return plain(wire, words, last)
+
+    monkeypatch.setattr(Pipeline, "_exchange", noted)
+    process.worker._sweep_at, process.worker._near_at = 0.0, math.inf
+    await process.worker._sweep()
+    looks = ["SELECT delivery.id F", "SELECT effect.id, ef", "SELECT effect.id, ef"]
+    lying = [words for words in said if looks[-1] in words]  # its own first look may be among them
+    assert lying
+    assert all(words == looks for words in lying), lying

@@ -24,7 +24,9 @@ LOOK_AGAIN: Final = timedelta(seconds=1)
 """So often the first in line looks by itself; the second half as often, and so on."""
 SELDOM: Final = timedelta(minutes=1)
 """Whoever stands far back looks so often all the same: the limit may be gone after a restart."""
-MINUTE: Final = timedelta(minutes=1)
+WINDOW: Final = timedelta(seconds=61)
+"""A start counts from its COMMIT, and the tool begins a moment later, one sooner than another: a second more
+than the minute, so that none as others count it holds one too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,8 @@ def _for_the_minute(s: Session, tool: str, most: int, ahead: int, now: datetime)
     """Each of those ahead takes up one start, so it is known when this one comes."""
     rounds, place = divmod(ahead, most)
     # What seems to have begun far later did so before the clock was set back.
-    began = occupancy.nth_start(s, tool, most - place, now + MINUTE)
-    until = max(began or now - MINUTE, now - MINUTE) + MINUTE * (1 + rounds)
+    began = occupancy.nth_start(s, tool, most - place, now + WINDOW)
+    until = max(began or now - WINDOW, now - WINDOW) + WINDOW * (1 + rounds)
     return _Wait(until, f"{tool} was started {most} times within a minute") if until > now else None
 
 

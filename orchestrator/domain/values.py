@@ -5,10 +5,13 @@ to make and to replace. No module of the domain but this one knows the library.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, Final, dataclass_transform
 
 import msgspec
 from msgspec import field as field
+
+sorted_json: Final = msgspec.json.Encoder(order="sorted").encode
+"""Compact JSON in UTF-8, names in order. Raises `UnicodeEncodeError` where half a character stands in it."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

@@ -120,7 +120,8 @@ class Commits:
 
     def _leave(self, s: Session) -> None:
         """Whoever waits for a place that was left in this transaction is called."""
-        self.limits.left(s, occupancy.movements(s), self._clock())
+        if moves := occupancy.movements(s):
+            self.limits.left(s, moves, self._clock())
 
     def _tell(self, due: datetime | None) -> None:
         if due is not None:

@@ -99,4 +99,4 @@ def sealed(
 
 def _digest(sealed: dict[str, Any]) -> str:
     known = canonical(sealed)
-    return hashlib.sha256(rfc8785.dumps(sealed) if known is None else known.encode()).hexdigest()
+    return hashlib.sha256(rfc8785.dumps(sealed) if known is None else known).hexdigest()

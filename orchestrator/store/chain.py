@@ -74,7 +74,7 @@ def sha256_of(value: Any) -> str:
     """SHA-256 over a value's RFC 8785 JSON; of one that has none, over sorted JSON, and said to be so."""
     plain = msgspec.to_builtins(value, enc_hook=dict)
     try:
-        form = known.encode() if (known := canonical(plain)) is not None else rfc8785.dumps(plain)
+        form = known if (known := canonical(plain)) is not None else rfc8785.dumps(plain)
     except (UnicodeEncodeError, rfc8785.CanonicalizationError):  # half a character; a number beyond a double
         form = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
         return f"sorted:{hashlib.sha256(form).hexdigest()}"

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import wraps
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -89,8 +90,10 @@ def changed(before: Any, after: Any, columns: Columns) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if before is after:
         return found
-    for (name, spell), old, new in zip(columns.names, columns.of(before), columns.of(after), strict=True):
-        if old is not new and (spell is dict or old != new):
+    was, is_now = columns.of(before), columns.of(after)
+    others = map(is_not, was, is_now)
+    for (name, spell), old, new in compress(zip(columns.names, was, is_now, strict=True), others):
+        if spell is dict or old != new:
             found[name] = new if spell is None else spell(new)
     return found
 

@@ -126,8 +126,6 @@ def carried(settings: Settings, database: Database) -> bool:
     choice = settings.work.dispatcher
     if choice == "embedded" or (choice == "auto" and (database.sqlite or not _has_pgqueuer())):
         return False
-    if database.sqlite:
-        raise ConfigError("work.dispatcher: pgqueuer needs PostgreSQL; database.url names a SQLite file")
     if not jobs.installed(database.engine):
         raise ConfigError("the job queue's tables are not there, or older: run `orchestrator db upgrade`")
     return True

@@ -31,6 +31,9 @@ STALE_AFTER: Final = 3
 LATE_SECONDS: Final = 60.0
 """That due work may wait for somebody to take it up."""
 
+FILES_TOLD_FOR: Final = timedelta(minutes=2)
+"""How long it is told that files could not be stored; while they cannot it is tried each minute at least."""
+
 DIFFERS: Final = (
     "other processes were started with other tools, rules or workflows; the log says which: configs_differ"
 )
@@ -129,6 +132,7 @@ class State:
             checks.append(Check("webhook", True, await self.webhook.told()))
         checks.append(Check("triggers", True, await self._failing()))
         checks.append(Check("callbacks", True, await self._untold()))
+        checks.append(Check("files", True, await self._unstored()))
         return checks
 
     async def _late(self) -> str:
@@ -140,6 +144,11 @@ class State:
         """Callers who cannot be told of their runs; nothing that a request elsewhere would mend."""
         many = await self.database.read(callback_care.disabled)
         return f"{many} disabled: `orchestrator callbacks addresses`" if many else ""
+
+    async def _unstored(self) -> str:
+        """Why what jobs made does not come here, as the worker that tried last found it."""
+        seen = await self.database.read(sightings.last, sightings.FILES)
+        return seen.text[:200] if seen is not None and self.clock() - seen.at <= FILES_TOLD_FOR else ""
 
     async def _failing(self) -> str:
         """Which triggers keep failing; no reason to send requests elsewhere."""

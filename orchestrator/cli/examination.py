@@ -56,6 +56,10 @@ async def examine(config: Path | None) -> list[Finding]:
 async def _looks(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _declared(settings):
         yield finding
+    try:
+        clients.check(settings, app.now)
+    except OrchestratorError as e:
+        yield Finding("bad", "settings", str(e))
     for line in advice.advise(settings, app.now()):
         yield Finding("warn", "settings", line)
     yield _database(settings)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
@@ -37,7 +38,7 @@ from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
 from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
-from orchestrator.store import claims, jobs, parked, runs
+from orchestrator.store import claims, jobs, parked, runs, sightings
 from orchestrator.store.claims import Claimed
 from orchestrator.store.sql.held import flush
 
@@ -53,9 +54,13 @@ Source: Gemini API, "Video", "Files": what was made is kept for two days.
 """
 SLOWEST: Final = {JobKind.BATCH: timedelta(hours=48)}
 """How long a job may take to make its files; the other kinds take minutes (Gemini API, "Batch API")."""
+TOLD_FROM: Final = 3
+"""From which try on it is told that files do not come here; a job may end a moment after its event."""
 SEARCHES_BEHIND: Final = 5
 """How often a start that was under way when its run ended, or was replaced, is looked for, to be stopped."""
 WATCHED: Final = frozenset({JobStatus.LIVE, JobStatus.UNKNOWN})
+
+log = structlog.get_logger(__name__)
 
 
 class NoJobs:
@@ -198,7 +203,7 @@ class LongJobs:
         except (UnavailableError, UncertainError) as e:
             due = self._commit.later(effect, e)
             if effect.attempts < LOOKS_FOR_FILES or not _too_late(job, due):
-                await self._commit.write(claims.retry, effect, due, str(e))
+                await self._commit.write(self._put_off, effect, due, str(e))
                 return
             harvest = Harvest((), trouble=f"not brought here before Gemini forgets it: {e}")
         except RejectedError as e:
@@ -208,6 +213,13 @@ class LongJobs:
             return
         failpoints.hit("after_harvest")
         await self._commit.conclude(effect, JobHarvested(job.id, harvest))
+
+    def _put_off(self, s: Session, effect: Claimed, due: datetime, why: str) -> None:
+        """A folder that cannot be written to shows here only, and Gemini keeps the files for two days."""
+        claims.retry(s, effect, due, why)
+        if effect.attempts >= TOLD_FROM:
+            log.warning("files_not_stored", job=effect.subject, attempts=effect.attempts, why=why)
+            sightings.put(s, sightings.FILES, sightings.Sighting(self._commit.now(), False, why))
 
     def cancel(self, s: Session, effect: Claimed) -> Act | None:
         """Stop it; whatever it is afterwards, nothing more is to be done about it."""

@@ -70,9 +70,14 @@ def service_address(text: str) -> str:
 
 
 def database_address(secret: Secret) -> Secret:
-    """`sqlite:///file`, or PostgreSQL through psycopg. A database in memory would not outlive a restart."""
+    """`sqlite:///file`, or PostgreSQL through psycopg. A database in memory would not outlive a restart.
+
+    By options a file would go by another name than the one that is locked, and made for its owner only.
+    """
     scheme, _, rest = secret.reveal().partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
+        if "?" in rest:
+            raise ValueError("must be sqlite:///<file> without ?options")
         return secret
     if scheme == POSTGRESQL and rest and _is_read(secret):
         return secret
@@ -192,7 +197,11 @@ AppId = Annotated[str, shaped(r"A[A-Z0-9]{2,}|", "a Slack app id, such as A0123A
 EventName = Annotated[
     str, shaped(r"[a-z_]{1,64}\.[a-z_]{1,64}", "an event's name, such as interaction.completed")
 ]
-HostName = Annotated[str, shaped(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?", "a host name, with :port where needed")]
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+PLACE: Final = rf"{_LABEL}(?:\.{_LABEL})*(?::(?:{_PORT}))?"
+"""A host, and a port from 1 to 65535 where one is said."""
+HostName = Annotated[str, shaped(PLACE, "a host name, with :port where needed")]
 
 
 def _listened_at(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from orchestrator.domain.callbacks import ALL_NEWS, Callback, News
-from orchestrator.settings.addresses import UNTIL, VISIBLE, HostName, webhook_secret
+from orchestrator.settings.addresses import PLACE, UNTIL, VISIBLE, HostName, webhook_secret
 from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section, shaped
 from orchestrator.settings.secrets import Secret
 
@@ -41,7 +41,7 @@ NewsName = Literal[
     "job.finished",
 ]
 CallableHost = Annotated[
-    str, shaped(r"(?:\*\.)?[A-Za-z0-9.-]+(?::[0-9]{1,5})?", "a host name, `*.` before it for all below it")
+    str, shaped(rf"(?:\*\.)?{PLACE}", "a host name, with :port where needed, `*.` before it for all below it")
 ]
 
 

@@ -27,6 +27,8 @@ def contradictions(settings: Settings) -> Iterator[Fault]:
         yield ("slack", "channel"), "is missing; needed while slack.enabled is true"
     if settings.audit.channel and not settings.slack.enabled:
         yield ("audit", "channel"), "needs slack.enabled: nothing is posted without Slack"
+    if settings.work.dispatcher == "pgqueuer" and settings.database.url.reveal().startswith("sqlite:"):
+        yield ("work", "dispatcher"), "pgqueuer needs PostgreSQL; database.url names a SQLite file"
     yield from _unheard(settings)
     yield from _unasked(settings)
     yield from trigger_faults(settings.triggers, settings.workflows)

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 from orchestrator.settings.fields import Section
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_EXPECTED: Final = "must be a folder, file://<folder>, s3://<bucket>/… or gs://<bucket>/…"
 
 
 def storage_address(text: str) -> str:
@@ -16,11 +18,13 @@ def storage_address(text: str) -> str:
     scheme, found, rest = text.partition("://")
     if not found or scheme == "file":
         folder = rest if found else text
-        if not folder.strip() or "\0" in folder:
+        if not folder.strip() or not folder.isprintable():
             raise ValueError("must name a folder")
+        if not found and _SCHEME.match(folder):  # an address with a slash too few
+            raise ValueError(_EXPECTED)
         return text
     if scheme not in ("s3", "gs"):
-        raise ValueError("must be a folder, file://<folder>, s3://<bucket>/… or gs://<bucket>/…")
+        raise ValueError(_EXPECTED)
     parts = urlsplit(text)
     if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise ValueError("must name a bucket and a folder in it, and no more: keys come from the environment")

@@ -120,9 +120,8 @@ class _Builder:
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path, depth)
         if not is_text(event.value):
-            raise YamlError(
-                event.start_mark.line + 1, "holds a character that is no text (a surrogate or U+0000)"
-            )
+            said = "holds a character that is no text (a surrogate or U+0000)"
+            raise YamlError(event.start_mark.line + 1, f"{dotted(path)}: {said}")
         plain = event.implicit[0]
         return scalar(event.value) if plain else event.value
 

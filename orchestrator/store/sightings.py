@@ -15,6 +15,8 @@ from orchestrator.store.tables import NAME, table
 
 WEBHOOK: Final = "webhook"
 """How Gemini has our webhook registered."""
+FILES: Final = "files"
+"""Why files that jobs made could not be brought here."""
 
 
 class SightingRow(SQLModel, table=True):

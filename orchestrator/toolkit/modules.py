@@ -82,9 +82,14 @@ def _folder(folder: Path) -> Path:
         root = folder.resolve()
         if not root.is_dir():
             raise ConfigError(f"tools.folder: {folder} is not a folder")
-    if _has_modes() and root.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-        raise ConfigError(f"tools.folder: anyone may write to {folder}; run chmod o-w {root}")
+    _kept("tools.folder", root)
     return root
+
+
+def _kept(what: str, folder: Path) -> None:
+    """That what is in it cannot be replaced by anyone; in a sticky folder only by its owner."""
+    if _has_modes() and folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        raise ConfigError(f"{what}: anyone may write to {folder}; run chmod o-w {folder}")
 
 
 def _path(root: Path, name: str) -> Path:
@@ -98,6 +103,10 @@ def _path(root: Path, name: str) -> Path:
         root
     ):  # a link may point inside the folder (as mounted config does), not outside
         raise ConfigError(f"tools.modules: {name!r}: {path} is a link that leads out of the folder")
+    for folder in real.parents:  # such a link may lead below others
+        if folder == root:
+            break
+        _kept(f"tools.modules: {name!r}", folder)
     return real
 
 

@@ -57,13 +57,13 @@ def shell(shell: Callable[[str], tuple[int, str, str]]) -> Shell:
 def test_who_carries_the_work(
     configured: Configured, database: Database, dispatcher: str, on_sqlite: bool | None, on_postgresql: bool
 ) -> None:
-    settings = configured(database.url.render_as_string(hide_password=False), dispatcher=dispatcher)
+    url = database.url.render_as_string(hide_password=False)
     expected = on_sqlite if database.sqlite else on_postgresql
     if expected is None:
-        with pytest.raises(ConfigError, match=r"^work\.dispatcher: pgqueuer needs PostgreSQL"):
-            opening.carried(settings, database)
+        with pytest.raises(ConfigError, match=r"work\.dispatcher: pgqueuer needs PostgreSQL"):
+            configured(url, dispatcher=dispatcher)
     else:
-        assert opening.carried(settings, database) is expected
+        assert opening.carried(configured(url, dispatcher=dispatcher), database) is expected
 
 
 def test_without_the_extra_there_is_one_process(

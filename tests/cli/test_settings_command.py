@@ -10,6 +10,8 @@ from support.signing import WHSEC
 from orchestrator.cli import cli
 from orchestrator.cli.examination import Finding
 
+CALLED = '{"news": {"model": "gemini-3.8-flash", "callback": {"url": "%s"}}}'
+
 
 def check(
     folder: Path,
@@ -50,6 +52,31 @@ def test_what_would_stop_the_start_is_found(tmp_path: Path, monkeypatch: pytest.
     odd = check(tmp_path, monkeypatch, f"hook={WHSEC}", text="body.")
     assert odd.exit_code != 0
     assert "triggers.hook.text" in f"{odd.output}{odd.exception}"
+
+
+STOPPING = {
+    "callbacks.secrets": {"ORCHESTRATOR_WORKFLOWS": CALLED % "https://hooks.example.com/x"},
+    "workflows.news.callback.url": {
+        "ORCHESTRATOR_WORKFLOWS": CALLED % "https://10.0.0.1/x",
+        "CALLBACK_SECRETS": WHSEC,
+    },
+    "media.ffmpeg": {"ORCHESTRATOR_MEDIA__FFMPEG": "/nowhere/ffmpeg"},
+    "work.dispatcher": {"ORCHESTRATOR_WORK__DISPATCHER": "pgqueuer"},
+}
+
+
+@pytest.mark.parametrize("command", ["settings check", "doctor"])
+@pytest.mark.parametrize("says", STOPPING)
+def test_what_would_stop_the_start_behind_the_settings_is_found_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, command: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setenv("ORCHESTRATOR_GEMINI__BASE_URL", "http://127.0.0.1:1")
+    for name, value in STOPPING[says].items():
+        monkeypatch.setenv(name, value)
+    told = check(tmp_path, monkeypatch, f"hook={WHSEC}", command=command)
+    assert told.exit_code != 0
+    assert f"{says}: " in f"{told.output}{told.exception}"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStat
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
 from orchestrator.engine import step
 from orchestrator.engine.job_webhooks import claimed_by
-from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST
+from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST, TOLD_FROM
+from orchestrator.store import sightings
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.tables import DeliveryRow, RunRow, table
 
@@ -392,6 +393,21 @@ async def test_a_busy_gemini_and_a_storage_that_is_away_only_delay(database_url:
             await world.settle()
         assert (await world.run(run_id)).status is RunStatus.COMPLETED
         assert set(world.jobs.starts.values()) == {1}
+
+
+async def test_a_storage_that_stays_away_is_told_and_not_one_that_is_slow(database_url: str) -> None:
+    async with world_on(database_url, FILM) as world:
+        world.jobs.faults["harvest"].extend(["busy"] * (TOLD_FROM + 1))
+        await filming(world)
+        world.jobs.end()
+        told: list[str] = []
+        for _ in range(TOLD_FROM + 2):
+            world.clock.advance(timedelta(minutes=1))
+            await world.settle()
+            seen = await world.database.read(sightings.last, sightings.FILES)
+            told.append("" if seen is None else f"{world.clock() - seen.at} {seen.text}")
+        assert told[0] == ""
+        assert any(words.startswith("0:00:00 ") and len(words) > 8 for words in told), told
 
 
 @pytest.mark.parametrize("times", [3, 1000])

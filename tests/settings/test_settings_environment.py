@@ -49,6 +49,14 @@ def test_every_plain_setting_has_a_variable_that_is_checked(leaf: Any, load_text
     assert "§§" not in str(caught.value)
 
 
+def test_a_fault_within_a_list_is_the_variables_even_where_the_file_has_that_list_too(load_text: Any) -> None:
+    file = SLACK + "approvals: {approvers: [U0ALICE, U0BOB]}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_text(file, ORCHESTRATOR_APPROVALS__APPROVERS="U0ALICE, bob")
+    told = str(caught.value)
+    assert told.startswith("environment ORCHESTRATOR_APPROVALS__APPROVERS: approvals.approvers[1]: must be")
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "key", "value"),
     [

@@ -24,7 +24,8 @@ def test_taken(given: str, kept: str) -> None:
 @pytest.mark.parametrize(
     "given",
     ["", " ", "file://", "https://example.com/files", "memory://x", "s3://", "s3:///x", "s3://KEY:secret@bucket/x",
-     "s3://bucket/x?key=secret", "gs://bucket/x#y", "s3://../x"],
+     "s3://bucket/x?key=secret", "gs://bucket/x#y", "s3://../x", "s3:/bucket/x", "file:files", "gs:bucket",
+     "fil\nes", "file:///var/\x1b[31m"],
 )  # fmt: skip
 def test_refused_without_quoting_it(given: str) -> None:
     with pytest.raises(ValidationError) as caught:

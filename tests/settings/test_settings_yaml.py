@@ -80,6 +80,11 @@ def test_refused_documents(text: str, line: int, says: str) -> None:
     assert caught.value.line == line
 
 
+def test_text_that_is_none_is_told_by_its_key() -> None:
+    with pytest.raises(YamlError, match=r"^a\.b\[1\]: holds a character that is no text"):
+        parse(b'a:\n  b: [x, "\\0"]\n')
+
+
 def test_control_characters_and_broken_utf8() -> None:
     with pytest.raises(YamlError, match=r"control characters|not YAML"):
         parse(b"a: 1\nb: \x00\n")

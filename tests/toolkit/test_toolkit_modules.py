@@ -118,6 +118,21 @@ def test_a_folder_anyone_can_write_to_is_refused(tmp_path: Path, write: Write) -
         load_modules(tmp_path, ["mine"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_folder_below_that_a_link_leads_to_is_looked_at_too(tmp_path: Path, write: Write) -> None:
+    """Whoever may write there may put another file in the place of ours."""
+    below = tmp_path / "2026" / "nov"
+    below.mkdir(parents=True)
+    write("mine").rename(below / "mine.py")
+    (tmp_path / "mine.py").symlink_to("2026/nov/mine.py")
+    assert load_modules(tmp_path, ["mine"])
+    for folder in (below, below.parent):
+        folder.chmod(0o757)
+        with pytest.raises(ConfigError, match=rf"'mine'.*chmod o-w {folder}$"):
+            load_modules(tmp_path, ["mine"])
+        folder.chmod(0o755)
+
+
 def test_what_cannot_be_looked_at_is_the_configs_fault(tmp_path: Path, write: Write) -> None:
     (tmp_path / "circle.py").symlink_to(tmp_path / "circle.py")
     for name in ("x" * 300, "circle"):

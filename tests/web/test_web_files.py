@@ -149,5 +149,7 @@ def test_nothing_but_what_is_recorded(house: House, storage: Storage, tmp_path: 
         assert client.get(f"/v1/files/{file.path}", headers=bearer()).status_code == 409
         asyncio.run(storage.delete(file.path))
         assert client.get(f"/v1/files/{file.path}", headers=bearer()).status_code == 404
+        (tmp_path / "files" / file.path).symlink_to("/etc/passwd")
+        assert client.get(f"/v1/files/{file.path}", headers=bearer()).status_code == 409
     with TestClient(house.app()) as client:
         assert client.get(f"/v1/files/{file.path}", headers=bearer()).status_code == 404

@@ -220,12 +220,11 @@ class _Told:
         return self.at(path, self._text(detail, path))
 
     def _place(self, path: Path) -> str:
-        for end in range(len(path), -1, -1):
-            if (variable := self._sources.get(path[:end])) is not None:
-                return f"environment {variable}"
-            if end and (line := self._lines.get(path[:end])) is not None:
-                return f"{self._file}:{line}"
-        return f"{self._file}:1"
+        around = [path[:end] for end in range(len(path), 0, -1)]
+        # A variable replaces all that the file holds there, however deep the fault stands in it.
+        if (variable := next((self._sources[p] for p in around if p in self._sources), None)) is not None:
+            return f"environment {variable}"
+        return f"{self._file}:{next((self._lines[p] for p in around if p in self._lines), 1)}"
 
     def _text(self, detail: ErrorDetails, path: Path) -> str:
         if detail["type"] == UNKNOWN:

@@ -24,7 +24,7 @@ def approvals() -> None:
     \b
     Exit codes
       0  done
-      1  the service said no: decided by somebody else, changed, not yours to decide
+      1  the service said no: decided already, changed, or not yours
       2  wrong: the command, its input, a setting or the token
       3  the service could not be asked, or not now
     """

@@ -19,7 +19,7 @@ from orchestrator.domain.consent import Terms
 from orchestrator.domain.exchange import FunctionCall
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.terms import deciders, expand
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, NotFoundError
 from orchestrator.settings import Settings, strict_yaml
 from orchestrator.settings.addresses import Approver
 from orchestrator.settings.environment import suggest
@@ -213,8 +213,7 @@ def _origin(explained: Explained) -> str | None:
 
 def recipe_of(settings: Settings, workflow: str) -> Recipe:
     """Raises `ConfigError` for a workflow that is not configured."""
-    if workflow not in settings.workflows:
-        raise ConfigError(
-            f"--workflow: there is no workflow {workflow!r}{suggest(workflow, settings.workflows)}"
-        )
-    return settings.recipe(workflow)
+    try:
+        return settings.recipe(workflow)
+    except NotFoundError as e:
+        raise ConfigError(f"--workflow: {e}") from None

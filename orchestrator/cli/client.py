@@ -162,7 +162,7 @@ def one(service: "httpx.Client", path: str, *names: str) -> dict[str, Any]:
     if answer.status_code in _NO:
         raise click.ClickException(detail(answer))
     if answer.status_code != 200:
-        raise ConfigError(f"the service refused: {detail(answer)}")
+        raise ConfigError(f"the service refused: {complaint(answer)}")
     return content(answer, *names)
 
 
@@ -191,7 +191,7 @@ def complaint(answer: "httpx.Response") -> str:
     said = detail(answer)
     try:
         errors = (_told(answer) or {}).get("errors") or []
-        told = [f"{e['field']}: {e['message']}" for e in errors if f"{e['field']} {e['message']}" != said]
+        told = [f"{e['field']}: {e['message']}" for e in errors if f"{e['field']} {e['message']}" not in said]
     except (AttributeError, TypeError, UnavailableError):
         told = []
     return said + plain(f" ({'; '.join(told)})" if told else "")
@@ -207,7 +207,7 @@ def listed(
         page = {"limit": str(min(100, limit - len(found))), **({"cursor": cursor} if cursor else {})}
         answer = ask(service, "GET", path, params={**which, **page})
         if answer.status_code != 200:
-            raise ConfigError(f"the service refused: {detail(answer)}")
+            raise ConfigError(f"the service refused: {complaint(answer)}")
         body = content(answer, "items", "next")
         items, cursor = body["items"], body["next"]
         sound = isinstance(items, list) and all(isinstance(one, dict) for one in items)

@@ -206,7 +206,13 @@ PORT: Final = click.IntRange(0, 65535)
     callback=_retention,
     help="How long interactions live: paid (55 days), free (1 day) or seconds.",
 )
-@click.option("--clock", type=click.Choice(["real", "virtual"]), default="real", show_default=True)
+@click.option(
+    "--clock",
+    type=click.Choice(["real", "virtual"]),
+    default="real",
+    show_default=True,
+    help="A virtual one stands still until it is advanced.",
+)
 @click.option("--seed", type=int, help="Makes ids, secrets and invented values repeatable.")
 @click.option("--fault", "faults", multiple=True, callback=_faults, help="A fault, as above; repeatable.")
 @click.option("--storm", is_flag=True, help="Every fault at once, for good: 30 % refused, 5 % answers lost.")
@@ -308,12 +314,21 @@ Control, beside Slack's own paths (POST takes JSON):
 @click.option(
     "--interactivity", callback=_address, help="Where clicks go, the service's /slack/interactivity."
 )
-@click.option("--signing-secret", default="local-signing-secret", show_default=True)
-@click.option("--bot-token", default="xoxb-local", show_default=True)
+@click.option(
+    "--signing-secret", default="local-signing-secret", show_default=True, help="What it signs clicks with."
+)
+@click.option("--bot-token", default="xoxb-local", show_default=True, help="The one it takes.")
 @click.option("--app-token", default="xapp-local", show_default=True, help="For Socket Mode.")
 @click.option("--socket-mode", is_flag=True, help="Deliver over sockets.")
 @click.option("--rate-limits", is_flag=True, help="Hold the published call rates.")
-@click.option("--command", "commands", multiple=True, default=["/approvals"], show_default=True)
+@click.option(
+    "--command",
+    "commands",
+    multiple=True,
+    default=["/approvals"],
+    show_default=True,
+    help="A slash command it knows; repeatable.",
+)
 def slack(*, port: int, service: str | None, interactivity: str | None, **options: Any) -> None:
     """Run it; the help is `SLACK_HELP`."""
     from orchestrator.emulator.slack.app import build

@@ -35,7 +35,7 @@ def jobs() -> None:
     \b
     Exit codes
       0  done; of a watched job: it succeeded
-      1  the service said no; of a watched job: it failed, was cancelled or lost, or expired
+      1  the service said no; of a watched job: any other end
       2  wrong: the command, a setting or the token
       3  the service could not be asked, or not now
       4  of a watched job: its run is in attention, a person must settle it

@@ -33,7 +33,7 @@ def test(config: Path | None, cases: Path, as_json: bool) -> None:
         tool: refund_order
         arguments: {order_id: A-17, amount: "500.00"}
         expect: ask                # allow, ask, deny, unknown or invalid
-        approvers: [role:finance]  # who may decide in all; may be left out, as may:
+        approvers: [role:finance]  # who may decide in all; optional, as are:
         quorum: 2                  # how many must say yes in all
         reason: "too much"         # what the reason for the model must hold
 

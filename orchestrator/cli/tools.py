@@ -20,13 +20,14 @@ def list_(config: Path | None, workflow: str | None) -> None:
     from rich.table import Table
 
     from orchestrator import tooling
+    from orchestrator.cli.cases import recipe_of
     from orchestrator.cli.consoles import console
     from orchestrator.settings import load
     from orchestrator.toolkit.report import list_tools
 
     table = Table("tool", "module", "policy", "who decides", "preview", "idempotent", "timeout")
     settings = load(config, need_secrets=False)
-    of = settings.recipe(workflow).tools if workflow else None
+    of = recipe_of(settings, workflow).tools if workflow else None
     for t in list_tools(tooling.toolkit(settings), workflow or ""):
         if of is not None and t.name not in of:
             continue

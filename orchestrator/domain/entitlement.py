@@ -12,6 +12,7 @@ from collections.abc import Collection
 from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Approval, Stage, Terms, Verdict, Vote
 from orchestrator.domain.decision import Refusal
+from orchestrator.domain.escalation import MACHINE
 from orchestrator.domain.model import Run, ToolCall
 from orchestrator.domain.terms import barring, can_be_met, deciders
 from orchestrator.domain.values import replace
@@ -118,4 +119,5 @@ def _elsewhere(approval: Approval, step: Stage, person: str, stands: Collection[
     """Whether they are asked at another time, or never."""
     if step.name and not set(stands).isdisjoint(deciders(approval.terms)):
         return f"{person} is not asked in this stage ({step.name})"
-    return f"{person} may not decide about {about}"
+    unnamed = "; its approvers do not name this token" if person.startswith(MACHINE) else ""
+    return f"{person} may not decide about {about}{unnamed}"

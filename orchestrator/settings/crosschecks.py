@@ -44,7 +44,7 @@ def _followed(settings: Settings) -> Iterator[Fault]:
             for i, follower in enumerate(names):
                 path = ("workflows", name, "on", end, i)
                 if follower not in workflows:
-                    yield path, f"there is no workflow {follower!r}"
+                    yield path, f"there is no workflow {follower!r}{suggest(follower, workflows)}"
                 elif workflows[follower].input is not None and not workflows[follower].steps:
                     yield path, f"{follower} declares an input; one that follows is given JSON text"
                 elif name in _after(settings, follower):

@@ -13,6 +13,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.settings.addresses import OwnAddress, WorkflowName
 from orchestrator.settings.approvals import Approvals
 from orchestrator.settings.callbacks import Callbacks
+from orchestrator.settings.environment import suggest
 from orchestrator.settings.fields import UNIQUE, FromEnv, Items, Section
 from orchestrator.settings.hours import quiet
 from orchestrator.settings.jobs import Jobs
@@ -146,5 +147,5 @@ class Settings(Section):
         """The workflow as a run keeps it. Raises `NotFoundError` for a name that is not configured."""
         usual = self.approvals.digest
         if (workflow := self.workflows.get(name)) is None:
-            raise NotFoundError("there is no workflow of that name")
+            raise NotFoundError(f"there is no workflow {name!r}{suggest(name, self.workflows)}")
         return workflow.recipe(name, self.default_terms(), usual.value if usual else None)

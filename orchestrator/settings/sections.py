@@ -251,7 +251,7 @@ class Slack(Section):
     """The workspace where people are asked."""
 
     enabled: bool = Field(
-        default=True, description="Ask people in Slack; without it they decide by API or page."
+        default=True, description="Ask people in Slack; without it they decide by API or command line."
     )
     api_url: SlackAddress = Field(
         default="https://slack.com/api/", description="Slack's address, or a stand-in's."

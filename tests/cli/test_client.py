@@ -83,6 +83,29 @@ def test_a_field_that_the_service_named_is_not_named_twice(detail: str, said: st
     assert client.complaint(httpx.Response(400, json=told)) == said
 
 
+def test_fields_that_the_service_named_are_not_named_twice() -> None:
+    told: dict[str, Any] = {"detail": "input.a is missing; input.b must be text"}
+    faults = {"input.a": "is missing", "input.b": "must be text"}
+    told |= {"errors": [{"field": f, "message": m} for f, m in faults.items()]}
+    assert client.complaint(httpx.Response(400, json=told)) == told["detail"]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda service: client.listed(service, "/v1/runs", {"workflow": "x" * 300}, 10),
+        lambda service: client.one(service, "/v1/triggers/t?limit=0", "id"),
+    ],
+)
+def test_whoever_looks_is_told_which_field_does_not_fit(look: Callable[[httpx.Client], Any]) -> None:
+    told: dict[str, Any] = {"title": "Bad Request", "detail": "The request does not fit; see errors."}
+    told |= {"errors": [{"field": "workflow", "message": "is too long"}]}
+    answers = httpx.MockTransport(lambda _: httpx.Response(400, json=told))
+    refuses = httpx.Client(base_url="http://service", transport=answers)
+    with refuses, pytest.raises(ConfigError, match="workflow: is too long"):
+        look(refuses)
+
+
 def test_the_message_over_a_turn_is_told_in_words() -> None:
     entry = {"kind": "BatchPosted", "note": "", "refused": None, "data": {"turn": 1}}
     assert sentence(entry) == "the questions of this turn stand under one message in Slack"

@@ -198,7 +198,8 @@ def test_tools_tell_what_is_forbidden(shell: Shell, monkeypatch: pytest.MonkeyPa
     assert "2 of U0ALICE, U0BOB" in out
     code, out, _ = shell("tools list --workflow night")
     assert (code, "U0CAROL (risk), then U0DAVE (legal)" in out, "delete_order" in out) == (0, True, False)
-    assert shell("tools list --workflow none")[0] == 2
+    code, _, said = shell("tools list --workflow nihgt")
+    assert (code, "there is no workflow 'nihgt'; did you mean night?" in said) == (2, True)
     code, out, _ = shell("tools check")
     assert code == 0
     assert "delete_order: forbidden: Orders are kept." in out

@@ -167,6 +167,18 @@ async def test_hostile_names_and_ids_stay_literal() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_long_name_breaks_rather_than_push_a_windows_buttons_away() -> None:
+    """What a browser makes of it `bench.cards` shows; here only that both rules which keep it are given out."""
+    async with site() as (_, http):
+        style = (await http.get("/assets/slack.css")).text
+    rules = {
+        name.strip(): rule for name, rule in re.findall(r"^([^\s{}@][^{}]*)\{([^}]*)\}", style, re.MULTILINE)
+    }
+    assert "overflow-wrap: anywhere" in rules["body"]
+    assert "grid-template-columns: minmax(0, 1fr)" in rules[".shade"]
+
+
+@pytest.mark.asyncio
 async def test_the_page_allows_nothing_from_outside() -> None:
     async with site() as (slack, http):
         post(slack, {"type": "image", "alt_text": "A chart", "image_url": "https://e.example/x.png"})

@@ -380,3 +380,13 @@ def test_settings_cannot_be_changed(tree: Any, load_tree: Any) -> None:
         settings.server.port = 1
     with pytest.raises(ValidationError, match="frozen"):
         settings.server = settings.server
+
+
+def test_a_follower_that_is_misspelt_is_told_with_the_workflow_that_was_meant(load_text: Any) -> None:
+    text = (
+        "slack: {enabled: false}\nworkflows:\n  audit: {model: m}\n  pay: {model: m, on: {failed: [audti]}}\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"on\.failed\[0\]: there is no workflow 'audti'; did you mean audit\?"
+    ):
+        load_text(text)

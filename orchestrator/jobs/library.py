@@ -32,6 +32,8 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 from pydantic_settings import PydanticBaseSettingsSource
 
+from orchestrator.silence import ListeningAsync, Silence
+
 __all__ = [
     "LOST",
     "NAMES",
@@ -75,6 +77,9 @@ _CONNECTION: Final = {
     "tcp_user_timeout": 15_000,
 }
 
+SILENT_SECONDS: Final = 10.0
+"""A database that says nothing for so long is as good as gone; see `silence`."""
+
 
 class _InTransaction(SyncDriver):
     """PgQueuer's statements on a connection, and in a transaction, of SQLAlchemy's.
@@ -112,26 +117,28 @@ def queries(conn: psycopg.AsyncConnection[Any]) -> Queries:
 
 
 @asynccontextmanager
-async def connected(url: sa.URL) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+async def connected(url: sa.URL) -> AsyncIterator[ListeningAsync]:
     """A connection of its own, in autocommit mode; closed on the way out, whatever it was doing."""
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, given = dialect.create_connect_args(url)
-    conn = await psycopg.AsyncConnection.connect(
-        **{**_CONNECTION, **given, "client_encoding": "utf8"}, autocommit=True
-    )
+    named = {**_CONNECTION, **given, "client_encoding": "utf8"}
+    conn = await ListeningAsync.connect(**named, autocommit=True)
     try:
-        await conn.execute("SET DateStyle = 'ISO'")  # the only one the driver reads instants in
+        conn.silence = Silence(SILENT_SECONDS)
+        conn.silence.lead(**named)
+        await conn.introduce("SET DateStyle = 'ISO'")  # the only one the driver reads instants in
         yield conn
     finally:
         await conn.close()
 
 
-async def heard(conn: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+async def heard(conn: ListeningAsync) -> AsyncIterator[None]:
     """Once when the connection begins to listen, then after each commit that put jobs.
 
     The connection is taken up by it whole. Finished jobs are notified of too; nobody waits for those.
     """
     await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(NAMES.channel)))
+    conn.hurried = False
     yield
     async for notice in conn.notifies():
         if json.loads(notice.payload).get("operation") != "delete":

@@ -20,9 +20,8 @@ from orchestrator.jobs.extra import needed
 from orchestrator.jobs.handlers import Handle, Handlers
 
 if TYPE_CHECKING:  # comes with the extra
-    import psycopg
-
     from orchestrator.jobs.library import Queries
+    from orchestrator.silence import ListeningAsync
 
 POLL: Final = timedelta(seconds=5)
 """A commit that put jobs wakes at once; this finds what wakes nobody: jobs of dead workers, lost notices."""
@@ -181,7 +180,7 @@ class Jobs:
                 await self._turns(library.queries(conn))
                 hearing.cancel()
 
-    async def _hear(self, ear: "psycopg.AsyncConnection[object]", listening: asyncio.Event) -> None:
+    async def _hear(self, ear: "ListeningAsync", listening: asyncio.Event) -> None:
         from orchestrator.jobs import library
 
         async for _ in library.heard(ear):

@@ -12,7 +12,7 @@ then by itself.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,19 +20,19 @@ from orchestrator.store.database import Database
 from orchestrator.store.sql.notify import CHANNEL
 
 if TYPE_CHECKING:
-    import psycopg
+    from orchestrator.silence import ListeningAsync
 
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 5.0
-QUIET_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 2.0
+QUIET_SECONDS: Final = 5.0
 """Without a notice, until the server is asked whether it is still there."""
 ANSWER_SECONDS: Final = 5.0
 """That it may take to say so."""
 CONNECTION: Final = {
     "application_name": "orchestrator-changes",
-    "connect_timeout": 10,
+    "connect_timeout": 5,
     # It mostly waits: these tell that the other side is gone, unless something on the way takes its place.
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -122,27 +122,31 @@ class Changes:
         while True:
             try:
                 async with await self._connect() as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    await connection.introduce(f"LISTEN {CHANNEL}")
                     pause = FIRST_PAUSE_SECONDS
                     log.info("changes_heard")
                     # What was committed while nobody listened was told to nobody.
                     self._ring(tuple(self._signals))
                     while True:
+                        connection.hurried = False
                         async for notice in connection.notifies(timeout=QUIET_SECONDS):
                             self._ring((notice.payload,))
-                        async with asyncio.timeout(ANSWER_SECONDS):
-                            await connection.execute("SELECT")  # or it would be listened to for ever
+                        connection.hurried = True
+                        async with connection.pipeline() as asked:  # or it would be listened to for ever
+                            await asked.sync()  # no transaction to the server, which counts those
             except Exception as e:  # noqa: BLE001  whatever it is, nobody else would start it again
                 log.warning("changes_not_heard", error=type(e).__name__, again_in=pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+    async def _connect(self) -> "ListeningAsync":
         """A connection of our own, to where the pool's connections lead."""
-        import psycopg  # comes with the extra `postgres`, as the database's driver
+        from orchestrator.silence import ListeningAsync, Silence  # need the driver, of the extra `postgres`
 
         engine = self._database.engine
         positional, named = engine.dialect.create_connect_args(engine.url)
-        return await psycopg.AsyncConnection.connect(
-            *positional, **{**CONNECTION, **named, "autocommit": True}
-        )
+        named = {**CONNECTION, **named, "autocommit": True}
+        made = await ListeningAsync.connect(*positional, **named)
+        made.silence = Silence(ANSWER_SECONDS)
+        made.silence.lead(*positional, **named)
+        return made

@@ -135,6 +135,20 @@ class StandsStill(OfPostgres):
         self.line.release()
 
 
+class TakenOver(OfPostgres):
+    """The server dies behind something that keeps the connections to it open, and another takes over."""
+
+    server: Server
+    line: Line
+
+    async def away(self) -> None:
+        self.line.hold()
+        await asyncio.to_thread(self.server.stop, "immediate")
+        await asyncio.sleep(AWAY_SECONDS)
+        await asyncio.to_thread(self.server.start)
+        self.line.release(anew=True)
+
+
 @asynccontextmanager
 async def several(folder: Path, url: sa.URL) -> AsyncIterator[Laboratory]:
     """One process that answers and two that work."""
@@ -154,6 +168,17 @@ async def test_postgresql_stands_still_in_mid_load(tmp_path: Path, server: Serve
             storm.line = line
             raged = await play(storm)
             told = f"PostgreSQL stood still for {AWAY_SECONDS:g} s within {raged:.0f}"
+            await judged(storm, f"{told}, all back {storm.back:.1f} s later")
+            _told_once(lab)
+
+
+async def test_another_postgresql_takes_over_in_mid_load(tmp_path: Path, server: Server) -> None:
+    with line_to(server.url) as line:
+        async with several(tmp_path, line.url) as lab:
+            storm = TakenOver(lab, Size(0, deliveries=150, runs=15), random.Random(seed()), ask_every=0.2)
+            storm.server, storm.line = server, line
+            raged = await play(storm)
+            told = f"PostgreSQL was taken over from for {AWAY_SECONDS:g} s within {raged:.0f}"
             await judged(storm, f"{told}, all back {storm.back:.1f} s later")
             _told_once(lab)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import databases
+from support.line import line_to
 from support.patience import PATIENCE, until
 from support.postgres import Server, stoppable
 from workshop import Workshop, numbered
@@ -64,6 +65,21 @@ async def test_either_connection_may_be_lost_alone(shop: Workshop, which: str) -
         await until(lambda: worker.jobs.alive)
         shop.put(*numbered("gemini", range(5)))
         await until(shop.finished)
+
+
+async def test_connections_that_lead_nowhere_are_left_for_new_ones(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server took over behind a proxy that keeps the old connections: nobody is told anything."""
+    monkeypatch.setattr("orchestrator.silence.DOUBT_SECONDS", 0.2)
+    with line_to(shop.url) as line:
+        distant = Workshop(line.url)
+        async with distant.worker(poll=timedelta(seconds=0.5)):
+            line.hold()
+            line.release(anew=True)
+            shop.put(*numbered("gemini", range(5)))
+            await until(shop.finished, "all jobs", seconds=10)
+    assert len(distant.handled) == 5
 
 
 async def test_nobody_takes_over_from_a_worker_that_comes_back_last(shop: Workshop) -> None:

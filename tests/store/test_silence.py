@@ -13,6 +13,7 @@ from support.things import NEW, THING, opened
 
 from orchestrator.store.database import Database
 from orchestrator.store.sql import standstill
+from orchestrator.store.sql.prepared import Prepared
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -97,3 +98,77 @@ async def test_who_is_in_no_hurry_waits(postgres_url: str) -> None:
             conn.execute(slow)
         with database.engine.connect() as conn, pytest.raises(OperationalError, match="said nothing"):
             conn.execute(slow)
+
+
+# ------------------------------------------------------------------ the server is asked beside
+
+DOUBT = 0.2
+SOON = 15.0
+"""Far below the 25 s for which a server is listened to that says nothing."""
+
+
+@pytest.fixture
+def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.silence.DOUBT_SECONDS", DOUBT)
+
+
+def write_and_count(s: Session) -> int:
+    put(s)
+    return count(s)
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_a_connection_that_leads_nowhere_is_found_by_asking_the_server_beside(
+    postgres_url: str,
+) -> None:
+    with over_line(postgres_url, threads=4) as (database, line):
+        await asyncio.gather(*(database.read(count) for _ in range(4)))
+        line.hold()
+        line.release(anew=True)
+        async with asyncio.timeout(SOON):
+            assert await asyncio.gather(*(database.read(count) for _ in range(4))) == [0] * 4
+            assert await database.write(write_and_count) == 1, "nothing was committed, so it was done anew"
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_a_commit_that_was_sent_to_nowhere_is_uncertain(postgres_url: str) -> None:
+    with over_line(postgres_url, threads=1) as (database, line):
+        assert await database.read(count) == 0
+        line.hold()
+        line.release(anew=True)
+        async with asyncio.timeout(SOON):
+            with pytest.raises(OperationalError, match="answers others") as told:
+                await database.write(put)
+        assert told.value.connection_invalidated, "it may have been done"
+        assert await database.read(count) == 0
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_a_server_that_is_slow_is_waited_for(postgres_url: str) -> None:
+    """It answers others, and is at work for this one."""
+    slow = Prepared(sa.select(sa.func.pg_sleep(10 * DOUBT)))
+    with over_line(postgres_url, threads=1) as (database, _):
+        assert await database.write(lambda s: len(slow.rows(s))) == 1
+        with database.engine.connect() as conn:
+            conn.exec_driver_sql(f"SELECT pg_sleep({10 * DOUBT})")
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_a_server_that_stands_still_for_all_is_waited_for(postgres_url: str) -> None:
+    with over_line(postgres_url, threads=1) as (database, line):
+        assert await database.read(count) == 0
+        line.hold()
+        writing = asyncio.ensure_future(database.write(put))
+        await asyncio.sleep(10 * DOUBT)
+        line.release()
+        await writing
+        assert await database.read(count) == 1
+
+
+async def test_a_new_connection_is_used_whatever_others_have_met_with_meanwhile(postgres_url: str) -> None:
+    with over_line(postgres_url, threads=1) as (database, _):
+        assert await database.read(count) == 0
+        sa.event.listen(database.engine, "connect", lambda dbapi, _: dbapi.silence.distrust())
+        with database.engine.connect() as conn:
+            conn.connection.driver_connection.silence.distrust()  # type: ignore[union-attr]
+        assert await database.read(count) == 0

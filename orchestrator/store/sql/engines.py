@@ -14,7 +14,7 @@ from orchestrator.store.sql import standstill
 from orchestrator.store.sql.encoding import dumps, loads
 
 PATIENCE = {
-    "connect_timeout": 10,
+    "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -66,15 +66,16 @@ def postgres(url: sa.URL, threads: int, still_seconds: float, silent_seconds: fl
         },
     )
 
+    from orchestrator import silence  # needs the driver, of the extra `postgres`
+    from orchestrator.store.sql import pipeline
+
     @sa.event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
         settled = {**SETTLED, **standstill.clocks(still_seconds, dbapi.info.server_version)}
         # In one, and in no transaction: whatever clock the server comes with, it finds none that is idle.
         dbapi.autocommit = True
-        dbapi.execute(";".join(f"SET {name} = '{value}'" for name, value in settled.items()))
+        dbapi.introduce(*(f"SET {name} = '{value}'" for name, value in settled.items()))
         dbapi.autocommit = False
-
-    from orchestrator.store.sql import pipeline, silence  # need the driver, of the extra `postgres`
 
     pipeline.listen(engine, silence.Silence(silent_seconds))
     return engine

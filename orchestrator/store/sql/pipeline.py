@@ -10,6 +10,7 @@ server skips what was sent with it, so nothing of that is done.
 """
 
 import select
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -22,7 +23,7 @@ from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 
 from orchestrator.domain.values import Value
-from orchestrator.store.sql.silence import Listening, Silence
+from orchestrator.silence import TICK_SECONDS, Listening, Silence
 from orchestrator.store.sql.wire import Check, ForgottenError, Hear
 
 DIALECT: Final[sa.Dialect] = dialects.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -296,9 +297,11 @@ class Pipeline:
 
     def _listen(self) -> list[tuple[int, int]]:
         """What the socket is ready for; the other threads go on meanwhile."""
-        ready = self._poll.poll(self._silence.seconds * 1000)
-        if not ready:
-            raise self._silence.met()
+        since, why, patience = time.monotonic(), "", self._silence.doubt_seconds
+        while not (ready := self._poll.poll(patience * 1000)):
+            if why:
+                raise self._silence.met(why, since)
+            why, patience = self._silence.given_up(self._driver.session, since), TICK_SECONDS
         return ready
 
     def _hang_up(self) -> None:
@@ -355,7 +358,9 @@ def listen(engine: sa.Engine, silence: Silence) -> None:
 
     @sa.event.listens_for(engine, "checkout")
     def _checkout(dbapi: Listening, _record: Any, _proxy: Any) -> None:
-        dbapi.hurried = True
+        dbapi.hurried, fresh, dbapi.fresh = True, dbapi.fresh, False
+        if fresh:
+            return
         if silence.distrusted(dbapi) or _hung_up(dbapi):
             raise sa.exc.InvalidatePoolError("the server ended this session")
 

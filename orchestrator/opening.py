@@ -74,6 +74,7 @@ def _reach(database: Database, where: str) -> None:
     """The first connection; what is wrong with the address shows here and not in the middle of something."""
     try:
         database.durable()
+        shared = database.shares_sessions()
     except DBAPIError as e:
         told = str(e.orig).strip()
         passes = any(words in told.lower() for words in _FOR_NOW)
@@ -81,6 +82,11 @@ def _reach(database: Database, where: str) -> None:
     found = getattr(database.engine.dialect, "server_version_info", None)
     if not database.sqlite and found is not None and found[0] < OLDEST_POSTGRESQL:
         raise ConfigError(f"{where} is a PostgreSQL {found[0]}; {OLDEST_POSTGRESQL} or newer is needed")
+    if shared:
+        raise ConfigError(
+            f"{where} leads to a pooler that shares sessions between connections;"
+            " it has to pool sessions (pgbouncer: pool_mode=session), or give PostgreSQL's own address"
+        )
 
 
 @contextmanager

@@ -154,6 +154,12 @@ class Database:
                 return int(conn.exec_driver_sql("PRAGMA synchronous").scalar_one()) >= 2
             return bool(conn.exec_driver_sql("SHOW synchronous_commit").scalar_one() != "off")
 
+    def shares_sessions(self) -> bool:
+        """Whether something on the way gives one session of PostgreSQL's to several connections; where
+        there is none to spare it may not show.
+        """
+        return not self.sqlite and engines.shares_sessions(self.engine)
+
     def close(self) -> None:
         """Finish what is queued and let go of the file."""
         if self._writer is not None:

@@ -216,3 +216,18 @@ def test_a_server_that_is_too_old_is_named(
     too_old = r"^database.url: .* is a PostgreSQL \d+; 99 or newer is needed$"
     with pytest.raises(ConfigError, match=too_old), opening.opened(configured(postgres_url)):
         pass
+
+
+def test_a_pooler_that_shares_sessions_is_refused(
+    configured: Configured, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind one that pools transactions, two connections at once hear of the same session."""
+    monkeypatch.setattr("orchestrator.silence.WHO", "SELECT '4711 1'")
+    shared = r"^database.url: .* leads to a pooler that shares sessions between connections; it has to pool"
+    with pytest.raises(ConfigError, match=shared), opening.opened(configured(postgres_url)):
+        pass
+
+
+def test_sessions_of_our_own_are_taken(configured: Configured, postgres_url: str) -> None:
+    with opening.opened(configured(postgres_url)) as database:
+        assert not database.shares_sessions()

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def postgres(url: sa.URL, threads: int, still_seconds: float, silent_seconds: fl
 
     pipeline.listen(engine, silence.Silence(silent_seconds))
     return engine
+
+
+def shares_sessions(engine: sa.Engine) -> bool:
+    """Whether two connections at the same time hear of one session. A pool may have but one: the second is
+    made beside it.
+    """
+    beside = engine.pool.recreate()
+    try:
+        with closing(engine.raw_connection()) as one, closing(beside.connect()) as other:
+            mine: Any = one.driver_connection
+            its: Any = other.driver_connection
+            return bool(mine.session == its.session != "")
+    except engine.dialect.loaded_dbapi.OperationalError:
+        return False  # not so many are let in; who cannot be reached at all is told elsewhere
+    finally:
+        beside.dispose()
 
 
 def sqlite(url: sa.URL, *, writer: bool, pool: int = 1) -> sa.Engine:

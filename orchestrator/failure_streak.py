@@ -33,15 +33,20 @@ class FailureStreak:
         self._told_at = 0.0
         self._times = 0
         self.ever = 0
-        """How often it failed, in this streak and before."""
+        """How often it failed or recovered, in this streak and before."""
+        self._over = 0
+        """`ever` when the last streak was over."""
         self._kinds: set[str] = set()
 
-    def failed(self, error: Exception, kind: str = "", /, **about: Any) -> None:
+    def failed(self, error: Exception, kind: str = "", begun: int | None = None, /, **about: Any) -> None:
         """It failed once more; called where it was caught. `about` tells what it failed at, on its lines.
 
         Args:
             kind: Of failure, by default the error's name.
+            begun: As `worked` has it: what began before the last streak was over fails of that one.
         """
+        if begun is not None and begun < self._over:
+            return
         now, name = self._clock(), type(error).__name__
         kind = kind or name
         self._since = now if self._since is None else self._since
@@ -72,6 +77,8 @@ class FailureStreak:
             log.info(f"{self._name}_recovered", **self._so_far(self._clock()))
             self._since, self._times = None, 0
             self._kinds.clear()
+            self.ever += 1
+            self._over = self.ever
 
     def _so_far(self, now: float) -> dict[str, Any]:
         since = now if self._since is None else self._since

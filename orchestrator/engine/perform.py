@@ -147,7 +147,7 @@ class Performer:
                     await self._act(ticket)
                     self._acting.worked(begun)
             except AWAY as e:
-                self._acting.failed(e, **_about(effect))
+                self._acting.failed(e, "", begun, **_about(effect))
 
     async def _act(self, ticket: Ticket) -> None:
         effect = ticket.effect
@@ -191,7 +191,7 @@ class Performer:
                 if effect.kind is EffectKind.EXECUTE_TOOL and await commits.read(runs.closed, effect.run_id):
                     self.stop_tools(effect.run_id)  # cancelled in another process
             except Exception as e:  # noqa: BLE001  told by the streak
-                self._renewing.failed(e, run_id=effect.run_id, subject=effect.subject)
+                self._renewing.failed(e, "", begun, run_id=effect.run_id, subject=effect.subject)
             else:
                 self._renewing.worked(begun)
             await asyncio.sleep(pause.total_seconds())

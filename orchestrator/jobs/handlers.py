@@ -84,7 +84,7 @@ class Handlers:
             await self._handle(job.entrypoint, job.payload or b"")
         except Exception as e:  # noqa: BLE001  told by the streak
             # The rows know about attempts and what comes next; the job has said what it had to say.
-            self._streak.failed(e, lane=job.entrypoint, job=job.id)
+            self._streak.failed(e, "", begun, lane=job.entrypoint, job=job.id)
             return "exception"
         self._streak.worked(begun)
         return "successful"

@@ -100,6 +100,21 @@ def test_what_began_before_the_last_failure_ends_no_streak() -> None:
     ]
 
 
+def test_what_began_before_a_streak_was_over_fails_of_that_one() -> None:
+    """Of two that ask for a connection while there is none, one gives up only when the other has got it."""
+    streak = FailureStreak("effect", Minute())
+    with capture_logs() as logs:
+        long_ago = streak.ever
+        streak.failed(ConnectionError("gone"), "", long_ago)
+        just_now = streak.ever
+        streak.worked(just_now)
+        for begun in (long_ago, just_now):
+            streak.failed(ConnectionError("connection timeout expired"), "", begun)
+        streak.worked(streak.ever)
+        streak.failed(ConnectionError("gone again"), "", streak.ever)
+    assert [line["event"] for line in logs] == ["effect_failed", "effect_recovered", "effect_failed"]
+
+
 class Away(Worker):
     """Its database is away for so many rounds."""
 

@@ -11,7 +11,8 @@
     │   ├── SignatureError    unsigned, forged, stale
     │   └── ForbiddenError    known, but not entitled
     ├── UnavailableError      nothing happened; worth another try
-    │   └── UnreachedError    nothing was sent
+    │   ├── UnreachedError    nothing was sent
+    │   └── StorageError      it is our own files' place that takes or gives nothing
     ├── UncertainError        it may have happened; look before trying again
     ├── RejectedError         final: trying again will not help
     │   └── UnfamiliarError   by a word we do not know: it may pass
@@ -91,6 +92,10 @@ class UnavailableError(OrchestratorError):
 
 class UnreachedError(UnavailableError):
     """No connection came about, so that not a byte of it is there."""
+
+
+class StorageError(UnavailableError):
+    """The place of our own files cannot be written to, or read, now; it says nothing about anybody else."""
 
 
 class UncertainError(OrchestratorError):

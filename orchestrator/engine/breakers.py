@@ -24,7 +24,7 @@ from orchestrator.domain.inquiries import Telling
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading
 from orchestrator.engine.meters import Meters, Stopwatch, Unmetered, outcome_of
 from orchestrator.engine.ports import GeminiPort, JobsPort, SlackPort
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, StorageError, UnavailableError, UncertainError
 
 FAILURES: Final = 5
 """In a row. A gateway has then ridden out blips five times over; single failures are the outbox's."""
@@ -107,6 +107,8 @@ def is_away(error: Exception) -> bool | None:
     """What an error says about the neighbour: True it is away, False it answered, None neither."""
     if isinstance(error, RejectedError):
         return False
+    if isinstance(error, StorageError):
+        return None
     return True if isinstance(error, UnavailableError | UncertainError) else None
 
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-import structlog
 from sqlalchemy.orm import Session
 
 from orchestrator import failpoints
@@ -37,7 +36,8 @@ from orchestrator.engine.commits import Commits
 from orchestrator.engine.polling import Go
 from orchestrator.engine.ports import JobsPort
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import NotFoundError, RejectedError, StorageError, UnavailableError, UncertainError
+from orchestrator.failure_streak import FailureStreak
 from orchestrator.store import claims, jobs, parked, runs, sightings
 from orchestrator.store.claims import Claimed
 from orchestrator.store.sql.held import flush
@@ -54,13 +54,9 @@ Source: Gemini API, "Video", "Files": what was made is kept for two days.
 """
 SLOWEST: Final = {JobKind.BATCH: timedelta(hours=48)}
 """How long a job may take to make its files; the other kinds take minutes (Gemini API, "Batch API")."""
-TOLD_FROM: Final = 3
-"""From which try on it is told that files do not come here; a job may end a moment after its event."""
 SEARCHES_BEHIND: Final = 5
 """How often a start that was under way when its run ended, or was replaced, is looked for, to be stopped."""
 WATCHED: Final = frozenset({JobStatus.LIVE, JobStatus.UNKNOWN})
-
-log = structlog.get_logger(__name__)
 
 
 class NoJobs:
@@ -88,6 +84,7 @@ class LongJobs:
     def __init__(self, commits: Commits, port: JobsPort) -> None:
         self._commit = commits
         self._port = port
+        self._storing = FailureStreak("files_storing", traced=False)
 
     def start(self, s: Session, effect: Claimed) -> Act | None:
         """Write the intent down before the wire; None when there is nothing to send."""
@@ -198,28 +195,37 @@ class LongJobs:
 
     async def _harvest(self, effect: Claimed, job: Job) -> None:
         failpoints.hit("before_harvest")
+        begun = self._storing.ever
         try:
             harvest = await self._port.harvest(_order(effect.run_id, job), job.remote or "")
         except (UnavailableError, UncertainError) as e:
             due = self._commit.later(effect, e)
             if effect.attempts < LOOKS_FOR_FILES or not _too_late(job, due):
-                await self._commit.write(self._put_off, effect, due, str(e))
+                await self._put_off(effect, due, e)
                 return
             harvest = Harvest((), trouble=f"not brought here before Gemini forgets it: {e}")
         except RejectedError as e:
             harvest = Harvest((), trouble=str(e))
+        if harvest.files:
+            self._storing.worked(begun)
         if harvest.absent and effect.attempts < LOOKS_FOR_FILES:
             await self._commit.again(effect, harvest.trouble or "a file is not there yet")
             return
         failpoints.hit("after_harvest")
         await self._commit.conclude(effect, JobHarvested(job.id, harvest))
 
-    def _put_off(self, s: Session, effect: Claimed, due: datetime, why: str) -> None:
+    async def _put_off(self, effect: Claimed, due: datetime, error: Exception) -> None:
         """A folder that cannot be written to shows here only, and Gemini keeps the files for two days."""
-        claims.retry(s, effect, due, why)
-        if effect.attempts >= TOLD_FROM:
-            log.warning("files_not_stored", job=effect.subject, attempts=effect.attempts, why=why)
-            sightings.put(s, sightings.FILES, sightings.Sighting(self._commit.now(), False, why))
+
+        def commit(s: Session) -> None:
+            claims.retry(s, effect, due, str(error))
+            if isinstance(error, StorageError):
+                unstored = sightings.Sighting(self._commit.now(), False, str(error))
+                sightings.put(s, sightings.FILES, unstored)
+
+        await self._commit.write(commit)
+        if isinstance(error, StorageError):
+            self._storing.failed(error, why=str(error), job=effect.subject)
 
     def cancel(self, s: Session, effect: Claimed) -> Act | None:
         """Stop it; whatever it is afterwards, nothing more is to be done about it."""

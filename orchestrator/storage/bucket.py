@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, Any, Final
 
-from orchestrator.errors import ConfigError, OrchestratorError, UnavailableError
+from orchestrator.errors import ConfigError, OrchestratorError, StorageError
 from orchestrator.storage.places import PART
 
 BLOCK_BYTES: Final = 8 * 1024 * 1024
@@ -48,7 +48,7 @@ def _told() -> Iterator[None]:
         raise
     except Exception as e:
         # Their texts may quote addresses with signatures in them.
-        raise UnavailableError(f"the bucket cannot be used: {type(e).__name__}") from e
+        raise StorageError(f"the bucket cannot be used: {type(e).__name__}") from e
 
 
 class Bucket:
@@ -125,7 +125,7 @@ class BucketDraft:
     def write(self, block: bytes) -> None:
         with self._lock, _told():
             if self._ended:
-                raise UnavailableError("the writing was given up")
+                raise StorageError("the writing was given up")
             if self._file is None:
                 self._file = self._fs.open(self._part, "wb", block_size=BLOCK_BYTES)
             self._file.write(block)
@@ -133,7 +133,7 @@ class BucketDraft:
     def commit(self, path: str) -> None:
         with self._lock, _told():
             if self._file is None or self._ended:
-                raise UnavailableError("the writing was given up")
+                raise StorageError("the writing was given up")
             self._file.close()
             self._fs.cp_file(self._part, f"{self._root}/{path}")
             self._ended = True

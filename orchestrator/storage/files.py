@@ -21,7 +21,7 @@ from orchestrator.errors import (
     NotFoundError,
     OrchestratorError,
     RejectedError,
-    UnavailableError,
+    StorageError,
 )
 from orchestrator.storage import bucket
 from orchestrator.storage.content import HEAD_BYTES, JSONL, SUFFIX, TEXT, Text, type_of
@@ -63,7 +63,7 @@ class Storage:
         Raises:
             InvalidError: The path is none.
             RejectedError: `too_large`, `wrong_type`, or `not_a_file` where a link is in the way.
-            UnavailableError: Too little room, or the place cannot be written to.
+            StorageError: Too little room, or the place cannot be written to.
         """
         checked(path)
         await asyncio.to_thread(self._place.check_room)
@@ -94,7 +94,7 @@ class Storage:
                 left = None if left is None else left - len(block)
                 yield block
         except OSError as e:
-            raise UnavailableError(f"the file cannot be read now: {type(e).__name__}") from e
+            raise StorageError(f"the file cannot be read now: {type(e).__name__}") from e
         finally:
             file.close()
 
@@ -103,7 +103,7 @@ class Storage:
 
         Raises:
             NotFoundError: There is none.
-            InvalidError, RejectedError, UnavailableError: As `write`.
+            InvalidError, RejectedError, StorageError: As `write`.
         """
         return await asyncio.to_thread(self._found, self._place.size, checked(path))
 

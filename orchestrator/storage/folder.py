@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from orchestrator.errors import RejectedError, UnavailableError
+from orchestrator.errors import RejectedError, StorageError
 from orchestrator.storage.places import PART
 
 _HERE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -33,7 +33,7 @@ def _told() -> Iterator[None]:
             raise RejectedError(
                 "there is a link or a folder where a file of ours belongs", code="not_a_file"
             ) from e
-        raise UnavailableError(f"the storage folder cannot be used: {e.strerror}") from e
+        raise StorageError(f"the storage folder cannot be used: {e.strerror}") from e
 
 
 class Folder:
@@ -51,7 +51,7 @@ class Folder:
             self._root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self._root).free
         if free < self._floor:
-            raise UnavailableError(
+            raise StorageError(
                 f"the storage folder's disk has {free >> 20} MiB left, below storage.min_free_mb"
             )
 

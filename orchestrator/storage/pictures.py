@@ -61,7 +61,7 @@ class Pictures:
 
         Raises:
             RejectedError: It cannot be drawn; the text is for people.
-            UnavailableError: The storage cannot be read now.
+            StorageError: The storage cannot be read now.
         """
         if file.type in (PNG, JPEG):
             return await self._as_it_is(file) if file.bytes <= AS_IT_IS_BYTES else None

@@ -1,7 +1,7 @@
 """What the storage asks of a place files can be; `folder.py` and `bucket.py` are the two there are.
 
 Everything here blocks, and is called in threads; paths are checked before. What a place has not is
-`FileNotFoundError`; what else goes wrong is `UnavailableError`, or `RejectedError` where it will not mend.
+`FileNotFoundError`; what else goes wrong is `StorageError`, or `RejectedError` where it will not mend.
 """
 
 from typing import IO, Final, Protocol
@@ -30,7 +30,7 @@ class Place(Protocol):
     """Where files are."""
 
     def check_room(self) -> None:
-        """Raises `UnavailableError` where there is too little room to begin, or go on, writing."""
+        """Raises `StorageError` where there is too little room to begin, or go on, writing."""
         ...
 
     def draft(self, path: str) -> Draft:

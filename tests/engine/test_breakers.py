@@ -29,7 +29,7 @@ from orchestrator.engine.breakers import (
     SparedError,
 )
 from orchestrator.engine.meters import MeteredToolkit
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, StorageError, UnavailableError, UncertainError
 
 pytestmark = pytest.mark.asyncio
 DOWN = UnavailableError("no connection")
@@ -179,6 +179,12 @@ async def test_where_only_part_of_a_neighbour_says_not_now() -> None:
     """`away` may know better: one busy channel of Slack is not Slack."""
     hand = Hand(options={"away": lambda e: None})
     await hand.call(*[UnavailableError("429", retry_after=30)] * 20)
+    assert hand.position == "closed"
+
+
+async def test_our_own_disk_says_nothing_about_a_neighbour() -> None:
+    hand = Hand()
+    await hand.call(*[StorageError("the disk is full")] * 20)
     assert hand.position == "closed"
 
 

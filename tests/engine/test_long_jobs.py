@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from support.deaths import arm
 from support.gemini import Plan
 from support.toolkit import Rule
@@ -14,7 +15,7 @@ from orchestrator.domain.jobs import MAX_REMOTE, Job, JobKind, JobState, JobStat
 from orchestrator.domain.model import CallStatus, Policy, RunStatus
 from orchestrator.engine import step
 from orchestrator.engine.job_webhooks import claimed_by
-from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST, TOLD_FROM
+from orchestrator.engine.longjobs import ASKED_FOR, LOOKS_FOR_FILES, SLOWEST
 from orchestrator.store import sightings
 from orchestrator.store.jobs import JobRow
 from orchestrator.store.tables import DeliveryRow, RunRow, table
@@ -395,19 +396,27 @@ async def test_a_busy_gemini_and_a_storage_that_is_away_only_delay(database_url:
         assert set(world.jobs.starts.values()) == {1}
 
 
-async def test_a_storage_that_stays_away_is_told_and_not_one_that_is_slow(database_url: str) -> None:
+@pytest.mark.parametrize("fault", ["busy", "full"])
+async def test_a_storage_that_is_away_is_told_once_and_a_gemini_that_is_not_taken_for_it(
+    database_url: str, fault: str
+) -> None:
     async with world_on(database_url, FILM) as world:
-        world.jobs.faults["harvest"].extend(["busy"] * (TOLD_FROM + 1))
-        await filming(world)
+        world.jobs.faults["harvest"].extend([fault] * 4)
+        run_id = await filming(world)
         world.jobs.end()
-        told: list[str] = []
-        for _ in range(TOLD_FROM + 2):
-            world.clock.advance(timedelta(minutes=1))
-            await world.settle()
-            seen = await world.database.read(sightings.last, sightings.FILES)
-            told.append("" if seen is None else f"{world.clock() - seen.at} {seen.text}")
-        assert told[0] == ""
-        assert any(words.startswith("0:00:00 ") and len(words) > 8 for words in told), told
+        seen: list[str] = []
+        with capture_logs() as logs:
+            while (await world.run(run_id)).status is not RunStatus.COMPLETED:
+                world.clock.advance(timedelta(minutes=1))
+                await world.settle()
+                sighting = await world.database.read(sightings.last, sightings.FILES)
+                seen.append("" if sighting is None else f"{world.clock() - sighting.at} {sighting.text}")
+        told = [line["event"] for line in logs if line["event"].startswith("files_storing")]
+        if fault == "busy":
+            assert (told, set(seen)) == ([], {""})
+        else:
+            assert told == ["files_storing_failed", "files_storing_recovered"]
+            assert "0:00:00 the disk is full" in seen
 
 
 @pytest.mark.parametrize("times", [3, 1000])

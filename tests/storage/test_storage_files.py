@@ -19,6 +19,7 @@ from orchestrator.errors import (
     NotFoundError,
     OrchestratorError,
     RejectedError,
+    StorageError,
     UnavailableError,
 )
 from orchestrator.storage import bucket
@@ -118,7 +119,7 @@ async def test_a_source_that_breaks_off_leaves_what_was_there_before(either: Any
     storage, found = either
     await storage.write(PATH, told(VIDEO), accept=VIDEOS)
     broken = told(HEAD, bytes(MIB // 2), then=UnavailableError("it broke off"))
-    assert isinstance(await fails(storage.write(PATH, broken, accept=VIDEOS)), UnavailableError)
+    assert type(await fails(storage.write(PATH, broken, accept=VIDEOS))) is UnavailableError
     assert found() == {f"{PATH}.mp4"}
     assert await content(storage, f"{PATH}.mp4") == VIDEO
 
@@ -196,7 +197,7 @@ async def test_nothing_is_begun_on_a_full_disk(tmp_path: Path) -> None:
         yield VIDEO
 
     refused = await fails(full.write(PATH, source(), accept=VIDEOS))
-    assert isinstance(refused, UnavailableError)
+    assert isinstance(refused, StorageError)
     assert "storage.min_free_mb" in str(refused)
     assert not asked
     assert list((tmp_path / "files").iterdir()) == []
@@ -206,7 +207,7 @@ async def test_nothing_is_begun_on_a_full_disk(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_used_is_not_now(tmp_path: Path) -> None:
     (tmp_path / "files").write_text("a file where the folder should be")
     storage = opened(str(tmp_path / "files"), max_bytes=MIB, min_free_bytes=0)
-    assert isinstance(await fails(storage.write(PATH, told(VIDEO), accept=VIDEOS)), UnavailableError)
+    assert isinstance(await fails(storage.write(PATH, told(VIDEO), accept=VIDEOS)), StorageError)
 
 
 @pytest.mark.asyncio
@@ -273,7 +274,7 @@ async def test_a_bucket_in_trouble_is_not_now_and_says_no_address(tmp_path: Path
             raise PermissionError(f"https://bucket.example/{path}?X-Amz-Signature=canary")
 
     refused = await fails(Storage(bucket.Bucket(Gone(), "b"), max_bytes=MIB).size("x"))
-    assert isinstance(refused, UnavailableError)
+    assert isinstance(refused, StorageError)
     assert "canary" not in str(refused)
 
 

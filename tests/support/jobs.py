@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from orchestrator.domain.jobs import Harvest, JobKind, JobOrder, JobReading, JobState, StoredFile
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, StorageError, UnavailableError, UncertainError
 
 
 @dataclass
@@ -13,7 +13,8 @@ class FakeJobs:
     """Implements `JobsPort`.
 
     Faults by operation (`start`, `fetch`, `find`, `cancel`, `harvest`): `busy`, `lost` (before acceptance),
-    `lost_after` (it was accepted), `refused`. `weather`, where given, names those that are not told by hand.
+    `lost_after` (it was accepted), `refused`, `full` (a harvest alone). `weather`, where given,
+    names those that are not told by hand.
     What is `unlisted` is not found, and a release before told no attempts.
     With `prompt` whoever reads a job finds it done.
     """
@@ -80,6 +81,8 @@ class FakeJobs:
         if fault := self._fault("harvest"):
             if fault == "absent":
                 return Harvest((), trouble="HTTP 404", absent=True)
+            if fault == "full":
+                raise StorageError("the disk is full")
             raise UnavailableError("503")
         self.harvests[order.id] += 1
         path = f"{order.run_id}/{order.id}-1.mp4"

@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError, RejectedError
 from orchestrator.gemini.static import StaticSecret, StaticVerifier
 from orchestrator.outbound.address import Rules
 from orchestrator.settings import Settings
+from orchestrator.settings.environment import suggest
 from orchestrator.settings.triggers import Trigger, signing
 from orchestrator.triggers import cron
 from orchestrator.triggers.mapping import Mapped
@@ -35,7 +36,7 @@ def verifiers(settings: Settings) -> Mapping[str, StaticVerifier]:
     """Of the triggers that take signed deliveries, by name.
 
     Raises:
-        ConfigError: One has no secret.
+        ConfigError: One has no secret, or a secret is of none.
     """
     secrets, found = signing(settings.trigger_secrets), {}
     for name, trigger in settings.triggers.items():
@@ -47,6 +48,10 @@ def verifiers(settings: Settings) -> Mapping[str, StaticVerifier]:
                     " or into the file that TRIGGER_SECRETS_FILE names"
                 )
             found[name] = StaticVerifier(own, tolerance_seconds=settings.webhooks.tolerance_seconds)
+    for name in secrets:
+        if name not in settings.triggers:
+            near = suggest(name, settings.triggers)
+            raise ConfigError(f"trigger_secrets: there is no trigger {name!r}{near}")
     return found
 
 

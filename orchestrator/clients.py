@@ -49,7 +49,7 @@ def gemini(settings: Settings, clock: Clock) -> GeminiGateway:
 
 
 def storage(settings: Settings) -> Storage:
-    """Where files are kept. Raises `ConfigError`: the address needs a library that is not installed."""
+    """Where files are kept. Raises `ConfigError` as `storage.opened`."""
     s = settings.storage
     return opened_storage(s.url, max_bytes=s.max_file_mb * MIB, min_free_bytes=s.min_free_mb * MIB)
 

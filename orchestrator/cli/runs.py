@@ -57,8 +57,8 @@ def start(
     as_json: bool,
 ) -> None:
     """Start a run of WORKFLOW; INPUT is text, or a JSON object where the workflow declares fields."""
-    body: dict[str, Any] = {"input": _fields(text), **({"idempotency_key": key} if key else {})}
-    body |= {"callback": callback} if callback else {}
+    said = {"idempotency_key": key, "callback": callback}
+    body = {"input": _fields(text), **{k: v for k, v in said.items() if v is not None}}
     with reach() as service:
         told = client.posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
         _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
@@ -137,7 +137,7 @@ def resolve(
     reach: client.Reach, run: str, choice: str, call: str | None, result: str | None, as_json: bool
 ) -> None:
     """Settle what the run ID waits for in `attention`: it happened, try it again, or give the run up."""
-    body: dict[str, Any] = {"choice": choice, **({"call": call} if call else {})}
+    body: dict[str, Any] = {"choice": choice, **({} if call is None else {"call": call})}
     if result is not None:
         body["result"] = _fields(result)
     with reach() as service:

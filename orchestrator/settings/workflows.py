@@ -28,6 +28,8 @@ def _text_or_mapping(value: object) -> object:
     """One error for a value that is neither, instead of one for each that it is not."""
     if value is not None and not isinstance(value, str | dict):
         raise ValueError("must be text or a mapping")
+    if value == "":
+        raise ValueError("must not be empty")
     return value
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from orchestrator.domain.jobs import StoredFile
 from orchestrator.errors import (
+    ConfigError,
     InvalidError,
     NotFoundError,
     OrchestratorError,
@@ -231,9 +232,12 @@ def opened(url: str, *, max_bytes: int, min_free_bytes: int) -> Storage:
     """The storage at an address of the settings: a folder's path, `file://…`, `s3://…` or `gs://…`.
 
     Raises:
-        ConfigError: What the address needs is not installed.
+        ConfigError: What the address needs is not installed, or it leads through a file.
     """
     scheme, _, rest = url.rpartition("://")
     if scheme in ("", "file"):
+        there = next((p for p in (Path(rest), *Path(rest).parents) if p.exists()), None)
+        if there is not None and not there.is_dir():
+            raise ConfigError(f"storage.url: {there} is not a folder")
         return Storage(Folder(Path(rest), min_free_bytes=min_free_bytes), max_bytes=max_bytes)
     return Storage(bucket.opened(url), max_bytes=max_bytes)

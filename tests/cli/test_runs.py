@@ -34,6 +34,17 @@ def test_the_words_are_the_services_own() -> None:
     assert set(CHOICES) == set(Choice)
 
 
+@pytest.mark.parametrize("option", ["--key", "--callback"])
+def test_an_option_left_empty_is_not_taken_for_one_left_out(
+    shell: Shell, served: Database, option: str
+) -> None:
+    """As from a variable that is not set: whoever gives a key wants one run, not two."""
+    code, out, err = shell(f"runs start shop hello {option} ''")
+    assert (code, out) == (2, "")
+    assert option.replace("--key", "idempotency_key").removeprefix("--") in err
+    assert shell("runs list") == (0, "no run was started yet\n", "")
+
+
 def test_start_list_show_cancel(shell: Shell, served: Database) -> None:
     assert shell("runs list") == (0, "no run was started yet\n", "")
     run_id = started(shell)

@@ -60,6 +60,7 @@ STOPPING = {
         "ORCHESTRATOR_WORKFLOWS": CALLED % "https://10.0.0.1/x",
         "CALLBACK_SECRETS": WHSEC,
     },
+    "storage.url": {"ORCHESTRATOR_STORAGE__URL": "/dev/null/files"},
     "media.ffmpeg": {"ORCHESTRATOR_MEDIA__FFMPEG": "/nowhere/ffmpeg"},
     "work.dispatcher": {"ORCHESTRATOR_WORK__DISPATCHER": "pgqueuer"},
 }

@@ -226,6 +226,7 @@ def test_every_required_key_is_tried_above() -> None:
         ("workflows.refund.model", "", "empty"),
         ("workflows.refund.agent", "deep-research", "one of them"),
         ("workflows.refund.agent_config", {"type": "x"}, "agents"),
+        ("workflows.refund.environment", "", "must not be empty"),
         ("workflows.refund.tools", ["a b"], "tool's name"),
         ("workflows.refund.tools", ["a", "a"], "twice"),
         ("workflows.refund.builtin_tools", [{"type": "mcp_server"}], "mcp_server"),

@@ -122,6 +122,8 @@ def test_secrets_of_triggers(load_tree: Load, tree: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="trigger_secrets") as caught:
             load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=wrong)
         assert WHSEC not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"trigger_secrets: there is no trigger 'hok'; did you mean hook"):
+        arming.verifiers(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=f"hook={WHSEC} hok={WHSEC}"))
     both = f"hook={WHSEC};until=2026-12-01T00:00:00Z hook=whsec_MTExMTExMTExMTExMTExMTExMTExMTEx"
     assert set(arming.verifiers(load_tree(with_(tree, hook=hook), TRIGGER_SECRETS=both))) == {"hook"}
 

@@ -205,8 +205,8 @@ async def test_nothing_is_begun_on_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_folder_that_cannot_be_used_is_not_now(tmp_path: Path) -> None:
-    (tmp_path / "files").write_text("a file where the folder should be")
     storage = opened(str(tmp_path / "files"), max_bytes=MIB, min_free_bytes=0)
+    (tmp_path / "files").write_text("a file where the folder should be")
     assert isinstance(await fails(storage.write(PATH, told(VIDEO), accept=VIDEOS)), StorageError)
 
 
@@ -265,6 +265,13 @@ def test_a_bucket_needs_its_extra() -> None:
     except ImportError:
         with pytest.raises(ConfigError, match=r"gemini-orchestrator\[s3\]"):
             opened("s3://bucket/files", max_bytes=MIB, min_free_bytes=0)
+
+
+@pytest.mark.parametrize("below", ["", "/files", "/files/here"])
+def test_a_file_where_the_folder_should_be_is_the_settings_fault(tmp_path: Path, below: str) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(ConfigError, match=r"storage\.url: .*taken is not a folder"):
+        opened(f"file://{tmp_path}/taken{below}", max_bytes=MIB, min_free_bytes=0)
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,7 @@
 "use strict";
 
 const PAUSE_MS = 1500;
+const NEAR_PX = 40;
 const page = document.body;
 const asked = "/ui/version" + page.dataset.place.slice(1);
 let touched = false;
@@ -14,6 +15,29 @@ if (modal) {
     if (event.key === "Escape") modal.querySelector("form[action='/ui/close']").requestSubmit();
   });
 }
+
+// As in Slack a channel opens at its newest message; drawn anew, a page stays where somebody reads.
+function keepPlace(stream) {
+  const kept = "read at " + page.dataset.place;
+  const opensAtEnd = !stream.querySelector(".home");
+  const settle = () => {
+    const at = sessionStorage.getItem(kept);
+    if (at !== null) stream.scrollTop = Number(at);
+    else if (opensAtEnd) stream.scrollTop = stream.scrollHeight;
+  };
+  if (!location.hash) {
+    settle();
+    window.addEventListener("load", settle);
+  }
+  stream.addEventListener("scroll", () => {
+    const below = stream.scrollHeight - stream.clientHeight - stream.scrollTop;
+    if (opensAtEnd && below < NEAR_PX) sessionStorage.removeItem(kept);
+    else sessionStorage.setItem(kept, stream.scrollTop);
+  });
+}
+
+const stream = document.querySelector(".stream");
+if (stream) keepPlace(stream);
 
 document.addEventListener("input", () => { touched = true; });
 document.getElementById("as").addEventListener("change", (event) => event.target.form.submit());

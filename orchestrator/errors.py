@@ -14,6 +14,7 @@
     │   ├── UnreachedError    nothing was sent
     │   └── StorageError      it is our own files' place that takes or gives nothing
     ├── UncertainError        it may have happened; look before trying again
+    │   └── UnreadAnswerError it said yes, and no more that can be read
     ├── RejectedError         final: trying again will not help
     │   └── UnfamiliarError   by a word we do not know: it may pass
     └── UnreadableError       what we kept says what cannot be; an operator has to see to it
@@ -100,6 +101,10 @@ class StorageError(UnavailableError):
 
 class UncertainError(OrchestratorError):
     """The answer got lost: it may have happened. Never repeat before looking."""
+
+
+class UnreadAnswerError(UncertainError):
+    """It was taken, by an answer that cannot be read: too large, or not what it should be."""
 
 
 class RejectedError(OrchestratorError):

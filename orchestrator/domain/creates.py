@@ -1,6 +1,7 @@
 """An attempt to create an interaction: to be sent, put off, refused, or its answer lost; then sent again."""
 
 from datetime import datetime
+from typing import Final
 
 from orchestrator.domain.decision import Decision, Refusal, create_effect, finish, unheard, with_turn
 from orchestrator.domain.effects import Effect, EffectKind, attempt_subject
@@ -15,6 +16,9 @@ from orchestrator.domain.model import Policy, Run, RunStatus, Turn, TurnStatus
 from orchestrator.domain.pauses import ask_whether_to_restart, not_restarted
 from orchestrator.domain.turns import GONE, SOON
 from orchestrator.domain.values import replace
+
+MOST_UNREAD: Final = 10
+"""Attempts, of which the last one's answer cannot be read: a person looks then, as each may be paid for."""
 
 
 def claimed(run: Run, event: CreateClaimed, policy: Policy, now: datetime) -> Decision:
@@ -35,6 +39,9 @@ def uncertain(run: Run, event: CreateUncertain, policy: Policy, now: datetime) -
     """Wait for the interaction to show itself; each further lost attempt is given more time."""
     if (stale := _other_attempt(run, event.turn, event.attempt)) is not None:
         return stale
+    if event.answered and event.attempt >= MOST_UNREAD:
+        creates = f"{event.attempt} creates were sent, and the answer cannot be read ({event.why})"
+        return _ask(run, f"{creates}; say whether to send it again")
     timer = _grace(run.turn, now + policy.create_grace * min(event.attempt, 10))
     turn = replace(run.turn, status=TurnStatus.UNKNOWN)
     return Decision(with_turn(run, turn, event.why), (timer,), note=f"answer lost: {event.why}")
@@ -69,10 +76,13 @@ def grace_ended(run: Run, event: CreateGraceEnded, policy: Policy, now: datetime
     if event.unread is not None and (not run.turn.readings or event.unread <= now - span):
         return _prolonged(run, now + span)
     if not policy.retry_lost_create:
-        turn = replace(run.turn, status=TurnStatus.LOST)
-        reason = "the answer to a create got lost; say whether to send it again"
-        return Decision(with_turn(run, turn, reason), note=reason, alarm=True)
+        return _ask(run, "the answer to a create got lost; say whether to send it again")
     return send_again(run, now)
+
+
+def _ask(run: Run, reason: str) -> Decision:
+    turn = replace(run.turn, status=TurnStatus.LOST)
+    return Decision(with_turn(run, turn, reason), note=reason, alarm=True)
 
 
 def _prolonged(run: Run, until: datetime) -> Decision:

@@ -67,11 +67,15 @@ class StepBegun(Value):
 
 
 class CreateUncertain(Value):
-    """The create's answer got lost; Gemini may or may not have taken it."""
+    """The create's answer got lost; Gemini may or may not have taken it.
+
+    `answered`: it said that it has, in an answer that cannot be read.
+    """
 
     turn: int
     attempt: int
     why: str = ""
+    answered: bool = False
 
 
 class CreateDeferred(Value):

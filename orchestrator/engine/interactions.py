@@ -29,7 +29,13 @@ from orchestrator.engine.ports import GeminiPort, ToolkitPort
 from orchestrator.engine.seal import Assessed, assess_all
 from orchestrator.engine.step import Owner
 from orchestrator.engine.tickets import Act
-from orchestrator.errors import NotFoundError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import (
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnreadAnswerError,
+)
 from orchestrator.store import claims, interactions, locking, parked, runs, turns
 from orchestrator.store.claims import Claimed
 
@@ -74,7 +80,8 @@ class Interactions:
         except UnavailableError as e:
             await self._commit.defer(effect, CreateDeferred(turn, attempt, str(e)), e)
         except UncertainError as e:
-            await self._commit.conclude(effect, CreateUncertain(turn, attempt, str(e)))
+            answered = isinstance(e, UnreadAnswerError)
+            await self._commit.conclude(effect, CreateUncertain(turn, attempt, str(e), answered))
         except RejectedError as e:
             await self._refused(effect, turn, attempt, e)
         else:

@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 
 from tenacity import wait_random_exponential
 
-from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import (
+    ConfigError,
+    RejectedError,
+    UnavailableError,
+    UncertainError,
+    UnreadAnswerError,
+)
 from orchestrator.gemini import wire
 from orchestrator.gemini.library import Answer, Form, Library, Silence
 from orchestrator.gemini.mapping import (
@@ -101,7 +107,8 @@ class Connection:
         """
         answer = await (await self.opened()).exchange(form, content)
         if isinstance(answer, Silence):
-            raise (UncertainError if answer.sent else UnavailableError)(self.words.tell(what, answer.why))
+            lost = UnreadAnswerError if answer.too_large else UncertainError
+            raise (lost if answer.sent else UnavailableError)(self.words.tell(what, answer.why))
         if answer.status == 200:
             return answer
         raise self.refusal(what, answer).of_once()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.domain.exchange import CreateRequest, Snapshot
-from orchestrator.errors import RejectedError, UncertainError
+from orchestrator.errors import RejectedError, UncertainError, UnreadAnswerError
 from orchestrator.gemini import wire
 from orchestrator.gemini.connection import BASE_URL, Connection
 from orchestrator.gemini.library import Answer
@@ -81,8 +81,9 @@ class GeminiGateway:
             UnavailableError: Nothing started: no connection, 429 (with `retry_after`), a refused key or an
                 unpaid bill (401, 402, 403): people mend them, so the work waits and is not lost.
             UncertainError: It may have started: no answer after sending, 408, 409, 499, any other 5xx,
-                or an answer that is not a 200 with an interaction, or with one that is not this create's.
-                So does a 400 that may pass, the first time: the next attempt, after the grace, will tell.
+                or an answer that is not a 200. So does a 400 that may pass, the first time: the next
+                attempt, after the grace, will tell.
+            UnreadAnswerError: A 200 without an interaction that can be read, or not with this create's.
 
         Source: Gemini API, "Errors"; there is no idempotency key and no way to search interactions.
         """
@@ -97,7 +98,7 @@ class GeminiGateway:
             raise
         snapshot = await _read(answer)
         if not _answers(request, snapshot):
-            raise UncertainError(
+            raise UnreadAnswerError(
                 self.connection.words.tell("create", "the answer is about another interaction")
             )
         return snapshot
@@ -158,7 +159,7 @@ async def _read(answer: Answer) -> Snapshot:
     try:
         return await answer.read(lambda content: wire.snapshot(wire.decode(content)))
     except ValueError as error:
-        raise UncertainError(f"the answer is not JSON: {error}"[: wire.MAX_TEXT]) from error
+        raise UnreadAnswerError(f"the answer is not JSON: {error}"[: wire.MAX_TEXT]) from error
 
 
 def _answers(request: CreateRequest, snapshot: Snapshot) -> bool:
@@ -174,6 +175,6 @@ async def _readable(answer: Answer, interaction_id: str) -> Snapshot | None:
         return None
     try:
         snapshot = await _read(answer)
-    except UncertainError:
+    except UnreadAnswerError:
         return None
     return snapshot if snapshot.interaction_id == interaction_id else None

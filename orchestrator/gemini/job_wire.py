@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from orchestrator.domain.effects import start_subject
 from orchestrator.domain.jobs import MAX_REMOTE, JobKind, JobOrder, JobReading, JobState, attempt_of
 from orchestrator.domain.plain import JsonObject
-from orchestrator.errors import RejectedError, UncertainError
+from orchestrator.errors import RejectedError, UnreadAnswerError
 from orchestrator.gemini import wire
 
 _WORD: Final = r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,255}"
@@ -151,7 +151,7 @@ def reading(kind: JobKind, raw: object) -> JobReading:
     """What one answer says about a job.
 
     Raises:
-        UncertainError: It is none: no object, no usable name.
+        UnreadAnswerError: It is none: no object, no usable name.
     """
     match kind:
         case JobKind.VIDEO_INTERACTION:
@@ -165,7 +165,7 @@ def reading(kind: JobKind, raw: object) -> JobReading:
 def _named(kind: JobKind, raw: object) -> Mapping[str, Any]:
     name = _get(raw, "name")
     if not isinstance(raw, Mapping) or not isinstance(name, str) or not is_remote(kind, name):
-        raise UncertainError(f"the answer names no {kind}")
+        raise UnreadAnswerError(f"the answer names no {kind}")
     return raw
 
 
@@ -245,7 +245,7 @@ def batches(raw: object) -> tuple[list[JobReading], str]:
     for entry in [*_list(_get(raw, "operations")), *_list(_get(raw, "batches"))]:
         try:
             found.append(reading(JobKind.BATCH, entry))
-        except UncertainError:
+        except UnreadAnswerError:
             continue
     token = _get(raw, "nextPageToken")
     return found, token if isinstance(token, str) else ""

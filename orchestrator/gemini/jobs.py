@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from orchestrator.domain.jobs import LISTED, Harvest, JobKind, JobOrder, JobReading, JobState, StoredFile
 from orchestrator.domain.values import replace
-from orchestrator.errors import InputError, RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import InputError, RejectedError, UnavailableError, UnreadAnswerError
 from orchestrator.gemini import batch_results, job_wire, wire
 from orchestrator.gemini.connection import Connection
 from orchestrator.gemini.job_wire import Made
@@ -88,7 +88,7 @@ class GeminiJobs:
         try:
             read = job_wire.reading(order.kind, await answer.read(wire.decode))
         except ValueError as e:
-            raise UncertainError(f"the answer is not JSON: {e}"[: wire.MAX_TEXT]) from e
+            raise UnreadAnswerError(f"the answer is not JSON: {e}"[: wire.MAX_TEXT]) from e
         return replace(read, job=read.job or order.id)
 
     async def _begin(self, order: JobOrder) -> tuple[str, Any]:
@@ -197,7 +197,7 @@ class GeminiJobs:
         raw = await self._read("fetch", answer)
         try:
             same = job_wire.reading(kind, raw).remote == remote
-        except UncertainError:
+        except UnreadAnswerError:
             same = False
         if not same:
             raise BlipError(self._connection.words.tell("fetch", f"the answer is not this {kind}"))

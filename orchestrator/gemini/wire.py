@@ -27,7 +27,7 @@ from orchestrator.domain.jobs import attempt_of, is_job_key
 from orchestrator.domain.onward import TOKENS
 from orchestrator.domain.plain import JsonObject, whole
 from orchestrator.domain.sources import Source
-from orchestrator.errors import RejectedError, UncertainError
+from orchestrator.errors import RejectedError, UnreadAnswerError
 
 MAX_TEXT: Final = 500  # characters of a foreign message that are kept
 MAX_SOURCES: Final = 500
@@ -213,15 +213,15 @@ def snapshot(raw: object) -> Snapshot:
         text cannot be answered and is left out.
 
     Raises:
-        UncertainError: It is not an interaction: no object, no usable id, no status.
+        UnreadAnswerError: It is not an interaction: no object, no usable id, no status.
     """
     if not isinstance(raw, Mapping):
-        raise UncertainError(f"the answer is not an interaction but {type(raw).__name__}")
+        raise UnreadAnswerError(f"the answer is not an interaction but {type(raw).__name__}")
     interaction_id, status = raw.get("id"), raw.get("status")
     if not is_interaction_id(interaction_id):
-        raise UncertainError("the answer names no interaction")
+        raise UnreadAnswerError("the answer names no interaction")
     if not isinstance(status, str) or not _STATUS.fullmatch(status):
-        raise UncertainError("the answer tells no status")
+        raise UnreadAnswerError("the answer tells no status")
     steps = [step for step in _list(raw.get("steps")) if isinstance(step, Mapping)]
     previous, token = raw.get("previous_interaction_id"), raw.get("continuation_token")
     metadata = _get(raw.get("webhook_config"), "user_metadata")

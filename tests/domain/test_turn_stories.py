@@ -7,6 +7,7 @@ import pytest
 from support.clock import NOON
 from support.conversation import ANNA, Conversation, seen, wish
 
+from orchestrator.domain.creates import MOST_UNREAD
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import (
@@ -259,6 +260,32 @@ def test_each_further_lost_attempt_is_given_more_time() -> None:
         assert due == talk.now + timedelta(seconds=30) * attempt
         talk.hear(CreateGraceEnded(1, attempt))
     assert talk.run.turn.attempt == 4
+
+
+def test_a_create_that_is_taken_again_and_again_by_answers_nobody_can_read_is_for_a_person() -> None:
+    """Each of them may have been carried out, and paid for; an outage says no, or nothing."""
+    talk = Conversation()
+    for attempt in range(1, MOST_UNREAD + 1):
+        assert talk.run.status is not RunStatus.ATTENTION
+        answered = attempt != 2  # one whose answer only got lost counts as well, by then
+        told = talk.sent().happens(CreateUncertain(1, attempt, "the answer is not JSON", answered))
+        if attempt < MOST_UNREAD:
+            talk.hear(CreateGraceEnded(1, attempt))
+    assert told.alarm
+    assert (talk.run.status, talk.run.turn.status) == (RunStatus.ATTENTION, TurnStatus.LOST)
+    assert "not JSON" in talk.run.reason
+    assert f"end_create_grace:1.{MOST_UNREAD}" not in talk.waiting
+    late = deepcopy(talk).hear(seen("i9", "in_progress", attempt=MOST_UNREAD))
+    assert (late.run.status, late.run.turn.interaction_id) == (RunStatus.RUNNING, "i9")
+    talk.hear(AttentionResolved(Choice.RETRY, ANNA))
+    assert (talk.run.status, talk.run.turn.attempt) == (RunStatus.QUEUED, MOST_UNREAD + 1)
+
+
+def test_however_long_gemini_is_away_a_create_goes_on() -> None:
+    talk = Conversation()
+    for attempt in range(1, 3 * MOST_UNREAD):
+        talk.sent().hear(CreateUncertain(1, attempt, "HTTP 503"), CreateGraceEnded(1, attempt))
+    assert (talk.run.status, talk.run.turn.attempt) == (RunStatus.QUEUED, 3 * MOST_UNREAD)
 
 
 def unread(minutes: float, attempt: int = 1) -> CreateGraceEnded:

@@ -9,6 +9,7 @@ from support.gemini import Plan
 from support.toolkit import Rule
 from support.world import World
 
+from orchestrator.domain.creates import MOST_UNREAD
 from orchestrator.domain.events import Choice
 from orchestrator.domain.exchange import Correlation, CreateRequest
 from orchestrator.domain.model import Policy, Recipe, RunStatus, TurnStatus
@@ -195,6 +196,19 @@ async def test_a_refused_request_fails_the_run_at_once(database_url: str) -> Non
         assert run.status is RunStatus.FAILED
         assert "does not like" in run.reason
         assert world.gemini.requests["create"] == 1
+
+
+async def test_answers_nobody_can_read_are_bought_only_so_often(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        world.gemini.faults["create"].extend(["garbled"] * 100)
+        run_id = await world.start("work")
+        for _ in range(3 * MOST_UNREAD):
+            await world.settle()
+            world.clock.advance(timedelta(minutes=10))
+        run = await world.run(run_id)
+        assert (run.status, run.turn.status) == (RunStatus.ATTENTION, TurnStatus.LOST)
+        assert world.gemini.requests["create"] == MOST_UNREAD
+        assert f"{MOST_UNREAD} creates" in run.reason
 
 
 async def test_a_person_decides_where_the_policy_says_so(database_url: str) -> None:

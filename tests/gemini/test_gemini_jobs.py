@@ -18,6 +18,7 @@ from orchestrator.errors import (
     RejectedError,
     UnavailableError,
     UncertainError,
+    UnreadAnswerError,
 )
 from orchestrator.gemini import job_wire
 from orchestrator.gemini.connection import Connection
@@ -146,9 +147,9 @@ ENDS: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"status": 409}, UncertainError),
     ({"status": 503}, UncertainError),
     ({"status": 302, "headers": {"location": "/elsewhere"}}, UncertainError),
-    ({"body": b"[]"}, UncertainError),
-    ({"body": b'{"name": "operations/../x", "id": "../x", "status": "in_progress"}'}, UncertainError),
-    ({"body": b"<html>"}, UncertainError),
+    ({"body": b"[]"}, UnreadAnswerError),
+    ({"body": b'{"name": "operations/../x", "id": "../x", "status": "in_progress"}'}, UnreadAnswerError),
+    ({"body": b"<html>"}, UnreadAnswerError),
     ({"act": "reset"}, UncertainError),
     ({"act": "cut", "body": b"{}"}, UncertainError),
     ({"act": "silence"}, UncertainError),

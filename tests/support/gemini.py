@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.domain.exchange import Correlation, CreateRequest, FunctionCall, FunctionResult, Snapshot
 from orchestrator.domain.plain import JsonObject
-from orchestrator.errors import RejectedError, UnavailableError, UncertainError
+from orchestrator.errors import RejectedError, UnavailableError, UncertainError, UnreadAnswerError
 
 ENDS = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
 SAYING = frozenset({"completed", "requires_continuation"})
@@ -69,8 +69,8 @@ class FakeGemini:
         stories: By a run's input: what its interactions come to, one after the other. After the
             last one the run completes.
         weather: What befalls the next request of that operation (`create`, `fetch`, `cancel`):
-            `fine`, `busy`, `refused`, `too_large`, `lost` (before acceptance), `lost_after` (it was
-            accepted).
+            `fine`, `busy`, `refused`, `too_large`, `garbled` or `lost` (before acceptance), `lost_after`
+            (it was accepted).
     """
 
     stories: Mapping[str, Sequence[Plan]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class FakeGemini:
 
     async def create(self, request: CreateRequest) -> Snapshot:
         fault = self._fault("create")
-        if fault in ("busy", "lost", "refused"):
+        if fault in ("busy", "lost", "refused", "garbled"):
             raise _error(fault)
         mark = request.correlation
         if mark.run in self.barred:
@@ -232,6 +232,7 @@ def _error(fault: str) -> Exception:
     return {
         "busy": UnavailableError("busy", retry_after=1.0),
         "lost": UncertainError("the connection broke"),
+        "garbled": UnreadAnswerError("the answer is not JSON"),
         "refused": RejectedError("it does not like this", code="invalid_request"),
         "too_large": RejectedError("the answer is too large", code="too_large"),
     }[fault]

@@ -8,7 +8,7 @@ stops for it. Each question has one answer, by the one person it was put to.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.domain import entitlement
@@ -145,7 +145,9 @@ def answered(run: Run, event: QuestionAnswered, policy: Policy, now: datetime) -
 def told(inquiry: Inquiry) -> str:
     """Who answered, and when, in words for who comes second."""
     by, at = inquiry.answered_by, inquiry.answered_at
-    return f"already answered by {by.name or by.id} at {at:%Y-%m-%d %H:%M:%S} UTC" if by and at else ""
+    if by is None or at is None:
+        return ""
+    return f"already answered by {by.name or by.id} at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _news(approval: Approval, number: int, inquiry: Inquiry) -> list[Telling]:

@@ -9,7 +9,7 @@ One person, one answer; who may give it is looked up in `entitlement`, at that m
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.domain import entitlement, expiry, human, pauses
@@ -178,7 +178,7 @@ def already(approval: Approval) -> str:
         return f"already {approval.status}"
     who = approval.verdict.by.name or approval.verdict.by.id
     what = "answered" if approval.answered else approval.status
-    return f"already {what} by {who} at {approval.verdict.at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"already {what} by {who} at {approval.verdict.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _approve(run: Run, call: ToolCall, approval: Approval, verdict: Verdict, now: datetime) -> Decision:

@@ -236,12 +236,14 @@ class _Line:
         return self._take(s, max(now, self._spent(s, now)))
 
     def cut(self, s: Session, longest: datetime, now: datetime) -> None:
-        """Give moments that are farther away than that to who comes next."""
+        """Give moments that are farther away than that to who comes next; those kept here as well, where
+        another process has cut the line already.
+        """
         known = budget.seen(s, self._name)  # any step may count, and hold what others wait for
         if known is not None and known > longest and self._spent(s, now) > longest:
             budget.spend(s, self._name, longest)
-            with self._lock:
-                self._kept = deque(m for m in self._kept if m < longest)
+        with self._lock:
+            self._kept = deque(m for m in self._kept if m < longest)
 
     def _spent(self, s: Session, now: datetime) -> datetime:
         """Read under a lock, that of the room first: who takes them in any order waits in a circle."""

@@ -3,7 +3,7 @@
 A count of what all of them saw has a name too.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
@@ -123,6 +123,6 @@ def counted(s: Session, name: str) -> int:
 
 
 def moment(s: Session) -> datetime:
-    """What PostgreSQL's clock says, the one that all processes share."""
+    """What PostgreSQL's clock says, the one that all processes share; in UTC, wherever the server is."""
     now: datetime = _MOMENT.value(s)
-    return now
+    return now.astimezone(UTC)

@@ -1,18 +1,21 @@
 """Who may answer a question, how many yeses it takes, and what a change of the arguments does to it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.conversation import ANNA, BEN, DIGEST, TERMS, Conversation, seen, wish
 
+from orchestrator.domain import inquiries
 from orchestrator.domain.assessment import Ruling
-from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Stage, Terms, Verdict
+from orchestrator.domain.consent import Actor, ApprovalStatus, Edits, Inquiry, Stage, Terms, Verdict
 from orchestrator.domain.decision import Refusal
 from orchestrator.domain.effects import EffectKind
 from orchestrator.domain.events import ApprovalDecided, ApprovalEdited, ApprovalPosted, CreateClaimed
 from orchestrator.domain.model import CallStatus, OutcomeKind, RunStatus, ToolCall
 from orchestrator.domain.values import replace
+from orchestrator.domain.verdicts import already
 
 CARL = Actor("U0CARL", "carl", "slack")
 OTHER = "e" * 64
@@ -261,3 +264,15 @@ def test_who_was_asked_in_a_stage_before_is_told_who_decided() -> None:
     assert (says(told, ANNA), says(told, CARL)) == (None, None)
     assert says(told, BEN) is Refusal.ALREADY_DECIDED
     assert "already approved by carl" in told.notes[-1]
+
+
+def test_who_comes_second_is_told_in_utc_when_it_was_decided() -> None:
+    """Verdicts written down before had the time zone of the database's server."""
+    there = datetime(2026, 11, 25, 1, 45, tzinfo=ZoneInfo("Pacific/Chatham"))
+    verdict = Verdict(True, CARL, there)
+    approval = replace(
+        asked(TERMS).run.turn.calls[0].approval, status=ApprovalStatus.APPROVED, verdict=verdict
+    )
+    assert already(approval) == "already approved by carl at 2026-11-24 12:00:00 UTC"
+    inquiry = Inquiry(CARL, there, "why?", "because", CARL, there)
+    assert inquiries.told(inquiry) == "already answered by carl at 2026-11-24 12:00:00 UTC"

@@ -12,6 +12,7 @@ from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind
+from orchestrator.engine.shared_clock import SharedClock
 from orchestrator.settings import Settings, load
 from orchestrator.store import outbox, sightings
 from orchestrator.store.database import Database
@@ -57,6 +58,20 @@ async def test_a_worker_whose_clock_is_wrong_fires_timers_when_it_is_time(
 
 def states(s: Session) -> dict[str, EffectState]:
     return {row.subject: row.state for row in s.execute(sa.select(effect_t.c.subject, effect_t.c.state))}
+
+
+@pytest.mark.asyncio
+async def test_the_time_is_told_in_utc_wherever_the_database_is(postgres_url: str) -> None:
+    """What is written down of a moment says so, such as who was first with an answer."""
+    database = Database(postgres_url)
+    try:
+        clock = SharedClock(lambda: datetime.now(UTC))
+        zone = await database.read(lambda s: s.scalar(sa.text("SELECT current_setting('TimeZone')")))
+        assert zone != "UTC", "the tests' server is far away"
+        clock.agree(await database.read(sightings.moment), clock.stopwatch())
+        assert clock().tzinfo is UTC
+    finally:
+        database.close()
 
 
 def off_by(apart: timedelta) -> Callable[[], datetime]:

@@ -333,6 +333,21 @@ async def test_a_clock_that_was_ahead_stops_nobody(database: Database) -> None:
         assert isinstance(await database.write(_admit, each, Urgency.ASKED), Go)
 
 
+@pytest.mark.asyncio
+async def test_a_clock_that_was_ahead_leaves_no_process_a_place_far_away(database: Database) -> None:
+    """Each keeps a few moments it has taken, also those that another process has cut off."""
+    clock, pollings = _pollings(2, 50)
+    clock.advance(3600 * SECOND)
+    for polling in pollings:
+        await database.write(_admit, polling, Urgency.WATCH)
+    clock.advance(-3600 * SECOND)
+    for polling in pollings * 5:
+        given = await database.write(_admit, polling, Urgency.WATCH)
+        until = given.until if isinstance(given, PutOff) else given.at
+        assert until is None or until <= clock() + COUNT_EVERY + SECOND
+        clock.advance(SECOND)
+
+
 @pytest.mark.parametrize(
     ("live", "waiting", "seconds"),
     [(0, 0, 5), (1, 0, 5), (33, 0, 5), (100, 0, 15), (10_000, 0, 1500), (10_000, 100_000, 3000)],

@@ -33,6 +33,7 @@ PATIENCE_SECONDS = 60.0
 """How long one step may take when nobody is asked."""
 POLL_SECONDS = 0.1
 ALICE = "U0ALICE"
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 Json = dict[str, Any]
 
 
@@ -190,14 +191,18 @@ def _slack(service: str, secret: Mapping[str, str]) -> SlackEmulatorSettings:
 
 
 def _client(address: str, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=address, headers=headers, timeout=10, verify=authorities())
+    """Of something on this machine: nothing of it goes through a proxy."""
+    return httpx.AsyncClient(
+        base_url=address, headers=headers, timeout=10, verify=authorities(), trust_env=False
+    )
 
 
 def _environment(gemini: str, slack: str, port: int, folder: Path) -> dict[str, str]:
-    """This process's environment without any real account, and the stage's addresses in it."""
+    """This process's environment without any real account or proxy, and the stage's addresses in it."""
     foreign = ("GEMINI_", "GOOGLE_API_KEY", "SLACK_", "ORCHESTRATOR_", "DATABASE_URL", "CMS_", "TRIGGER_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith((*foreign, "CALLBACK_", "SHOTLISTS"))}
-    return kept | {
+    direct = {k: v for k, v in kept.items() if k.lower() not in _PROXIES}
+    return direct | {
         "GEMINI_API_KEY": "demo-key",
         "SLACK_BOT_TOKEN": "xoxb-local",
         "DATABASE_URL": f"sqlite:///{folder / 'demo.db'}",

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from orchestrator.errors import UnavailableError
+from orchestrator.gemini.library import by_proxy
 from orchestrator.strictjson import StrictReader
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class KeySet:
         body = bytearray()
         # In a thread: the library's import and its list of authorities take some 0.1 s the first time.
         async with (
-            await asyncio.to_thread(_client, self._within) as client,
+            await asyncio.to_thread(_client, self._url, self._within) as client,
             client.stream("GET", self._url, headers=asked) as answer,
         ):
             if answer.status_code != 200:
@@ -162,11 +163,14 @@ class KeySet:
         return bytes(body)
 
 
-def _client(seconds: float) -> "httpx.AsyncClient":
+def _client(url: str, seconds: float) -> "httpx.AsyncClient":
     import httpx
 
     return httpx.AsyncClient(
-        timeout=seconds, follow_redirects=False, headers={"user-agent": "gemini-orchestrator"}
+        timeout=seconds,
+        follow_redirects=False,
+        headers={"user-agent": "gemini-orchestrator"},
+        trust_env=by_proxy(url),
     )
 
 

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from orchestrator.domain.retry import MOST_TOLD_SECONDS, told_wait
 from orchestrator.domain.values import replace
@@ -33,6 +34,12 @@ MOST_ON_THE_LOOP: Final = 64 * 1024
 """Bytes of an answer that are read where they come; what is larger, in a thread."""
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _SLOT: Final = "interaction-id-goes-here"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def by_proxy(url: str) -> bool:
+    """Whether the environment's proxies count on the way there: nothing on this machine goes through one."""
+    return urlsplit(url).hostname not in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ class Library:
             "base_url": base_url,
             "api_version": api_version,
             "timeout": int(timeout_seconds * 1000),
+            "async_client_args": {"trust_env": by_proxy(base_url)},
         }
         self._client = self._make(key)
         self._http = self._client.aio.interactions.sdk_configuration.async_client

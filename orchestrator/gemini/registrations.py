@@ -24,7 +24,7 @@ from orchestrator.domain.registration import Registration, SecretHint
 from orchestrator.domain.values import replace
 from orchestrator.errors import OrchestratorError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini import wire
-from orchestrator.gemini.library import asked_pause
+from orchestrator.gemini.library import asked_pause, by_proxy
 from orchestrator.gemini.mapping import BlipError, Words, retrying, usable_key
 
 PAGE_SIZE: Final = 100
@@ -230,7 +230,10 @@ class Registrations:
             **self._address,
             timeout=int(self._timeout * 1000),
             retry_options=types.HttpRetryOptions(attempts=1),
-            async_client_args={"follow_redirects": False},  # the key goes to one host only
+            async_client_args={
+                "follow_redirects": False,  # the key goes to one host only
+                "trust_env": by_proxy(self._address["base_url"]),
+            },
         )
         client = genai.Client(api_key=self._key, vertexai=False, http_options=options)
         _ = client.aio.webhooks  # made at first use, which takes half a second more

@@ -24,6 +24,7 @@ INQUIRIES: Final = frozenset({"ask", "reply"})
 """Buttons and windows about questions to whoever asked for the run."""
 NOT_YOURS: Final = "Only {who}, who asked for this run, can answer that."
 NO_MORE: Final = "Nothing more can be asked about this."
+YOURSELF: Final = "You asked for this run yourself: there is nobody to ask."
 EMPTY: Final = "Write something."
 TOO_LONG: Final = f"At most {CHARS} characters."
 
@@ -42,7 +43,9 @@ class InquiryClicks:
             return self._reply(asked, click)
         if (why := asked.closed_to(person(click), standing, current, self._doors.clock())) is not None:
             return why
-        if not askable(asked.approval, asked.run.requester.id) or asked.run.requester.id == click.user_id:
+        if asked.run.requester.id == click.user_id:
+            return YOURSELF
+        if not askable(asked.approval, asked.run.requester.id):
             return NO_MORE
         return asking_back.ask(asked.card(self._doors.tools))
 

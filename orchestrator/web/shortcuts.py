@@ -4,6 +4,7 @@ A message shortcut works on any message, also a forged one: which question it sh
 """
 
 from orchestrator.domain.consent import Approval
+from orchestrator.domain.values import replace
 from orchestrator.slack import modals
 from orchestrator.slack.action import Shortcut, ShownQuestion
 from orchestrator.store import questions
@@ -32,6 +33,8 @@ class Shortcuts:
             ForbiddenError: From a workspace or an app that is not ours, or by a bot.
             UnavailableError: A window could not be opened for one who can be told in no other way.
         """
+        # Slack's shortcuts name no app: that they are for ours is what the signature, or the socket, says.
+        used = replace(used, app_id=used.app_id or self._slack.app_id)
         refused = admit(self._slack, used)
         if not used.ts:
             view = modals.said("Not done", refused) if refused else await self._inbox.window(used.user_id)

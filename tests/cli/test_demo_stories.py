@@ -20,10 +20,10 @@ from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.cli.hosting import Hosted
-from orchestrator.cli.stage import Stage
+from orchestrator.cli.stage import Stage, _environment
 from orchestrator.cli.stories import content, overnight, play
 from orchestrator.cli.stories.telling import Teller
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import free_port, running
 from orchestrator.settings import load, strict_yaml
 from orchestrator.store.database import Database
 
@@ -101,6 +101,15 @@ async def test_a_post_is_sent_back_once_and_published_once_though_an_answer_got_
     assert "for https://blog.example.com/lamp" in said
 
 
+def test_a_tool_that_posts_to_the_stage_is_told_of_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example.com:3128")
+    environ = _environment("http://127.0.0.1:1", "http://127.0.0.1:2", 3, tmp_path)
+    assert not [name for name in environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 async def test_a_review_is_put_on_record_whatever_was_decided(teller: Teller, verdict: str) -> None:
@@ -116,11 +125,11 @@ async def test_a_review_is_put_on_record_whatever_was_decided(teller: Teller, ve
 
 @pytest.mark.timeout(300)
 def test_fifty_films_of_one_night_by_the_command_itself() -> None:
-    """It has the service as a process of its own, on a clock that is moved on."""
+    """It has the service as a process of its own, on a clock that is moved on. No proxy is asked."""
     done = run_process(
         [sys.executable, "-m", "orchestrator", "demo", "overnight", "--auto"],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": str(WIDE)},
+        env={**os.environ, "COLUMNS": str(WIDE), "HTTP_PROXY": f"http://127.0.0.1:{free_port()}"},
         capture_output=True,
         timeout=240,
         check=False,

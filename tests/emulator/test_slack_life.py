@@ -373,6 +373,7 @@ async def test_shortcuts_name_their_message_if_they_have_one() -> None:
     whole, about = [p for _, p, _ in s.app.heard]
     assert (whole["type"], "message" in whole) == ("shortcut", False)
     assert (about["type"], about["message_ts"]) == ("message_action", message["ts"])
+    assert not any("api_app_id" in payload for payload in (whole, about))  # as Slack's name no app
 
 
 async def test_sockets_carry_what_is_else_posted() -> None:

@@ -69,6 +69,35 @@ async def fails(work: Any) -> OrchestratorError:
     return caught.value
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("client", ["httpx", "httpx2"])
+async def test_nothing_on_this_machine_goes_through_a_proxy(
+    opened: Any, reply: Any, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GENAI_HTTP_CLIENT", client)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    async with opened() as (server, gemini):
+        server.answer(reply.of(LIVE))
+        assert (await gemini.fetch("v1_a")).interaction_id == "v1_a"
+
+
+@pytest.mark.asyncio
+async def test_what_is_elsewhere_goes_through_the_proxy(
+    serving: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as proxy:
+        proxy.answer(reply.of(LIVE))
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        gemini = gateway("http://gemini.test")
+        try:
+            assert (await gemini.fetch("v1_a")).interaction_id == "v1_a"
+        finally:
+            await gemini.aclose()
+        [asked] = proxy.requests
+    assert asked.target.startswith("http://gemini.test/")
+
+
 # ------------------------------------------------------------------ create
 
 

@@ -25,6 +25,7 @@ from dynamic_kit import (
     sign,
 )
 
+from orchestrator.emulator.serving import free_port
 from orchestrator.errors import SignatureError, UnavailableError
 from orchestrator.gemini.dynamic import DynamicVerifier
 from orchestrator.gemini.keyset import MAX_BYTES, Keys, KeySet, read_keys
@@ -92,6 +93,16 @@ async def test_warm_has_it_at_hand(opened: Opened, reply: Any) -> None:
         await verifier.warm()
         assert await outcome(verifier) == 200
         assert len(server.requests) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_set_on_this_machine_is_not_asked_for_through_a_proxy(
+    opened: Opened, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    async with opened() as (server, _, verifier):
+        server.answer(reply.of(jwks(JWK)))
+        assert await outcome(verifier) == 200
 
 
 def broken(reply: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from orchestrator.domain.registration import EVENTS, judge
 from orchestrator.emulator.gemini.app import build
 from orchestrator.emulator.gemini.emulator import Emulator
 from orchestrator.emulator.gemini.settings import EmulatorSettings
-from orchestrator.emulator.serving import running
+from orchestrator.emulator.serving import free_port, running
 from orchestrator.errors import ConfigError, RejectedError, UnavailableError, UncertainError
 from orchestrator.gemini.registrations import Registrations
 
@@ -80,6 +80,15 @@ async def test_every_page_is_read(serving: Callable[[], Any], reply: Any) -> Non
         server.answer(page("a", next_page_token="again"))
         with pytest.raises(UnavailableError, match="do not end"):
             await webhooks.list()
+
+
+async def test_nothing_on_this_machine_goes_through_a_proxy(
+    serving: Callable[[], Any], reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    async with serving() as server, opened(server.base_url) as webhooks:
+        server.answer(reply.of({"webhooks": []}))
+        assert await webhooks.list() == ()
 
 
 async def test_a_change_says_no_more_than_it_should(serving: Callable[[], Any], reply: Any) -> None:

@@ -23,7 +23,7 @@ from orchestrator.domain.values import replace
 from orchestrator.emulator.slack.validation import validate_view
 from orchestrator.store import questions, run_rows
 from orchestrator.web.clicks import CHANGED, GONE
-from orchestrator.web.inquiry_clicks import EMPTY, NO_MORE, TOO_LONG
+from orchestrator.web.inquiry_clicks import EMPTY, TOO_LONG, YOURSELF
 
 DOOR = "/slack/interactivity"
 MAY = Terms(("U0ALICE", "U0BOB", "api:ops"), CHANNEL)
@@ -269,5 +269,5 @@ def test_when_it_is_over_they_are_told_how_it_ended(house: House) -> None:
 def test_who_asked_for_the_run_does_not_ask_themselves(house: House) -> None:
     approval = asked(house, requester="U0ALICE")
     press(house, click_payload(approval.id, kind="ask"))
-    assert house.whispered.texts == [NO_MORE]
+    assert house.whispered.texts == [YOURSELF]
     assert said(press(house, sent("ask", approval, "?", "U0ALICE"))[0]).startswith("Not recorded: you asked")

@@ -182,6 +182,19 @@ def test_a_message_shortcut_shows_the_question_our_rows_name(house: House) -> No
     assert stands(house, approval) is ApprovalStatus.PENDING
 
 
+def test_shortcuts_come_without_the_name_of_the_app_and_with_no_other(house: House) -> None:
+    """Slack's shortcuts name no app (slack.md, part 4): that they are for ours is what the signature says."""
+    approval = house.question()
+    house.write(questions.place, approval.id, CHANNEL, "17.000001")
+    bare = [shortcut("shortcut"), on_message("17.000001")]
+    for payload in bare:
+        del payload["api_app_id"]
+    assert story(house, *bare) == ([200, 200], [])
+    assert [approval.id in str(window) for window in house.windows] == [True, True]
+    others = [shortcut("shortcut", api_app_id="A0OTHER"), on_message("17.000001", api_app_id="A0OTHER")]
+    assert story(house, *others) == ([403, 403], [])
+
+
 def test_a_window_that_cannot_be_opened_for_a_shortcut_shows_as_a_failure(house: House) -> None:
     house.trouble = RejectedError("too late", code="expired_trigger_id")
     assert story(house, shortcut("shortcut"))[0] == [503]

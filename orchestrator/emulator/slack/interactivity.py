@@ -195,6 +195,7 @@ class Interactivity:
             raise CannotClick(f"no message {ts} in {channel}")
         kind = "shortcut" if message is None else "message_action"
         payload = {**self._head(kind, self._person(user)), "callback_id": callback_id}
+        del payload["api_app_id"]  # shortcuts name no app
         payload["action_ts"] = f"{self._clock():.6f}"
         if message is not None:
             payload |= {

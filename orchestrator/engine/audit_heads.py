@@ -52,14 +52,10 @@ class AuditHeads:
 
     async def look(self) -> None:
         """Publish it if it is time. Raises nothing but cancellation."""
-        try:
+        with self._streak.attempt():
             head = await self._db.write(_due, self._clock(), self._every)
             if head is not None:
                 await self._publish(head)
-        except Exception as e:  # noqa: BLE001  told by the streak
-            self._streak.failed(e)
-        else:
-            self._streak.worked()
 
     async def stop(self) -> None:
         """At a clean stop: what was added since it was said last is covered too."""

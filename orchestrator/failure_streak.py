@@ -41,7 +41,7 @@ class FailureStreak:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """One round of the loop, which goes on whatever comes of it."""
+        """What is done once; whatever goes wrong there is told, and not raised."""
         try:
             yield
         except Exception as e:  # noqa: BLE001  told here

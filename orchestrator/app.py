@@ -155,7 +155,7 @@ def _performer(ground: Ground, around: Around, leases: Leases) -> Performer:
         clock=ground.clock,
         link=from_settings.links(settings.public_url),
         file_link=from_settings.file_links(settings.public_url),
-        pictures=clients.pictures(settings, around.files),
+        pictures=around.pictures,
         lease=timedelta(seconds=settings.work.lease_seconds),
         limits=from_settings.ceilings(settings),
         polling=ground.polling,

@@ -139,16 +139,6 @@ def slack_socket(settings: Settings, clock: Clock) -> Socket | None:
     return Socket(s.app_token.reveal(), clock=clock, base_url=s.api_url, timeout_seconds=s.timeout_seconds)
 
 
-def check(settings: Settings, clock: Clock) -> None:
-    """Whether all that the settings name can be had, as far as it shows without asking anybody.
-
-    Raises:
-        ConfigError: What the first function here that says so would raise at the start.
-    """
-    pictures(settings, storage(settings))
-    callbacks(settings, clock)
-
-
 def callbacks(settings: Settings, clock: Clock) -> CallbackSender | None:
     """Who tells callers of their runs; None where nothing signs.
 

@@ -95,12 +95,8 @@ class DifferingConfigs:
         """Look until cancelled."""
         streak = FailureStreak("config_comparing")
         while True:
-            try:
+            with streak.attempt():
                 await self.look()
-            except Exception as e:  # noqa: BLE001  told by the streak; the next look may work
-                streak.failed(e)
-            else:
-                streak.worked()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

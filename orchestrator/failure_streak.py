@@ -1,7 +1,8 @@
 """Failures of a loop in a row, such as while the database is away, logged as one event and not one by one."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -37,6 +38,16 @@ class FailureStreak:
         self._over = 0
         """`ever` when the last streak was over."""
         self._kinds: set[str] = set()
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What is done once; whatever goes wrong there is told, and not raised."""
+        try:
+            yield
+        except Exception as e:  # noqa: BLE001  told here
+            self.failed(e)
+        else:
+            self.worked()
 
     def failed(self, error: Exception, kind: str = "", begun: int | None = None, /, **about: Any) -> None:
         """It failed once more; called where it was caught. `about` tells what it failed at, on its lines.

@@ -120,12 +120,8 @@ class Lifetime:
         streak = FailureStreak("time_agreeing")
         for look in count(1):
             await asyncio.sleep(AGREE_SECONDS)
-            try:
+            with streak.attempt():  # where it fails, time goes on evenly
                 await self._agree(tell=look % TELL_EVERY == 0)
-            except Exception as e:  # noqa: BLE001  told by the streak; it goes on evenly meanwhile
-                streak.failed(e)
-            else:
-                streak.worked()
 
     async def _end(self, beside: Sequence[asyncio.Task[None]]) -> None:
         state = self.state

@@ -14,6 +14,7 @@ from orchestrator.outbound.callbacks import CallbackSender
 from orchestrator.settings import Settings
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.storage.files import Storage
+from orchestrator.storage.pictures import Pictures
 from orchestrator.store.database import Database
 from orchestrator.toolkit import Toolkit
 from orchestrator.web.counters import Counters
@@ -50,6 +51,7 @@ class Around:
     dynamic: DynamicDoor | None
     callbacks: CallbackSender | None
     files: Storage
+    pictures: Pictures
     at_gemini: Breaker
     at_slack: Breaker
 
@@ -60,13 +62,15 @@ class Around:
 
 
 def around(settings: Settings, clock: Clock) -> Around:
-    """Raises `ConfigError`: something cannot be reached as the settings have it."""
+    """Asks nobody yet. Raises `ConfigError`: something cannot be reached as the settings have it."""
+    files = clients.storage(settings)
     return Around(
         gemini=clients.gemini(settings, clock),
         slack=clients.slack(settings, clock),
         dynamic=clients.dynamic(settings),
         callbacks=clients.callbacks(settings, clock),
-        files=clients.storage(settings),
+        files=files,
+        pictures=clients.pictures(settings, files),
         at_gemini=Breaker("gemini"),
         at_slack=Breaker("slack", away=clients.slack_away),
     )

@@ -66,12 +66,8 @@ class RetryAfter:
         streak = FailureStreak("respites")
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
+            with streak.attempt():
                 await self.recall()
-            except Exception as e:  # noqa: BLE001  told by the streak
-                streak.failed(e)
-            else:
-                streak.worked()
 
     async def recall(self) -> None:
         """Heed what is written down. Raises what the database raises."""

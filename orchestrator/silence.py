@@ -25,14 +25,11 @@ PAUSE_SECONDS: Final = 1.0
 """Between two such questions of one process, however many of its connections are silent."""
 TICK_SECONDS: Final = 0.1
 """Between two looks at what came of one; as the driver has it."""
-WHO: Final = (
-    "SELECT pid || ' ' || extract(epoch FROM backend_start)"
-    " FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-)
-"""What a session is called: another server, or a later one, may have another session of the same number."""
-_AT_WORK: Final = """
-    SELECT pid || ' ' || extract(epoch FROM backend_start) FROM pg_stat_activity
-    WHERE NOT coalesce(state_change < clock_timestamp() - interval '1 s' AND (
+_NAMES: Final = "SELECT pid || ' ' || extract(epoch FROM backend_start) FROM pg_stat_activity WHERE "
+"""What sessions are called: another server, or a later one, may have another session of the same number."""
+WHO: Final = _NAMES + "pid = pg_backend_pid()"
+_AT_WORK: Final = f"""
+    {_NAMES} NOT coalesce(state_change < clock_timestamp() - interval '1 s' AND (
         state LIKE 'idle%' OR state = 'active' AND wait_event_type = 'Client'), false)
 """
 """All but those who have waited for their clients for a while: they have not heard what is said, or were not

@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import sqlalchemy as sa
 import structlog
+import yaml
 from hypothesis import settings
 from support import databases
+from support.signing import WHSEC
 
+from orchestrator.settings import Settings, load
 from orchestrator.store.database import Database
 
 # Whom clients trust: one authority that has signed nothing, its key thrown away. No test speaks to a server
@@ -170,6 +173,24 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Settings of a service without Slack over a database, in a folder with nothing else in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("tools").mkdir()
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    monkeypatch.setenv("GEMINI_WEBHOOK_SECRETS", WHSEC)
+
+    def act(url: str, **tree: Any) -> Settings:
+        monkeypatch.setenv("DATABASE_URL", url)
+        Path("config.yaml").write_text(
+            yaml.safe_dump({"slack": {"enabled": False}, **tree}), encoding="utf-8"
+        )
+        return load(Path("config.yaml"))
+
+    return act
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """`approvals ask` and `reply`: a question about a request, and the answer to it."""
 
-import json
-
 import rich_click as click
 
 from orchestrator.cli import cards, client, consent, consoles
@@ -23,7 +21,7 @@ def ask(reach: client.Reach, approval: str, question: str, as_json: bool) -> Non
         told = client.posted(service, path, {"question": question})
     asked, until = cards.who(told["requester"]), instant(told["expires_at"])
     said = f"{told['id']}: {asked} is asked; the request stays open until {until}"
-    click.echo(json.dumps(told) if as_json else consoles.plain(said))
+    consoles.show_one(told, [said], as_json=as_json)
 
 
 @click.command()
@@ -41,4 +39,4 @@ def reply(reach: client.Reach, approval: str, number: int, text: str, as_json: b
         path = f"/v1/approvals/{client.part(approval)}/questions/{number}/answer"
         answer = client.ask(service, "POST", path, json={"answer": text})
         told = client.sent(answer, "number", "answer")
-    click.echo(json.dumps(told) if as_json else consoles.plain(f"{approval}: question {number} is answered"))
+    consoles.show_one(told, [f"{approval}: question {number} is answered"], as_json=as_json)

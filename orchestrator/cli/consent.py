@@ -106,4 +106,4 @@ def show(told: Mapping[str, Any], *, as_json: bool = False) -> None:
 
 def tell(told: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what became of it."""
-    click.echo(json.dumps(told) if as_json else consoles.plain(f"{told['id']} {cards.ending(told)}"))
+    consoles.show_one(told, [f"{told['id']} {cards.ending(told)}"], as_json=as_json)

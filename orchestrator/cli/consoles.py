@@ -37,6 +37,12 @@ def show_lines(found: Iterable[Mapping[str, Any]]) -> None:
         click.echo(json.dumps(one))
 
 
+def show_one(told: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """A JSON object for programs, or lines for people."""
+    for line in [json.dumps(told)] if as_json else map(plain, lines):
+        click.echo(line)
+
+
 def show_list(
     found: Sequence[Mapping[str, Any]],
     *,

@@ -1,7 +1,6 @@
 """`orchestrator deliveries`: the ledger of webhooks, over the running service's own API."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rich_click as click
@@ -56,8 +55,7 @@ def show(reach: client.Reach, delivery: str, as_json: bool) -> None:
     """The delivery ID as it came, what became of it, and what followed."""
     with reach() as service:
         told = client.one(service, _path(delivery), "id", "body")
-    for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(consoles.plain(line))
+    consoles.show_one(told, _lines(told), as_json=as_json)
 
 
 @deliveries.command()
@@ -105,7 +103,7 @@ def _row(d: Mapping[str, Any]) -> list[object]:
     return [delivery, received, event, run if d["run"] else about, verdict, again, note]
 
 
-def _lines(d: Mapping[str, Any]) -> list[str]:
+def _lines(d: Mapping[str, Any]) -> Iterator[str]:
     """A delivery for people: facts, headers, what followed, and the body as it came."""
     names = ("delivery", "received", "event", "about", "verdict", "run", "again", "note")
     turn = f", turn {d['turn']}" if d["turn"] is not None else ""
@@ -113,13 +111,10 @@ def _lines(d: Mapping[str, Any]) -> list[str]:
     facts["run"] = f"{facts['run']}{turn}"
     facts["worked on"] = instant(d["handled_at"])
     facts["body"] = f"{d['size']} bytes, sha256 {d['sha256']}"
-    return [
-        *(f"{name:<10} {value}" for name, value in facts.items()),
-        *(f"header     {name}: {value}" for name, value in d["headers"].items()),
-        *(
-            f"then       {e['seq']} {e['kind']} {instant(e['at'])} {e['status']} {e['note']}"
-            for e in d["followed"]
-        ),
-        *(() if d["encoding"] == "json" else ("(in base64)",)),
-        *d["body"].split("\n"),
-    ]
+    yield from (f"{name:<10} {value}" for name, value in facts.items())
+    yield from (f"header     {name}: {value}" for name, value in d["headers"].items())
+    for e in d["followed"]:
+        yield f"then       {e['seq']} {e['kind']} {instant(e['at'])} {e['status']} {e['note']}"
+    if d["encoding"] != "json":
+        yield "(in base64)"
+    yield from d["body"].split("\n")

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Engine, make_url
 
-from orchestrator import advice, app, arming, clients, opening, tooling
+from orchestrator import advice, app, arming, clients, opening, parts, tooling
 from orchestrator.cli import slack_plan
 from orchestrator.domain.registration import RegistrationState, judge
 from orchestrator.engine.webhook_care import NOWHERE
@@ -57,7 +57,7 @@ async def _looks(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _declared(settings):
         yield finding
     try:
-        clients.check(settings, app.now)
+        parts.around(settings, app.now)
     except OrchestratorError as e:
         yield Finding("bad", "settings", str(e))
     for line in advice.advise(settings, app.now()):

@@ -74,8 +74,7 @@ def show(reach: client.Reach, job: str, as_json: bool) -> None:
     """The job ID with what it made."""
     with reach() as service:
         told = _read(service, job)
-    for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(line if as_json else consoles.plain(line))
+    consoles.show_one(told, _lines(told), as_json=as_json)
 
 
 @jobs.command()
@@ -117,7 +116,7 @@ def resubmit(reach: client.Reach, job: str, as_json: bool) -> None:
     with reach() as service:
         told = client.posted(service, f"/v1/jobs/{client.part(job)}/resubmit", {})
     words = f"{told['id']} is {told['status']}: {told['input']}"
-    click.echo(json.dumps(told) if as_json else consoles.plain(words))
+    consoles.show_one(told, [words], as_json=as_json)
 
 
 def _read(service: "httpx.Client", job: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def start(
     body = {"input": _fields(text), **{k: v for k, v in said.items() if v is not None}}
     with reach() as service:
         told = client.posted(service, f"/v1/workflows/{client.part(workflow)}/runs", body)
-        _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
+        consoles.show_one(told, [f"{told['id']} is {told['status']}"], as_json=as_json)
         if watched:
             _follow(service, told["id"], as_json=as_json)
 
@@ -90,8 +90,7 @@ def show(reach: client.Reach, run: str, as_json: bool) -> None:
     """The run ID with its turns and calls."""
     with reach() as service:
         told = _read(service, run)
-    for line in [json.dumps(told)] if as_json else _lines(told):
-        click.echo(consoles.plain(line))
+    consoles.show_one(told, _lines(told), as_json=as_json)
 
 
 @runs.command()
@@ -142,7 +141,7 @@ def resolve(
         body["result"] = _fields(result)
     with reach() as service:
         told = client.posted(service, f"/v1/runs/{client.part(run)}/resolve", body)
-    _tell(told, f"{told['id']} is {told['status']}", as_json=as_json)
+    consoles.show_one(told, [f"{told['id']} is {told['status']}"], as_json=as_json)
 
 
 @runs.command()
@@ -156,7 +155,7 @@ def restart(reach: client.Reach, run: str, as_json: bool) -> None:
     """
     with reach() as service:
         told = client.posted(service, f"/v1/runs/{client.part(run)}/restart", {})
-    _tell(told, f"{told['id']} goes on with the work of {run}", as_json=as_json)
+    consoles.show_one(told, [f"{told['id']} goes on with the work of {run}"], as_json=as_json)
 
 
 @runs.command()
@@ -178,7 +177,7 @@ def retry(reach: client.Reach, run: str, as_json: bool) -> None:
         else:
             told = client.posted(service, f"{path}/restart", {})
             what = f"{told['id']} goes on with the work of {run}"
-    _tell(told, what, as_json=as_json)
+    consoles.show_one(told, [what], as_json=as_json)
 
 
 def _lost(run: Mapping[str, Any]) -> bool:
@@ -210,10 +209,6 @@ def _follow(service: "httpx.Client", run: str, *, as_json: bool) -> None:
     from orchestrator.cli import watching
 
     sys.exit(watching.run(service, run, as_json=as_json))
-
-
-def _tell(told: Mapping[str, Any], words: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(told) if as_json else consoles.plain(words))
 
 
 def _fields(text: str) -> object:

@@ -22,14 +22,14 @@ def table() -> None:
 @click.pass_obj
 def check(config: Path | None) -> None:
     """Read config.yaml, the environment and the tools, and say what is wrong with them."""
-    from orchestrator import advice, app, arming, clients, tooling
+    from orchestrator import advice, app, arming, parts, tooling
     from orchestrator.settings import load
 
     loaded = load(config)
     toolkit = tooling.toolkit(loaded)
     arming.arm(loaded, toolkit)
     arming.verifiers(loaded)
-    clients.check(loaded, app.now)
+    parts.around(loaded, app.now)
     for line in advice.advise(loaded, app.now()):
         click.echo(f"look: {line}", err=True)
     click.echo(f"good: {len(loaded.workflows)} workflows, {len(toolkit.tools)} tools")

@@ -1,6 +1,5 @@
 """Several approvals decided by one command, each by itself and under its own digest."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,11 +77,7 @@ def decide(
     ]
     said = client.ask(service, "POST", "/v1/approvals/decisions", json={"decisions": decisions})
     answer = client.sent(said, "recorded", "decisions")
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        for one in answer["decisions"]:
-            click.echo(consoles.plain(_line(one)))
+    consoles.show_one(answer, map(_line, answer["decisions"]), as_json=as_json)
     if answer["recorded"] < len(wanted):
         raise click.ClickException(f"{answer['recorded']} of {len(wanted)} recorded")
 

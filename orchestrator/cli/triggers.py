@@ -82,7 +82,7 @@ def fire(reach: client.Reach, name: str, event: str | None, as_json: bool) -> No
         told = client.content(answer, "verdict")
     done = {"started": f"run {told['run']} is started", None: "it is read now"}
     said = done.get(told["verdict"], f"{told['verdict']}: {told['note']}")
-    click.echo(json.dumps(told) if as_json else consoles.plain(f"{name}: {said}"))
+    consoles.show_one(told, [f"{name}: {said}"], as_json=as_json)
     sys.exit(1 if told["verdict"] == "refused" else 0)
 
 

@@ -195,17 +195,11 @@ class _Lines:
         say(json.dumps({"end": run["status"], "reason": run["reason"], "output": run["output"]}))
 
 
-class _Words:
-    """For people, into a file or a pipe: a line for each entry."""
-
-    def open(self) -> AbstractContextManager[Any]:
-        return nullcontext()
+class _Words(_Lines):
+    """For people, into a file or a pipe: the same in words."""
 
     def entry(self, entry: Json) -> None:
         say(_told(entry))
-
-    def run(self, run: Json) -> None:
-        """Only its end is told."""
 
     def close(self, run: Json) -> None:
         for words in conclusion(run):

@@ -49,10 +49,7 @@ def groups(approval: Approval) -> tuple[str, ...]:
 
 
 def people(
-    approval: Approval,
-    asked_for_it: Collection[str],
-    members: Mapping[str, Collection[str]],
-    most: int = MOST,
+    approval: Approval, asked_for_it: Collection[str], members: Mapping[str, Collection[str]]
 ) -> tuple[str, ...]:
     """Who is written to: everybody who may decide in the present stage, as far as it can be known.
 
@@ -64,7 +61,7 @@ def people(
     out = {vote.by.id for vote in approval.votes}
     for entry in barring(approval.terms, asked_for_it).never:
         out |= {entry, *members.get(entry, ())}
-    return tuple(p for p in dict.fromkeys(named) if p not in out)[:most]
+    return tuple(p for p in dict.fromkeys(named) if p not in out)[:MOST]
 
 
 def pictures(card: Card) -> tuple[Card, ...]:

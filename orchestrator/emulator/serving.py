@@ -69,8 +69,5 @@ def _bound(port: int) -> socket.socket:
 class _Quiet(uvicorn.Server):
     """A server that leaves the process's signal handlers alone."""
 
-    def install_signal_handlers(self) -> None:  # older uvicorn
-        """Nothing: the program around us owns the signals."""
-
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         await self._serve(sockets)  # the public `serve` wraps this in signal capture

@@ -7,7 +7,7 @@ that was seen before, and kept elsewhere, tells: in the log of this process, and
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from sqlalchemy.orm import Session
@@ -39,17 +39,8 @@ class AuditHeads:
         every: Between two times, over all processes and restarts.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        say: Say | None,
-        *,
-        every: timedelta,
-        clock: Clock,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        self._db, self._say, self._every = database, say, every
-        self._clock, self._sleep = clock, sleep
+    def __init__(self, database: Database, say: Say | None, *, every: timedelta, clock: Clock) -> None:
+        self._db, self._say, self._every, self._clock = database, say, every, clock
         self._last: Head | None = None
         self._streak = FailureStreak("audit_head")
 
@@ -57,18 +48,14 @@ class AuditHeads:
         """Until cancelled. Whatever goes wrong is said and tried again."""
         while True:
             await self.look()
-            await self._sleep(min(LOOK_SECONDS, self._every.total_seconds()))
+            await asyncio.sleep(min(LOOK_SECONDS, self._every.total_seconds()))
 
     async def look(self) -> None:
         """Publish it if it is time. Raises nothing but cancellation."""
-        try:
+        with self._streak.attempt():
             head = await self._db.write(_due, self._clock(), self._every)
             if head is not None:
                 await self._publish(head)
-        except Exception as e:  # noqa: BLE001  told by the streak
-            self._streak.failed(e)
-        else:
-            self._streak.worked()
 
     async def stop(self) -> None:
         """At a clean stop: what was added since it was said last is covered too."""

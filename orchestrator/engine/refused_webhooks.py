@@ -39,11 +39,10 @@ class Refusals:
         clock: Clock,
         *,
         unkept: Callable[[int], None] = lambda many: None,
-        most: int = refused_webhooks.MOST,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._db, self._clock, self._unkept = database, clock, unkept
-        self._most, self._pause = most, pause_seconds
+        self._pause = pause_seconds
         self._waiting: dict[str, Refused] = {}
         self._writing: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -64,7 +63,7 @@ class Refusals:
         while self._waiting:
             batch, self._waiting = list(self._waiting.values()), {}
             try:
-                await self._db.write(refused_webhooks.keep, batch, self._most)
+                await self._db.write(refused_webhooks.keep, batch)
             except Exception as e:  # noqa: BLE001  their senders have their answers; nobody waits for this
                 log.warning("refusals_not_kept", many=len(batch), error=type(e).__name__)
                 self._unkept(sum(one.times for one in batch))

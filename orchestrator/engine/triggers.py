@@ -84,12 +84,8 @@ class Triggers:
         """Keep the rows as the settings want them, until cancelled."""
         streak = FailureStreak("triggers_arranging")
         while True:
-            try:
+            with streak.attempt():
                 await self.arrange()
-            except Exception as e:  # noqa: BLE001  told by the streak
-                streak.failed(e)
-            else:
-                streak.worked()
             await sleep(ARRANGE_SECONDS)
 
     async def arrange(self) -> None:

@@ -109,13 +109,9 @@ class WebhookCare:
 
     async def _pass_on(self, verdict: Judgement) -> None:
         """Whoever cannot be told sees for how long nobody has looked."""
-        try:
+        with self._keeping.attempt():
             if self._tell is not None:
                 await self._tell(verdict)
-        except Exception as e:  # noqa: BLE001  told by the streak
-            self._keeping.failed(e)
-        else:
-            self._keeping.worked()
 
     async def _looked(self) -> Judgement:
         if self._wanted is None:

@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.domain.exchange import Correlation
 from orchestrator.errors import InvalidError
 from orchestrator.gemini import wire
 from orchestrator.gemini.dynamic import DynamicVerifier
@@ -43,16 +42,11 @@ class Signal:
     Args:
         type: For example `interaction.requires_action`; the list is open. Empty where it tells none:
             what a ping holds is not documented, and whatever is verified is taken.
-        occurred_at: The sender's timestamp, as it wrote it; empty if it wrote none.
         subject: Id of the interaction, batch or operation it is about: the last part of its name.
-        correlation: What we sent along with the create, where the event repeats it.
     """
 
     type: str
-    version: str = ""
-    occurred_at: str = ""
     subject: str | None = None
-    correlation: Correlation | None = None
 
 
 def parse(body: bytes) -> Signal:
@@ -67,14 +61,7 @@ def parse(body: bytes) -> Signal:
     kind = kind[:MAX_TYPE] if isinstance(kind, str) else ""
     data = event.get("data")
     data = data if isinstance(data, dict) else {}
-    sent_along = wire.correlation(data.get("user_metadata")) or wire.correlation(event.get("user_metadata"))
-    return Signal(
-        kind, _text(event.get("version")), _text(event.get("timestamp")), _subject(data.get("id")), sent_along
-    )
-
-
-def _text(value: object) -> str:
-    return value[:64] if isinstance(value, str) else ""
+    return Signal(kind, _subject(data.get("id")))
 
 
 def _subject(value: object) -> str | None:

@@ -29,10 +29,9 @@ log = structlog.get_logger(__name__)
 class Groups:
     """The members of user groups, by one bot token."""
 
-    def __init__(self, api: WebApi, clock: Callable[[], datetime], *, age: timedelta = AGE) -> None:
+    def __init__(self, api: WebApi, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
-        self._age = age
         self._known: dict[str, tuple[datetime, frozenset[str]]] = {}
 
     async def of(self, user: str, among: Collection[str], never: Collection[str] = ()) -> tuple[str, ...]:
@@ -67,7 +66,7 @@ class Groups:
     async def _members(self, group: str) -> frozenset[str] | None:
         """None where it cannot be read."""
         known = self._known.get(group)
-        if known is not None and self._clock() - known[0] < self._age:
+        if known is not None and self._clock() - known[0] < AGE:
             return known[1]
         try:
             answer = await self._api.call("usergroups_users_list", usergroup=group)

@@ -131,9 +131,9 @@ def _said(entry: Entry, at: datetime) -> dict[str, Any]:
     return {**entry.facts, **columns, **about}
 
 
-def head(s: Session, tenant: str = TENANT) -> Head:
+def head(s: Session) -> Head:
     """Where the chain ends now."""
-    row = _HEAD.first(s, of_tenant=tenant)
+    row = _HEAD.first(s, of_tenant=TENANT)
     return Head(row["seq"], row["hash"]) if row else Head()
 
 
@@ -144,10 +144,9 @@ def entries(
     limit: int = 100,
     run_id: str | None = None,
     approval: str | None = None,
-    tenant: str = TENANT,
 ) -> list[dict[str, Any]]:
     """Rows after number `after`, in their order; of one run or about one question only, where asked."""
-    query = sa.select(audit_t).where(audit_t.c.tenant == tenant, audit_t.c.seq > after)
+    query = sa.select(audit_t).where(audit_t.c.tenant == TENANT, audit_t.c.seq > after)
     if run_id is not None:
         query = query.where(audit_t.c.run_id == run_id)
     if approval is not None:

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import structlog
 import tenacity
-from tenacity.wait import wait_base
 
 from orchestrator import beside
 from orchestrator.domain.assessment import CallContext
@@ -110,24 +109,14 @@ class Executor:
     Args:
         workers: Synchronous calls at a time; eight times as many async ones. Four times as many
             threads may be stuck past their time before new synchronous calls are refused.
-        wait: Pause between attempts of a tool with `retry`.
-        sleep: Takes the seconds of that pause; tests hand in their own.
-        result_limit: Bytes of a result's JSON.
+        sleep: Takes the seconds between attempts of a tool with `retry`; tests hand in their own.
     """
 
-    def __init__(
-        self,
-        workers: int = 8,
-        *,
-        wait: wait_base | None = None,
-        sleep: Sleep = asyncio.sleep,
-        result_limit: int = MAX_RESULT_BYTES,
-    ) -> None:
+    def __init__(self, workers: int = 8, *, sleep: Sleep = asyncio.sleep) -> None:
         self.threads = Threads(workers, workers * STUCK_PER_WORKER)
         self._async_places = asyncio.Semaphore(workers * ASYNC_PER_WORKER)
-        self._wait = wait or tenacity.wait_exponential_jitter(initial=0.5, max=8.0)
+        self._wait = tenacity.wait_exponential_jitter(initial=0.5, max=8.0)
         self._sleep = sleep
-        self._result_limit = result_limit
         self._abandoned: set[asyncio.Task[Answer]] = set()  # a task nobody refers to may vanish mid-way
 
     async def execute(
@@ -261,9 +250,9 @@ class Executor:
         if isinstance(value, Waiting):
             return value
         try:
-            return Outcome(OutcomeKind.SUCCEEDED, encode(value, self._result_limit))
+            return Outcome(OutcomeKind.SUCCEEDED, encode(value))
         except ResultTooLargeError:
-            _log(call).warning("tool_result_too_large", limit_bytes=self._result_limit)
+            _log(call).warning("tool_result_too_large", limit_bytes=MAX_RESULT_BYTES)
             return _failed("The tool ran, but its result is too large to send.")
         except PlainError as error:
             _log(call).error("tool_result_not_json", error=str(error))

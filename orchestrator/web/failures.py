@@ -22,14 +22,10 @@ FRAMES: Final = 8
 
 
 class Failures:
-    """Of one process.
+    """Of one process. An outage is told as `request_failed`, `request_still_failing`, `request_recovered`."""
 
-    Args:
-        streak: Tells of the outage: `request_failed`, `request_still_failing`, `request_recovered`.
-    """
-
-    def __init__(self, streak: FailureStreak | None = None) -> None:
-        self._streak = streak or FailureStreak("request", traced=False)
+    def __init__(self) -> None:
+        self._streak = FailureStreak("request", traced=False)
         self._met: set[tuple[str, str]] = set()
 
     def failed(self, scope: Scope, error: Exception, route: str = "", **more: str) -> None:

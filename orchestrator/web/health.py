@@ -68,25 +68,18 @@ class Probe:
 
     async def database(self) -> tuple[Check, dict[str, int]]:
         """Whether it answers in time, and what waits in it."""
-        try:
+        with self._database.attempt():
             async with asyncio.timeout(PATIENCE_SECONDS):
                 backlog = await self._doors.database.read(_backlog, self._doors.clock())
-        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._database.failed(e)
-            return Check("database", False, "it does not answer"), {}
-        self._database.worked()
-        return Check("database", True), backlog
+            return Check("database", True), backlog
+        return Check("database", False, "it does not answer"), {}
 
     async def others(self) -> list[Check]:
-        """Everything else."""
-        try:
+        """Everything else; a check that fails to check is a failed check."""
+        with self._others.attempt():
             async with asyncio.timeout(PATIENCE_SECONDS):
-                checks = list(await self._doors.readiness())
-        except Exception as e:  # noqa: BLE001  a check that fails to check is a failed check
-            self._others.failed(e)
-            return [Check("service", False, "its state cannot be told")]
-        self._others.worked()
-        return checks
+                return list(await self._doors.readiness())
+        return [Check("service", False, "its state cannot be told")]
 
 
 @get("/healthz", opt=OPEN, summary="The process answers", security=[])

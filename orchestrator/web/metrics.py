@@ -70,25 +70,18 @@ class Scrape:
 
     async def _breakers(self) -> list[Metric]:
         """None where they are told by a database that does not answer, which is told as such."""
-        try:
+        with self._untold.attempt():
             async with asyncio.timeout(PATIENCE_SECONDS):
-                told = _of_breakers(await self._doors.breakers(), await self._doors.openings())
-        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._untold.failed(e)
-            return []
-        self._untold.worked()
-        return told
+                return _of_breakers(await self._doors.breakers(), await self._doors.openings())
+        return []
 
     async def _reading(self) -> Reading | None:
-        try:
+        with self._unread.attempt():
             async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
                 if self._last is None or not _fresh(self._last.at, self._doors.clock(), FRESH):
                     self._last = await self._read(self._last)
-        except Exception as e:  # noqa: BLE001  whatever is wrong with it, it does not answer
-            self._unread.failed(e)
-            return None
-        self._unread.worked()
-        return self._last
+            return self._last
+        return None
 
     async def _read(self, last: Reading | None) -> Reading:
         now = self._doors.clock()

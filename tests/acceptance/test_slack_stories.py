@@ -291,6 +291,14 @@ async def test_where_slack_will_not_have_it_the_other_doors_stay_open(stage: Sta
     assert len(stage.book()) == 1
 
 
+async def last_picture(stage: Stage, approval: Json) -> None:
+    async def drawn() -> bool:
+        stage.skip(1)
+        return headline_of(stage.message(approval)) == "Done: charge"
+
+    await until(drawn, "the last picture")
+
+
 @ON_SQLITE
 async def test_a_redraw_that_fails_is_done_later(stage: Stage) -> None:
     stage.slack.fault("chat.update", "status", status=500, count=4)
@@ -300,11 +308,7 @@ async def test_a_redraw_that_fails_is_done_later(stage: Stage) -> None:
     assert (await stage.click(approval)).status == 200
     await stage.ended(run_id)  # which waits for no picture
 
-    async def drawn() -> bool:
-        stage.skip(1)
-        return headline_of(stage.message(approval)) == "Done: charge"
-
-    await until(drawn, "the last picture")
+    await last_picture(stage, approval)
     shown = text_of(stage.message(approval).blocks)
     assert "<@U0ALICE>" in shown
     assert "Slack" in shown
@@ -361,11 +365,7 @@ async def test_slack_may_be_away_when_somebody_decides(stage: Stage) -> None:
     await stage.ended(run_id)
     assert len(stage.book()) == 1
 
-    async def drawn() -> bool:
-        stage.skip(1)
-        return headline_of(stage.message(approval)) == "Done: charge"
-
-    await until(drawn, "the last picture")
+    await last_picture(stage, approval)
 
 
 @ON_SQLITE

@@ -1,22 +1,19 @@
 """What the settings say of keeping is what the running service does."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
-import yaml
 from sqlalchemy.orm import Session
-from support.signing import WHSEC
 
 from orchestrator import app, opening
 from orchestrator.domain.consent import Actor
 from orchestrator.domain.lifecycle import open_run
 from orchestrator.domain.model import Recipe
 from orchestrator.domain.triggers import Happened
-from orchestrator.settings import load
+from orchestrator.settings import Settings
 from orchestrator.store import runs, triggers
 from orchestrator.store.database import Database
 
@@ -43,9 +40,9 @@ def there(s: Session) -> tuple[set[str], set[str]]:
     return set(conn.execute(ids).scalars()), set(conn.execute(keys).scalars())
 
 
-async def served(config: Path, database: Database) -> Any:
+async def served(settings: Settings, database: Database) -> Any:
     """What is left once the service has run for a while."""
-    service = app.build(load(config), database)
+    service = app.build(settings, database)
     await database.write(written)
     async with service.lifespan(service.web), asyncio.timeout(30):
         while (left := await database.read(there)) != ({"run_kept"}, {"kept"}):  # noqa: ASYNC110  no event
@@ -53,20 +50,11 @@ async def served(config: Path, database: Database) -> Any:
     return left
 
 
-def test_the_service_lets_go_by_itself(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("tools").mkdir()
-    address = database.url.render_as_string(hide_password=False)
-    environment = {"DATABASE_URL": address, "GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    tree = {
-        "slack": {"enabled": False},
-        "webhooks": {"check_seconds": 0},
-        "retention": {"runs_days": 5, "occurrences_days": 5},
-    }
-    Path("config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    opening.prepare_jobs(load(Path("config.yaml")), database)
-    assert asyncio.run(served(Path("config.yaml"), database)) == ({"run_kept"}, {"kept"})
+def test_the_service_lets_go_by_itself(settings_of: Callable[..., Settings], database: Database) -> None:
+    settings = settings_of(
+        database.url.render_as_string(hide_password=False),
+        webhooks={"check_seconds": 0},
+        retention={"runs_days": 5, "occurrences_days": 5},
+    )
+    opening.prepare_jobs(settings, database)
+    assert asyncio.run(served(settings, database)) == ({"run_kept"}, {"kept"})

@@ -3,19 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import yaml
-from support.signing import WHSEC
 
 from orchestrator import app, jobs, opening
 from orchestrator.app import Role
 from orchestrator.engine.queued import QueuedWorker
 from orchestrator.engine.worker import Worker
 from orchestrator.errors import ConfigError
-from orchestrator.settings import Settings, load
+from orchestrator.settings import Settings
 from orchestrator.store.database import Database
 
 Configured = Callable[..., Settings]
@@ -23,18 +20,11 @@ Shell = Callable[[str], tuple[int, str]]
 
 
 @pytest.fixture
-def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
-    """Settings of a folder with nothing in it but what the test says of `work`."""
-    monkeypatch.chdir(tmp_path)
-    Path("tools").mkdir()
-    for name, value in {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}.items():
-        monkeypatch.setenv(name, value)
+def configured(settings_of: Configured) -> Configured:
+    """With what the test says of `work`."""
 
-    def act(url: str, **work: Any) -> Settings:
-        monkeypatch.setenv("DATABASE_URL", url)
-        tree = {"slack": {"enabled": False}, "work": work}
-        Path("config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-        return load(Path("config.yaml"))
+    def act(url: str, **work: object) -> Settings:
+        return settings_of(url, work=work)
 
     return act
 

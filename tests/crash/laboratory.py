@@ -179,13 +179,10 @@ class Laboratory:
         self.spawned_at = time.time()
         self.process = await self.command(*self.command_line, env=self.environment(**armed))
 
-    async def hire(self, name: str, *, failpoints: str = "") -> Process:
+    async def hire(self, name: str) -> Process:
         """A worker process of its own, beside the service."""
-        armed = {"GEMINI_ORCHESTRATOR_FAILPOINTS": failpoints} if failpoints else {}
         self.pulse(name).unlink(missing_ok=True)
-        process = await self.command(
-            "worker", "--pulse", str(self.pulse(name)), env=self.environment(**armed)
-        )
+        process = await self.command("worker", "--pulse", str(self.pulse(name)), env=self.environment())
         self.workers[name] = process
         return process
 

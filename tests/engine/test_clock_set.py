@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
-from support.clock import SettableClock
+from support.clock import Seconds, SettableClock
 from support.patience import until
 from support.world import World
 
@@ -20,15 +20,6 @@ from orchestrator.store.outbox import effect_t
 
 HOUR = timedelta(hours=1)
 HALF_A_MINUTE = timedelta(seconds=30)
-
-
-class Seconds:
-    """A stopwatch."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager

@@ -1,21 +1,20 @@
 """Processes of one service that were started with different configs: each of them says so."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 import structlog
-import yaml
 from support.clock import NOON, pass_by
-from support.signing import WHSEC
+from support.readiness import readiness
 
 from orchestrator import app, jobs, tooling
 from orchestrator.differing_configs import LOOK_SECONDS, STAYS, DifferingConfigs, Known
 from orchestrator.readiness import DIFFERS
-from orchestrator.settings import Settings, load
+from orchestrator.settings import Settings
 from orchestrator.store import sightings
 from orchestrator.store.database import Database
 from orchestrator.store.words import LASTS
@@ -135,30 +134,21 @@ async def test_what_differs_is_told_in_words(theirs: Known, words: str) -> None:
     assert theirs.unlike(KNOWN) == words
 
 
-def _settings(folder: Path, url: str, **overrides: object) -> Settings:
-    config = folder / "config.yaml"
-    workflow = {"model": "gemini-3", "tools": ["lookup"]}
-    told = {
-        "slack": {"enabled": False},
-        "tools": {"modules": ["words"], "overrides": {"lookup": overrides}},
-        "workflows": {"daily": workflow},
-    }
-    config.write_text(yaml.safe_dump(told), encoding="utf-8")
-    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC, "DATABASE_URL": url}
-    return load(config, environ=said)
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tools").mkdir()
-    (tmp_path / "tools" / "words.py").write_text(TOOL, encoding="utf-8")
-    return tmp_path
+def with_lookup(settings_of: Callable[..., Settings]) -> Callable[..., Settings]:
+    Path("tools/words.py").write_text(TOOL, encoding="utf-8")
+
+    def act(url: str, **overrides: object) -> Settings:
+        tools = {"modules": ["words"], "overrides": {"lookup": overrides}}
+        workflows = {"daily": {"model": "gemini-3", "tools": ["lookup"]}}
+        return settings_of(url, tools=tools, workflows=workflows)
+
+    return act
 
 
-async def test_rules_of_the_config_are_known(folder: Path, database_url: str) -> None:
+async def test_rules_of_the_config_are_known(with_lookup: Callable[..., Settings], database_url: str) -> None:
     def known(**overrides: object) -> Known:
-        settings = _settings(folder, database_url, **overrides)
+        settings = with_lookup(database_url, **overrides)
         return tooling.known(settings, tooling.toolkit(settings))
 
     assert known() == known()
@@ -166,44 +156,29 @@ async def test_rules_of_the_config_are_known(folder: Path, database_url: str) ->
 
 
 async def test_readyz_is_degraded_while_another_process_knows_something_else(
-    folder: Path, postgres_url: str
+    with_lookup: Callable[..., Settings], postgres_url: str
 ) -> None:
-    settings = _settings(folder, postgres_url)
+    settings = with_lookup(postgres_url)
     with closing(Database(postgres_url)) as database:
         jobs.install(database.engine)
         service = app.build(settings, database, role=app.Role.WEB)
         nothing = Known({}, {}, {})
         earlier = DifferingConfigs(database, "worker host-2", nothing, lambda s: sightings.moment(s) - STAYS)
         await earlier.look()
-        transport = httpx.ASGITransport(service.web)  # type: ignore[arg-type]
-        async with (
-            asyncio.timeout(30 + LOOK_SECONDS),
-            service.lifespan(service.web),
-            httpx.AsyncClient(transport=transport, base_url="http://x") as http,
-        ):
-
-            async def told() -> tuple[int, str, str]:
-                answer = await http.get("/readyz")
-                check = next(c for c in answer.json()["checks"] if c["name"] == "config")
-                return answer.status_code, check["status"], check["detail"]
-
+        async with asyncio.timeout(30 + LOOK_SECONDS), service.lifespan(service.web):
             while len(await database.read(sightings.of, "config:")) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            assert await told() == (200, "well", "")
+            assert await readiness(service.web, "config") == (200, "well", "")
             await DifferingConfigs(database, "worker host-2", nothing).look()
             pass_by(LOOK_SECONDS)
-            while (now := await told())[1] == "well":  # noqa: ASYNC110
+            while (now := await readiness(service.web, "config"))[1] == "well":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert now == (200, "degraded", DIFFERS), "what is open to anybody names nobody"
         left = await database.read(sightings.of, "config:")
         assert all(key.endswith(":worker host-2") for key in left), "who stops says so"
 
 
-async def test_a_lone_process_compares_nothing(folder: Path, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'one.sqlite'}"
-    with closing(Database(url)) as database:
-        service = app.build(_settings(folder, url), database)
-        transport = httpx.ASGITransport(service.web)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
-            names = {c["name"] for c in (await http.get("/readyz")).json()["checks"]}
-    assert "config" not in names
+async def test_a_lone_process_compares_nothing(with_lookup: Callable[..., Settings], sqlite_url: str) -> None:
+    with closing(Database(sqlite_url)) as database:
+        service = app.build(with_lookup(sqlite_url), database)
+        assert (await readiness(service.web, "config"))[1:] == ("", "")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.orm import Session
 from support.conversation import ANNA, BEN, TERMS
 from support.deaths import arm
 from support.gemini import Plan
@@ -196,16 +197,16 @@ async def test_an_edit_is_asked_with_what_it_would_do_then(database_url: str) ->
         await sound(world, run_id)
 
 
+def poke(s: Session) -> None:
+    """Behind the service's back."""
+    s.connection().execute(table(CallRow).update().values(arguments={"n": 7}))
+
+
 async def test_what_differs_already_is_not_looked_at_again(sqlite_url: str) -> None:
     """Its arguments were changed in the database: nobody works out what those would do."""
     async with world_on(sqlite_url) as world:
         run_id, approval = await world.one_question()
         await world.decide(approval, True)
-
-        def poke(s: object) -> None:
-            rows = table(CallRow)
-            s.connection().execute(rows.update().values(arguments={"n": 7}))  # type: ignore[attr-defined]
-
         await world.database.write(poke)
         world.toolkit.rules["refund"].blind = ["no connection"] * 1_000
         await world.settle()
@@ -249,10 +250,6 @@ async def test_what_is_changed_while_it_is_looked_at_first_is_looked_at_again(sq
     """In the database, by somebody else: it is shown as it is then, and never waits for ever."""
     async with world_on(sqlite_url) as world:
         looking = world.toolkit.preview
-
-        def poke(s: object) -> None:
-            rows = table(CallRow)
-            s.connection().execute(rows.update().values(arguments={"n": 7}))  # type: ignore[attr-defined]
 
         async def changed_meanwhile(*args: object) -> Preview:
             world.toolkit.preview = looking  # type: ignore[method-assign]

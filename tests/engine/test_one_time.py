@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-import yaml
 from sqlalchemy.orm import Session
-from support.signing import WHSEC
 
 from orchestrator import app
 from orchestrator.domain.effects import Effect, EffectKind
 from orchestrator.engine.shared_clock import SharedClock
-from orchestrator.settings import Settings, load
+from orchestrator.settings import Settings
 from orchestrator.store import outbox, sightings
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import effect_t
@@ -23,22 +20,14 @@ FIVE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Settings:
-    monkeypatch.chdir(tmp_path)
-    Path("tools").mkdir()
-    environ = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC, "DATABASE_URL": postgres_url}
-    Path("config.yaml").write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    return load(Path("config.yaml"), environ=environ)
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize("apart", [FIVE, -FIVE], ids=["ahead", "behind"])
 async def test_a_worker_whose_clock_is_wrong_fires_timers_when_it_is_time(
-    settings: Settings, postgres_url: str, apart: timedelta
+    settings_of: Callable[[str], Settings], postgres_url: str, apart: timedelta
 ) -> None:
     database = Database(postgres_url)
     try:
+        settings = settings_of(postgres_url)
         service = app.build(settings, database, machine=off_by(apart), role=app.Role.WORKER)
         assert service.worker is not None
         async with service.lifespan(service.web):

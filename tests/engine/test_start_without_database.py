@@ -3,30 +3,17 @@
 import secrets
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-import yaml
 from support.databases import administer
 from support.postgres import stoppable
-from support.signing import WHSEC
 
 from orchestrator import app, jobs, opening, running
 from orchestrator.errors import ConfigError, UnavailableError
-from orchestrator.settings import Settings, load
+from orchestrator.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
-
-
-@pytest.fixture
-def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Settings]:
-    monkeypatch.chdir(tmp_path)
-    Path("tools").mkdir()
-    config = Path("config.yaml")
-    config.write_text(yaml.safe_dump({"slack": {"enabled": False}}), encoding="utf-8")
-    said = {"GEMINI_API_KEY": "k", "GEMINI_WEBHOOK_SECRETS": WHSEC}
-    return lambda url: load(config, environ=said | {"DATABASE_URL": url})
 
 
 @pytest.mark.asyncio

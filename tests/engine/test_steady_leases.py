@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from support.clock import NOON, SettableClock
+from support.clock import NOON, Seconds, SettableClock
 from support.world import World
 
 from orchestrator.domain.effects import Effect, EffectKind
@@ -14,15 +14,6 @@ from orchestrator.store.claims import Hold
 KIND = EffectKind.CANCEL_INTERACTION
 FIVE = timedelta(minutes=5)
 LEASE = timedelta(seconds=15)
-
-
-class Seconds:
-    """A stopwatch that is turned by hand."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_it_goes_on_evenly_from_where_it_was_set() -> None:

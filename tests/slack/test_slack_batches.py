@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from support.slack_cards import ALICE, NO, NOW, YES, C, S, card, decided
 from support.slack_limits import faults, markup, texts
-from support.slack_messages import shown
+from support.slack_messages import actions, shown
 from support.slack_server import ME, FakeSlack, no, ok
 
 from orchestrator.domain.cards import BatchCard, Card
@@ -27,7 +27,6 @@ from orchestrator.slack.batches import (
 )
 from orchestrator.slack.gateway import SlackGateway
 from orchestrator.slack.interactivity import parse
-from orchestrator.slack.message import Message
 
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ <@U0BOB>"
 LONG = {"text": "x" * 20_000}
@@ -60,10 +59,6 @@ def batch(*cards: Card, together: bool = True, **changes: Any) -> BatchCard:
     return replace(whole, **changes)
 
 
-def buttons(message: Message) -> list[str]:
-    return [e["action_id"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
-
-
 def test_it_names_every_call_and_how_it_stands_and_who_may_decide() -> None:
     done = numbered(1, decided(S.APPROVED, C.READY, verdict=YES))
     refused = numbered(2, decided(S.REJECTED, C.SETTLED, verdict=NO))
@@ -76,15 +71,15 @@ def test_it_names_every_call_and_how_it_stands_and_who_may_decide() -> None:
         assert words in said
     assert said.count("Approval needed") == 2
     assert message.text == "support wants to do 5 things: 2 still to be decided."
-    assert buttons(message) == ["approve_all", "reject_all"]
+    assert actions(message) == ["approve_all", "reject_all"]
 
 
 def test_once_nothing_is_open_it_says_so_and_has_nothing_to_press() -> None:
     over = [numbered(n, decided(S.APPROVED, C.READY, verdict=YES)) for n in (1, 2)]
     message = draw_batch(batch(*over), now=NOW)
-    assert (buttons(message), "wanted to do 2 things" in shown(message)) == ([], True)
+    assert (actions(message), "wanted to do 2 things" in shown(message)) == ([], True)
     late = draw_batch(batch(), now=NOW.replace(year=2027))  # overdue is over before its timer comes
-    assert (buttons(late), shown(late).count("Expired")) == ([], 3)
+    assert (actions(late), shown(late).count("Expired")) == ([], 3)
     assert faults(draw_batch(batch(cards=()), now=NOW).blocks) == []
 
 
@@ -98,8 +93,8 @@ def test_nothing_the_model_wrote_stands_in_it() -> None:
 
 
 def test_all_in_one_go_only_where_it_is_allowed_and_all_is_shown_whole() -> None:
-    assert buttons(draw_batch(batch(together=False), now=NOW)) == []
-    assert buttons(draw_batch(batch(numbered(1), numbered(2, card({"text": "x" * 300_000}))), now=NOW)) == []
+    assert actions(draw_batch(batch(together=False), now=NOW)) == []
+    assert actions(draw_batch(batch(numbered(1), numbered(2, card({"text": "x" * 300_000}))), now=NOW)) == []
     assert not fits([numbered(n) for n in range(1, MOST_TOGETHER + 2)])
     assert not fits([numbered(1)])
     assert not fits([numbered(n, card({"text": "x" * 90_000})) for n in range(1, 6)])  # each would, not all

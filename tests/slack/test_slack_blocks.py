@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.slack_cards import ALICE, DIGEST, ID, LINK, NOW, card, decided, on, states, under
 from support.slack_limits import faults, markup
-from support.slack_messages import block, shown
+from support.slack_messages import actions, block, shown
 
 from orchestrator.domain.cards import Card
 from orchestrator.domain.consent import Actor, ApprovalStatus, Stage, Terms, Vote
@@ -25,11 +25,6 @@ from orchestrator.slack.message import Message, whisper
 
 S, C, K = ApprovalStatus, CallStatus, OutcomeKind
 HOSTILE = "<!channel> <https://evil.example|Approve here> `*_~ :white_check_mark: <@U0BOB> @here https://evil.example"
-
-
-def buttons(message: Message) -> list[str]:
-    found = [b for b in message.blocks if b["type"] == "actions"]
-    return [e["action_id"] for block in found for e in block["elements"]]
 
 
 def arguments_shown(message: Message) -> str:
@@ -100,7 +95,7 @@ def test_a_decided_message_says_what_became_of_it_and_keeps_only_its_details(
     assert block(message, "h")["text"]["text"] == f"{headline}: refund_order"
     assert block(message, "state")["text"]["text"] == words
     assert message.text == f"{headline}: refund_order (workflow support)."
-    assert buttons(message) == ["details"]
+    assert actions(message) == ["details"]
     assert '"order": 4711' in arguments_shown(message)
 
 
@@ -111,7 +106,7 @@ def test_a_question_that_was_replaced_has_nothing_to_press(name: str) -> None:
     assert message.text == "Replaced: refund_order (workflow support)."
     said = "Another question about the same call has taken the place of this one."
     assert block(message, "state")["text"]["text"] == said
-    assert buttons(message) == []
+    assert actions(message) == []
     assert '"order": 4711' in arguments_shown(message)
     assert "gone on" not in json.dumps(message.blocks)
 
@@ -147,7 +142,7 @@ def test_the_pending_message_holds_all_that_is_needed_to_decide() -> None:
         f"`{ID}` rev 1 · sha256 `9f2c41aa`",
     ]
     approve, reject, details = block(message, "decide")["elements"]
-    assert buttons(message) == ["approve", "reject_reason", "details"]
+    assert actions(message) == ["approve", "reject_reason", "details"]
     assert [b["text"]["text"] for b in (approve, reject, details)] == ["Approve", "Reject…", "Details"]
     assert approve["value"] == reject["value"] == details["value"] == f"{ID}|1|{DIGEST[:16]}"
     assert approve["confirm"]["title"]["text"] == "Run refund_order?"
@@ -238,7 +233,7 @@ def test_a_block_that_is_drawn_otherwise_is_a_new_one() -> None:
 def test_an_overdue_question_has_nothing_to_decide_with(seconds: int, state: Look) -> None:
     at = card().approval.expires_at + timedelta(seconds=seconds)
     assert look(card(), at) is state
-    assert (buttons(draw(card(), now=at)) == ["details"]) == (state is not Look.PENDING)
+    assert (actions(draw(card(), now=at)) == ["details"]) == (state is not Look.PENDING)
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-1, Look.APPROVED), (0, Look.APPROVED), (1, Look.LAPSED)])
@@ -258,7 +253,7 @@ def test_a_question_of_an_ended_run_is_never_drawn_as_open() -> None:
 def test_buttons_need_a_call_that_waits(call: CallStatus) -> None:
     base = card()
     left = [] if call is C.PREVIEWING else ["details"]  # another question takes its place
-    assert buttons(draw(replace(base, call=replace(base.call, status=call)), now=NOW)) == left
+    assert actions(draw(replace(base, call=replace(base.call, status=call)), now=NOW)) == left
 
 
 @pytest.mark.parametrize("approval", S)
@@ -269,12 +264,12 @@ def test_every_combination_of_statuses_has_a_look(approval: ApprovalStatus, call
         message = draw(base, now=NOW)
         assert faults(message.blocks) == []
         state = look(base, NOW)
-        assert ("approve" in buttons(message)) == (state is Look.PENDING)
+        assert ("approve" in actions(message)) == (state is Look.PENDING)
         assert bool(sentence(base, state)) == (state is not Look.PENDING)
         if state is Look.PENDING:
             assert (approval, call) == (S.PENDING, C.AWAITING_APPROVAL)
         else:
-            assert buttons(message) == ([] if call is C.PREVIEWING else ["details"])
+            assert actions(message) == ([] if call is C.PREVIEWING else ["details"])
 
 
 def test_a_call_that_went_on_without_its_request_is_not_said_to_rest() -> None:
@@ -353,7 +348,7 @@ def test_own_names_are_escaped_where_they_are_markup() -> None:
 )
 def test_only_a_proper_address_becomes_a_link(link: str) -> None:
     message = draw(replace(card({"k": "x" * 200_000}), link=link), now=NOW)
-    assert buttons(message) == ["reject_reason", "ask"]
+    assert actions(message) == ["reject_reason", "ask"]
     assert "Review…" not in shown(message)
     assert "*Run*\nrun_9" in shown(message)
 
@@ -366,7 +361,7 @@ def test_doubt_is_said_beside_the_arguments() -> None:
     assert "Letters of different alphabets in one word: p\\u{430}ypal." in text
     assert "The same in ASCII" in text
     assert '"to": "p\\u{430}ypal"' in text
-    assert buttons(message) == ["approve", "reject_reason", "details"]
+    assert actions(message) == ["approve", "reject_reason", "details"]
 
 
 # --- no blind approval ----------------------------------------------------------------------------------
@@ -375,7 +370,7 @@ def test_doubt_is_said_beside_the_arguments() -> None:
 def test_arguments_that_do_not_fit_are_never_approved_here() -> None:
     message = draw(card({"k": "x" * 18_387}), now=NOW)
     assert "Shortened: 2 000 of 18 400 characters." in shown(message)
-    assert buttons(message) == ["details", "reject_reason"]
+    assert actions(message) == ["details", "reject_reason"]
     review = block(message, "decide")["elements"][0]
     assert (review["text"]["text"], review["style"]) == ("Review…", "primary")
     assert "the decision to approve is made there." in shown(message)
@@ -384,7 +379,7 @@ def test_arguments_that_do_not_fit_are_never_approved_here() -> None:
 
 def test_what_fits_into_no_window_is_reviewed_on_our_page() -> None:
     message = draw(card({"k": "x" * 200_000}), now=NOW)
-    assert buttons(message) == ["review", "reject_reason", "ask"]
+    assert actions(message) == ["review", "reject_reason", "ask"]
     review = block(message, "decide")["elements"][0]
     assert (review["url"], review["text"]["text"]) == (LINK, "Review…")
     assert "the decision to approve is made there." in shown(message)
@@ -393,7 +388,7 @@ def test_what_fits_into_no_window_is_reviewed_on_our_page() -> None:
 
 def test_without_a_page_the_words_name_the_other_doors() -> None:
     message = draw(replace(card({"k": "x" * 200_000}), link=""), now=NOW)
-    assert buttons(message) == ["reject_reason", "ask"]
+    assert actions(message) == ["reject_reason", "ask"]
     assert "HTTP API or on the command line" in shown(message)
 
 
@@ -401,7 +396,7 @@ def test_approve_goes_exactly_where_the_arguments_stop_fitting() -> None:
     def whole(size: int) -> bool:
         message = draw(card({"k": "x" * size}), now=NOW)
         complete = arguments_shown(message) == json.dumps({"k": "x" * size}, indent=2)
-        assert complete == ("approve" in buttons(message)) == ("Shortened" not in shown(message))
+        assert complete == ("approve" in actions(message)) == ("Shortened" not in shown(message))
         assert text_length(message.blocks) <= TEXT_BUDGET
         return complete
 
@@ -418,13 +413,13 @@ def test_what_cannot_be_written_down_cannot_be_approved() -> None:
     for _ in range(100_000):
         deep = [deep]
     message = draw(card({"k": deep}), now=NOW)
-    assert buttons(message) == ["review", "reject_reason", "ask"]
+    assert actions(message) == ["review", "reject_reason", "ask"]
     assert "cannot be shown" in arguments_shown(message)
 
 
 def test_wide_characters_take_their_full_share() -> None:
     message = draw(card({"k": "😀" * 8_000}), now=NOW)
-    assert "approve" not in buttons(message)
+    assert "approve" not in actions(message)
 
 
 ALPHABET = st.sampled_from(
@@ -447,7 +442,7 @@ def test_any_arguments_make_a_message_slack_takes(arguments: dict[str, Any]) -> 
     assert faults(message.blocks) == []
     assert text_length(message.blocks) <= TEXT_BUDGET
     json.dumps(message.blocks, ensure_ascii=False).encode()
-    assert ("approve" in buttons(message)) == ("Shortened" not in shown(message))
+    assert ("approve" in actions(message)) == ("Shortened" not in shown(message))
 
 
 def pairs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -501,7 +496,7 @@ def test_500_pairs_of_different_arguments_are_told_apart_or_not_approvable() -> 
             continue
         for message in drawn:
             assert "Shortened: " in shown(message)
-            assert "approve" not in buttons(message)
+            assert "approve" not in actions(message)
         shortened += 1
     assert apart + shortened == 500
     assert apart >= 250

@@ -23,6 +23,15 @@ class SettableClock:
         self.now = max(self.now, instant)
 
 
+class Seconds:
+    """A stopwatch that is turned by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def pass_by(seconds: float) -> None:
     """The running loop's time goes on by so much at once, and whoever waited for that is woken."""
     loop = asyncio.get_running_loop()

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from standardwebhooks import Webhook
-
 
 @dataclass(frozen=True)
 class Heard:
@@ -92,15 +90,3 @@ class Receiver:
             await writer.drain()
         finally:
             writer.close()
-
-
-def genuine(heard: Heard, secret: str) -> bool:
-    """Whether the library says so, at the time it was signed with."""
-    signer = Webhook(secret)
-    return any(signer.sign(heard.id, _when(heard), heard.body.decode()) == s for s in heard.signatures)
-
-
-def _when(heard: Heard) -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(int(heard.headers["webhook-timestamp"]), UTC)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from web_kit import APP, DIGEST, TEAM, House, bearer, click_payload, form, slack_signed
+from web_kit import House, bearer, click_payload
+from window_kit import because, press, sent
 
 from orchestrator.domain.choosing import CHOOSE_MEDIA
 from orchestrator.domain.consent import Approval, ApprovalStatus, Terms
@@ -27,38 +28,11 @@ def asked(house: House, arguments: dict[str, Any] | None = None, **terms: Any) -
     return approval
 
 
-def press(house: House, *payloads: Any) -> list[Any]:
-    with TestClient(house.app(), raise_server_exceptions=False) as client:
-        bodies = [form(p) for p in payloads]
-        answers = [client.post("/slack/interactivity", content=b, headers=slack_signed(b)) for b in bodies]
-    return [(a.status_code, a.json() if a.content else None) for a in answers]
-
-
-def sent(approval: Approval, values: Any, kind: str = "answer", user: str = "U0ALICE") -> dict[str, Any]:
-    view = {
-        "id": "V0A1",
-        "type": "modal",
-        "callback_id": kind,
-        "private_metadata": f"{approval.id}|1|{DIGEST[:16]}",
-        "app_id": APP,
-        "state": {"values": values},
-    }
-    who = {"id": user, "username": user.lower(), "team_id": TEAM}
-    return {
-        "type": "view_submission",
-        "api_app_id": APP,
-        "trigger_id": "1.2.3",
-        "team": {"id": TEAM},
-        "user": who,
-        "view": view,
-    }
-
-
 def test_a_choice_is_taken_by_its_place(house: House) -> None:
     approval = asked(house, COLOUR)
     by_place = [click_payload(approval.id, kind=f"choose_{n}") for n in (4, 1, 0)]
     refused = click_payload(approval.id, kind="choose_1", user="U0EVE")
-    taken_back = sent(approval, {"reason": {"reason": {"value": "no"}}}, "reject")
+    taken_back = sent("reject", approval, because("no"))
     answers = press(house, by_place[0], refused, *by_place[1:], taken_back)
     assert [status for status, _ in answers] == [200] * 5
     now = house.stands(approval)
@@ -109,8 +83,8 @@ def test_files_are_asked_for_anew_in_a_window(house: House) -> None:
     window = house.windows[-1]
     assert validate_view({k: v for k, v in window.items() if k != "pushed"}) == ()
     empty, good = ({"reason": {"reason": {"value": v}}} for v in (" ", "Darker."))
-    stranger = sent(approval, good, "again", user="U0EVE")
-    answers = press(house, stranger, *(sent(approval, v, "again") for v in (empty, good, good)))
+    stranger = sent("again", approval, good, user="U0EVE")
+    answers = press(house, stranger, *(sent("again", approval, v) for v in (empty, good, good)))
     assert "You are not one of those who may choose here" in str(answers[0][1])
     assert answers[1][1] == {"response_action": "errors", "errors": {"reason": NO_NOTE}}
     assert answers[2] == (200, {"response_action": "clear"})
@@ -124,7 +98,7 @@ def test_where_nothing_is_made_anew_there_is_no_window(house: House) -> None:
     approval = choosing(house, again_allowed=False)
     press(house, click_payload(approval.id, kind="again"))
     assert (house.whispered.texts, house.windows) == ([NOT_ANEW], [])
-    press(house, sent(approval, {"reason": {"reason": {"value": "Darker."}}}, "again"))
+    press(house, sent("again", approval, because("Darker.")))
     assert house.stands(approval).open
 
 
@@ -135,7 +109,8 @@ def test_words_are_given_in_a_window(house: House) -> None:
     assert validate_view({k: v for k, v in window.items() if k != "pushed"}) == ()
     [field] = [b["block_id"] for b in window["blocks"] if b["type"] == "input"]
     empty, good = ({field: {"v": {"type": "plain_text_input", "value": v}}} for v in (None, "Because."))
-    answers = press(house, sent(approval, empty), sent(approval, good), sent(approval, good, user="U0BOB"))
+    late = sent("answer", approval, good, user="U0BOB")
+    answers = press(house, *(sent("answer", approval, v) for v in (empty, good)), late)
     assert answers[0][1] == {"response_action": "errors", "errors": {field: "is required"}}
     assert answers[1] == (200, {"response_action": "clear"})
     assert "Already answered by" in str(answers[2][1])
@@ -150,7 +125,7 @@ def test_where_the_terms_allow_no_answer_there_is_no_window(house: House) -> Non
     assert house.whispered.texts == [NO_ANSWERS]
     assert house.windows == []
     field = {"f:0:9bdfbb42": {"v": {"value": "x"}}}
-    [(status, _)] = press(house, sent(approval, field))
+    [(status, _)] = press(house, sent("answer", approval, field))
     assert status == 200
     assert house.stands(approval).open
 

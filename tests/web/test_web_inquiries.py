@@ -5,17 +5,14 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 from web_kit import (
-    APP,
     CHANNEL,
     DIGEST,
-    TEAM,
     House,
     bearer,
     click_payload,
-    form,
     later,
-    slack_signed,
 )
+from window_kit import because, press, sent, words
 
 from orchestrator.domain.consent import Approval, ApprovalStatus, Place, Terms
 from orchestrator.domain.inquiries import CHARS
@@ -25,7 +22,6 @@ from orchestrator.store import questions, run_rows
 from orchestrator.web.clicks import CHANGED, GONE
 from orchestrator.web.inquiry_clicks import EMPTY, TOO_LONG, YOURSELF
 
-DOOR = "/slack/interactivity"
 MAY = Terms(("U0ALICE", "U0BOB", "api:ops"), CHANNEL)
 
 
@@ -162,38 +158,8 @@ def test_what_does_not_fit_decides_nothing(client: TestClient, house: House, spo
 # --- windows of Slack -----------------------------------------------------------------------------------
 
 
-def press(house: House, *payloads: Any) -> list[Any]:
-    with TestClient(house.app(), raise_server_exceptions=False) as client:
-        bodies = [(b, slack_signed(b, at=house.clock.now)) for b in map(form, payloads)]
-        answers = [client.post(DOOR, content=b, headers=signed) for b, signed in bodies]
-    return [(a.status_code, a.json() if a.content else None) for a in answers]
-
-
-def sent(callback: str, approval: Approval, text: Any, user: str) -> Any:
-    view = {
-        "id": "V0A1",
-        "type": "modal",
-        "callback_id": callback,
-        "private_metadata": f"{approval.id}|1|{DIGEST[:16]}",
-        "app_id": APP,
-        "state": {"values": {"reason": {"reason": {"type": "plain_text_input", "value": text}}}},
-    }
-    return {
-        "type": "view_submission",
-        "api_app_id": APP,
-        "trigger_id": "7391.8210.77aa",
-        "team": {"id": TEAM},
-        "user": {"id": user, "username": user.lower(), "team_id": TEAM},
-        "view": view,
-    }
-
-
-def said(answer: Any) -> str:
-    body = answer[1]
-    assert (answer[0], body["response_action"]) == (200, "update")
-    assert validate_view(body["view"]) == ()
-    parts = body["view"]["blocks"][0]["elements"][0]["elements"]
-    return "".join(p.get("text") or f"<@{p['user_id']}>" for p in parts)
+def wrote(kind: str, approval: Approval, text: Any, user: str) -> Any:
+    return sent(kind, approval, because(text), user=user)
 
 
 CLEAR = [(200, {"response_action": "clear"})]
@@ -203,25 +169,25 @@ def test_a_press_a_question_a_press_an_answer(house: House) -> None:
     approval = asked(house, requester="U0DANA")
     assert press(house, click_payload(approval.id, kind="ask")) == [(200, None)]
     assert house.windows[-1]["callback_id"] == "ask"
-    assert press(house, sent("ask", approval, " Why? ", "U0ALICE")) == CLEAR
-    assert press(house, sent("ask", approval, "Why?", "U0ALICE")) == CLEAR  # sent twice
+    assert press(house, wrote("ask", approval, " Why? ", "U0ALICE")) == CLEAR
+    assert press(house, wrote("ask", approval, "Why?", "U0ALICE")) == CLEAR  # sent twice
     house.write(questions.place_inquiry, approval.id, 1, Place(CHANNEL, "17.2"))
     assert press(house, click_payload(approval.id, kind="reply_1", user="U0DANA")) == [(200, None)]
     view = {k: v for k, v in house.windows[-1].items() if k != "pushed"}
     assert (view["callback_id"], validate_view(view)) == ("reply_1", ())
-    assert press(house, sent("reply_1", approval, "It broke.", "U0DANA")) == CLEAR
+    assert press(house, wrote("reply_1", approval, "It broke.", "U0DANA")) == CLEAR
     (asked_back,) = house.stands(approval).questions
     assert (asked_back.by.id, asked_back.text, asked_back.answer) == ("U0ALICE", "Why?", "It broke.")
     assert house.whispered.said == []
-    [late] = press(house, sent("reply_1", approval, "Or not.", "U0DANA"))
-    assert said(late).startswith("Already answered by u0dana at")
+    [late] = press(house, wrote("reply_1", approval, "Or not.", "U0DANA"))
+    assert words(late).startswith("Already answered by u0dana at")
     press(house, click_payload(approval.id, kind="reply_1", user="U0DANA"))
     assert house.whispered.said[-1]["text"].startswith("Already answered by u0dana at")
 
 
 def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: House) -> None:
     approval = asked(house, requester="U0DANA")
-    press(house, sent("ask", approval, "Why?", "U0ALICE"))
+    press(house, wrote("ask", approval, "Why?", "U0ALICE"))
     shown = len(house.windows)
     clicks = [
         click_payload(approval.id, kind="ask", user="U0EVE"),
@@ -230,22 +196,22 @@ def test_a_window_is_opened_for_who_may_and_believed_no_more_than_a_card(house: 
         click_payload(approval.id, kind="ask", digest="0" * 16),
     ]
     press(house, *clicks)
-    words = house.whispered.texts
-    assert words[0].startswith("You are not an approver")
-    assert words[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, CHANGED]
+    whispered = house.whispered.texts
+    assert whispered[0].startswith("You are not an approver")
+    assert whispered[1:] == ["Only <@U0DANA>, who asked for this run, can answer that.", GONE, CHANGED]
     assert len(house.windows) == shown
     [not_asked, not_answered] = press(
-        house, sent("ask", approval, "Me too?", "U0EVE"), sent("reply_1", approval, "Me.", "U0ALICE")
+        house, wrote("ask", approval, "Me too?", "U0EVE"), wrote("reply_1", approval, "Me.", "U0ALICE")
     )
-    assert said(not_asked).startswith("You are not an approver")
-    assert said(not_answered) == "Only <@U0DANA>, who asked for this run, can answer that."
+    assert words(not_asked).startswith("You are not an approver")
+    assert words(not_answered) == "Only <@U0DANA>, who asked for this run, can answer that."
     assert [(q.text, q.answer) for q in house.stands(approval).questions] == [("Why?", "")]
 
 
 @pytest.mark.parametrize(("text", "error"), [(None, EMPTY), (" ", EMPTY), ("q" * 3_000, "")])
 def test_what_was_written_is_looked_at_in_the_window(house: House, text: Any, error: str) -> None:
     approval = asked(house, requester="U0DANA")
-    [answer] = press(house, sent("ask", approval, text, "U0ALICE"))
+    [answer] = press(house, wrote("ask", approval, text, "U0ALICE"))
     errors = {"response_action": "errors", "errors": {"reason": error}}
     assert answer == ((200, errors) if error else CLEAR[0])
     assert TOO_LONG.startswith("At most")
@@ -253,21 +219,23 @@ def test_what_was_written_is_looked_at_in_the_window(house: House, text: Any, er
 
 def test_when_it_is_over_they_are_told_how_it_ended(house: House) -> None:
     approval = asked(house, requester="U0DANA")
-    press(house, sent("ask", approval, "Why?", "U0ALICE"), click_payload(approval.id, user="U0BOB"))
+    press(house, wrote("ask", approval, "Why?", "U0ALICE"), click_payload(approval.id, user="U0BOB"))
     assert house.stands(approval).status is ApprovalStatus.APPROVED
-    [answer] = press(house, sent("reply_1", approval, "So.", "U0DANA"))
-    assert said(answer).startswith("Already approved by <@U0BOB>")
+    [answer] = press(house, wrote("reply_1", approval, "So.", "U0DANA"))
+    assert words(answer).startswith("Already approved by <@U0BOB>")
     press(house, click_payload(approval.id, kind="reply_1", user="U0DANA"))
     press(house, click_payload(approval.id, kind="ask"))
     assert [w["text"][:27] for w in house.whispered.said] == ["Already approved by <@U0BOB"] * 2
     other = asked(house, requester="U0DANA")
-    press(house, sent("ask", other, "Why?", "U0ALICE"))
+    press(house, wrote("ask", other, "Why?", "U0ALICE"))
     house.clock.now = later(days=2)
-    assert said(press(house, sent("reply_1", other, "So.", "U0DANA"))[0]) == "Its time is up."
+    assert words(press(house, wrote("reply_1", other, "So.", "U0DANA"))[0]) == "Its time is up."
 
 
 def test_who_asked_for_the_run_does_not_ask_themselves(house: House) -> None:
     approval = asked(house, requester="U0ALICE")
     press(house, click_payload(approval.id, kind="ask"))
     assert house.whispered.texts == [YOURSELF]
-    assert said(press(house, sent("ask", approval, "?", "U0ALICE"))[0]).startswith("Not recorded: you asked")
+    assert words(press(house, wrote("ask", approval, "?", "U0ALICE"))[0]).startswith(
+        "Not recorded: you asked"
+    )

@@ -8,7 +8,6 @@ import pytest
 from litestar.testing import TestClient
 from support.toolkit import FakeToolkit, Rule
 from web_kit import (
-    APP,
     DIGEST,
     TEAM,
     House,
@@ -19,6 +18,7 @@ from web_kit import (
     later,
     slack_signed,
 )
+from window_kit import DOOR, because, press, sent, words
 
 from orchestrator.domain.assessment import Assessment, Ruling
 from orchestrator.domain.consent import Actor, Approval, ApprovalStatus, Edits, Terms
@@ -36,7 +36,6 @@ from orchestrator.web.clicks import CHANGED, GONE, LONG_NOTE, NO_REASON, OUTSIDE
 from orchestrator.web.submissions import UNCHANGED
 from orchestrator.web.windows import NO_EDITS, NOT_OPENED, TOO_LATE
 
-DOOR = "/slack/interactivity"
 SCHEMA = {
     "type": "function",
     "name": "refund_order",
@@ -59,47 +58,6 @@ def asked(house: House, **terms: Any) -> Approval:
     approval = run.turn.calls[0].approval
     assert approval is not None
     return approval
-
-
-def sent(kind: str, approval: Approval, values: Any = None, *, user: str = "U0ALICE", **more: Any) -> Any:
-    revision, digest = more.pop("revision", 1), more.pop("digest", DIGEST[:16])
-    view = {
-        "id": "V0A1",
-        "type": "modal",
-        "callback_id": kind,
-        "private_metadata": f"{approval.id}|{revision}|{digest}",
-        "app_id": APP,
-        "state": {"values": values or {}},
-    }
-    return {
-        "type": "view_submission",
-        "api_app_id": APP,
-        "trigger_id": "7391.8210.77aa",
-        "team": {"id": TEAM},
-        "user": {"id": user, "username": user.lower(), "team_id": TEAM},
-        "view": view,
-        **more,
-    }
-
-
-def because(reason: str | None) -> dict[str, Any]:
-    return {"reason": {"reason": {"type": "plain_text_input", "value": reason}}}
-
-
-def press(house: House, *payloads: Any) -> list[Any]:
-    """Send them in order; the status and the answer of each."""
-    with TestClient(house.app(), raise_server_exceptions=False) as client:
-        answers = [client.post(DOOR, content=b, headers=slack_signed(b)) for b in map(form, payloads)]
-    return [(a.status_code, a.json() if a.content else None) for a in answers]
-
-
-def words(answer: Any) -> str:
-    """What stands in the window that was put in place of the one sent off."""
-    status, body = answer
-    assert (status, body["response_action"]) == (200, "update")
-    assert validate_view(body["view"]) == ()
-    parts = body["view"]["blocks"][0]["elements"][0]["elements"]
-    return "".join(p.get("text") or f"<@{p['user_id']}>" for p in parts)
 
 
 def test_a_press_opens_a_window_and_decides_nothing(house: House) -> None:

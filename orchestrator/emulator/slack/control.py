@@ -14,7 +14,7 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
 
-from orchestrator.emulator.slack.faults import ApiFault, Kind
+from orchestrator.emulator.slack.faults import ApiFault
 from orchestrator.emulator.slack.inputs import CannotClick
 from orchestrator.emulator.slack.local import LocalSlack
 from orchestrator.emulator.slack.settings import SlackChannel, SlackUser
@@ -76,30 +76,6 @@ class UrlBody(msgspec.Struct):
     """Where interactivity posts go; null for nowhere."""
 
     url: str | None
-
-
-class FaultBody(msgspec.Struct):
-    """See `ApiFault`."""
-
-    kind: Kind
-    method: str = "*"
-    status: int = 500
-    error: str = "internal_error"
-    retry_after: int = 1
-    seconds: float = 1.0
-    stored: bool = False
-    count: int = 1
-
-
-class ChannelBody(msgspec.Struct):
-    """A channel to add or change; `members` null means everybody."""
-
-    id: str
-    name: str
-    bot_is_member: bool = True
-    is_private: bool = False
-    is_archived: bool = False
-    members: list[str] | None = None
 
 
 def own_pages_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -215,9 +191,9 @@ class Control(Controller):
         return {"url": data.url}
 
     @post("/faults", status_code=200)
-    async def faults(self, slack: NamedDependency[LocalSlack], data: JSONBody[FaultBody]) -> Answer:
+    async def faults(self, slack: NamedDependency[LocalSlack], data: JSONBody[ApiFault]) -> Answer:
         """Order trouble."""
-        slack.faults.add(ApiFault(**msgspec.structs.asdict(data)))
+        slack.faults.add(data)
         return {"pending": [asdict(fault) for fault in slack.faults.pending()]}
 
     @post("/reset", status_code=200)
@@ -233,11 +209,9 @@ class Control(Controller):
         return {"users": [asdict(user) for user in slack.workspace.users.values()]}
 
     @post("/channels", status_code=200)
-    async def channels(self, slack: NamedDependency[LocalSlack], data: JSONBody[ChannelBody]) -> Answer:
+    async def channels(self, slack: NamedDependency[LocalSlack], data: JSONBody[SlackChannel]) -> Answer:
         """Add or change a channel."""
-        row = msgspec.structs.asdict(data)
-        members = None if data.members is None else frozenset(data.members)
-        slack.add_channel(SlackChannel(**{**row, "members": members}))
+        slack.add_channel(data)
         return {"channels": sorted(slack.workspace.channels)}
 
 

@@ -15,8 +15,8 @@ class ApiFault:
     with `ok_false`, `seconds` with `hang`: after that long the answer comes as if nothing had been.
     """
 
-    method: str
     kind: Kind
+    method: str = "*"
     status: int = 500
     error: str = "internal_error"
     retry_after: int = 1

@@ -138,7 +138,7 @@ class LocalSlack:
         count: int = 1,
     ) -> None:
         """Order trouble for the next `count` calls of `method`; see `ApiFault` for the rest."""
-        self.faults.add(ApiFault(method, kind, status, error, retry_after, seconds, stored, count))
+        self.faults.add(ApiFault(kind, method, status, error, retry_after, seconds, stored, count))
 
     @property
     def clicks(self) -> list[Click]:

@@ -39,12 +39,8 @@ class Checkpoints:
         streak = FailureStreak("checkpoint")
         while self.due.wait() and not self._closing.wait(TIDY_SECONDS):
             self.due.clear()
-            try:
+            with streak.attempt():  # where it fails, SQLite still does it, at LONGEST_LOG
                 self._move()
-            except Exception as e:  # noqa: BLE001  told by the streak; SQLite still does it, at LONGEST_LOG
-                streak.failed(e)
-            else:
-                streak.worked()
 
     def _move(self) -> None:
         connection = self._engine.raw_connection()

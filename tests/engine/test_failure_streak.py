@@ -245,7 +245,8 @@ async def test_a_log_that_cannot_be_moved_is_tried_again_and_told_once(
 ) -> None:
     monkeypatch.setattr(checkpoints, "TIDY_SECONDS", 0.0)
     folder = tmp_path / "there"
-    moving = checkpoints.Checkpoints(sa.create_engine(f"sqlite:///{folder}/x.db"))
+    engine = sa.create_engine(f"sqlite:///{folder}/x.db", poolclass=sa.NullPool)
+    moving = checkpoints.Checkpoints(engine)
     with capture_logs() as logs:
         moving.due.set()
         await until(lambda: logs, "a first try")

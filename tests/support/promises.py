@@ -8,6 +8,7 @@ import asyncio
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -45,9 +46,8 @@ async def stored_before_answered(url: str) -> None:
     async with world_on(url) as world:
         for n in range(5):
             await world.signal(f"i_{n}")
-            with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
                 (count,) = other.execute("SELECT count(*) FROM delivery").fetchone()
-            other.close()
             assert count == n + 1, "answered before it was stored"
 
 

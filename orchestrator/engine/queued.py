@@ -136,19 +136,23 @@ class QueuedWorker(Worker):
         if clock() >= self._near_at:
             self._near_at = clock() + NEAR_SECONDS * (0.7 + 0.6 * self._roll())
             await self._mind_the_clock()
-            await self._db.write(_come_near, self._clock())
         await self._prune()
 
     async def _mind_the_clock(self) -> None:
-        """See `Worker`. It is found behind twice: by the second look every process goes by what it says now,
-        and nobody plans by what it said before.
+        """See `Worker`; and what comes near becomes jobs. It is found behind twice: by the second look every
+        process goes by what it says now, and nobody plans by what it said before.
         """
-        behind = await self._db.write(lambda s: set_back.behind(s, self._moment(s))) >= SET
+        behind = await self._db.write(self._look_ahead) >= SET
         if behind and self._was_behind:
             back = await self._db.write(self._go_on)
             if back:
                 log.warning("clock_set", by_seconds=-round(back.total_seconds()))
         self._was_behind = behind
+
+    def _look_ahead(self, s: Session) -> timedelta:
+        """Hint at what comes near; how far the shared clock is behind."""
+        _come_near(s, self._clock())
+        return set_back.behind(s, self._moment(s))
 
     def _go_on(self, s: Session) -> timedelta:
         return set_back.go_on(s, self._moment(s), self._performer.commits.lease)

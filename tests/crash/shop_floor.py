@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 TOOLS = '''\
-"""A shop whose books are a file: every effect is one line in it, on disk before the tool answers."""
+"""A shop whose books are files: every effect is a line, in one of its own for who gives a key, on disk
+before the tool answers.
+"""
 
 import json
 import os
 import time
+from contextlib import suppress
+from uuid import uuid4
 
 from orchestrator import ToolContext, tool
 
@@ -16,26 +20,25 @@ LEDGER = os.environ["LAB_LEDGER"]
 PAUSE_SECONDS = float(os.environ["LAB_PAUSE"])
 
 
-def enter(ctx: ToolContext, name: str) -> None:
+def enter(ctx: ToolContext, name: str, book: str = LEDGER) -> None:
     line = json.dumps({"key": ctx.call_id, "tool": name, "run": ctx.run_id, "at": time.time()}) + "\\n"
-    file = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    file = os.open(book, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(file, line.encode())
     os.fsync(file)
     os.close(file)
 
 
-def entered(ctx: ToolContext) -> bool:
-    """What a shop does with an idempotency key: the second request finds the first."""
-    if not os.path.exists(LEDGER):
-        return False
-    with open(LEDGER) as file:
-        return any(json.loads(line)["key"] == ctx.call_id for line in file if line.endswith("\\n"))
+def enter_once(ctx: ToolContext, name: str) -> None:
+    """What a shop does with a key: the second request finds the first, wherever that one stood still."""
+    draft = f"{LEDGER}.draft-{uuid4().hex}"
+    enter(ctx, name, draft)
+    with suppress(FileExistsError):
+        os.link(draft, f"{LEDGER}.{ctx.call_id}")
 
 
 def act(ctx: ToolContext, name: str, *, keyed: bool) -> dict[str, str]:
     time.sleep(PAUSE_SECONDS / 2)
-    if not (keyed and entered(ctx)):
-        enter(ctx, name)
+    (enter_once if keyed else enter)(ctx, name)
     time.sleep(PAUSE_SECONDS / 2)
     return {"receipt": ctx.call_id}
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ class Entry:
 
 def entries(ledger: Path) -> list[Entry]:
     """Every effect that happened, oldest first."""
-    if not ledger.exists():
-        return []
-    return [Entry(**json.loads(line)) for line in ledger.read_text().splitlines()]
+    books = [*ledger.parent.glob(ledger.name), *ledger.parent.glob(f"{ledger.name}.call_*")]
+    lines = (line for book in books for line in book.read_text().splitlines())
+    return sorted((Entry(**json.loads(line)) for line in lines), key=attrgetter("at"))
 
 
 def judge(runs: Sequence[Run], happened: Sequence[Entry], kills: Sequence[float]) -> None:
